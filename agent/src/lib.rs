@@ -1,0 +1,12 @@
+//! Tidegate: an edge gateway agent for SORACOM Flux.
+//!
+//! Telemetry walks one way: [`collect`] → [`store`] → [`forward`], one hop each, by value. What leaves the gateway
+//! leaves through [`shape`]. `gateway` alone knows all rooms; a room knows `tidegate_protocol` and what it is handed.
+#![deny(unsafe_code)]
+
+pub mod collect;
+pub mod config;
+pub mod forward;
+pub mod shape;
+pub mod store;
+pub mod watch;

@@ -1,0 +1,260 @@
+//! What the other rooms hand to the store: records and changes of state, to be committed together.
+//!
+//! A record is encoded into the submission's one buffer at once, on the caller's side: the writer thread then only
+//! numbers it, sums it and writes it. The body of a data frame is:
+//!
+//! ```text
+//! Body {
+//!     flags:      u8        // bit 0: an Origin follows; bit 1: a last will; others 0
+//!     time_ms:    u64 LE    // received, ms since the Unix epoch by the gateway's clock
+//!     session:    u64 LE    // only with bit 0
+//!     packet_id:  u16 LE    // only with bit 0
+//!     device_len: u16 LE
+//!     topic_len:  u16 LE
+//!     device:     [u8; device_len]   // UTF-8
+//!     topic:      [u8; topic_len]    // UTF-8
+//!     payload:    [u8]               // the rest
+//! }
+//! ```
+
+use serde::{Deserialize, Serialize};
+use tidegate_protocol::LaneId;
+use tokio::sync::oneshot;
+
+const HAS_ORIGIN: u8 = 1;
+const IS_WILL: u8 = 2;
+
+/// Where a QoS 2 publish of a lasting session came from: what makes a repeat of it known again after a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// The session's number ([`SessionRecord::id`]); it stands for the client.
+    pub session: u64,
+    /// The MQTT packet identifier.
+    pub packet_id: u16,
+}
+
+/// A record that is to be stored.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRecord<'a> {
+    /// The device as the topic rule named it, at most 65,535 bytes.
+    pub device: &'a str,
+    /// The topic it was published on, at most 65,535 bytes.
+    pub topic: &'a str,
+    /// The payload, byte for byte.
+    pub payload: &'a [u8],
+    /// When it was received: milliseconds since the Unix epoch.
+    pub time_ms: u64,
+    /// Only for QoS 2 of a lasting session.
+    pub origin: Option<Origin>,
+    /// It is a last will.
+    pub will: bool,
+}
+
+/// A lasting MQTT session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// Unique within the store; never used twice.
+    pub id: u64,
+    /// The MQTT client identifier.
+    pub client_id: String,
+    /// Seconds it lasts after its connection ends; `u32::MAX` is as long as the configured limit.
+    pub expiry_s: u32,
+    /// Since when it has had no connection (ms since the Unix epoch); `None` while connected.
+    pub disconnected_ms: Option<u64>,
+}
+
+/// Publishes that were refused for one cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// `topic`, `device` or `size`.
+    pub cause: String,
+    /// The client or device, cut to 128 bytes.
+    pub who: String,
+    /// How many.
+    pub count: u32,
+}
+
+/// A change of state that must last: a record of the control lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Change {
+    /// Everything of the lane below this sequence number was accepted by Flux or put aside.
+    Acknowledge {
+        /// The lane's index.
+        #[serde(with = "lane_index")]
+        lane: LaneId,
+        /// First sequence number that is not acknowledged.
+        below: u64,
+    },
+    /// Everything of the lane below this number may have been sent: such records are `replayed` when sent again.
+    Sent {
+        /// The lane's index.
+        #[serde(with = "lane_index")]
+        lane: LaneId,
+        /// First sequence number that was never sent.
+        below: u64,
+    },
+    /// The record is kept aside with a reason; an [`Change::Acknowledge`] that passes it follows or comes with it.
+    PutAside {
+        /// The lane's index.
+        #[serde(with = "lane_index")]
+        lane: LaneId,
+        /// Its sequence number.
+        seq: u64,
+        /// What the endpoint said of it, at most 512 bytes.
+        reason: String,
+    },
+    /// A session is new or has changed.
+    Session(SessionRecord),
+    /// A session has ended; what it had unreleased is forgotten.
+    SessionEnd {
+        /// Its number.
+        id: u64,
+    },
+    /// The client released a QoS 2 publish (PUBREL).
+    Release(Origin),
+    /// Publishes were refused.
+    Refused(Refusal),
+}
+
+mod lane_index {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use tidegate_protocol::LaneId;
+
+    pub(super) fn serialize<S: Serializer>(lane: &LaneId, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(lane.0)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LaneId, D::Error> {
+        u8::deserialize(deserializer).map(LaneId)
+    }
+}
+
+/// The answer to a submission: all of it is on flash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {}
+
+/// Records and changes that are committed together.
+#[derive(Debug, Default)]
+pub struct Submission {
+    buffer: Vec<u8>,
+    /// Lane and end of each record's body within `buffer`.
+    bodies: Vec<(LaneId, u32)>,
+    changes: Vec<Change>,
+    done: Option<oneshot::Sender<Committed>>,
+}
+
+impl Submission {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a record. A device or topic over 65,535 bytes cannot come from MQTT and is cut at a character.
+    pub fn push(&mut self, lane: LaneId, record: &NewRecord<'_>) {
+        let (device, topic) = (cut(record.device), cut(record.topic));
+        let mut flags = 0;
+        if record.origin.is_some() {
+            flags |= HAS_ORIGIN;
+        }
+        if record.will {
+            flags |= IS_WILL;
+        }
+        let buffer = &mut self.buffer;
+        buffer.reserve(32 + device.len() + topic.len() + record.payload.len());
+        buffer.push(flags);
+        buffer.extend_from_slice(&record.time_ms.to_le_bytes());
+        if let Some(origin) = record.origin {
+            buffer.extend_from_slice(&origin.session.to_le_bytes());
+            buffer.extend_from_slice(&origin.packet_id.to_le_bytes());
+        }
+        buffer.extend_from_slice(&(device.len() as u16).to_le_bytes());
+        buffer.extend_from_slice(&(topic.len() as u16).to_le_bytes());
+        buffer.extend_from_slice(device.as_bytes());
+        buffer.extend_from_slice(topic.as_bytes());
+        buffer.extend_from_slice(record.payload);
+        self.bodies.push((lane, buffer.len() as u32));
+    }
+
+    /// Adds a change of state.
+    pub fn change(&mut self, change: Change) {
+        self.changes.push(change);
+    }
+
+    /// Asks for an answer once everything in it is on flash.
+    pub fn on_commit(&mut self) -> oneshot::Receiver<Committed> {
+        let (sender, receiver) = oneshot::channel();
+        self.done = Some(sender);
+        receiver
+    }
+
+    /// Records in it.
+    pub fn records(&self) -> usize {
+        self.bodies.len()
+    }
+
+    /// Bytes of records in it.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.bodies.is_empty() && self.changes.is_empty()
+    }
+
+    /// STAND-IN for the in-memory store.
+    pub(super) fn into_parts(self) -> (Vec<(LaneId, Vec<u8>)>, Vec<Change>, Option<oneshot::Sender<Committed>>) {
+        let mut start = 0;
+        let mut entries = Vec::new();
+        for (lane, end) in &self.bodies {
+            entries.push((*lane, self.buffer[start..*end as usize].to_vec()));
+            start = *end as usize;
+        }
+        (entries, self.changes, self.done)
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(usize::from(u16::MAX));
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// A record's body, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Body<'a> {
+    pub(super) time_ms: u64,
+    pub(super) origin: Option<Origin>,
+    pub(super) will: bool,
+    pub(super) device: &'a str,
+    pub(super) topic: &'a str,
+    pub(super) payload: &'a [u8],
+}
+
+/// Takes a record's body apart; `None` if it is not one.
+pub(super) fn decode(body: &[u8]) -> Option<Body<'_>> {
+    let (&flags, rest) = body.split_first()?;
+    let (time_ms, mut rest) = rest.split_first_chunk::<8>()?;
+    let mut origin = None;
+    if flags & HAS_ORIGIN != 0 {
+        let (session, after) = rest.split_first_chunk::<8>()?;
+        let (packet_id, after) = after.split_first_chunk::<2>()?;
+        origin = Some(Origin { session: u64::from_le_bytes(*session), packet_id: u16::from_le_bytes(*packet_id) });
+        rest = after;
+    }
+    let (device_len, rest) = rest.split_first_chunk::<2>()?;
+    let (topic_len, rest) = rest.split_first_chunk::<2>()?;
+    let (device, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*device_len)))?;
+    let (topic, payload) = rest.split_at_checked(usize::from(u16::from_le_bytes(*topic_len)))?;
+    Some(Body {
+        time_ms: u64::from_le_bytes(*time_ms),
+        origin,
+        will: flags & IS_WILL != 0,
+        device: std::str::from_utf8(device).ok()?,
+        topic: std::str::from_utf8(topic).ok()?,
+        payload,
+    })
+}
