@@ -4,6 +4,7 @@
 //! publishes into records by the topic rules of [`mapping`], hand them to the store, and thank the sender only when
 //! the store says that they are on flash.
 
+pub mod broker;
 pub mod mapping;
 mod stats;
 
