@@ -44,11 +44,14 @@ pub use model::{
 };
 pub use secret::Secret;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest configuration file in bytes. A full one has some 15 KB; the bound keeps a wrong path (a log, a device) from
 /// filling the memory.
 pub const MAX_FILE: u64 = 1024 * 1024;
+
+/// Where the control socket is unless configured.
+pub const DEFAULT_SOCKET: &str = "/run/tidegate/control.sock";
 
 /// The commented default configuration, as `tidegate config default` prints it. Every key stands in it.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
@@ -71,4 +74,14 @@ pub fn parse(text: &str, source_name: &str) -> Result<Config, Errors> {
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(parse(&text, &path.display().to_string())?)
+}
+
+/// The control socket that the file at `path` names, whatever else is wrong with it: who asks for the status need not
+/// be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in `[control]` alone.
+pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::control_socket(&text, &path.display().to_string())?)
 }

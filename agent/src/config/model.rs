@@ -326,3 +326,17 @@ pub enum LogTarget {
     /// The journal's own protocol, with fields.
     Journald,
 }
+
+impl LogLevel {
+    /// The level as `tracing` has it.
+    pub fn filter(self) -> tracing::level_filters::LevelFilter {
+        use tracing::level_filters::LevelFilter;
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
+    }
+}

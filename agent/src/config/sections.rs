@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
+use super::DEFAULT_SOCKET;
 use super::address;
 use super::error::{Errors, shown};
 use super::model::{Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics, Store};
 use super::reader::{Book, Document, Section};
-use super::surroundings::Surroundings;
+use super::surroundings::{Disk, Surroundings};
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
@@ -50,6 +51,15 @@ pub(super) fn read(text: &str, source_name: &str, surroundings: &dyn Surrounding
         Err(Errors { source_name: source_name.to_owned(), problems: book.problems.clone() })
     };
     (result, book)
+}
+
+/// Reads `[control]` alone.
+pub(super) fn control_socket(text: &str, source_name: &str) -> Result<PathBuf, Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let control = control(&Section::root(&doc, tree.get_ref()));
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(control.socket) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }
 
 /// Drops what may only follow from a mistake in the TOML itself: all that is missing, what stands on the same line,
@@ -130,7 +140,7 @@ fn store(root: &Section<'_>) -> Store {
 
 fn control(root: &Section<'_>) -> Control {
     let section = root.section("control");
-    let mut socket = PathBuf::from("/run/tidegate/control.sock");
+    let mut socket = PathBuf::from(DEFAULT_SOCKET);
     if let Some((path, value)) = section.path("socket") {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             value.problem(
