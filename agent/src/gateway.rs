@@ -207,7 +207,7 @@ impl Gateway {
             forward.reload(options::forward(&config)).map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
-        if let Err(error) = watch::log::set_level(options::level(config.log.level)) {
+        if let Err(error) = watch::log::set_level(config.log.level.filter()) {
             tracing::warn!("the log level stays as it is: {}", chain(&error));
         }
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,9 +264,6 @@ async fn serve(config: Config, config_path: &Path) -> Result<(), GatewayError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(GatewayError::Process)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(GatewayError::Process)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(GatewayError::Process)?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
     let mut gateway = Gateway::start(config, &config_path.display().to_string())?;
     let shared = Arc::clone(&gateway.shared);
     let served = supervise::serve_watch(&shared).await?;

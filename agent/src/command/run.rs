@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use tidegate::config::{self, LogTarget};
+use tidegate::gateway;
 use tidegate::watch::log;
 
 use super::Failure;
@@ -18,11 +19,6 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
     for warning in &config.warnings {
         tracing::warn!("{}: {warning}", path.display());
     }
-    gateway_run(config, path)?;
+    gateway::run(config, path)?;
     Ok(())
-}
-
-/// Stands in for `tidegate::gateway::run` until it is there.
-fn gateway_run(_: config::Config, path: &Path) -> Result<(), Box<dyn std::error::Error>> {
-    Err(format!("{} is fine, but this build has no gateway", path.display()).into())
 }

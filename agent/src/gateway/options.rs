@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_protocol::LaneId;
-use tracing::level_filters::LevelFilter;
 
 use super::GatewayError;
 use crate::collect::mapping::{Rule, Rules};
@@ -122,17 +121,6 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
     };
     let limit = forward.connect_timeout;
     Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit })
-}
-
-/// How `tracing` calls a level.
-pub(super) fn level(level: config::LogLevel) -> LevelFilter {
-    match level {
-        config::LogLevel::Error => LevelFilter::ERROR,
-        config::LogLevel::Warn => LevelFilter::WARN,
-        config::LogLevel::Info => LevelFilter::INFO,
-        config::LogLevel::Debug => LevelFilter::DEBUG,
-        config::LogLevel::Trace => LevelFilter::TRACE,
-    }
 }
 
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
