@@ -61,19 +61,29 @@ pub(super) struct Way {
 /// unacknowledged, while what is to be sent still goes out.
 pub(super) async fn pump(mut source: Source, way: Way, keep_alive: Duration) -> LinkError {
     loop {
-        let arrival = match source.next(keep_alive).await {
-            Ok(arrival) => arrival,
-            Err(error) => return error,
-        };
+        match source.next(keep_alive).await {
+            Ok(arrival) => way.put(arrival).await,
+            Err(error) => {
+                for arrival in source.left_over() {
+                    way.put(arrival).await;
+                }
+                return error;
+            }
+        }
+    }
+}
+
+impl Way {
+    /// Waits for room, and puts the arrival on its way. Nothing comes of it once the intake has closed its side.
+    async fn put(&self, arrival: Arrival) {
         let bytes = match &arrival {
             Arrival::Publish(publish) => {
                 publish.payload.len() + publish.topic.as_ref().map_or(0, String::len) + OVERHEAD
             }
             _ => 0,
         };
-        let room = Arc::clone(&way.room).acquire_many_owned(bytes.min(HELD_BYTES) as u32).await.ok();
-        // It fails only when the intake has closed its side.
-        let _ = way.arrivals.send(Arrived { arrival, room }).await;
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes.min(HELD_BYTES) as u32).await.ok();
+        let _ = self.arrivals.send(Arrived { arrival, room }).await;
     }
 }
 
@@ -240,14 +250,16 @@ impl<'a> Intake<'a> {
 
     fn connected(&mut self, session_present: bool) {
         let now = now_ms();
-        let mut lost = false;
+        let (mut lost, mut again) = (false, false);
         self.deps.state.change(|state| {
-            lost = !session_present && state.connects > 0;
+            again = state.connects > 0;
+            lost = again && !session_present;
             state.connects += 1;
             state.sessions_lost += u64::from(lost);
             state.connected_since_ms = Some(now);
         });
         self.deps.stats.brokers.add(1);
+        self.deps.stats.broker_reconnects.add(u64::from(again));
         tracing::info!(broker = %self.options.name(), session_present, "connected to the broker");
         if lost {
             tracing::warn!(

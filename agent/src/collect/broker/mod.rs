@@ -228,7 +228,6 @@ pub async fn run(options: Options, deps: Deps, stop: CancellationToken) -> Resul
         let ended = connection(&options, &deps, &stop, &mut last_seen, &unreleased).await;
         if deps.state.snapshot().connects > connects {
             deps.stats.brokers.sub(1);
-            deps.stats.broker_reconnects.add(u64::from(connects > 0));
         }
         let Err(error) = ended else { break };
         if let LinkError::UnknownRelease(packet_id) = error {
