@@ -55,12 +55,12 @@ impl Gateway {
         let rule = Rule { topic: "devices/{device}/telemetry".into(), lane: LaneId(1) };
         let rules = Rules::new(vec![rule], None).expect("the rule is one");
         let (sender, rules) = watch::channel(Arc::new(rules));
-        let (state, stats, stop) = (Arc::new(State::default()), Arc::new(Stats::default()), CancellationToken::new());
-        let deps = Deps { store: store.clone(), rules, stats: Arc::clone(&stats), state: Arc::clone(&state) };
+        let (link, stats, stop) = (Arc::new(State::default()), Arc::new(Stats::default()), CancellationToken::new());
+        let deps = Deps { store: store.clone(), rules, stats: Arc::clone(&stats), state: Arc::clone(&link) };
         let token = stop.clone();
         let task =
             tokio::spawn(async move { broker::run(options, deps, token).await.expect("the options are usable") });
-        Self { store, state, stats, stop, task, _rules: sender, folder }
+        Self { store, state: link, stats, stop, task, _rules: sender, folder }
     }
 
     /// Stops as the service does; what it returns is the store to start on again.

@@ -119,7 +119,7 @@ async fn a_retained_message_is_stored_once_however_often_the_gateway_reconnects(
 async fn what_no_rule_takes_or_is_too_large_is_counted_durably_and_acknowledged() {
     let broker = Mosquitto::start("");
     let mut options = options(broker.port);
-    options.max_payload = 20_000;
+    options.max_packet_size = 20_000 + TOPIC.len() + 4;
     let gateway = Gateway::start(options);
     until_subscribed(&gateway, broker.port).await;
     publish(broker.port, "devices/pump-3/unknown", QoS::AtLeastOnce, false, &payloads("refused", 30)).await;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rumqttc::QoS;
 use tidegate::collect::broker::{Credentials, Options, OptionsError, Password, Protocol, TlsOptions};
 
@@ -17,6 +17,7 @@ fn certificates(folder: &tempfile::TempDir, name: &str) {
     let ca_key = KeyPair::generate().expect("a key");
     let mut ca = CertificateParams::new(Vec::new()).expect("no names");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(DnType::CommonName, "Tidegate test CA");
     let ca_pem = ca.self_signed(&ca_key).expect("a certificate").pem();
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate().expect("a key");
@@ -35,7 +36,7 @@ fn with_tls(name: &str) -> (Mosquitto, u16, TlsOptions) {
     let plain =
         std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
     let extra = format!("certfile {{folder}}/cert.pem\nkeyfile {{folder}}/key.pem\nlistener {plain} 127.0.0.1\n");
-    (Mosquitto::start_in(folder, &extra), plain, TlsOptions { ca_file })
+    (Mosquitto::start_in(folder, &extra), plain, TlsOptions { ca_file, client_certificate: None })
 }
 
 async fn tls_works(protocol: Protocol) {
@@ -73,10 +74,12 @@ async fn a_ca_file_that_appears_later_is_read_at_the_next_attempt() {
     let ca_file = tls.ca_file.expect("it was given");
     let hidden = ca_file.with_extension("hidden");
     std::fs::rename(&ca_file, &hidden).expect("it can be moved");
-    let gateway =
-        Gateway::start(Options { tls: Some(TlsOptions { ca_file: Some(ca_file.clone()) }), ..options(broker.port) });
+    let gateway = Gateway::start(Options {
+        tls: Some(TlsOptions { ca_file: Some(ca_file.clone()), ..TlsOptions::default() }),
+        ..options(broker.port)
+    });
     let state = gateway.until("an error", |state| state.last_error.is_some()).await;
-    assert!(state.last_error.is_some_and(|error| error.contains("cannot read the certificates in")));
+    assert!(state.last_error.is_some_and(|error| error.contains("cannot read the certificate or key in")));
     std::fs::rename(&hidden, &ca_file).expect("it can be moved back");
     gateway.until("the connection", |state| state.connects == 1).await;
     gateway.stop().await;
@@ -137,4 +140,25 @@ fn options_that_cannot_work_are_refused_with_what_to_write_instead() {
     let secret = Credentials { username: "gw".into(), password: Password("hidden".into()) };
     let shown = format!("{:?}", Options { credentials: Some(secret), ..good });
     assert!(!shown.contains("hidden"));
+}
+
+#[tokio::test]
+async fn a_broker_that_asks_for_a_client_certificate_is_shown_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    certificates(&folder, "127.0.0.1");
+    let file = |name: &str| folder.path().join(name);
+    let (ca_file, pair) = (Some(file("ca.pem")), (file("cert.pem"), file("key.pem")));
+    let broker = Mosquitto::start_in(
+        folder,
+        "certfile {folder}/cert.pem\nkeyfile {folder}/key.pem\ncafile {folder}/ca.pem\nrequire_certificate true",
+    );
+    let tls = |client_certificate| Some(TlsOptions { ca_file: ca_file.clone(), client_certificate });
+    let gateway = Gateway::start(Options { tls: tls(None), ..options(broker.port) });
+    let state = gateway.until("an error", |state| state.last_error.is_some()).await;
+    assert_eq!(state.connects, 0);
+    assert!(state.last_error.is_some_and(|error| error.contains("TLS handshake failed")));
+    let kept = gateway.stop().await;
+    let gateway = Gateway::start_on(Options { tls: tls(Some(pair)), ..options(broker.port) }, kept);
+    gateway.until("the connection", |state| state.connects == 1).await;
+    gateway.stop().await;
 }

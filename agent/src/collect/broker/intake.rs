@@ -4,8 +4,8 @@
 //! broker ─ PUBLISH ─▶ Source (pump) ─▶ channel ─▶ Bunch ─ permits ─▶ store ─ committed ─▶ Client ─ PUBACK ─▶ broker
 //! ```
 //!
-//! What is between the pump and flash is bounded by [`HELD_BYTES`] and the channel's length. When it is full, the
-//! pump stops polling: see the module above for what then happens to the connection.
+//! What is between the pump and flash is bounded by [`HELD_BYTES`] and the channel's length, which is the window
+//! ([`Options::inflight`]): a broker that keeps to it never makes the pump stop. When it is full, the pump stops polling: see the module above for what then happens to the connection.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,10 +23,6 @@ use super::retained::LastSeen;
 use super::state::{now_ms, printable};
 use super::{Deps, Options};
 use crate::store::{Committed, IN_FLIGHT_BYTES};
-
-/// Arrivals that may wait between the pump and the intake: as many as [`super::WINDOW`], so that with a broker that
-/// keeps to the window (v5) or to its own of 20 (Mosquitto's default) the pump never has to stop.
-const ARRIVALS: usize = super::WINDOW as usize;
 
 /// Bytes of publishes received and not yet committed, one more publish excepted: a quarter of what the store lets be
 /// in flight for all.
@@ -133,7 +129,7 @@ impl<'a> Intake<'a> {
         client: Client,
         last_seen: &'a mut LastSeen,
     ) -> (Self, Way) {
-        let (sender, arrivals) = mpsc::channel(ARRIVALS);
+        let (sender, arrivals) = mpsc::channel(usize::from(options.inflight.max(1)));
         let room = Arc::new(Semaphore::new(HELD_BYTES));
         let way = Way { arrivals: sender, room: Arc::clone(&room) };
         let intake = Self {
@@ -201,8 +197,8 @@ impl<'a> Intake<'a> {
                 Arrival::Connected { session_present } => self.connected(session_present),
                 Arrival::Subscribed(grants) => self.subscribed(grants),
                 Arrival::Publish(publish) => {
-                    let max_payload = self.options.max_payload;
-                    let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_payload };
+                    let max_size = self.options.max_packet_size;
+                    let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_size };
                     self.bunch.take(&publish, &mut judge, time_ms);
                     match (&mut self.bunch.held, room) {
                         (Some(held), Some(room)) => held.merge(room),

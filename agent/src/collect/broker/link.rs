@@ -134,7 +134,7 @@ fn open_v5(options: &Options, transport: Transport, unreleased: &[u16]) -> (Clie
         .set_keep_alive(options.keep_alive)
         .set_clean_start(false)
         .set_session_expiry_interval(Some(u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX)))
-        .set_receive_maximum(Some(super::WINDOW))
+        .set_receive_maximum(Some(options.inflight.max(1)))
         .set_max_packet_size(Some(u32::try_from(options.read_limit()).unwrap_or(u32::MAX)))
         .set_manual_acks(true)
         .set_outgoing_inflight_upper_limit(OUTGOING_WINDOW);
