@@ -77,6 +77,11 @@ impl Setup {
         self
     }
 
+    /// Puts the store elsewhere than in the temporary folder.
+    pub fn store_at(&mut self, path: &Path) -> &mut Self {
+        self.set("store", "path", &quoted(path))
+    }
+
     /// Takes a section away.
     pub fn without(&mut self, section: &str) -> &mut Self {
         self.sections.remove(section);

@@ -33,6 +33,12 @@ impl Usage {
             written,
         })
     }
+
+    /// What was used since `before`; memory is as it is now.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self { cpu: self.cpu.saturating_sub(before.cpu), written: self.written.saturating_sub(before.written), ..*self }
+    }
 }
 
 /// A figure in KiB from `/proc/PID/status`, such as `VmRSS` or `VmHWM`.
