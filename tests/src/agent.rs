@@ -46,7 +46,8 @@ pub struct Setup {
 
 impl Setup {
     /// A listener on a free port, one rule (`devices/{device}/telemetry` into `normal`), a store in a temporary
-    /// folder, a control socket; batches close after 100 ms, because a test has no time for 270 s. Without a Flux.
+    /// folder, a control socket; batches close after 100 ms and failed attempts are repeated within half a second,
+    /// because a test has no time for the 270 s and 5 min that suit the field. Without a Flux.
     #[must_use]
     pub fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -59,6 +60,8 @@ impl Setup {
         setup.set("store", "path", &quoted(&store));
         setup.set("control", "socket", &quoted(&socket));
         setup.set("forward.flux.batch", "max_age", "\"100ms\"");
+        setup.set("forward.backoff", "min", "\"50ms\"");
+        setup.set("forward.backoff", "max", "\"500ms\"");
         setup
     }
 
@@ -263,6 +266,32 @@ impl Agent {
         let status = self.status();
         let value = status.pointer(pointer).and_then(Value::as_u64);
         value.unwrap_or_else(|| panic!("status has no number at {pointer}: {status:#}"))
+    }
+
+    /// Records that wait to be delivered, over all lanes.
+    #[track_caller]
+    pub fn waiting(&self) -> u64 {
+        self.sum_of_lanes("waiting")
+    }
+
+    /// Records evicted before they were delivered, over all lanes.
+    #[track_caller]
+    pub fn evicted(&self) -> u64 {
+        self.sum_of_lanes("evicted")
+    }
+
+    /// Why the store cannot write now, if it cannot.
+    #[track_caller]
+    pub fn stalled(&self) -> Option<String> {
+        self.status().pointer("/store/stalled").and_then(Value::as_str).map(str::to_owned)
+    }
+
+    #[track_caller]
+    fn sum_of_lanes(&self, field: &str) -> u64 {
+        let status = self.status();
+        let lanes = status.pointer("/store/lanes").and_then(Value::as_array);
+        let lanes = lanes.unwrap_or_else(|| panic!("status has no lanes: {status:#}"));
+        lanes.iter().map(|lane| lane[field].as_u64().unwrap_or_else(|| panic!("no {field} in {lane}"))).sum()
     }
 
     /// Everything it has logged, over all its starts.

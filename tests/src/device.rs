@@ -4,13 +4,14 @@
 //! What it keeps is what the tests judge by: which publishes were acknowledged, in which order, and whether the
 //! server ever forgot its session.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::flux::Flux;
 use crate::mqtt::packet::{self, Connect, Publish};
 use crate::mqtt::{Client, Packet, Qos, Silence, Version};
 
@@ -95,6 +96,39 @@ pub struct Outcome {
     pub sessions_lost: usize,
     /// Publishes sent again with DUP.
     pub resent: usize,
+}
+
+impl Outcome {
+    /// Waits until everything acknowledged was delivered as records of `device`, then fails unless it came in the
+    /// order of publication. A publish that was sent again after a break may be stored twice, but only after its
+    /// first copy and with an id of its own; `once` forbids that too.
+    #[track_caller]
+    pub fn assert_delivered(&self, flux: &Flux, device: &str, once: bool, bound: Duration) {
+        let start = Instant::now();
+        let delivered = loop {
+            let delivered = flux.payloads_of(device);
+            let known: HashSet<&str> = delivered.iter().map(String::as_str).collect();
+            let missing: Vec<&String> =
+                self.acknowledged.iter().filter(|payload| !known.contains(payload.as_str())).collect();
+            if missing.is_empty() {
+                break delivered;
+            }
+            let (count, total, first) = (missing.len(), self.acknowledged.len(), missing[0]);
+            assert!(
+                start.elapsed() < bound,
+                "{device}: {count} of {total} acknowledged publishes were not delivered within {bound:?}, such as {first}"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        let mut seen = HashSet::new();
+        let firsts: Vec<&String> = delivered.iter().filter(|payload| seen.insert(payload.as_str())).collect();
+        assert!(!once || firsts.len() == delivered.len(), "{device}: a publish was stored twice");
+        let acknowledged: HashSet<&str> = self.acknowledged.iter().map(String::as_str).collect();
+        let of_acknowledged: Vec<&String> =
+            firsts.into_iter().filter(|payload| acknowledged.contains(payload.as_str())).collect();
+        let wrong = of_acknowledged.iter().zip(&self.acknowledged).find(|(came, sent)| **came != *sent);
+        assert!(wrong.is_none(), "{device}: out of order: (came, sent) is {wrong:?}");
+    }
 }
 
 /// A device at work.

@@ -198,14 +198,13 @@ impl Flux {
         });
     }
 
-    /// The payloads of one device's delivered records, as JSON text, by sequence number within each lane.
+    /// The payloads of one device's delivered records as JSON text, in the order in which each record first was
+    /// accepted.
     #[must_use]
     pub fn payloads_of(&self, device: &str) -> Vec<String> {
         self.look(|log| {
-            let mut events: Vec<&Event> =
-                log.delivered_events().into_iter().filter(|event| event.device == device).collect();
-            events.sort_by(|a, b| (&a.lane, a.seq).cmp(&(&b.lane, b.seq)));
-            events.into_iter().map(|event| event.payload.get().to_owned()).collect()
+            let events = log.delivered_events().into_iter().filter(|event| event.device == device);
+            events.map(|event| event.payload.get().to_owned()).collect()
         })
     }
 
