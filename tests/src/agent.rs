@@ -280,6 +280,18 @@ impl Agent {
         self.sum_of_lanes("evicted")
     }
 
+    /// Publishes refused since the store was created.
+    #[track_caller]
+    pub fn refused(&self) -> u64 {
+        self.number("/store/refused")
+    }
+
+    /// Records put aside since the store was created.
+    #[track_caller]
+    pub fn put_aside(&self) -> u64 {
+        self.number("/store/put_aside")
+    }
+
     /// Why the store cannot write now, if it cannot.
     #[track_caller]
     pub fn stalled(&self) -> Option<String> {
