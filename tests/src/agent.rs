@@ -268,28 +268,28 @@ impl Agent {
         value.unwrap_or_else(|| panic!("status has no number at {pointer}: {status:#}"))
     }
 
-    /// Records that wait to be delivered, over all lanes.
+    /// Records that wait to be delivered.
     #[track_caller]
     pub fn waiting(&self) -> u64 {
-        self.sum_of_lanes("waiting")
+        self.number("/counts/waiting")
     }
 
-    /// Records evicted before they were delivered, over all lanes.
+    /// Records evicted before they were delivered, since the store was created.
     #[track_caller]
     pub fn evicted(&self) -> u64 {
-        self.sum_of_lanes("evicted")
+        self.number("/counts/evicted")
     }
 
     /// Publishes refused since the store was created.
     #[track_caller]
     pub fn refused(&self) -> u64 {
-        self.number("/store/refused")
+        self.number("/counts/refused")
     }
 
     /// Records put aside since the store was created.
     #[track_caller]
     pub fn put_aside(&self) -> u64 {
-        self.number("/store/put_aside")
+        self.number("/counts/put_aside")
     }
 
     /// Why the store cannot write now, if it cannot.
@@ -298,12 +298,20 @@ impl Agent {
         self.status().pointer("/store/stalled").and_then(Value::as_str).map(str::to_owned)
     }
 
+    /// The design's word for what Flux said last.
     #[track_caller]
-    fn sum_of_lanes(&self, field: &str) -> u64 {
-        let status = self.status();
-        let lanes = status.pointer("/store/lanes").and_then(Value::as_array);
-        let lanes = lanes.unwrap_or_else(|| panic!("status has no lanes: {status:#}"));
-        lanes.iter().map(|lane| lane[field].as_u64().unwrap_or_else(|| panic!("no {field} in {lane}"))).sum()
+    pub fn verdict(&self) -> String {
+        self.status().pointer("/verdict/word").and_then(Value::as_str).unwrap_or_default().to_owned()
+    }
+
+    /// Waits until the verdict is this.
+    #[track_caller]
+    pub fn wait_for_verdict(&self, word: &str) {
+        let start = std::time::Instant::now();
+        while self.verdict() != word {
+            assert!(start.elapsed() < wait::BOUND, "no verdict {word}, but {:#}", self.status()["verdict"]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Everything it has logged, over all its starts.

@@ -15,6 +15,7 @@ mod received;
 mod server;
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
@@ -53,6 +54,7 @@ pub struct Logins {
 }
 
 struct Shared {
+    connections: AtomicUsize,
     program: Mutex<Program>,
     log: Mutex<Log>,
     logins: Mutex<Logins>,
@@ -91,6 +93,7 @@ impl Flux {
         let port = ports::free_port();
         let shared = Arc::new(Shared {
             program: Mutex::new(Program { next: VecDeque::new(), rule: Box::new(|_| Answer::Accept) }),
+            connections: AtomicUsize::new(0),
             log: Mutex::default(),
             logins: Mutex::default(),
         });
@@ -166,6 +169,12 @@ impl Flux {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.look(|log| log.requests.len())
+    }
+
+    /// How many connections were made to it.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::Relaxed)
     }
 
     /// Waits until so many different records were accepted.

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -50,6 +51,7 @@ async fn serve(port: u16, shared: &Arc<Shared>, mut inbox: UnboundedReceiver<Com
                 Some(Command::Quit) | None => return,
             },
             stream = accept(listener.as_ref()) => {
+                shared.connections.fetch_add(1, Ordering::Relaxed);
                 connections.spawn(connection(stream, Arc::clone(shared)));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
