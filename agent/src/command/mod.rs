@@ -1,0 +1,142 @@
+//! The command line: one file for each subcommand.
+//!
+//! Messages go to standard error for people: what was tried, then each cause on a line of its own. What was asked for
+//! goes to standard output, and a reader that goes away early (`| head`) is no failure.
+
+mod check;
+mod config;
+mod demo;
+mod run;
+mod status;
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Where the configuration stands unless said otherwise.
+const CONFIG: &str = "/etc/tidegate/tidegate.toml";
+
+/// Exit code of everything that failed.
+pub(crate) const FAILED: u8 = 1;
+
+/// Exit code of `status` when no agent runs; service managers' `status` actions use 3 for it too (LSB, "Init Script
+/// Actions").
+pub(crate) const NOT_RUNNING: u8 = 3;
+
+/// Takes telemetry from MQTT devices, writes it to flash before acknowledging it, and forwards it to SORACOM Flux as
+/// the contract and the line allow.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status).\n\
+                  Begin with: tidegate demo\n\
+                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
+    Run(ConfigFile),
+    /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
+    Check(ConfigFile),
+    /// Show what the running agent does: figures, limits, what Flux said last
+    Status(status::Args),
+    /// Watch it work: devices, agent and a Flux look-alike on this machine, nothing to configure
+    Demo(demo::Args),
+    /// Print configurations
+    #[command(subcommand)]
+    Config(config::Which),
+}
+
+/// Which configuration.
+#[derive(Debug, clap::Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+/// Why a command failed, and the exit code that says so.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The exit code.
+    pub(crate) code: u8,
+    /// Why.
+    pub(crate) error: Box<dyn Error>,
+}
+
+impl<E: Into<Box<dyn Error>>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { code: FAILED, error: error.into() }
+    }
+}
+
+/// Does what the command line says.
+pub(crate) fn run() -> Result<(), Failure> {
+    match Arguments::parse().command {
+        Command::Run(file) => run::run(&file.config),
+        Command::Check(file) => check::run(&file.config),
+        Command::Status(args) => status::run(&args),
+        Command::Demo(args) => demo::run(&args).map_err(Failure::from),
+        Command::Config(which) => config::run(&which),
+    }
+}
+
+/// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
+pub(crate) fn complain(failure: &Failure) {
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "tidegate: {}", failure.error);
+    let mut cause = failure.error.source();
+    while let Some(error) = cause {
+        let _ = writeln!(stderr, "  because: {error}");
+        cause = error.source();
+    }
+}
+
+/// Prints what was asked for. A reader that has gone away has read enough.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_commands_take_the_arguments_of_the_documents() {
+        for line in [
+            "tidegate run --config a.toml",
+            "tidegate check --config a.toml",
+            "tidegate check",
+            "tidegate status",
+            "tidegate status --json",
+            "tidegate status --json --socket /run/x.sock",
+            "tidegate status --config a.toml",
+            "tidegate demo",
+            "tidegate config default",
+        ] {
+            assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in ["tidegate", "tidegate runn", "tidegate status --socket a --config b", "tidegate config"] {
+            let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Socket addresses and URLs as the configuration writes them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use hyper::Uri;
+
+/// Reads `address:port`; the error says what to write. `port` is the usual one for the key.
+pub(super) fn socket_address(text: &str, port: u16) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Ok(address);
+    }
+    let write = |address: IpAddr, port: u16| format!("write \"{}\"", SocketAddr::new(address, port));
+    if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Err(format!("{}: the port belongs to it", write(address, port)));
+    }
+    if let Ok(port) = text.parse::<u16>() {
+        return Err(format!("{}, or \"0.0.0.0:{port}\" for every interface", write(Ipv4Addr::LOCALHOST.into(), port)));
+    }
+    let (host, number) = text.rsplit_once(':').unwrap_or((text, ""));
+    let port = number.parse().unwrap_or(port);
+    Err(match host {
+        "localhost" => write(Ipv4Addr::LOCALHOST.into(), port),
+        "" | "*" => format!("{} for every interface", write(Ipv4Addr::UNSPECIFIED.into(), port)),
+        _ => format!("write an IP address of this gateway and a port, such as \"127.0.0.1:{port}\""),
+    })
+}
+
+/// The parts of a URL that the rooms need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Url {
+    pub(super) scheme: String,
+    /// IPv6 without brackets.
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    /// Path and query, `/` if the URL has none.
+    pub(super) path: String,
+}
+
+impl Url {
+    /// Whether it leads to this machine and nowhere else.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// What is wrong with a URL: found, and what to write. Neither repeats it, because it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct UrlFault {
+    pub(super) found: String,
+    pub(super) advice: String,
+}
+
+/// Reads a URL with one of `schemes`, the first of which is the usual one.
+pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, UrlFault> {
+    let list: Vec<String> = schemes.iter().map(|scheme| format!("\"{scheme}://…\"")).collect();
+    let write = format!("write {}", list.join(" or "));
+    let fault = |found: &str, advice: &str| UrlFault { found: found.to_owned(), advice: advice.to_owned() };
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(fault("the URL contains white space or a control character", "remove it"));
+    }
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return Err(fault("the URL has no scheme", &write));
+    };
+    if !schemes.contains(&scheme) {
+        let advice = match scheme {
+            "tcp" | "ws" | "http" if schemes.contains(&"mqtt") => "write \"mqtt://…\"",
+            "ssl" | "tls" | "wss" | "https" if schemes.contains(&"mqtts") => "write \"mqtts://…\"",
+            _ => &write,
+        };
+        let shown = super::error::shown(scheme);
+        return Err(fault(&format!("the URL's scheme is {shown}, which is not spoken here"), advice));
+    }
+    if rest.contains('#') {
+        return Err(fault("the URL has a fragment (`#…`), which is never sent", "remove it"));
+    }
+    let parsed: Uri = text
+        .parse()
+        .map_err(|error: hyper::http::uri::InvalidUri| fault(&format!("it is not a URL ({error})"), &write))?;
+    let authority = parsed.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('@') {
+        return Err(fault("the URL contains a user name", "remove it: names and passwords have keys of their own"));
+    }
+    let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+    if host.is_empty() {
+        return Err(fault("the URL has no host", &write));
+    }
+    let colon = authority.trim_start_matches(|c| c != ']').trim_start_matches(']');
+    let after_host = if authority.starts_with('[') { colon } else { authority };
+    if after_host.contains(':') && parsed.port_u16().is_none_or(|port| port == 0) {
+        return Err(fault("the URL's port is not a number from 1 to 65535", "correct it or leave it out"));
+    }
+    let path = parsed.path_and_query().map_or("/", |path| path.as_str());
+    Ok(Url {
+        scheme: scheme.to_owned(),
+        host,
+        port: parsed.port_u16(),
+        path: if path.is_empty() { "/".into() } else { path.to_owned() },
+    })
+}
+
+/// Scheme, host and port of a URL that was read before: what may be shown of one that is a secret.
+pub(super) fn origin(text: &str) -> String {
+    let end = text.find("://").map_or(0, |at| at + 3);
+    let length = text[end..].find(['/', '?']).unwrap_or(text.len() - end);
+    text[..end + length].to_owned()
+}

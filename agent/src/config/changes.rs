@@ -1,0 +1,141 @@
+//! What a reload changes, and what of it needs a restart.
+
+use std::collections::BTreeMap;
+
+use super::keys::is_live;
+use super::model::{Config, FluxTarget};
+
+/// The keys in which two configurations differ, in alphabetical order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Can take effect now.
+    pub applied: Vec<&'static str>,
+    /// Take effect at the next start.
+    pub needs_restart: Vec<&'static str>,
+}
+
+impl Changes {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.applied.is_empty() && self.needs_restart.is_empty()
+    }
+}
+
+/// Compares two configurations. A secret file whose content has changed counts as its key (`forward.flux.url`,
+/// `collect.broker.password_file`). Certificate files are not compared: their users open them again on a reload.
+pub fn changes(old: &Config, new: &Config) -> Changes {
+    let (old, new) = (facts(old), facts(new));
+    let mut changes = Changes::default();
+    let keys: std::collections::BTreeSet<&'static str> = old.keys().chain(new.keys()).copied().collect();
+    for key in keys {
+        if old.get(key) == new.get(key) {
+            continue;
+        }
+        if is_live(key) {
+            changes.applied.push(key);
+        } else {
+            changes.needs_restart.push(key);
+        }
+    }
+    changes
+}
+
+type Facts = BTreeMap<&'static str, String>;
+
+/// Each key's value as a text that differs if the value does. Holds secrets; never leaves this file.
+pub(super) fn facts(config: &Config) -> Facts {
+    let mut facts = Facts::new();
+    let mut put = |key, value: &dyn std::fmt::Debug| {
+        facts.insert(key, format!("{value:?}"));
+    };
+    put("gateway.id", &config.gateway.id);
+    put("collect.default_lane", &config.collect.default_lane);
+    put("collect.rule.topic", &config.collect.rules.iter().map(|rule| &rule.topic).collect::<Vec<_>>());
+    put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
+    put("store.path", &config.store.path);
+    put("store.max_size", &config.store.max_size);
+    put("store.commit_delay", &config.store.commit_delay);
+    put("control.socket", &config.control.socket);
+    put("metrics.bind", &config.metrics.bind);
+    put("log.level", &config.log.level);
+    put("log.target", &config.log.target);
+    listener(config, &mut facts);
+    broker(config, &mut facts);
+    forward(config, &mut facts);
+    facts
+}
+
+fn listener(config: &Config, facts: &mut Facts) {
+    let mut put = |key, value: &dyn std::fmt::Debug| {
+        facts.insert(key, format!("{value:?}"));
+    };
+    let Some(listener) = &config.collect.listener else { return };
+    put("collect.listener.bind", &listener.bind);
+    if let Some(tls) = &listener.tls {
+        put("collect.listener.tls_bind", &tls.bind);
+        put("collect.listener.tls_certificate", &tls.certificate);
+        put("collect.listener.tls_key", &tls.key);
+        put("collect.listener.tls_client_ca", &tls.client_ca);
+        put("collect.listener.tls_require_client_certificate", &tls.require_client_certificate);
+    }
+    put("collect.listener.passwords_file", &listener.passwords_file);
+    put("collect.listener.allow_anonymous", &listener.allow_anonymous);
+    put("collect.listener.max_connections", &listener.max_connections);
+    put("collect.listener.max_packet_size", &listener.max_packet_size);
+    put("collect.listener.max_sessions", &listener.max_sessions);
+    put("collect.listener.session_max_age", &listener.session_max_age);
+    put("collect.listener.connect_timeout", &listener.connect_timeout);
+    put("collect.listener.receive_maximum", &listener.receive_maximum);
+}
+
+fn broker(config: &Config, facts: &mut Facts) {
+    let mut put = |key, value: &dyn std::fmt::Debug| {
+        facts.insert(key, format!("{value:?}"));
+    };
+    let Some(broker) = &config.collect.broker else { return };
+    put("collect.broker.url", &broker.url);
+    put("collect.broker.topics", &broker.topics);
+    put("collect.broker.client_id", &broker.client_id);
+    put("collect.broker.protocol", &broker.protocol);
+    put("collect.broker.username", &broker.username);
+    put("collect.broker.password_file", &broker.password.as_ref().map(super::Secret::expose));
+    put("collect.broker.ca_file", &broker.ca_file);
+    put("collect.broker.client_certificate", &broker.client_certificate.as_ref().map(|pair| &pair.0));
+    put("collect.broker.client_key", &broker.client_certificate.as_ref().map(|pair| &pair.1));
+    put("collect.broker.keep_alive", &broker.keep_alive);
+    put("collect.broker.session_expiry", &broker.session_expiry);
+    put("collect.broker.inflight", &broker.inflight);
+    put("collect.broker.max_packet_size", &broker.max_packet_size);
+}
+
+fn forward(config: &Config, facts: &mut Facts) {
+    let mut put = |key, value: &dyn std::fmt::Debug| {
+        facts.insert(key, format!("{value:?}"));
+    };
+    let forward = &config.forward;
+    put("forward.flux.kind", &forward.target.kind());
+    match &forward.target {
+        FluxTarget::Webhook { url } => put("forward.flux.url", &url.expose()),
+        FluxTarget::Unified { url } => put("forward.flux.url", url),
+        FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
+            put("forward.flux.base_url", base_url);
+            put("forward.flux.app_id", app_id);
+            put("forward.flux.channel_id", channel_id);
+            put("forward.flux.auth_key_id", &auth_key_id.expose());
+            put("forward.flux.auth_key_file", &auth_key.expose());
+            put("forward.flux.token_timeout", token_timeout);
+        }
+    }
+    put("forward.flux.ca_file", &forward.ca_file);
+    put("forward.flux.client_certificate", &forward.client_certificate.as_ref().map(|pair| &pair.0));
+    put("forward.flux.client_key", &forward.client_certificate.as_ref().map(|pair| &pair.1));
+    put("forward.flux.connect_timeout", &forward.connect_timeout);
+    put("forward.flux.timeout", &forward.timeout);
+    put("forward.flux.replayed_after", &forward.replayed_after);
+    put("forward.flux.batch.max_records", &forward.batch.max_records);
+    put("forward.flux.batch.max_bytes", &forward.batch.max_bytes);
+    put("forward.flux.batch.max_age", &forward.batch.max_age);
+    put("forward.flux.batch.layout", &forward.batch.layout);
+    put("forward.backoff.min", &forward.backoff.min);
+    put("forward.backoff.max", &forward.backoff.max);
+}

@@ -1,0 +1,94 @@
+//! What is wrong with a configuration, said so that it can be corrected without this program's source.
+
+use std::fmt;
+
+/// Longest piece of the file that a message repeats, in characters: a value pasted into the wrong place must not fill
+/// the terminal.
+const SHOWN: usize = 60;
+
+/// One thing that is wrong, or (as a warning) probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Line, counted from 1; 0 if it is about the file as a whole.
+    pub line: usize,
+    /// Column in characters, counted from 1; 0 like `line`.
+    pub column: usize,
+    /// The key with its tables, such as `store.max_size`; empty for a mistake in the TOML itself.
+    pub key: String,
+    /// What was found.
+    pub found: String,
+    /// What to write instead, or what to do.
+    pub advice: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}, column {}: ", self.line, self.column)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        write!(f, "{}; {}", self.found, self.advice)
+    }
+}
+
+/// Everything that is wrong with a configuration, in the order of the lines. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errors {
+    /// What was read, usually a path.
+    pub source_name: String,
+    /// The mistakes.
+    pub problems: Vec<Problem>,
+}
+
+impl std::error::Error for Errors {}
+
+impl fmt::Display for Errors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        let things = if count == 1 { "mistake" } else { "mistakes" };
+        write!(f, "{}: {count} {things}", self.source_name)?;
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a configuration file could not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}; {advice}")]
+    Unreadable {
+        /// Its path.
+        path: String,
+        /// What to do.
+        advice: &'static str,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It was read and is wrong.
+    #[error(transparent)]
+    Wrong(#[from] Errors),
+}
+
+/// A piece of the file as a message shows it: quoted, control characters escaped, cut to [`SHOWN`] characters.
+pub(super) fn shown(text: &str) -> String {
+    let mut out = String::from("\"");
+    for (count, character) in text.chars().enumerate() {
+        if count == SHOWN {
+            out.push('…');
+            break;
+        }
+        match character {
+            '"' => out.push('"'),
+            _ => out.extend(character.escape_debug()),
+        }
+    }
+    out.push('"');
+    out
+}

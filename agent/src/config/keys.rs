@@ -1,0 +1,149 @@
+//! Every key there is: for suggestions, and for what a reload can change.
+
+/// A key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// With its tables: `store.max_size`. Keys of `[[collect.rule]]` are `collect.rule.topic` and so on.
+    pub path: &'static str,
+    /// Whether a changed value takes effect on SIGHUP; otherwise it needs a restart.
+    pub live: bool,
+}
+
+const fn live(path: &'static str) -> Key {
+    Key { path, live: true }
+}
+
+const fn fixed(path: &'static str) -> Key {
+    Key { path, live: false }
+}
+
+/// All keys, in the order of the default file.
+pub const KEYS: &[Key] = &[
+    fixed("gateway.id"),
+    fixed("collect.listener.bind"),
+    fixed("collect.listener.tls_bind"),
+    fixed("collect.listener.tls_certificate"),
+    fixed("collect.listener.tls_key"),
+    fixed("collect.listener.tls_client_ca"),
+    fixed("collect.listener.tls_require_client_certificate"),
+    fixed("collect.listener.passwords_file"),
+    fixed("collect.listener.allow_anonymous"),
+    fixed("collect.listener.max_connections"),
+    fixed("collect.listener.max_packet_size"),
+    fixed("collect.listener.max_sessions"),
+    fixed("collect.listener.session_max_age"),
+    fixed("collect.listener.connect_timeout"),
+    fixed("collect.listener.receive_maximum"),
+    fixed("collect.broker.url"),
+    fixed("collect.broker.topics"),
+    fixed("collect.broker.client_id"),
+    fixed("collect.broker.protocol"),
+    fixed("collect.broker.username"),
+    fixed("collect.broker.password_file"),
+    fixed("collect.broker.ca_file"),
+    fixed("collect.broker.client_certificate"),
+    fixed("collect.broker.client_key"),
+    fixed("collect.broker.keep_alive"),
+    fixed("collect.broker.session_expiry"),
+    fixed("collect.broker.inflight"),
+    fixed("collect.broker.max_packet_size"),
+    live("collect.default_lane"),
+    live("collect.rule.topic"),
+    live("collect.rule.lane"),
+    fixed("store.path"),
+    fixed("store.max_size"),
+    fixed("store.commit_delay"),
+    live("forward.flux.kind"),
+    live("forward.flux.url"),
+    live("forward.flux.url_file"),
+    live("forward.flux.base_url"),
+    live("forward.flux.app_id"),
+    live("forward.flux.channel_id"),
+    live("forward.flux.auth_key_id"),
+    live("forward.flux.auth_key_id_file"),
+    live("forward.flux.auth_key_file"),
+    live("forward.flux.token_timeout"),
+    fixed("forward.flux.ca_file"),
+    fixed("forward.flux.client_certificate"),
+    fixed("forward.flux.client_key"),
+    fixed("forward.flux.connect_timeout"),
+    live("forward.flux.timeout"),
+    live("forward.flux.replayed_after"),
+    live("forward.flux.batch.max_records"),
+    live("forward.flux.batch.max_bytes"),
+    live("forward.flux.batch.max_age"),
+    live("forward.flux.batch.layout"),
+    live("forward.backoff.min"),
+    live("forward.backoff.max"),
+    fixed("control.socket"),
+    fixed("metrics.bind"),
+    live("log.level"),
+    fixed("log.target"),
+];
+
+/// Whether the key at `path` can change while the agent runs.
+pub(super) fn is_live(path: &str) -> bool {
+    KEYS.iter().any(|key| key.path == path && key.live)
+}
+
+/// What may stand in the table at `path`: keys and tables, each once.
+pub(super) fn children(path: &str) -> Vec<&'static str> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for key in KEYS {
+        let rest = if path.is_empty() {
+            Some(key.path)
+        } else {
+            key.path.strip_prefix(path).and_then(|rest| rest.strip_prefix('.'))
+        };
+        let Some(name) = rest.and_then(|rest| rest.split('.').next()) else { continue };
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// What to write instead of the unknown `name` in the table at `path`.
+pub(super) fn instead_of(path: &str, name: &str) -> String {
+    let here = children(path);
+    if let Some(near) = nearest(name, &here) {
+        return format!("did you mean `{near}`?");
+    }
+    let elsewhere: Vec<String> = KEYS
+        .iter()
+        .filter_map(|key| key.path.rsplit_once('.'))
+        .filter(|(table, last)| *last == name && *table != path)
+        .map(|(table, _)| header(table))
+        .collect();
+    if !elsewhere.is_empty() {
+        return format!("`{name}` belongs in {}", elsewhere.join(" or "));
+    }
+    let all: Vec<&str> = KEYS.iter().filter_map(|key| key.path.rsplit('.').next()).collect();
+    if let Some(near) = nearest(name, &all) {
+        let table = KEYS.iter().filter_map(|key| key.path.rsplit_once('.')).find(|(_, last)| *last == near);
+        return format!("did you mean `{near}` in {}?", table.map_or_else(String::new, |(table, _)| header(table)));
+    }
+    let list: Vec<String> = here.iter().map(|name| format!("`{name}`")).collect();
+    format!("remove it; what may stand here: {}", list.join(", "))
+}
+
+/// A table's header as the file writes it.
+pub(super) fn header(path: &str) -> String {
+    if path == "collect.rule" { "[[collect.rule]]".into() } else { format!("[{path}]") }
+}
+
+/// The known word that `word` is most likely a slip of. A slip changes, swaps, adds or loses a letter in about
+/// three, or takes `-` for `_`.
+pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    /// Longer words are no slip of any key, and comparing costs their length times the key's.
+    const LONGEST: usize = 64;
+    if word.len() > LONGEST {
+        return None;
+    }
+    let word = word.to_lowercase().replace('-', "_");
+    let (distance, near) = known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase().replace('-', "_")), *candidate))
+        .min_by_key(|(distance, _)| *distance)?;
+    (distance <= near.chars().count().min(word.chars().count()).div_ceil(3)).then_some(near)
+}

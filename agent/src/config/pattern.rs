@@ -1,0 +1,83 @@
+//! Topic rules and topic filters, judged as the mapping and MQTT judge them (MQTT 5, section 4.7).
+
+/// Longest topic in bytes: a string with a 16-bit length (MQTT 5, section 1.5.4).
+const MAX_TOPIC: usize = u16::MAX as usize;
+
+const DEVICE: &str = "{device}";
+
+/// Judges a rule's pattern: literal levels, exactly one `{device}`, `+`, a trailing `#`. The error says what to write.
+pub(super) fn rule(topic: &str) -> Result<(), String> {
+    common(topic)?;
+    let (body, _) = open(topic);
+    for level in body.split('/') {
+        match level {
+            DEVICE | "+" => {}
+            "#" => return Err("`#` may only be the last level, after others: write `+` for one level".into()),
+            _ if level.contains(['+', '#', '{', '}']) => {
+                return Err(format!(
+                    "`+`, `#` and {DEVICE} must each stand alone between slashes, and no other braces"
+                ));
+            }
+            _ => {}
+        }
+    }
+    match body.split('/').filter(|level| *level == DEVICE).count() {
+        0 => Err(format!("write {DEVICE} for the level that names the device, as in \"devices/{DEVICE}/telemetry\"")),
+        1 => Ok(()),
+        _ => Err(format!("write {DEVICE} once, and `+` for the levels that do not name the device")),
+    }
+}
+
+/// Judges a topic filter to subscribe to. The error says what to write.
+pub(super) fn filter(topic: &str) -> Result<(), String> {
+    common(topic)?;
+    if topic.contains(['{', '}']) {
+        return Err("write `+` for one level and `#` for all that follow; {device} belongs in [[collect.rule]]".into());
+    }
+    let levels: Vec<&str> = topic.split('/').collect();
+    for (index, level) in levels.iter().enumerate() {
+        if level.len() > 1 && level.contains(['+', '#']) {
+            return Err("`+` and `#` must each stand alone between slashes".into());
+        }
+        if *level == "#" && index + 1 < levels.len() {
+            return Err("`#` may only be the last level: write `+` for one level".into());
+        }
+    }
+    Ok(())
+}
+
+fn common(topic: &str) -> Result<(), String> {
+    if topic.is_empty() {
+        return Err("write a topic such as \"devices/#\"".into());
+    }
+    if topic.len() > MAX_TOPIC {
+        return Err("write at most 65,535 bytes: no topic is longer".into());
+    }
+    if topic.contains('\0') {
+        return Err("remove the character U+0000, which no topic can contain".into());
+    }
+    Ok(())
+}
+
+fn open(topic: &str) -> (&str, bool) {
+    topic.strip_suffix("/#").map_or((topic, false), |body| (body, true))
+}
+
+/// Whether some topic is let through by the filter and matched by the rule, both judged before.
+pub(super) fn meet(filter: &str, rule: &str) -> bool {
+    // A shared subscription's filter follows its group: $share/group/filter (MQTT 5, section 4.8.2).
+    let filter =
+        filter.strip_prefix("$share/").and_then(|rest| rest.split_once('/')).map_or(filter, |(_, filter)| filter);
+    let (filter_body, filter_open) = if filter == "#" { ("", true) } else { open(filter) };
+    let (rule_body, rule_open) = open(rule);
+    let filter_levels: Vec<&str> = if filter == "#" { Vec::new() } else { filter_body.split('/').collect() };
+    let rule_levels: Vec<&str> = rule_body.split('/').collect();
+    let wild = |level: &str| level == "+" || level == DEVICE;
+    let agree = filter_levels.iter().zip(&rule_levels).all(|(one, other)| one == other || wild(one) || wild(other));
+    let lengths = match filter_levels.len().cmp(&rule_levels.len()) {
+        std::cmp::Ordering::Equal => true,
+        std::cmp::Ordering::Less => filter_open,
+        std::cmp::Ordering::Greater => rule_open,
+    };
+    agree && lengths
+}

@@ -1,0 +1,450 @@
+//! Hands out keys of the parsed tree by name and type, and keeps book of what is wrong and of what was never asked for.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::{Problem, shown};
+use super::keys;
+use super::secret::Secret;
+use super::surroundings::Surroundings;
+use super::units;
+
+/// Most mistakes that are reported; more of them mean that this is another kind of file.
+const MOST_PROBLEMS: usize = 100;
+
+/// The text being read and the book that is kept of it.
+pub(super) struct Document<'a> {
+    text: &'a str,
+    pub(super) surroundings: &'a dyn Surroundings,
+    problems: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
+    asked: RefCell<BTreeSet<String>>,
+}
+
+/// What reading a document left in its book.
+pub(super) struct Book {
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    /// Every key that was asked for; the test that holds the lists to each other reads it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "kept for the test of completeness"))]
+    pub(super) asked: BTreeSet<String>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(text: &'a str, surroundings: &'a dyn Surroundings) -> Self {
+        Self {
+            text,
+            surroundings,
+            problems: RefCell::default(),
+            warnings: RefCell::default(),
+            asked: RefCell::default(),
+        }
+    }
+
+    /// Enters a mistake at a byte of the text; `None` is the file as a whole.
+    pub(super) fn problem(&self, at: Option<usize>, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+        let mut problems = self.problems.borrow_mut();
+        if problems.len() < MOST_PROBLEMS {
+            problems.push(self.entry(at, key, found.into(), advice.into()));
+        }
+    }
+
+    /// Enters a warning.
+    pub(super) fn warn(&self, at: Option<usize>, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+        let mut warnings = self.warnings.borrow_mut();
+        if warnings.len() < MOST_PROBLEMS {
+            warnings.push(self.entry(at, key, found.into(), advice.into()));
+        }
+    }
+
+    fn entry(&self, at: Option<usize>, key: &str, found: String, advice: String) -> Problem {
+        let (line, column) = at.map_or((0, 0), |at| self.place(at));
+        Problem { line, column, key: key.to_owned(), found, advice }
+    }
+
+    /// Line and column of a byte. Bytes beyond the end or within a character count as what stands before them.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let mut end = at.min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let before = &self.text[..end];
+        let start_of_line = before.rfind('\n').map_or(0, |newline| newline + 1);
+        (1 + before.matches('\n').count(), 1 + before[start_of_line..].chars().count())
+    }
+
+    /// The book, in the order of the lines; what is missing from the file as a whole comes last.
+    pub(super) fn close(self) -> Book {
+        let order = |problem: &Problem| (problem.line == 0, problem.line, problem.column);
+        let (mut problems, mut warnings) = (self.problems.into_inner(), self.warnings.into_inner());
+        problems.sort_by_key(order);
+        warnings.sort_by_key(order);
+        Book { problems, warnings, asked: self.asked.into_inner() }
+    }
+}
+
+/// A table of the file, there or not.
+pub(super) struct Section<'a> {
+    doc: &'a Document<'a>,
+    /// `collect.listener`; empty at the root.
+    path: String,
+    table: Option<&'a DeTable<'a>>,
+    at: Option<usize>,
+    /// Something else stands where the table should; said already.
+    broken: bool,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+/// A value of the file with its key.
+#[derive(Clone)]
+pub(super) struct Value<'a> {
+    doc: &'a Document<'a>,
+    pub(super) key: String,
+    value: &'a DeValue<'a>,
+    at: usize,
+}
+
+impl<'a> Value<'a> {
+    /// Enters a mistake at this value.
+    pub(super) fn problem(&self, found: impl Into<String>, advice: impl Into<String>) {
+        self.doc.problem(Some(self.at), &self.key, found, advice);
+    }
+
+    /// Enters a warning at this value.
+    pub(super) fn warn(&self, found: impl Into<String>, advice: impl Into<String>) {
+        self.doc.warn(Some(self.at), &self.key, found, advice);
+    }
+
+    /// A mistake in the type: says what was found, and what is wanted with an example.
+    pub(super) fn wrong_type(&self, advice: impl Into<String>) {
+        self.problem(describe(self.value), advice);
+    }
+
+    /// The text, if it is one; otherwise a mistake.
+    pub(super) fn text(&self, advice: impl Into<String>) -> Option<&'a str> {
+        match self.value {
+            DeValue::String(text) => Some(text),
+            _ => {
+                self.wrong_type(advice);
+                None
+            }
+        }
+    }
+
+    fn integer(&self) -> Option<i128> {
+        match self.value {
+            DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is an array.
+    pub(super) fn is_array(&self) -> bool {
+        self.value.is_array()
+    }
+
+    /// The elements, if it is an array; otherwise a mistake.
+    pub(super) fn elements(&self, advice: &str) -> Vec<Value<'a>> {
+        let DeValue::Array(array) = self.value else {
+            self.wrong_type(advice);
+            return Vec::new();
+        };
+        let element = |value: &'a Spanned<DeValue<'a>>| Value {
+            doc: self.doc,
+            key: self.key.clone(),
+            value: value.get_ref(),
+            at: value.span().start,
+        };
+        array.iter().map(element).collect()
+    }
+}
+
+/// What a value is, for a message.
+fn describe(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => format!("found the text {}", shown(text)),
+        DeValue::Integer(number) => format!("found the bare number {}", short(number.as_str())),
+        DeValue::Float(number) => format!("found the bare number {}", short(number.as_str())),
+        DeValue::Boolean(value) => format!("found {value}"),
+        DeValue::Datetime(_) => "found a date or time".into(),
+        DeValue::Array(_) => "found an array".into(),
+        DeValue::Table(_) => "found a table".into(),
+    }
+}
+
+fn short(number: &str) -> String {
+    number.chars().take(24).collect()
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn root(doc: &'a Document<'a>, table: &'a DeTable<'a>) -> Self {
+        Self { doc, path: String::new(), table: Some(table), at: None, broken: false, asked: RefCell::default() }
+    }
+
+    /// Whether the file has it, whatever stands in it.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some() || self.broken
+    }
+
+    /// Whether the key stands in the file, whatever its value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.raw(key).is_some()
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// The value of a key, if it is there.
+    pub(super) fn get(&self, key: &'static str) -> Option<Value<'a>> {
+        self.asked.borrow_mut().push(key);
+        let path = self.path_of(key);
+        self.doc.asked.borrow_mut().insert(path.clone());
+        self.raw(key).map(|value| Value { doc: self.doc, key: path, value: value.get_ref(), at: value.span().start })
+    }
+
+    fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
+        self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    /// The table under a key.
+    pub(super) fn section(&self, key: &'static str) -> Section<'a> {
+        self.asked.borrow_mut().push(key);
+        let value = self.raw(key);
+        let mut section = Section {
+            doc: self.doc,
+            path: self.path_of(key),
+            table: None,
+            at: value.map(|value| value.span().start),
+            broken: self.broken,
+            asked: RefCell::default(),
+        };
+        match value.map(Spanned::get_ref) {
+            Some(DeValue::Table(table)) => section.table = Some(table),
+            Some(other) => {
+                let advice = format!("write a table: {}", keys::header(&section.path));
+                self.doc.problem(section.at, &section.path, describe(other), advice);
+                section.broken = true;
+            }
+            None => {}
+        }
+        section
+    }
+
+    /// The tables of an array of tables under a key; `None` if there is no such key.
+    pub(super) fn sections(&self, key: &'static str) -> Option<Vec<Section<'a>>> {
+        self.asked.borrow_mut().push(key);
+        let path = self.path_of(key);
+        let value = self.raw(key)?;
+        let wrong = |at: usize, found: &DeValue<'_>| {
+            let advice = format!("write {} above each, with two brackets", keys::header(&path));
+            self.doc.problem(Some(at), &path, describe(found), advice);
+        };
+        let DeValue::Array(array) = value.get_ref() else {
+            wrong(value.span().start, value.get_ref());
+            return Some(Vec::new());
+        };
+        let mut sections = Vec::new();
+        for element in array.iter() {
+            let DeValue::Table(table) = element.get_ref() else {
+                wrong(element.span().start, element.get_ref());
+                continue;
+            };
+            sections.push(Section {
+                doc: self.doc,
+                path: path.clone(),
+                table: Some(table),
+                at: Some(element.span().start),
+                broken: false,
+                asked: RefCell::default(),
+            });
+        }
+        Some(sections)
+    }
+
+    /// Enters that a key is missing, at the table's header if the file has one.
+    pub(super) fn missing(&self, key: &str, advice: impl Into<String>) {
+        if !self.broken {
+            self.doc.problem(self.at, &self.path_of(key), "missing", advice);
+        }
+    }
+
+    /// Enters a warning about the table as a whole.
+    pub(super) fn warn(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+        self.doc.warn(self.at, &self.path_of(key), found, advice);
+    }
+
+    /// Enters every key of the table that was not asked for.
+    pub(super) fn finish(self) {
+        let asked = self.asked.borrow();
+        for (name, _) in self.table.into_iter().flatten() {
+            if asked.contains(&name.get_ref().as_ref()) {
+                continue;
+            }
+            let advice = keys::instead_of(&self.path, name.get_ref());
+            let shown_path = self.path_of(&shown_key(name.get_ref()));
+            self.doc.problem(Some(name.span().start), &shown_path, "unknown key", advice);
+        }
+    }
+
+    /// A text.
+    pub(super) fn text(&self, key: &'static str, advice: &str) -> Option<(&'a str, Value<'a>)> {
+        let value = self.get(key)?;
+        value.text(advice).map(|text| (text, value))
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
+        let value = self.get(key)?;
+        if let DeValue::Boolean(found) = value.value {
+            return Some(*found);
+        }
+        value.wrong_type("write true or false, without quotes");
+        None
+    }
+
+    /// A number in a range.
+    pub(super) fn integer(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(value) = self.get(key) else { return default };
+        let advice = format!("write a number from {} to {}, without quotes", range.start(), range.end());
+        match (value.value, value.integer().map(u64::try_from)) {
+            (_, Some(Ok(number))) if range.contains(&number) => return number,
+            (DeValue::Integer(number), _) => {
+                value.problem(format!("{} is out of range", short(number.as_str())), advice)
+            }
+            _ => value.wrong_type(advice),
+        }
+        default
+    }
+
+    /// A size in bytes in a range.
+    pub(super) fn size(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(value) = self.get(key) else { return default };
+        let text = match value.value {
+            DeValue::String(text) => text,
+            DeValue::Integer(number) => {
+                value.wrong_type(units::size_meanings(&short(number.as_str())));
+                return default;
+            }
+            _ => {
+                value.wrong_type(format!("write a size with its unit, such as \"{}\"", units::format_size(default)));
+                return default;
+            }
+        };
+        match units::parse_size(text) {
+            Ok(size) if range.contains(&size) => return size,
+            Ok(_) => value.problem(
+                format!("{} is out of range", shown(text)),
+                format!(
+                    "write a size from \"{}\" to \"{}\"",
+                    units::format_size(*range.start()),
+                    units::format_size(*range.end())
+                ),
+            ),
+            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+        }
+        default
+    }
+
+    /// A duration in a range.
+    pub(super) fn duration(&self, key: &'static str, range: &RangeInclusive<Duration>, default: Duration) -> Duration {
+        let Some(value) = self.get(key) else { return default };
+        let text = match value.value {
+            DeValue::String(text) => text,
+            DeValue::Integer(number) => {
+                value.wrong_type(units::duration_meanings(&short(number.as_str())));
+                return default;
+            }
+            _ => {
+                let example = units::format_duration(default);
+                value.wrong_type(format!("write a duration with its unit, such as \"{example}\""));
+                return default;
+            }
+        };
+        match units::parse_duration(text) {
+            Ok(duration) if range.contains(&duration) => return duration,
+            Ok(_) => value.problem(
+                format!("{} is out of range", shown(text)),
+                format!(
+                    "write a duration from \"{}\" to \"{}\"",
+                    units::format_duration(*range.start()),
+                    units::format_duration(*range.end())
+                ),
+            ),
+            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+        }
+        default
+    }
+
+    /// One of several words.
+    pub(super) fn word<T: Copy>(&self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
+        let value = self.get(key)?;
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let list: Vec<String> = known.iter().map(|word| format!("\"{word}\"")).collect();
+        let advice = format!("write one of {}", list.join(", "));
+        let text = value.text(&*advice)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
+        if found.is_none() {
+            let near = keys::nearest(text, &known).map_or_else(String::new, |near| format!(" (perhaps \"{near}\")"));
+            value.problem(format!("found {}", shown(text)), format!("{advice}{near}"));
+        }
+        found
+    }
+
+    /// An absolute path.
+    pub(super) fn path(&self, key: &'static str) -> Option<(PathBuf, Value<'a>)> {
+        let advice = "write an absolute path in quotes, such as \"/etc/tidegate/…\"";
+        let (text, value) = self.text(key, advice)?;
+        let path = Path::new(text);
+        if !path.is_absolute() || text.contains('\0') {
+            value.problem(
+                format!("found {}", shown(text)),
+                "write an absolute path: a service has no folder of its own",
+            );
+            return None;
+        }
+        Some((path.to_owned(), value))
+    }
+
+    /// A file that must be there and readable.
+    pub(super) fn file(&self, key: &'static str) -> Option<(PathBuf, Value<'a>)> {
+        let (path, value) = self.path(key)?;
+        if let Err(fault) = self.doc.surroundings.readable(&path) {
+            value.problem(fault.found, fault.advice);
+        }
+        Some((path, value))
+    }
+
+    /// The secret in the file that a key names.
+    pub(super) fn secret_file(&self, key: &'static str) -> Option<(Secret, Value<'a>)> {
+        let (path, value) = self.path(key)?;
+        match self.doc.surroundings.secret(&path) {
+            Ok(file) => {
+                if file.exposed {
+                    value.warn(
+                        format!("{} may be read or changed by every user of this machine", path.display()),
+                        "chown it to the user that Tidegate runs as and chmod it 600",
+                    );
+                }
+                Some((file.secret, value))
+            }
+            Err(fault) => {
+                value.problem(fault.found, fault.advice);
+                None
+            }
+        }
+    }
+}
+
+/// An unknown key as a message shows it: bare where it could be bare, quoted and cut otherwise.
+fn shown_key(name: &str) -> String {
+    let bare =
+        !name.is_empty() && name.len() <= 60 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if bare { name.to_owned() } else { shown(name) }
+}

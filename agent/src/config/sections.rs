@@ -1,0 +1,210 @@
+//! Asks for every key with its type, range and default. A key that is wrong is entered in the book and its default used
+//! from then on, so that reading goes on and finds the other mistakes.
+
+mod collect;
+mod forward;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+use super::DEFAULT_SOCKET;
+use super::address;
+use super::error::{Errors, shown};
+use super::model::{Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics, Store};
+use super::reader::{Book, Document, Section};
+use super::surroundings::{Disk, Surroundings};
+
+/// Longest gateway id: it stands in every event, so each byte is paid for again and again.
+const MAX_ID: usize = 64;
+
+/// Longest path of a Unix socket: `sun_path` has 108 bytes with its closing zero (unix(7)).
+const MAX_SOCKET_PATH: usize = 107;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads a configuration; also hands back the book, whose list of keys a test needs.
+pub(super) fn read(text: &str, source_name: &str, surroundings: &dyn Surroundings) -> (Result<Config, Errors>, Book) {
+    let (tree, faults) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, surroundings);
+    let mut config = document(&doc, tree.get_ref());
+    for fault in &faults {
+        doc.problem(
+            Some(fault.span().map_or(0, |span| span.start)),
+            "",
+            format!("not TOML: {}", fault.message()),
+            "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)",
+        );
+    }
+    let mut book = doc.close();
+    if !faults.is_empty() {
+        keep_what_is_certain(&mut book);
+    }
+    config.warnings.clone_from(&book.warnings);
+    let result = if book.problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(Errors { source_name: source_name.to_owned(), problems: book.problems.clone() })
+    };
+    (result, book)
+}
+
+/// Reads `[control]` alone.
+pub(super) fn control_socket(text: &str, source_name: &str) -> Result<PathBuf, Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let control = control(&Section::root(&doc, tree.get_ref()));
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(control.socket) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+}
+
+/// Drops what may only follow from a mistake in the TOML itself: all that is missing, what stands on the same line,
+/// and what stands behind it, unless the mistake is a key written twice, which misleads nothing that follows.
+fn keep_what_is_certain(book: &mut Book) {
+    let syntax: Vec<(usize, bool)> = book
+        .problems
+        .iter()
+        .filter(|problem| problem.found.starts_with("not TOML"))
+        .map(|problem| (problem.line, problem.found.contains("duplicate key")))
+        .collect();
+    let end = syntax.iter().filter(|(_, twice)| !twice).map(|(line, _)| *line).min().unwrap_or(usize::MAX);
+    book.problems.retain(|problem| {
+        problem.found.starts_with("not TOML")
+            || (problem.found != "missing"
+                && problem.line > 0
+                && problem.line < end
+                && !syntax.iter().any(|(line, _)| *line == problem.line))
+    });
+}
+
+fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
+    // The tree borrows from the text; shortening its lifetime to that of the borrow lets a Section hold both.
+    let root = Section::root(doc, tree);
+    let gateway = gateway(&root);
+    let config = Config {
+        collect: collect::collect(&root, &gateway.id),
+        store: store(&root),
+        forward: forward::forward(&root),
+        control: control(&root),
+        metrics: metrics(&root),
+        log: log(&root),
+        gateway,
+        warnings: Vec::new(),
+    };
+    root.finish();
+    config
+}
+
+fn gateway(root: &Section<'_>) -> Gateway {
+    const ADVICE: &str = "write id = \"…\": 1 to 64 of A-Z, a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit, \
+                          unlike any other gateway's: it stands in every event";
+    let section = root.section("gateway");
+    let mut id = String::new();
+    match section.text("id", ADVICE) {
+        Some((text, value)) => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+            let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+            if begins && text.len() <= MAX_ID && text.chars().all(plain) {
+                text.clone_into(&mut id);
+            } else {
+                value.problem(format!("found {}", shown(text)), ADVICE);
+            }
+        }
+        None if section.has("id") => {}
+        None => section.missing("id", ADVICE),
+    }
+    section.finish();
+    Gateway { id }
+}
+
+fn store(root: &Section<'_>) -> Store {
+    let section = root.section("store");
+    let store = Store {
+        path: section.path("path").map_or_else(|| PathBuf::from("/var/lib/tidegate"), |(path, _)| path),
+        // Below 1 MiB a segment and the reserve leave no room for records; beyond 16 TiB lies a slip of the unit.
+        max_size: section.size("max_size", &(MIB..=16 * 1024 * GIB), GIB),
+        // Beyond 5 s devices take the silence for a dead gateway and connect anew.
+        commit_delay: section.duration(
+            "commit_delay",
+            &(Duration::ZERO..=Duration::from_secs(5)),
+            Duration::from_millis(5),
+        ),
+    };
+    section.finish();
+    store
+}
+
+fn control(root: &Section<'_>) -> Control {
+    let section = root.section("control");
+    let mut socket = PathBuf::from(DEFAULT_SOCKET);
+    if let Some((path, value)) = section.path("socket") {
+        if path.as_os_str().len() > MAX_SOCKET_PATH {
+            value.problem(
+                format!("the path has {} bytes", path.as_os_str().len()),
+                format!("write one of at most {MAX_SOCKET_PATH} bytes, the system's limit for a socket"),
+            );
+        }
+        socket = path;
+    }
+    section.finish();
+    Control { socket }
+}
+
+fn metrics(root: &Section<'_>) -> Metrics {
+    let section = root.section("metrics");
+    let mut bind = None;
+    if let Some((text, value)) = section.text("bind", "write \"127.0.0.1:9464\"") {
+        match address::socket_address(text, 9464) {
+            Ok(address) if address.ip().is_loopback() => bind = Some(address),
+            Ok(address) => value.problem(
+                format!("{address} can be reached from outside this machine"),
+                format!(
+                    "write \"127.0.0.1:{}\": the page has no password and no TLS; let a collector on the gateway or an \
+                     SSH tunnel fetch it",
+                    address.port()
+                ),
+            ),
+            Err(advice) => value.problem(format!("found {}", shown(text)), advice),
+        }
+    }
+    section.finish();
+    Metrics { bind }
+}
+
+fn log(root: &Section<'_>) -> Log {
+    let section = root.section("log");
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let targets = [("stderr", LogTarget::Stderr), ("journald", LogTarget::Journald)];
+    let log = Log {
+        level: section.word("level", &levels).unwrap_or(LogLevel::Info),
+        target: section.word("target", &targets).unwrap_or(LogTarget::Stderr),
+    };
+    section.finish();
+    log
+}
+
+/// Two files that only work together.
+fn pair(section: &Section<'_>, one: &'static str, other: &'static str) -> Option<(PathBuf, PathBuf)> {
+    match (section.file(one), section.file(other)) {
+        (Some((one, _)), Some((other, _))) => Some((one, other)),
+        (Some((_, value)), None) if !section.has(other) => {
+            value.problem("stands alone", format!("write {other} too, or remove this"));
+            None
+        }
+        (None, Some((_, value))) if !section.has(one) => {
+            value.problem("stands alone", format!("write {one} too, or remove this"));
+            None
+        }
+        _ => None,
+    }
+}

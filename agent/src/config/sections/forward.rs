@@ -1,0 +1,266 @@
+//! `[forward]`: the Flux endpoint, batches, back-off.
+
+use std::time::Duration;
+
+use super::super::address::{self, Url};
+use super::super::error::shown;
+use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout};
+use super::super::reader::{Section, Value};
+use super::super::secret::Secret;
+use super::{DAY, KIB, MIB, pair};
+
+const WEBHOOK_KEYS: [&str; 1] = ["url_file"];
+const API_KEYS: [&str; 7] =
+    ["base_url", "app_id", "channel_id", "auth_key_id", "auth_key_id_file", "auth_key_file", "token_timeout"];
+
+/// Where an app's events are posted unless configured (SORACOM API, Japan coverage).
+const API: &str = "https://api.soracom.io";
+/// Unified Endpoint: plain HTTP within the SORACOM line; no HTTPS is documented.
+const UNIFIED: &str = "http://uni.soracom.io/";
+
+/// Events of a new account's Developer plan in a month; when they are used up its apps stop.
+const DEVELOPER_EVENTS: f64 = 10_000.0;
+
+pub(super) fn forward(root: &Section<'_>) -> Forward {
+    let section = root.section("forward");
+    let flux = section.section("flux");
+    let target = target(&flux);
+    let ca_file = flux.file("ca_file").map(|(path, _)| path);
+    let client_certificate = pair(&flux, "client_certificate", "client_key");
+    let seconds = Duration::from_secs;
+    let connect_timeout = flux.duration("connect_timeout", &(seconds(1)..=seconds(300)), seconds(15));
+    let timeout = flux.duration("timeout", &(seconds(1)..=seconds(600)), seconds(30));
+    let replayed_after = flux.duration("replayed_after", &(seconds(1)..=365 * DAY), seconds(900));
+    let batch_section = flux.section("batch");
+    let batch = batch(batch_section);
+    if replayed_after <= batch.max_age {
+        flux.warn(
+            "replayed_after",
+            "events are marked `replayed` after a wait that batch.max_age alone can cause",
+            "write a replayed_after longer than batch.max_age",
+        );
+    }
+    flux.finish();
+    let backoff = backoff(section.section("backoff"));
+    section.finish();
+    Forward { target, ca_file, client_certificate, connect_timeout, timeout, replayed_after, batch, backoff }
+}
+
+fn target(flux: &Section<'_>) -> FluxTarget {
+    let kinds = [("webhook", Kind::Webhook), ("api", Kind::Api), ("unified", Kind::Unified)];
+    let kind = flux.word("kind", &kinds);
+    if kind.is_none() && !flux.has("kind") {
+        flux.missing(
+            "kind",
+            "write kind = \"webhook\" (with url_file), \"api\" (with app_id, channel_id, auth_key_id, auth_key_file) or \
+             \"unified\" (over a SORACOM line, nothing else needed)",
+        );
+    }
+    match kind {
+        Some(Kind::Webhook) => {
+            misfits(flux, "webhook", &API_KEYS);
+            FluxTarget::Webhook { url: webhook_url(flux) }
+        }
+        Some(Kind::Api) => {
+            misfits(flux, "api", &["url"]);
+            misfits(flux, "api", &WEBHOOK_KEYS);
+            api(flux)
+        }
+        Some(Kind::Unified) => {
+            misfits(flux, "unified", &API_KEYS);
+            misfits(flux, "unified", &WEBHOOK_KEYS);
+            FluxTarget::Unified { url: unified_url(flux) }
+        }
+        None => {
+            // Which keys fit cannot be said: they are only taken note of.
+            for key in ["url"].into_iter().chain(WEBHOOK_KEYS).chain(API_KEYS) {
+                let _ = flux.get(key);
+            }
+            FluxTarget::Unified { url: UNIFIED.into() }
+        }
+    }
+}
+
+fn misfits(flux: &Section<'_>, kind: &str, keys: &[&'static str]) {
+    for key in keys {
+        if let Some(value) = flux.get(key) {
+            let fits = match *key {
+                "url" => "kind = \"webhook\" or \"unified\" (for api, write base_url)",
+                "url_file" => "kind = \"webhook\"",
+                _ => "kind = \"api\"",
+            };
+            value.problem(format!("does not belong to kind = \"{kind}\""), format!("remove it; it goes with {fits}"));
+        }
+    }
+}
+
+fn webhook_url(flux: &Section<'_>) -> Secret {
+    const ADVICE: &str = "write url_file = \"/etc/tidegate/webhook.url\" and put the webhook's URL into that file: whoever \
+                          knows the URL can post";
+    let inline = flux.text("url", "write the URL in quotes");
+    let from_file = flux.secret_file("url_file");
+    match (flux.has("url"), flux.has("url_file")) {
+        (true, true) => {
+            if let Some((_, value)) = &inline {
+                value
+                    .problem("both url and url_file are given", "remove url, which anyone who reads this file can see");
+            }
+        }
+        (false, false) => flux.missing("url_file", ADVICE),
+        _ => {}
+    }
+    if let Some((text, value)) = inline {
+        if let Some(url) = http_url(text, &value) {
+            if !url.is_loopback() {
+                value.warn("the webhook's URL is a secret and stands in the configuration", ADVICE);
+            }
+        }
+        return Secret::new(text);
+    }
+    let Some((secret, value)) = from_file else { return Secret::new("") };
+    let _ = http_url(secret.expose(), &value);
+    secret
+}
+
+/// Judges an endpoint's URL, which may be a secret; warns if it would cross a network in the clear.
+fn http_url(text: &str, value: &Value<'_>) -> Option<Url> {
+    match address::url(text, &["https", "http"]) {
+        Ok(url) => {
+            if url.scheme == "http" && !url.is_loopback() {
+                value.warn(
+                    "the URL is http, so the secret and the telemetry can be read on the way",
+                    "write https, unless the path is protected otherwise",
+                );
+            }
+            Some(url)
+        }
+        Err(fault) => {
+            value.problem(fault.found, fault.advice);
+            None
+        }
+    }
+}
+
+fn unified_url(flux: &Section<'_>) -> String {
+    let Some((text, value)) = flux.text("url", "write the URL in quotes, or leave it out") else {
+        return UNIFIED.into();
+    };
+    if let Err(fault) = address::url(text, &["http", "https"]) {
+        value.problem(fault.found, fault.advice);
+    }
+    text.to_owned()
+}
+
+fn api(flux: &Section<'_>) -> FluxTarget {
+    let mut base_url = API.to_owned();
+    if let Some((text, value)) =
+        flux.text("base_url", "write \"https://api.soracom.io\" or \"https://g.api.soracom.io\"")
+    {
+        match http_url(text, &value) {
+            Some(url) if url.path == "/" => text.trim_end_matches('/').clone_into(&mut base_url),
+            Some(url) => value.problem(
+                format!("the URL has the path {}", shown(&url.path)),
+                "write scheme and host only: the path follows from app_id and channel_id",
+            ),
+            None => {}
+        }
+    }
+    let app_id = part_of_path(flux, "app_id", "write the Flux app's id, as the user console shows it");
+    let channel_id = part_of_path(flux, "channel_id", "write the id of the channel that the events go to");
+    let auth_key_id = auth_key_id(flux);
+    let auth_key = flux.secret_file("auth_key_file");
+    if auth_key.is_none() && !flux.has("auth_key_file") {
+        flux.missing("auth_key_file", "write the path of a file with the secret half of the authentication key");
+    }
+    // SORACOM gives a token 24 h by default and 48 h at most; one renewed more often than every 5 minutes would run
+    // into the rate limit of POST /v1/auth.
+    let day = Duration::from_secs(86_400);
+    FluxTarget::Api {
+        base_url,
+        app_id,
+        channel_id,
+        auth_key_id,
+        auth_key: auth_key.map_or_else(|| Secret::new(""), |(secret, _)| secret),
+        token_timeout: flux.duration("token_timeout", &(Duration::from_secs(300)..=2 * day), day),
+    }
+}
+
+fn auth_key_id(flux: &Section<'_>) -> Secret {
+    let inline = flux.text("auth_key_id", "write the id (keyId-…) in quotes");
+    let from_file = flux.secret_file("auth_key_id_file");
+    match (flux.has("auth_key_id"), flux.has("auth_key_id_file")) {
+        (true, true) => {
+            if let Some((_, value)) = &inline {
+                value.problem("both auth_key_id and auth_key_id_file are given", "remove one of them");
+            }
+        }
+        (false, false) => {
+            flux.missing("auth_key_id", "write the key's id (keyId-…), or auth_key_id_file with its path")
+        }
+        _ => {}
+    }
+    if let Some((text, value)) = inline {
+        if text.is_empty() || text.contains(char::is_whitespace) || text.contains(char::is_control) {
+            value.problem("it is empty or contains white space", "write the id as the user console shows it");
+        }
+        if text.starts_with("secret-") {
+            value.problem(
+                "this is the secret half of the key",
+                "write the id (keyId-…) here, and the secret into auth_key_file",
+            );
+        }
+        return Secret::new(text);
+    }
+    from_file.map_or_else(|| Secret::new(""), |(secret, _)| secret)
+}
+
+/// An id that becomes one segment of the request's path.
+fn part_of_path(flux: &Section<'_>, key: &'static str, advice: &str) -> String {
+    let Some((text, value)) = flux.text(key, advice) else {
+        if !flux.has(key) {
+            flux.missing(key, advice);
+        }
+        return String::new();
+    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
+    if text.is_empty() || text.len() > 128 || !text.chars().all(plain) || text.chars().all(|c| c == '.') {
+        value.problem(format!("found {}", shown(text)), format!("{advice}: letters, digits, `-`, `_`"));
+    }
+    text.to_owned()
+}
+
+fn batch(section: Section<'_>) -> Batch {
+    let max_records = section.integer("max_records", &(1..=10_000), 500) as usize;
+    let max_bytes = section.size("max_bytes", &(KIB..=4 * MIB), 64 * KIB) as usize;
+    let max_age = section.duration("max_age", &(Duration::ZERO..=DAY), Duration::from_secs(270));
+    let layout = section.word("layout", &[("array", Layout::Array), ("single", Layout::Single)]);
+    let layout = layout.unwrap_or(Layout::Array);
+    let month = 31.0 * 86_400.0;
+    let events = month / max_age.as_secs_f64().max(0.001);
+    if layout == Layout::Single {
+        section.warn(
+            "layout",
+            "every record is an event of its own, and a Developer plan stops all apps after 10,000 events a month",
+            "write \"array\" unless the plan allows for it",
+        );
+    } else if events > DEVELOPER_EVENTS {
+        section.warn(
+            "max_age",
+            format!("one batch each max_age is up to {events:.0} events a month; a Developer plan stops all apps after 10,000"),
+            "write \"270s\" or more unless the plan allows for it",
+        );
+    }
+    section.finish();
+    Batch { max_records, max_bytes, max_age, layout }
+}
+
+fn backoff(section: Section<'_>) -> Backoff {
+    let hour = Duration::from_secs(3600);
+    let min = section.duration("min", &(Duration::from_millis(10)..=hour), Duration::from_secs(1));
+    let max = section.duration("max", &(Duration::from_millis(10)..=24 * hour), Duration::from_secs(300));
+    if let (true, Some(value)) = (max < min, section.get("max").or_else(|| section.get("min"))) {
+        value.problem("max is shorter than min", "write min = \"1s\" and max = \"5m\", or a longer max");
+    }
+    section.finish();
+    Backoff { min, max }
+}

@@ -1,0 +1,106 @@
+//! What the configuration names on the disk, behind a trait so that tests need no files.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use super::secret::{self, Secret};
+use super::{LoadError, MAX_FILE};
+
+/// A secret as its file holds it.
+pub(super) struct SecretFile {
+    /// The value, without the white space around it.
+    pub(super) secret: Secret,
+    /// Whether users other than its owner and group may read or write the file.
+    pub(super) exposed: bool,
+}
+
+/// Why a file that a key names cannot be used: what was found, and what to do.
+pub(super) struct Fault {
+    pub(super) found: String,
+    pub(super) advice: String,
+}
+
+/// What stands around the configuration.
+pub(super) trait Surroundings {
+    /// Reads a secret's file.
+    fn secret(&self, path: &Path) -> Result<SecretFile, Fault>;
+    /// Whether a file is there, is one, and can be opened.
+    fn readable(&self, path: &Path) -> Result<(), Fault>;
+}
+
+/// The real disk.
+pub(super) struct Disk;
+
+impl Surroundings for Disk {
+    fn secret(&self, path: &Path) -> Result<SecretFile, Fault> {
+        let (mut file, metadata) = open(path)?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(secret::MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(path, &error))?;
+        let wrong = |what: &str| Fault {
+            found: format!("{} {what}", path.display()),
+            advice: "write the secret into it as one line of text and nothing else".into(),
+        };
+        if bytes.len() as u64 > secret::MAX_FILE {
+            return Err(wrong("is too long for a secret"));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| wrong("is not text (UTF-8)"))?;
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(wrong("is empty"));
+        }
+        if text.contains(char::is_control) {
+            return Err(wrong("holds more than one line"));
+        }
+        Ok(SecretFile { secret: Secret::new(text), exposed: metadata.mode() & 0o006 != 0 })
+    }
+
+    fn readable(&self, path: &Path) -> Result<(), Fault> {
+        open(path).map(|_| ())
+    }
+}
+
+/// Opens a regular file. Its kind is asked for first: opening a FIFO would wait for a writer.
+fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {
+    let metadata = std::fs::metadata(path).map_err(|error| fault(path, &error))?;
+    if !metadata.is_file() {
+        return Err(Fault { found: format!("{} is not a regular file", path.display()), advice: "name a file".into() });
+    }
+    let file = File::open(path).map_err(|error| fault(path, &error))?;
+    Ok((file, metadata))
+}
+
+fn fault(path: &Path, error: &io::Error) -> Fault {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "create it or correct the path",
+        io::ErrorKind::PermissionDenied => {
+            "let the user that Tidegate runs as read it (chown, chmod 640), or run this command as that user or root"
+        }
+        _ => "correct the path or repair the file",
+    };
+    Fault { found: format!("cannot read {}: {error}", path.display()), advice: advice.into() }
+}
+
+/// Reads the configuration file itself.
+pub(super) fn read_text(path: &Path) -> Result<String, LoadError> {
+    let unreadable = |source: io::Error| LoadError::Unreadable {
+        path: path.display().to_string(),
+        advice: match source.kind() {
+            io::ErrorKind::NotFound => "correct the path, or write one with `tidegate config default`",
+            io::ErrorKind::PermissionDenied => "run the command as root or as the user that Tidegate runs as",
+            _ => "repair the file or name another",
+        },
+        source,
+    };
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8 on line {line}")))
+    })
+}

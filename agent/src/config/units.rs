@@ -1,0 +1,194 @@
+//! Sizes and durations as people write them.
+//!
+//! ```text
+//! size     = number unit                 "1GiB"  "64 KiB"  "10MB"  "1.5 GiB"
+//! unit     = B | kB | KB | MB | GB | TB  powers of 1000
+//!          | KiB | MiB | GiB | TiB       powers of 1024
+//! duration = number unit [number unit…]  "270s"  "500ms"  "1h30m"  "1.5 h"
+//! unit     = us | ms | s | m | min | h | d
+//! ```
+//! A number without a unit is refused: 64 what? A fraction must give whole bytes, or whole nanoseconds.
+
+use std::time::Duration;
+
+const SIZES: [(&str, u64); 10] = [
+    ("TiB", 1 << 40),
+    ("TB", 1_000_000_000_000),
+    ("GiB", 1 << 30),
+    ("GB", 1_000_000_000),
+    ("MiB", 1 << 20),
+    ("MB", 1_000_000),
+    ("KiB", 1 << 10),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("B", 1),
+];
+
+/// Nanoseconds.
+const DURATIONS: [(&str, u64); 8] = [
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("min", 60_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1000),
+    ("µs", 1000),
+];
+
+/// Why a text is no size or duration: what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{advice}")]
+pub struct UnitError {
+    /// What to write instead.
+    pub advice: String,
+}
+
+fn error(advice: impl Into<String>) -> UnitError {
+    UnitError { advice: advice.into() }
+}
+
+/// Reads a size in bytes.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_size(text: &str) -> Result<u64, UnitError> {
+    const EXAMPLE: &str = "write a number with a unit, such as \"64KiB\" or \"1GiB\"";
+    let Some((number, rest)) = number(text.trim()) else { return Err(error(EXAMPLE)) };
+    let unit = rest.trim();
+    if let Some((_, factor)) = SIZES.iter().find(|(name, _)| *name == unit) {
+        let bytes =
+            number.times(*factor).ok_or_else(|| error("write a size that is a whole number of bytes below 16 EiB"))?;
+        return Ok(bytes);
+    }
+    let plain = &text.trim()[..text.trim().len() - rest.len()];
+    Err(match unit {
+        "" => error(size_meanings(plain)),
+        "K" | "k" | "M" | "G" | "T" | "m" | "g" | "t" | "Ki" | "Mi" | "Gi" | "Ti" => {
+            let letter = unit[..1].to_uppercase();
+            error(format!("write \"{plain}{letter}iB\" (powers of 1024) or \"{plain}{letter}B\" (powers of 1000)"))
+        }
+        _ => match SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
+            Some((name, _)) => error(format!("write \"{plain}{name}\" (a small b would mean bits)")),
+            None => error(EXAMPLE),
+        },
+    })
+}
+
+/// What a size without a unit may mean.
+pub fn size_meanings(number: &str) -> String {
+    format!("write the unit: \"{number}B\" is bytes, \"{number}KiB\" and \"{number}MiB\" are powers of 1024")
+}
+
+/// What a duration without a unit may mean.
+pub fn duration_meanings(number: &str) -> String {
+    format!("write the unit: \"{number}s\" is seconds, \"{number}ms\" milliseconds, \"{number}m\" minutes")
+}
+
+/// Reads a duration.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
+    const EXAMPLE: &str = "write a number with a unit, such as \"500ms\", \"270s\", \"10m\" or \"24h\"";
+    let mut rest = text.trim();
+    let (mut total, mut parts) = (0_u64, 0);
+    while !rest.is_empty() {
+        let Some((number, after)) = number(rest) else { return Err(error(EXAMPLE)) };
+        let plain = &rest[..rest.len() - after.len()];
+        let after = after.trim_start();
+        let end = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
+        let (unit, next) = after.split_at(end);
+        if unit.is_empty() {
+            let alone = parts == 0 && next.is_empty();
+            return Err(if alone { error(duration_meanings(plain)) } else { error(EXAMPLE) });
+        }
+        let Some((_, factor)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
+            return Err(error(other_duration(plain, unit).unwrap_or_else(|| EXAMPLE.into())));
+        };
+        total = number
+            .times(*factor)
+            .and_then(|nanos| total.checked_add(nanos))
+            .ok_or_else(|| error("write a duration of whole nanoseconds below 584 years"))?;
+        parts += 1;
+        rest = next.trim_start();
+    }
+    if parts == 0 { Err(error(EXAMPLE)) } else { Ok(Duration::from_nanos(total)) }
+}
+
+fn other_duration(plain: &str, unit: &str) -> Option<String> {
+    let known = match unit.to_lowercase().as_str() {
+        "sec" | "secs" | "second" | "seconds" | "s" => "s",
+        "msec" | "msecs" | "millisecond" | "milliseconds" | "ms" => "ms",
+        "mins" | "minute" | "minutes" | "m" | "min" => "m",
+        "hr" | "hrs" | "hour" | "hours" | "h" => "h",
+        "day" | "days" | "d" => "d",
+        _ => return None,
+    };
+    Some(format!("write \"{plain}{known}\""))
+}
+
+/// Writes a size so that [`parse_size`] gives it back: the largest unit that divides it.
+pub fn format_size(bytes: u64) -> String {
+    let unit = SIZES.iter().find(|(name, factor)| *name != "KB" && bytes >= *factor && bytes % factor == 0);
+    match unit {
+        Some((name, factor)) => format!("{}{name}", bytes / factor),
+        None => format!("{bytes}B"),
+    }
+}
+
+/// Writes a duration of whole microseconds so that [`parse_duration`] gives it back; finer ones lose the rest. One
+/// unit where it divides, several otherwise: `270s`, `24h`, `1h30m`.
+pub fn format_duration(duration: Duration) -> String {
+    let mut nanos = duration.as_nanos().min(u128::from(u64::MAX)) as u64 / 1000 * 1000;
+    if nanos == 0 {
+        return "0s".into();
+    }
+    // Below ten minutes, seconds read better than minutes and seconds: "270s" is what the documents say.
+    if nanos % 1_000_000_000 == 0 && nanos < 600_000_000_000 {
+        return format!("{}s", nanos / 1_000_000_000);
+    }
+    let mut out = String::new();
+    for (name, factor) in DURATIONS.iter().filter(|(name, _)| !matches!(*name, "min" | "µs")) {
+        let count = nanos / factor;
+        if count > 0 {
+            out += &format!("{count}{name}");
+            nanos %= factor;
+        }
+    }
+    out
+}
+
+/// A decimal number, exact: digits without the point, and how many stood behind it.
+#[derive(Debug, Clone, Copy)]
+struct Decimal {
+    digits: u64,
+    places: u32,
+}
+
+impl Decimal {
+    /// `self × factor`, if that is a whole number.
+    fn times(self, factor: u64) -> Option<u64> {
+        let product = u128::from(self.digits) * u128::from(factor);
+        let divisor = 10_u128.pow(self.places);
+        if product % divisor == 0 { u64::try_from(product / divisor).ok() } else { None }
+    }
+}
+
+/// The number a text begins with, and what follows it. `_` may part the digits, as in TOML.
+fn number(text: &str) -> Option<(Decimal, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.' && c != '_').unwrap_or(text.len());
+    let (number, rest) = text.split_at(end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let ends_right = whole.ends_with(|c: char| c.is_ascii_digit()) && whole.starts_with(|c: char| c.is_ascii_digit());
+    // Nine places reach a nanosecond; more would only overflow.
+    if !ends_right
+        || fraction.contains(['.', '_'])
+        || fraction.len() > 9
+        || (number.contains('.') && fraction.is_empty())
+    {
+        return None;
+    }
+    let digits: String = whole.chars().chain(fraction.chars()).filter(|c| *c != '_').collect();
+    Some((Decimal { digits: digits.parse().ok()?, places: fraction.len() as u32 }, rest))
+}

@@ -1,0 +1,113 @@
+//! What the rest of the agent sees of a running forwarder: its figures, and a way to hand it new options.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::endpoint::Endpoint;
+use super::options::{Options, OptionsError};
+use crate::shape::wire::Wire;
+
+/// What Flux last said, as `status` shows it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// `unknown` until something was answered, then the verdict's word: `accepted`, `throttled`, `maintenance`,
+    /// `suspended`, `quota`, `misconfigured`, `poison` or `transient`.
+    pub word: String,
+    /// Since when it has been this word (ms since the Unix epoch).
+    pub since_ms: u64,
+    /// When the next attempt is allowed, while one is being waited for (ms since the Unix epoch).
+    pub until_ms: Option<u64>,
+    /// Why, in the endpoint's words where it gave any: cut, escaped, secrets struck out. Empty if accepted.
+    pub reason: String,
+    /// What the operator can do. Empty if nothing.
+    pub advice: String,
+}
+
+/// Figures since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Which kind of endpoint.
+    pub kind: String,
+    /// Its host; the rest of the URL may be secret.
+    pub host: String,
+    /// Records accepted by Flux.
+    pub forwarded: u64,
+    /// Batches accepted: what an account's event quota is charged for.
+    pub batches: u64,
+    /// Requests that carried records, whatever came of them.
+    pub requests: u64,
+    /// TCP payload bytes sent through the wire, TLS included.
+    pub bytes_sent: u64,
+    /// TCP payload bytes received, TLS included.
+    pub bytes_received: u64,
+    /// TCP connections made.
+    pub connections: u64,
+    /// Records put aside.
+    pub put_aside: u64,
+    /// Records refused alone that wait until another is accepted, to tell a bad record from a bad endpoint.
+    pub suspects: u64,
+    /// The largest body in use now: the configured one, or less after a 413.
+    pub body_limit: u64,
+    /// What Flux last said.
+    pub verdict: Standing,
+}
+
+/// Options that were checked, with the endpoint they describe.
+#[derive(Debug, Clone)]
+pub(super) struct Checked {
+    pub(super) options: Options,
+    pub(super) endpoint: Endpoint,
+}
+
+impl Checked {
+    pub(super) fn new(options: Options, lanes: usize) -> Result<Self, OptionsError> {
+        let range = |ok: bool, what, range| if ok { Ok(()) } else { Err(OptionsError::Range { what, range }) };
+        if options.lanes.len() != lanes {
+            return Err(OptionsError::Lanes { given: options.lanes.len(), present: lanes });
+        }
+        range(options.batch.max_records > 0, "max_records", "at least 1")?;
+        range(options.batch.max_bytes > 0, "max_bytes", "at least 1 byte")?;
+        range(options.answer_timeout.as_millis() > 0, "answer_timeout", "more than 0")?;
+        for delays in [options.backoff, options.probe] {
+            let ok = delays.min.as_millis() > 0 && delays.min <= delays.max;
+            range(ok, "a delay's min", "more than 0 and not above its max")?;
+        }
+        let endpoint = Endpoint::new(&options.flux)?;
+        Ok(Self { options, endpoint })
+    }
+}
+
+/// A handle on a forwarder; clones share it.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) stats: Arc<Mutex<Stats>>,
+    pub(super) reload: Arc<watch::Sender<Arc<Checked>>>,
+    pub(super) wire: Wire,
+}
+
+impl Handle {
+    /// The figures as they stand.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counts = self.wire.counts();
+        stats.bytes_sent = counts.sent;
+        stats.bytes_received = counts.received;
+        stats.connections = counts.connections;
+        stats
+    }
+
+    /// Takes new options into use, and tries the endpoint at once whatever it said before. Lanes cannot change in
+    /// number. If the options cannot be used, the old ones stay.
+    pub fn reload(&self, options: Options) -> Result<(), OptionsError> {
+        let lanes = self.reload.borrow().options.lanes.len();
+        let checked = Checked::new(options, lanes)?;
+        self.reload.send_replace(Arc::new(checked));
+        Ok(())
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Stats)) {
+        change(&mut self.stats.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}

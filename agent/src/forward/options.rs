@@ -1,0 +1,174 @@
+//! What the forwarder is told: where Flux is, how batches are cut, how lanes share, how failures are paced.
+
+use std::time::Duration;
+
+pub use tidegate_protocol::batch::Layout;
+
+use super::secret::Secret;
+
+/// The way into the Flux app, with its secrets as values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Flux {
+    /// An incoming webhook.
+    Webhook {
+        /// `https://…` or `http://…`. The whole URL is the secret: only its host is ever shown.
+        url: Secret,
+    },
+    /// The API with an authentication key.
+    Api {
+        /// The API's base, such as `https://api.soracom.io` or `https://g.api.soracom.io`.
+        base: String,
+        /// The Flux app.
+        app_id: String,
+        /// The channel of its event source.
+        channel_id: String,
+        /// The authentication key's id (`keyId-…`).
+        auth_key_id: Secret,
+        /// The authentication key (`secret-…`).
+        auth_key: Secret,
+        /// How long a token is asked to live: 24 h by default, 48 h at most.
+        token_timeout: Duration,
+    },
+    /// The Unified Endpoint, reached over a SORACOM line; the SIM is the credential.
+    Unified {
+        /// `http://uni.soracom.io/` unless a test says otherwise.
+        url: String,
+    },
+}
+
+impl Flux {
+    /// The kind's name in configuration: `webhook`, `api` or `unified`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Flux::Webhook { .. } => "webhook",
+            Flux::Api { .. } => "api",
+            Flux::Unified { .. } => "unified",
+        }
+    }
+}
+
+/// When a batch closes: at whichever of these comes first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// At so many records; 1 makes each request carry one.
+    pub max_records: usize,
+    /// At so many bytes of request body; a single record may be larger.
+    pub max_bytes: usize,
+    /// When its oldest record is so old. An event is counted per request, and a new account's plan has 10,000 a month:
+    /// one every 270 s is 9,600 in 30 days.
+    pub max_age: Duration,
+    /// An array of events, or one event without the array.
+    pub layout: Layout,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { max_records: 500, max_bytes: 64 * 1024, max_age: Duration::from_secs(270), layout: Layout::default() }
+    }
+}
+
+/// How one lane takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneOptions {
+    /// Its share of the bytes among lanes that are not `immediate`; 0 counts as 1.
+    pub weight: u32,
+    /// It goes before all lanes that are not, and its batches do not wait for `max_age`.
+    pub immediate: bool,
+}
+
+impl LaneOptions {
+    /// `critical`, `normal` and `bulk`: the first at once, the others 4 : 1.
+    pub fn defaults() -> Vec<Self> {
+        vec![
+            Self { weight: 1, immediate: true },
+            Self { weight: 4, immediate: false },
+            Self { weight: 1, immediate: false },
+        ]
+    }
+}
+
+/// The range of a growing delay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DelayRange {
+    /// The shortest delay.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// All of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where to.
+    pub flux: Flux,
+    /// How batches are cut.
+    pub batch: BatchOptions,
+    /// Records that waited longer are marked `replayed`, as are those sent before.
+    pub replayed_after: Duration,
+    /// One per lane of the store, in its order.
+    pub lanes: Vec<LaneOptions>,
+    /// Delays after failures that pass by themselves: the line, the server, a refused batch.
+    pub backoff: DelayRange,
+    /// Delays between looks at an endpoint that will not take anything until somebody acts (suspended, quota,
+    /// misconfigured), and between repeats that each may cost an event.
+    pub probe: DelayRange,
+    /// Longest time from the first byte of a request to the last of its answer.
+    pub answer_timeout: Duration,
+    /// A connection that carried nothing for so long is not used again.
+    pub idle_limit: Duration,
+}
+
+impl Options {
+    /// Defaults for everything but the endpoint.
+    pub fn new(flux: Flux) -> Self {
+        Self {
+            flux,
+            batch: BatchOptions::default(),
+            // Twice the batch's age: an ordinary wait for company is no replay, an outage is.
+            replayed_after: Duration::from_secs(540),
+            lanes: LaneOptions::defaults(),
+            backoff: DelayRange { min: Duration::from_secs(1), max: Duration::from_secs(300) },
+            probe: DelayRange { min: Duration::from_secs(60), max: Duration::from_secs(3600) },
+            answer_timeout: Duration::from_secs(60),
+            // Load balancers commonly close after 60 s without traffic; leaving first avoids the race.
+            idle_limit: Duration::from_secs(55),
+        }
+    }
+}
+
+/// Why options cannot be used. Never shows a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OptionsError {
+    /// The URL cannot be used.
+    #[error("the URL for Flux kind `{kind}` {problem}")]
+    Url {
+        /// The kind.
+        kind: &'static str,
+        /// What is wrong, and what to write.
+        problem: &'static str,
+    },
+    /// A part of an API path would not survive in a URL.
+    #[error("{what} may hold letters, digits, `-`, `_` and `.` only, and not be empty")]
+    Id {
+        /// Which one.
+        what: &'static str,
+    },
+    /// A number is outside its range.
+    #[error("{what} must be {range}")]
+    Range {
+        /// Which one.
+        what: &'static str,
+        /// What is allowed.
+        range: &'static str,
+    },
+    /// The lanes are not those of the store.
+    #[error("{given} lanes are given, the store has {present}; lanes change with a restart only")]
+    Lanes {
+        /// Lanes in the options.
+        given: usize,
+        /// Lanes in the store.
+        present: usize,
+    },
+}

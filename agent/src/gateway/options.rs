@@ -1,0 +1,148 @@
+//! From the configuration to what each room is told. Nothing is decided here: a key goes where it belongs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tidegate_protocol::LaneId;
+
+use super::GatewayError;
+use crate::collect::mapping::{Rule, Rules};
+use crate::collect::{broker, listener};
+use crate::config::{self, Config};
+use crate::forward;
+use crate::shape::wire;
+use crate::store;
+
+/// The place of a lane's name in [`config::LANES`].
+fn lane(name: &str) -> LaneId {
+    let index = config::LANES.iter().position(|lane| *lane == name);
+    LaneId(index.expect("the configuration takes no other lane names") as u8)
+}
+
+pub(super) fn rules(config: &Config) -> Result<Arc<Rules>, GatewayError> {
+    let rules = config.collect.rules.iter().map(|rule| Rule { topic: rule.topic.clone(), lane: lane(&rule.lane) });
+    let fallback = config.collect.default_lane.as_deref().map(lane);
+    Ok(Arc::new(Rules::new(rules.collect(), fallback)?))
+}
+
+pub(super) fn store(config: &Config) -> store::Options {
+    store::Options {
+        path: config.store.path.clone(),
+        gateway: config.gateway.id.clone(),
+        lanes: config::LANES.iter().map(|name| store::LaneOptions { name: (*name).into() }).collect(),
+        max_size: config.store.max_size,
+        commit_delay: config.store.commit_delay,
+        max_sessions: config.collect.listener.as_ref().map_or(0, |listener| listener.max_sessions),
+    }
+}
+
+pub(super) fn listener(config: &config::Listener) -> listener::Options {
+    listener::Options {
+        plain: config.bind,
+        tls: config.tls.as_ref().map(|tls| listener::TlsOptions {
+            bind: tls.bind,
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_ca: tls.client_ca.clone(),
+            require_client_certificate: tls.require_client_certificate,
+        }),
+        passwords: config.passwords_file.clone(),
+        allow_anonymous: config.allow_anonymous,
+        max_connections: config.max_connections,
+        max_packet_size: config.max_packet_size,
+        max_sessions: config.max_sessions,
+        session_max_age: config.session_max_age,
+        connect_timeout: config.connect_timeout,
+        receive_maximum: config.receive_maximum,
+        ..listener::Options::default()
+    }
+}
+
+pub(super) fn broker(config: &config::Broker) -> broker::Options {
+    broker::Options {
+        tls: config.tls.then(|| broker::TlsOptions { ca_file: config.ca_file.clone() }),
+        protocol: match config.protocol {
+            config::MqttVersion::V311 => broker::Protocol::V311,
+            config::MqttVersion::V5 => broker::Protocol::V5,
+        },
+        credentials: config.username.as_ref().map(|username| broker::Credentials {
+            username: username.clone(),
+            password: broker::Password(config.password.as_ref().map_or("", |secret| secret.expose()).into()),
+        }),
+        keep_alive: config.keep_alive,
+        session_expiry: config.session_expiry,
+        max_payload: config.max_packet_size as usize,
+        ..broker::Options::new(config.host.clone(), config.port, config.client_id.clone(), config.topics.clone())
+    }
+}
+
+pub(super) fn forward(config: &Config) -> forward::Options {
+    let forward = &config.forward;
+    let flux = match &forward.target {
+        config::FluxTarget::Webhook { url } => forward::Flux::Webhook { url: forward::Secret::new(url.expose()) },
+        config::FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
+            forward::Flux::Api {
+                base: base_url.clone(),
+                app_id: app_id.clone(),
+                channel_id: channel_id.clone(),
+                auth_key_id: forward::Secret::new(auth_key_id.expose()),
+                auth_key: forward::Secret::new(auth_key.expose()),
+                token_timeout: *token_timeout,
+            }
+        }
+        config::FluxTarget::Unified { url } => forward::Flux::Unified { url: url.clone() },
+    };
+    forward::Options {
+        batch: forward::BatchOptions {
+            max_records: forward.batch.max_records,
+            max_bytes: forward.batch.max_bytes,
+            max_age: forward.batch.max_age,
+            layout: match forward.batch.layout {
+                config::Layout::Array => forward::Layout::Array,
+                config::Layout::Single => forward::Layout::Single,
+            },
+        },
+        replayed_after: forward.replayed_after,
+        backoff: forward::DelayRange { min: forward.backoff.min, max: forward.backoff.max },
+        answer_timeout: forward.timeout,
+        ..forward::Options::new(flux)
+    }
+}
+
+pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
+    let forward = &config.forward;
+    let roots = match &forward.ca_file {
+        None => wire::Roots::System,
+        Some(path) => wire::Roots::Pem(read(path)?),
+    };
+    let identity = match &forward.client_certificate {
+        None => None,
+        Some((certificates, key)) => Some(wire::ClientIdentity { certificates: read(certificates)?, key: read(key)? }),
+    };
+    let limit = forward.connect_timeout;
+    Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit })
+}
+
+/// What is in force after a reload: the new configuration, with what only a restart changes as it was.
+pub(super) fn in_force(new: Config, running: &Config) -> Config {
+    let running = running.clone();
+    Config {
+        gateway: running.gateway,
+        collect: config::Collect { listener: running.collect.listener, broker: running.collect.broker, ..new.collect },
+        store: running.store,
+        forward: config::Forward {
+            ca_file: running.forward.ca_file,
+            client_certificate: running.forward.client_certificate,
+            connect_timeout: running.forward.connect_timeout,
+            ..new.forward
+        },
+        control: running.control,
+        metrics: running.metrics,
+        log: config::Log { target: running.log.target, ..new.log },
+        warnings: new.warnings,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
+    std::fs::read(path).map_err(|source| GatewayError::Read { path: PathBuf::from(path), source })
+}

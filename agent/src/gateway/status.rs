@@ -1,0 +1,168 @@
+//! What `status` shows, gathered from the rooms' own figures.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Rooms, Shared};
+use crate::collect;
+use crate::forward;
+use crate::store;
+use crate::watch::{
+    BrokerState, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
+    VerdictStatus,
+};
+
+/// Milliseconds since the Unix epoch by the gateway's clock.
+pub(super) fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(super) fn gather(shared: &Shared) -> Status {
+    let now = now_ms();
+    let loaded = shared.loaded();
+    let config = &loaded.config;
+    let collected = shared.stats.snapshot();
+    let mut status = Status {
+        version: env!("CARGO_PKG_VERSION").into(),
+        gateway: config.gateway.id.clone(),
+        pid: std::process::id(),
+        now_ms: now,
+        uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        config: loaded.source.clone(),
+        config_loaded_ms: loaded.at_ms,
+        config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
+        config_error: loaded.error.clone(),
+        endpoint: format!("{} {}", config.forward.target.kind().as_str(), config.forward.target.origin()),
+        broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
+        limits: limits(config),
+        ..Status::default()
+    };
+    status.store.path = config.store.path.display().to_string();
+    status.store.max_bytes = config.store.max_size;
+    match &*shared.rooms() {
+        Rooms::Opening { problem } => status.store.stalled.clone_from(problem),
+        Rooms::Running { store, forward, plain, tls } => {
+            let stored = store.stats();
+            let sent = forward.stats();
+            let addresses = plain
+                .iter()
+                .map(ToString::to_string)
+                .chain(tls.iter().map(|address| format!("{address} (TLS)")))
+                .collect();
+            status.listener = config.collect.listener.as_ref().map(|listener| Connections {
+                addresses,
+                connections: Usage { now: collected.connections, limit: listener.max_connections as u64 },
+                sessions: Usage { now: collected.sessions, limit: listener.max_sessions as u64 },
+                turned_away: collected.connections_refused
+                    + collected.malformed
+                    + collected.not_reading
+                    + collected.not_authorized
+                    + collected.tls_failed,
+            });
+            status.counts = counts(&collected, &stored, &sent);
+            status.oldest_waiting = oldest(&stored, now);
+            status.verdict = verdict(sent.verdict);
+            status.epoch.clone_from(&stored.epoch);
+            status.store = StoreStatus {
+                path: status.store.path,
+                bytes: stored.bytes,
+                max_bytes: stored.max_size,
+                commits: stored.commits,
+                stalled: stored.stalled,
+            };
+            status.lanes = stored.lanes.into_iter().map(lane).collect();
+        }
+    }
+    status
+}
+
+fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::Stats) -> Counts {
+    let sum = |figure: fn(&store::LaneStats) -> u64| stored.lanes.iter().map(figure).sum();
+    let refused =
+        [("topic", collected.refused_topic), ("device", collected.refused_device), ("size", collected.refused_size)];
+    Counts {
+        collected: collected.collected,
+        stored: sum(|lane| lane.stored),
+        waiting: sum(|lane| lane.waiting),
+        forwarded: sent.forwarded,
+        evicted: sum(|lane| lane.evicted),
+        damaged: sum(|lane| lane.damaged),
+        put_aside: stored.put_aside,
+        refused: stored.refused,
+        refused_by: refused
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(cause, count)| RefusedCount { cause: cause.into(), count })
+            .collect(),
+        requests: sent.requests,
+        requests_failed: sent.requests.saturating_sub(sent.batches),
+    }
+}
+
+fn lane(lane: store::LaneStats) -> LaneStatus {
+    LaneStatus {
+        name: lane.name,
+        stored: lane.stored,
+        waiting: lane.waiting,
+        evicted: lane.evicted,
+        damaged: lane.damaged,
+        bytes: lane.bytes,
+        oldest_ms: lane.oldest_ms,
+        cursor: lane.cursor,
+        next: lane.next,
+    }
+}
+
+fn oldest(stored: &store::Stats, now: u64) -> Option<OldestWaiting> {
+    let waiting = stored.lanes.iter().filter_map(|lane| Some((lane.oldest_ms?, &lane.name)));
+    let (time_ms, lane) = waiting.min()?;
+    Some(OldestWaiting { lane: lane.clone(), time_ms, age_ms: now.saturating_sub(time_ms) })
+}
+
+fn verdict(standing: forward::Standing) -> VerdictStatus {
+    VerdictStatus {
+        since_ms: (standing.since_ms > 0).then_some(standing.since_ms),
+        word: standing.word,
+        until_ms: standing.until_ms,
+        reason: standing.reason,
+        advice: standing.advice,
+        last_accepted_ms: None,
+    }
+}
+
+fn broker_state(url: &str, shared: &Shared) -> BrokerState {
+    let link = shared.broker.snapshot();
+    let mut problem = link.last_error.unwrap_or_default();
+    if !link.refused_filters.is_empty() {
+        problem = format!("the broker refuses {}: allow this client to read it", link.refused_filters.join(", "));
+    } else if link.connected_since_ms.is_some() {
+        problem.clear();
+    }
+    BrokerState {
+        url: url.into(),
+        connected: link.connected_since_ms.is_some(),
+        since_ms: link.connected_since_ms.or(link.last_error_ms),
+        collected: link.received,
+        last_error: problem,
+    }
+}
+
+fn limits(config: &crate::config::Config) -> Vec<(String, String)> {
+    let batch = &config.forward.batch;
+    let mut limits = vec![
+        (
+            "batch".into(),
+            format!("{} records, {} bytes or {} s", batch.max_records, batch.max_bytes, batch.max_age.as_secs_f32()),
+        ),
+        ("back-off".into(), {
+            let backoff = &config.forward.backoff;
+            format!("{} s to {} s", backoff.min.as_secs_f32(), backoff.max.as_secs_f32())
+        }),
+    ];
+    if let Some(listener) = &config.collect.listener {
+        limits.push(("packet".into(), format!("{} bytes", listener.max_packet_size)));
+        limits.push(("receive maximum".into(), format!("{} (MQTT 5)", listener.receive_maximum)));
+        limits.push(("session age".into(), format!("{} s without a connection", listener.session_max_age.as_secs())));
+    }
+    limits.push(("in flight to flash".into(), format!("{} bytes", store::IN_FLIGHT_BYTES)));
+    limits
+}

@@ -1,0 +1,236 @@
+//! Brings the rooms up in order, watches them, and takes them down in order.
+
+use std::sync::Arc;
+
+use tokio::sync::{broadcast, watch as channel};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, chain, options, status};
+use crate::collect::listener::Listener;
+use crate::collect::{Alarm, broker, listener};
+use crate::forward::Forwarder;
+use crate::shape::wire::Wire;
+use crate::store::{Opened, Store, StoreError};
+use crate::watch;
+
+/// Alarms a slow subscriber may be behind before it misses some: an alarm is a sentence, and sixteen changes of state
+/// within the time a client takes to read are more than there are.
+const ALARMS: usize = 16;
+
+/// The rooms that run, each with what ends it.
+struct Running {
+    store: Store,
+    intakes: CancellationToken,
+    forwarding: CancellationToken,
+    listener: Option<JoinHandle<()>>,
+    broker: Option<JoinHandle<Result<(), broker::OptionsError>>>,
+    forwarder: JoinHandle<()>,
+    alarms: JoinHandle<()>,
+}
+
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    wire: Wire,
+    up: channel::Sender<bool>,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
+    raise_descriptor_limit();
+    let Some((store, opened)) = open(&shared, &stop).await? else { return Ok(()) };
+    let mut running = match start(&shared, store.clone(), opened, wire) {
+        Ok(running) => running,
+        Err(error) => {
+            close(store).await;
+            return Err(error);
+        }
+    };
+    up.send_replace(true);
+    let ended = tokio::select! {
+        () = stop.cancelled() => None,
+        _ = finished(running.listener.as_mut()) => Some("the listener"),
+        _ = finished(running.broker.as_mut()) => Some("the broker intake"),
+        _ = &mut running.forwarder => Some("the forwarder"),
+    };
+    let result = ended.map_or(Ok(()), |room| Err(GatewayError::Ended { room }));
+    end(running).await;
+    result
+}
+
+/// Opens the store, again and again if the disk does not allow it now. `None` if told to stop before.
+async fn open(shared: &Shared, stop: &CancellationToken) -> Result<Option<(Store, Opened)>, GatewayError> {
+    let config = shared.loaded().config;
+    loop {
+        let options = options::store(&config);
+        let tried = tokio::task::spawn_blocking(move || Store::open(options)).await;
+        let error = match tried {
+            Ok(Ok(opened)) => return Ok(Some(opened)),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(GatewayError::Ended { room: "opening the store" }),
+        };
+        if !may_pass(&error) {
+            return Err(error.into());
+        }
+        report(shared, &error);
+        tokio::select! {
+            () = tokio::time::sleep(OPEN_AGAIN) => {}
+            () = stop.cancelled() => return Ok(None),
+        }
+    }
+}
+
+/// Whether what keeps the store from opening may pass by itself: what the disk says may; a store that another process
+/// holds, or that this version cannot read, does not.
+fn may_pass(error: &StoreError) -> bool {
+    matches!(error, StoreError::Io { .. })
+}
+
+/// Logs a new reason, once, and keeps it for `status`.
+fn report(shared: &Shared, error: &StoreError) {
+    let text = chain(error);
+    let mut rooms = shared.rooms();
+    if !matches!(&*rooms, Rooms::Opening { problem: Some(known) } if *known == text) {
+        tracing::error!("the store cannot be opened, trying again until it can: {text}");
+        *rooms = Rooms::Opening { problem: Some(text) };
+    }
+}
+
+fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Result<Running, GatewayError> {
+    let config = shared.loaded().config;
+    for line in &opened.report {
+        tracing::warn!("store: {line}");
+    }
+    let (alarms, _) = broadcast::channel(ALARMS);
+    let listener = match &config.collect.listener {
+        None => None,
+        Some(listener) => Some(Listener::bind(
+            options::listener(listener),
+            listener::Deps {
+                store: store.clone(),
+                rules: shared.rules.subscribe(),
+                kept: opened.sessions,
+                next_session_id: opened.next_session_id,
+                stats: Arc::clone(&shared.stats),
+                alarms: alarms.clone(),
+            },
+        )?),
+    };
+    let broker_options = config.collect.broker.as_ref().map(options::broker);
+    if let Some(options) = &broker_options {
+        options.validate()?;
+    }
+    let (forwarder, handle) = Forwarder::new(options::forward(&config), store.clone(), wire)?;
+    let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
+    *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, plain, tls };
+
+    let (intakes, forwarding) = (CancellationToken::new(), CancellationToken::new());
+    let broker = broker_options.map(|options| {
+        let deps = broker::Deps {
+            store: store.clone(),
+            rules: shared.rules.subscribe(),
+            stats: Arc::clone(&shared.stats),
+            state: Arc::clone(&shared.broker),
+        };
+        tokio::spawn(broker::run(options, deps, intakes.clone()))
+    });
+    tracing::info!(
+        gateway = config.gateway.id,
+        plain = plain.map(tracing::field::display),
+        tls = tls.map(tracing::field::display),
+        "ready"
+    );
+    Ok(Running {
+        listener: listener.map(|listener| tokio::spawn(listener.run(intakes.clone()))),
+        broker,
+        forwarder: tokio::spawn(forwarder.run(forwarding.clone())),
+        alarms: tokio::spawn(raise_alarms(store.clone(), alarms)),
+        store,
+        intakes,
+        forwarding,
+    })
+}
+
+/// Waits for a room that may not be there.
+async fn finished<T>(room: Option<&mut JoinHandle<T>>) {
+    match room {
+        Some(handle) => drop(handle.await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Intakes first, so that nothing new comes; then the forwarder; then the store.
+async fn end(running: Running) {
+    running.intakes.cancel();
+    if let Some(listener) = running.listener.filter(|room| !room.is_finished()) {
+        let _ = listener.await;
+    }
+    if let Some(broker) = running.broker.filter(|room| !room.is_finished()) {
+        let _ = broker.await;
+    }
+    running.forwarding.cancel();
+    if !running.forwarder.is_finished() {
+        let _ = running.forwarder.await;
+    }
+    running.alarms.abort();
+    close(running.store).await;
+}
+
+async fn close(store: Store) {
+    // Joining the writer blocks; a panic in it has been logged by the store.
+    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+}
+
+/// Tells people near the gateway, over `tidegate/alarm`, when nothing can be stored, and when it can again.
+async fn raise_alarms(store: Store, alarms: broadcast::Sender<Alarm>) {
+    let mut progress = store.progress();
+    let mut known: Option<String> = None;
+    while progress.changed().await.is_ok() {
+        let stalled = store.stats().stalled;
+        if stalled != known {
+            let text = match &stalled {
+                Some(reason) => {
+                    tracing::error!("nothing can be stored, acknowledgements are withheld: {reason}");
+                    serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": status::now_ms()})
+                }
+                None => {
+                    tracing::info!("the store writes again");
+                    serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": status::now_ms()})
+                }
+            };
+            // Nobody listening is no failure.
+            let _ = alarms.send(Alarm(text.to_string().into()));
+            known = stalled;
+        }
+        // Commits come by the thousand; their figures are worth a look once a second.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+}
+
+/// Serves the control socket and the metrics page until the returned token is cancelled.
+pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToken, GatewayError> {
+    let config = shared.loaded().config;
+    let stop = CancellationToken::new();
+    let source: watch::Source = {
+        let shared = Arc::clone(shared);
+        Arc::new(move || status::gather(&shared))
+    };
+    let control = watch::control::bind(&config.control.socket)
+        .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
+    tokio::spawn(control.serve(Arc::clone(&source), stop.clone()));
+    if let Some(address) = config.metrics.bind {
+        let page = watch::metrics::bind(address)
+            .await
+            .map_err(|error| GatewayError::Watch { what: "the metrics page", source: error.into() })?;
+        tokio::spawn(watch::metrics::serve_on(page, source, stop.clone()));
+    }
+    Ok(stop)
+}
+
+/// Lets the process have as many descriptors as it may: a connection is one, and the usual soft limit is 1,024.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}

@@ -1,0 +1,261 @@
+//! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
+
+use std::fmt::Write as _;
+
+use tidegate_protocol::event::write_time;
+
+use super::{BrokerState, Connections, Status, Usage};
+
+/// Width of the column of names.
+const NAMES: usize = 16;
+
+/// Longest text from outside that is shown, in characters.
+const SHOWN: usize = 300;
+
+/// Writes the whole status, several lines, ending in a newline.
+pub fn human(status: &Status) -> String {
+    let mut out = String::new();
+    head(&mut out, status);
+    records(&mut out, status);
+    lanes(&mut out, status);
+    flux(&mut out, status);
+    store(&mut out, status);
+    if let Some(listener) = &status.listener {
+        self::listener(&mut out, listener);
+    }
+    if let Some(broker) = &status.broker {
+        self::broker(&mut out, broker, status.now_ms);
+    }
+    if !status.limits.is_empty() {
+        title(&mut out, "Limits");
+        for (name, value) in &status.limits {
+            line(&mut out, &plain(name), &plain(value));
+        }
+    }
+    out
+}
+
+fn title(out: &mut String, text: &str) {
+    let _ = writeln!(out, "\n{text}");
+}
+
+fn line(out: &mut String, name: &str, value: &str) {
+    let _ = writeln!(out, "  {name:<NAMES$}{value}");
+}
+
+fn head(out: &mut String, status: &Status) {
+    let _ = writeln!(
+        out,
+        "tidegate {} · gateway {} · epoch {}",
+        plain(&status.version),
+        plain(&status.gateway),
+        plain(&status.epoch)
+    );
+    line(out, "running for", &format!("{} (process {})", span(status.uptime_ms), status.pid));
+    let read = format!("{}, read {}", plain(&status.config), time(status.config_loaded_ms));
+    line(out, "configuration", &read);
+    if let Some(error) = &status.config_error {
+        line(out, "", &format!("! the file was changed and REFUSED, the one before is in force: {}", plain(error)));
+    }
+    if !status.config_needs_restart.is_empty() {
+        let keys: Vec<String> = status.config_needs_restart.iter().map(|key| plain(key)).collect();
+        line(out, "", &format!("! takes effect at the next start: {}", keys.join(", ")));
+    }
+}
+
+fn records(out: &mut String, status: &Status) {
+    let counts = &status.counts;
+    title(out, "Records");
+    let oldest = status.oldest_waiting.as_ref().map_or_else(String::new, |oldest| {
+        format!("the oldest for {} ({}, lane {})", span(oldest.age_ms), time(oldest.time_ms), plain(&oldest.lane))
+    });
+    let causes: Vec<String> = counts
+        .refused_by
+        .iter()
+        .filter(|refused| refused.count > 0)
+        .map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count)))
+        .collect();
+    let rows = [
+        ("collected", counts.collected, "since the agent was started".to_owned()),
+        ("stored", counts.stored, "on flash since the store was created".into()),
+        ("waiting", counts.waiting, oldest),
+        ("forwarded", counts.forwarded, "accepted by Flux".into()),
+        ("evicted", counts.evicted, note(counts.evicted, "! lost: the store was at its limit")),
+        ("damaged", counts.damaged, note(counts.damaged, "! lost: the medium returned other bytes")),
+        ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
+        ("refused", counts.refused, causes.join(", ")),
+    ];
+    let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
+    for (name, count, remark) in rows {
+        let text = format!("{:>width$}  {remark}", number(count));
+        line(out, name, text.trim_end());
+    }
+}
+
+fn note(count: u64, text: &str) -> String {
+    if count > 0 { text.to_owned() } else { String::new() }
+}
+
+fn lanes(out: &mut String, status: &Status) {
+    if status.lanes.is_empty() {
+        return;
+    }
+    let mut rows = vec![["Lanes", "waiting", "oldest", "stored", "evicted", "damaged", "on disk"].map(str::to_owned)];
+    for lane in &status.lanes {
+        let oldest = lane.oldest_ms.map_or_else(|| "-".into(), |at| span(status.now_ms.saturating_sub(at)));
+        rows.push([
+            format!("  {}", plain(&lane.name)),
+            number(lane.waiting),
+            oldest,
+            number(lane.stored),
+            number(lane.evicted),
+            number(lane.damaged),
+            size(lane.bytes),
+        ]);
+    }
+    let widths: Vec<usize> =
+        (0..7).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    out.push('\n');
+    for row in rows {
+        let _ = write!(out, "{:<width$}", row[0], width = widths[0].max(NAMES));
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            let _ = write!(out, "  {cell:>width$}");
+        }
+        out.push('\n');
+    }
+}
+
+fn flux(out: &mut String, status: &Status) {
+    let verdict = &status.verdict;
+    title(out, "Flux");
+    line(out, "endpoint", &plain(&status.endpoint));
+    let mut text = if verdict.word.is_empty() { "nothing sent yet".to_owned() } else { plain(&verdict.word) };
+    if let Some(since) = verdict.since_ms {
+        let _ = write!(text, " since {} ({})", time(since), span(status.now_ms.saturating_sub(since)));
+    }
+    line(out, "verdict", &text);
+    if !verdict.reason.is_empty() {
+        line(out, "reason", &plain(&verdict.reason));
+    }
+    if !verdict.advice.is_empty() {
+        line(out, "what to do", &plain(&verdict.advice));
+    }
+    if let Some(until) = verdict.until_ms {
+        let text = match until.checked_sub(status.now_ms) {
+            Some(wait) if wait > 0 => format!("in {} ({})", span(wait), time(until)),
+            _ => "due now".into(),
+        };
+        line(out, "next attempt", &text);
+    }
+    let last = verdict.last_accepted_ms.map_or_else(
+        || "never since the agent was started".into(),
+        |at| format!("{} ({} ago)", time(at), span(status.now_ms.saturating_sub(at))),
+    );
+    line(out, "last accepted", &last);
+    let counts = &status.counts;
+    line(out, "requests", &format!("{}, {} not accepted", number(counts.requests), number(counts.requests_failed)));
+}
+
+fn store(out: &mut String, status: &Status) {
+    let store = &status.store;
+    title(out, "Store");
+    line(out, "folder", &plain(&store.path));
+    let share = if store.max_bytes == 0 { 0.0 } else { store.bytes as f64 / store.max_bytes as f64 * 100.0 };
+    line(out, "on disk", &format!("{} of {} ({share:.1} %)", size(store.bytes), size(store.max_bytes)));
+    line(out, "commits", &format!("{} since the agent was started", number(store.commits)));
+    if let Some(reason) = &store.stalled {
+        line(out, "STALLED", &format!("{}; devices keep what is not acknowledged", plain(reason)));
+    }
+}
+
+fn listener(out: &mut String, listener: &Connections) {
+    title(out, "Listener");
+    let addresses: Vec<String> = listener.addresses.iter().map(|address| plain(address)).collect();
+    line(out, "listens on", &addresses.join(", "));
+    line(out, "connections", &usage(listener.connections));
+    line(out, "sessions", &usage(listener.sessions));
+    line(out, "turned away", &number(listener.turned_away));
+}
+
+fn broker(out: &mut String, broker: &BrokerState, now_ms: u64) {
+    title(out, "Broker");
+    line(out, "url", &plain(&broker.url));
+    let mut state = if broker.connected { "connected" } else { "NOT CONNECTED" }.to_owned();
+    if let Some(since) = broker.since_ms {
+        let _ = write!(state, " for {}", span(now_ms.saturating_sub(since)));
+    }
+    line(out, "state", &state);
+    if !broker.last_error.is_empty() {
+        line(out, "last error", &plain(&broker.last_error));
+    }
+    line(out, "collected", &number(broker.collected));
+}
+
+fn usage(usage: Usage) -> String {
+    format!("{} of {}", number(usage.now), number(usage.limit))
+}
+
+/// Text from outside: control characters escaped, cut.
+fn plain(text: &str) -> String {
+    let mut out = String::new();
+    for (count, character) in text.chars().enumerate() {
+        if count == SHOWN {
+            out.push('…');
+            break;
+        }
+        // Not only ASCII control characters: those that turn the direction of writing hide text too.
+        match character {
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => out.extend(character.escape_unicode()),
+            _ if character.is_control() => out.extend(character.escape_default()),
+            _ => out.push(character),
+        }
+    }
+    out
+}
+
+/// A count with its thousands parted: `1,234,567`.
+pub fn number(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A size for people, to a tenth: `1.5 MiB`.
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
+        if value < 1023.5 || unit == "TiB" {
+            let places = if unit == "B" || value >= 99.95 { 0 } else { 1 };
+            return format!("{value:.places$} {unit}");
+        }
+        value /= 1024.0;
+    }
+    format!("{bytes} B")
+}
+
+/// A length of time for people, two units: `3 h 12 min`.
+pub fn span(ms: u64) -> String {
+    let seconds = ms / 1000;
+    match seconds {
+        0 => format!("{ms} ms"),
+        1..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+    }
+}
+
+/// A point in time for people, in UTC to the second: `2026-11-22 08:30:00 UTC`.
+pub fn time(ms: u64) -> String {
+    let mut out = Vec::new();
+    write_time(&mut out, ms);
+    let text = String::from_utf8_lossy(&out);
+    let (date, clock) = text.split_once('T').unwrap_or((&text, ""));
+    format!("{date} {} UTC", clock.get(..8).unwrap_or(clock))
+}
