@@ -1,0 +1,103 @@
+//! A disk that is full, in a small file system of its own, and then has room again.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use tidegate_tests::agent::{Agent, Setup};
+use tidegate_tests::device::{Device, Running};
+use tidegate_tests::flux::Flux;
+use tidegate_tests::mqtt::Version;
+use tidegate_tests::tools::LoopDisk;
+use tidegate_tests::wait;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+fn agent_on(disk: &LoopDisk, flux: &Flux) -> Agent {
+    let mut setup = Setup::webhook(flux);
+    setup.store_at(&disk.path().join("store"));
+    setup.start()
+}
+
+fn device(agent: &Agent) -> Running {
+    let padding = "x".repeat(150);
+    let payloads = (0_u64..).map(move |n| format!(r#"{{"n":{n},"padding":"{padding}"}}"#));
+    Device::new("writer", Version::V5).start(agent.address(), payloads)
+}
+
+/// Waits until acknowledgements have stopped.
+fn wait_until_withheld(running: &Running) {
+    let (mut last, mut since) = (running.acknowledged(), std::time::Instant::now());
+    wait::until("acknowledgements stop", BOUND, || {
+        let now = running.acknowledged();
+        if now != last {
+            (last, since) = (now, std::time::Instant::now());
+        }
+        since.elapsed() > Duration::from_secs(1)
+    });
+}
+
+#[test]
+fn on_a_full_disk_acknowledgements_are_withheld_and_all_arrives_once_there_is_room() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start_stopped();
+    let mut agent = agent_on(&disk, &flux);
+    let running = device(&agent);
+    wait::until("some are acknowledged", BOUND, || running.acknowledged() > 500);
+    disk.fill();
+    wait_until_withheld(&running);
+    assert!(agent.stalled().is_some(), "status does not say that the store cannot write");
+    agent.assert_running();
+    let withheld_at = running.acknowledged();
+    wait::never("a publish is acknowledged on a full disk", Duration::from_secs(2), || {
+        running.acknowledged() > withheld_at
+    });
+    disk.free();
+    wait::until("acknowledgements go on", BOUND, || running.acknowledged() > withheld_at + 500);
+    wait::until("status says that the store can write", BOUND, || agent.stalled().is_none());
+    let outcome = running.finish();
+    assert_eq!(outcome.connects, 1, "the connection was not kept");
+    flux.resume();
+    outcome.assert_delivered(&flux, "writer", true, BOUND);
+    flux.assert_sound();
+    assert_eq!(agent.evicted(), 0);
+}
+
+#[test]
+fn on_a_full_disk_delivery_goes_on_and_makes_room_by_itself() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start_stopped();
+    let agent = agent_on(&disk, &flux);
+    let running = device(&agent);
+    wait::until("a backlog stands", BOUND, || running.acknowledged() > 2000);
+    disk.fill();
+    wait_until_withheld(&running);
+    let withheld_at = running.acknowledged() as usize;
+    flux.resume();
+    flux.wait_for(withheld_at, BOUND);
+    wait::until("the backlog is known to be gone", BOUND, || agent.waiting() == 0 || agent.stalled().is_none());
+    disk.free();
+    let outcome = running.finish();
+    outcome.assert_delivered(&flux, "writer", true, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
+fn an_agent_killed_on_a_full_disk_starts_there_and_loses_nothing() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start_stopped();
+    let mut agent = agent_on(&disk, &flux);
+    let running = device(&agent);
+    wait::until("some are acknowledged", BOUND, || running.acknowledged() > 500);
+    disk.fill();
+    wait_until_withheld(&running);
+    agent.kill();
+    agent.start();
+    let withheld_at = running.acknowledged() as usize;
+    flux.resume();
+    flux.wait_for(withheld_at, BOUND);
+    disk.free();
+    let outcome = running.finish();
+    assert_eq!(outcome.sessions_lost, 0, "a session was lost");
+    outcome.assert_delivered(&flux, "writer", false, BOUND);
+    flux.assert_sound();
+}

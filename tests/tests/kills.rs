@@ -1,0 +1,93 @@
+//! `kill -9` at random moments during load, many rounds: whatever a client saw acknowledged arrives, in order within
+//! its device and lane, and repeats carry the same id.
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use tidegate_tests::agent::Setup;
+use tidegate_tests::device::Device;
+use tidegate_tests::flux::{Answer, Flux};
+use tidegate_tests::mqtt::{Qos, Version};
+use tidegate_tests::rng::Rng;
+use tidegate_tests::wait;
+
+const BOUND: Duration = Duration::from_secs(120);
+
+/// Rounds, unless `TIDEGATE_TEST_ROUNDS` says otherwise.
+fn rounds() -> u64 {
+    std::env::var("TIDEGATE_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
+}
+
+/// The devices of a run: every way in which MQTT promises something over a break, and one that asks for nothing.
+fn devices() -> Vec<Device> {
+    let pause = Duration::from_millis(2);
+    vec![
+        Device { pause, ..Device::new("v311-once", Version::V311) },
+        Device { pause, window: 100, ..Device::new("v5-once", Version::V5) },
+        Device { pause, qos: Qos::ExactlyOnce, ..Device::new("v311-twice", Version::V311) },
+        Device { pause, qos: Qos::ExactlyOnce, ..Device::new("v5-twice", Version::V5) },
+        Device { pause, lasting: false, ..Device::new("v5-clean", Version::V5) },
+    ]
+}
+
+#[test]
+fn everything_acknowledged_survives_being_killed_at_any_moment() {
+    let mut rng = Rng::seeded("everything_acknowledged_survives_being_killed_at_any_moment");
+    let flux = Flux::start();
+    // Answers are lost now and then, so that records are sent again, before and after a kill.
+    flux.answer_by(|request| if request.number % 7 == 3 { Answer::CutAnswer } else { Answer::Accept });
+    let mut agent = Setup::webhook(&flux).start();
+    let running: Vec<_> = devices()
+        .into_iter()
+        .map(|device| (device.name.clone(), device.qos, device.start_counting(agent.address())))
+        .collect();
+    for _ in 0..rounds() {
+        let before: Vec<u64> = running.iter().map(|(.., running)| running.acknowledged()).collect();
+        wait::until("every device is acknowledged something", BOUND, || {
+            agent.assert_running();
+            running.iter().zip(&before).all(|((.., running), before)| running.acknowledged() > *before)
+        });
+        // The moment is what is random; nothing is waited for here.
+        std::thread::sleep(Duration::from_micros(rng.between(0, 250_000)));
+        agent.kill();
+        agent.start();
+    }
+    for (name, qos, running) in running {
+        let outcome = running.finish();
+        println!(
+            "{name}: {} acknowledged, {} connections, {} sent again",
+            outcome.acknowledged.len(),
+            outcome.connects,
+            outcome.resent
+        );
+        assert_eq!(outcome.sessions_lost, 0, "{name} was told that its session is gone");
+        outcome.assert_delivered(&flux, &name, qos == Qos::ExactlyOnce, BOUND);
+    }
+    flux.assert_sound();
+}
+
+#[test]
+fn everything_acknowledged_survives_being_killed_while_flux_is_away() {
+    let mut rng = Rng::seeded("everything_acknowledged_survives_being_killed_while_flux_is_away");
+    let flux = Flux::start_stopped();
+    let mut agent = Setup::webhook(&flux).start();
+    let running: Vec<_> = devices()
+        .into_iter()
+        .map(|device| (device.name.clone(), device.qos, device.start_counting(agent.address())))
+        .collect();
+    for _ in 0..rounds() / 3 {
+        let before = running[0].2.acknowledged();
+        wait::until("something is acknowledged", BOUND, || running[0].2.acknowledged() > before);
+        std::thread::sleep(Duration::from_micros(rng.between(0, 200_000)));
+        agent.kill();
+        agent.start();
+    }
+    let outcomes: Vec<_> = running.into_iter().map(|(name, qos, running)| (name, qos, running.finish())).collect();
+    agent.kill();
+    agent.start();
+    flux.resume();
+    for (name, qos, outcome) in outcomes {
+        outcome.assert_delivered(&flux, &name, qos == Qos::ExactlyOnce, BOUND);
+    }
+    flux.assert_sound();
+}
