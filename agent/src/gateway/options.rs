@@ -74,7 +74,8 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
         }),
         keep_alive: config.keep_alive,
         session_expiry: config.session_expiry,
-        max_payload: config.max_packet_size as usize,
+        inflight: config.inflight,
+        max_packet_size: config.max_packet_size as usize,
         ..broker::Options::new(config.host.clone(), config.port, config.client_id.clone(), config.topics.clone())
     }
 }
