@@ -1,13 +1,19 @@
 //! Batches → Flux: reads the store's lanes, posts batches, and acknowledges what was accepted.
 
+mod backoff;
+mod course;
 mod endpoint;
 mod handle;
+mod lanes;
 mod options;
 mod secret;
+mod size;
+mod verdict;
 
 pub use handle::{Handle, Standing, Stats};
 pub use options::{BatchOptions, DelayRange, Flux, LaneOptions, Layout, Options, OptionsError};
 pub use secret::Secret;
+pub use verdict::Verdict;
 
 use std::sync::{Arc, Mutex};
 
