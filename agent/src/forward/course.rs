@@ -14,9 +14,9 @@
 //! alone, as soon as there is one; and all the while other lanes go on, and an acceptance there counts just as much.
 //! Where there is nothing else to try, the suspects themselves are tried again, at growing intervals.
 //!
-//! While two suspects or more stand unproven, left-over records are tried one by one at doubling distance instead of
-//! in order: a device that published a long run of bad records shall not cost a request for each of them before a
-//! good one is found.
+//! While two suspects or more stand unproven, records are tried alone at doubling distance instead of in order, up to
+//! the lane's newest: a device that published a long run of bad records shall not cost a request for each of them
+//! before a good one is found.
 //!
 //! A batch that **arrived but was not taken** (HTTP 207, `"result":"ng"`) is not halved, since nothing says that a
 //! record is bad, and each repeat may trigger the flow and cost an event. It is tried [`NOT_TAKEN_TRIES`] times,
@@ -28,7 +28,8 @@
 //!
 //! # Bounds
 //! At most [`FREE_REFUSALS`] requests are refused in a row before each further one waits for the lane's back-off.
-//! Suspects are at most one batch and [`MAX_SUSPECTS`].
+//! From [`SEARCH_SUSPECTS`] suspects on, every other try is one of the suspects again; there are at most
+//! [`MAX_SUSPECTS`] of them.
 //!
 //! All of this is in memory: after a restart, what was not acknowledged is sent again, marked `replayed`.
 
@@ -41,8 +42,13 @@ pub(super) const NOT_TAKEN_TRIES: u8 = 2;
 /// Refusals in a row that are not paced: halving 500 records down to one takes ten requests, 5,000 take fourteen.
 pub(super) const FREE_REFUSALS: u32 = 16;
 
-/// Suspects beyond which no further record of the lane is tried to prove them.
-pub(super) const MAX_SUSPECTS: usize = 16;
+/// Suspects from which on every other try is one of them again: by then a record 65,536 further on was refused too,
+/// and the endpoint is more likely at fault than each of these.
+pub(super) const SEARCH_SUSPECTS: usize = 16;
+
+/// Suspects at most, 64 bytes and a reason each. Reached after days of paced refusals, it means that only the
+/// suspects and the other lanes are tried.
+pub(super) const MAX_SUSPECTS: usize = 1000;
 
 /// A range of sequence numbers; some of them may not exist any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,10 +69,10 @@ pub(super) enum Next {
         /// It must wait for the lane's back-off.
         paced: bool,
     },
-    /// One record that was never tried, the first one from here.
+    /// This one record, which was never tried, ahead of its turn.
     Beyond {
-        /// The first sequence number that was never tried.
-        from: u64,
+        /// Its sequence number.
+        seq: u64,
         /// It must wait for the lane's back-off.
         paced: bool,
     },
@@ -85,8 +91,8 @@ pub(super) enum Outcome {
     NotTaken { reason: String },
     /// Nothing was said of it.
     Unjudged,
-    /// It held no record: all were evicted.
-    Empty,
+    /// It held no record: all were evicted or damaged. The next that exists, or will, has this number.
+    Empty { next: u64 },
 }
 
 /// How long the lane shall wait before a paced try.
@@ -113,6 +119,16 @@ pub(super) struct Settled {
 struct Piece {
     span: Span,
     not_taken: u8,
+}
+
+impl Piece {
+    fn again(&self, paced: bool) -> Next {
+        Next::Again { span: self.span, paced: paced || self.not_taken > 0 }
+    }
+
+    fn alone(&self, seq: u64, paced: bool) -> Next {
+        Next::Again { span: Span { from: seq, below: seq + 1 }, paced: paced || self.not_taken > 0 }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -153,12 +169,22 @@ pub(super) struct Course {
     refusals: u32,
     /// Which suspect is next when all are tried in turn.
     turn: usize,
+    /// With many suspects: whether one of them, or something else, is tried next.
+    alternate: bool,
 }
 
 impl Course {
     /// Nothing below `front` is to be sent.
     pub(super) fn new(front: u64) -> Self {
-        Self { front, todo: VecDeque::new(), suspects: Vec::new(), trying: None, refusals: 0, turn: 0 }
+        Self {
+            front,
+            todo: VecDeque::new(),
+            suspects: Vec::new(),
+            trying: None,
+            refusals: 0,
+            turn: 0,
+            alternate: false,
+        }
     }
 
     /// Everything below was accepted or put aside.
@@ -174,8 +200,8 @@ impl Course {
         self.suspects.len() + usize::from(matches!(self.trying, Some(Trying::Suspect(_))))
     }
 
-    /// What to try next; `more` says whether the lane holds records that were never tried.
-    pub(super) fn next(&self, more: bool) -> Next {
+    /// What to try next; `end` gives the lane's next sequence number: records exist below it.
+    pub(super) fn next(&self, end: impl FnOnce() -> u64) -> Next {
         if self.trying.is_some() {
             return Next::Wait;
         }
@@ -183,29 +209,35 @@ impl Course {
             return Next::Again { span: suspect.span, paced: false };
         }
         let paced = self.refusals > FREE_REFUSALS;
-        if let Some(piece) = self.pick() {
-            return Next::Again { span: piece.span, paced: paced || piece.not_taken > 0 };
-        }
-        let costly = self.suspects.iter().any(|suspect| suspect.costly);
-        let enough = if costly { 2 } else { MAX_SUSPECTS };
-        match self.suspects.len() {
-            0 => Next::Fresh,
-            count if more && count < enough => Next::Beyond { from: self.front, paced },
-            count => Next::Again { span: self.suspects[self.turn % count].span, paced: true },
-        }
+        let Some(first) = self.suspects.first() else {
+            return self.todo.front().map_or(Next::Fresh, |piece| piece.again(paced));
+        };
+        let count = self.suspects.len();
+        let many = if self.suspects.iter().any(|suspect| suspect.costly) { 2 } else { SEARCH_SUSPECTS };
+        let search = if count >= MAX_SUSPECTS || (count >= many && self.alternate) {
+            None
+        } else if count < 2 {
+            self.in_order(paced, end())
+        } else {
+            self.far_ahead(first.span.from.saturating_add(1 << count.min(40)), paced, end())
+        };
+        search.unwrap_or(Next::Again { span: self.suspects[self.turn % count].span, paced: true })
     }
 
-    /// What is left over that should be tried first: in order, or one record far ahead while suspects stand unproven.
-    fn pick(&self) -> Option<Piece> {
-        let (first, last) = (self.todo.front()?, self.todo.back()?);
-        if self.suspects.len() < 2 {
-            return Some(*first);
+    fn in_order(&self, paced: bool, end: u64) -> Option<Next> {
+        let beyond = || (self.front < end).then_some(Next::Beyond { seq: self.front, paced });
+        self.todo.front().map(|piece| piece.again(paced)).or_else(beyond)
+    }
+
+    /// One record alone: the one at `target`, or the nearest to it that is left.
+    fn far_ahead(&self, target: u64, paced: bool, end: u64) -> Option<Next> {
+        if let Some(piece) = self.todo.iter().find(|piece| piece.span.below > target) {
+            return Some(piece.alone(target.max(piece.span.from), paced));
         }
-        let stride = 1_u64 << self.suspects.len().min(40);
-        let target = first.span.from.saturating_add(stride).min(last.span.below - 1);
-        let piece = self.todo.iter().find(|piece| piece.span.below > target)?;
-        let from = piece.span.from.max(target);
-        Some(Piece { span: Span { from, below: from + 1 }, not_taken: piece.not_taken })
+        if self.front < end {
+            return Some(Next::Beyond { seq: target.clamp(self.front, end - 1), paced });
+        }
+        self.todo.back().map(|piece| piece.alone(piece.span.below - 1, paced))
     }
 
     /// A fresh batch of these records is about to be sent. Only after [`Next::Fresh`].
@@ -218,8 +250,12 @@ impl Course {
     pub(super) fn begin(&mut self, next: Next) {
         match next {
             Next::Fresh | Next::Wait => {}
-            Next::Beyond { from, .. } => {
-                self.trying = Some(Trying::Piece(Piece { span: Span { from, below: from }, not_taken: 0 }));
+            Next::Beyond { seq, .. } => {
+                if self.front < seq {
+                    self.put_back(Piece { span: Span { from: self.front, below: seq }, not_taken: 0 });
+                }
+                self.front = self.front.max(seq + 1);
+                self.trying = Some(Trying::Piece(Piece { span: Span { from: seq, below: seq + 1 }, not_taken: 0 }));
             }
             Next::Again { span, .. } => {
                 if let Some(at) = self.suspects.iter().position(|suspect| suspect.span.from == span.from) {
@@ -240,15 +276,12 @@ impl Course {
         }
     }
 
-    /// What is being tried turned out to end here: the rest of it did not fit one request, or, beyond the front, its
-    /// one record was found.
+    /// What is being tried ends here: the rest of it did not fit one request.
     pub(super) fn ends_at(&mut self, below: u64) {
         let Some(mut trying) = self.trying.take() else { return };
         let whole = *trying.span();
-        trying.span().below = below;
-        if whole.below <= whole.from {
-            self.front = self.front.max(below);
-        } else if below < whole.below {
+        trying.span().below = below.min(whole.below);
+        if below < whole.below {
             let rest = Span { from: below, below: whole.below };
             match &trying {
                 Trying::Piece(piece) => self.put_back(Piece { span: rest, ..*piece }),
@@ -269,9 +302,17 @@ impl Course {
     /// Settles what was tried. After [`Outcome::Accepted`] all lanes are to be told by [`Course::prove`].
     pub(super) fn settle(&mut self, outcome: Outcome) -> Settled {
         let mut settled = Settled { put_aside: None, pace: Pace::Same };
-        let Some(trying) = self.trying.take() else { return settled };
+        let Some(mut trying) = self.trying.take() else { return settled };
+        self.alternate = !self.alternate;
+        if let Outcome::Empty { next } = outcome {
+            // What does not exist at the front need not be stepped through one by one.
+            if trying.span().below == self.front {
+                self.front = self.front.max(next);
+            }
+            return settled;
+        }
         match (outcome, trying) {
-            (Outcome::Accepted | Outcome::Empty, _) => {}
+            (Outcome::Accepted | Outcome::Empty { .. }, _) => {}
             (Outcome::Unjudged, Trying::Piece(piece)) => self.put_back(piece),
             (Outcome::Unjudged, Trying::Suspect(suspect)) => self.suspect(suspect),
             (Outcome::Refused { reason, .. } | Outcome::NotTaken { reason }, Trying::Suspect(suspect)) => {

@@ -29,19 +29,22 @@ fn drive(records: &BTreeSet<u64>, batch: usize, limit: usize, mut reply: impl Fn
     let mut run = Run::default();
     let end = records.last().map_or(0, |last| last + 1);
     while run.requests < limit {
-        let more = records.range(course.front..).next().is_some();
-        let next = course.next(more);
+        let next = course.next(|| end);
         let (range, count, paced) = match next {
             Next::Wait => unreachable!("each try is settled before the next"),
-            Next::Fresh if !more => break,
+            Next::Fresh if course.front >= end => break,
             Next::Fresh => (Span { from: course.front, below: end }, batch, false),
-            Next::Beyond { from, paced } => (Span { from, below: end }, 1, paced),
+            Next::Beyond { seq, paced } => (Span { from: seq, below: seq + 1 }, 1, paced),
             Next::Again { span, paced } => (span, batch, paced),
         };
         let held: Vec<u64> = records.range(range.from..range.below).copied().take(count).collect();
         let Some((&first, &last)) = held.first().zip(held.last()) else {
+            if next == Next::Fresh {
+                break;
+            }
             course.begin(next);
-            course.settle(Outcome::Empty);
+            let next = records.range(range.from..).next().copied().unwrap_or(end);
+            course.settle(Outcome::Empty { next });
             continue;
         };
         let below = if held.len() < count { range.below } else { last + 1 };
@@ -194,7 +197,7 @@ fn a_lone_bad_record_waits_until_another_is_accepted() {
     let refused = || Outcome::Refused { first: 7, last: 7, reason: "no".into() };
     assert_eq!(course.settle(refused()), Settled { put_aside: None, pace: Pace::Short });
     for _ in 0..100 {
-        let next = course.next(false);
+        let next = course.next(|| 8);
         assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: true });
         course.begin(next);
         assert_eq!(course.settle(refused()).put_aside, None);
@@ -202,12 +205,12 @@ fn a_lone_bad_record_waits_until_another_is_accepted() {
     }
     // Another lane's batch is accepted.
     course.prove();
-    let next = course.next(false);
+    let next = course.next(|| 8);
     assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: false });
     course.begin(next);
     assert_eq!(course.settle(refused()).put_aside.as_deref(), Some("no"));
     assert_eq!(course.settled_below(), 8);
-    assert_eq!(course.next(false), Next::Fresh);
+    assert_eq!(course.next(|| 8), Next::Fresh);
 }
 
 #[test]
