@@ -24,6 +24,7 @@ pub(super) struct Jitter(u64);
 
 impl Jitter {
     /// One that starts at `seed`.
+    #[cfg(test)]
     pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -46,7 +46,7 @@ pub(super) const FREE_REFUSALS: u32 = 16;
 /// and the endpoint is more likely at fault than each of these.
 pub(super) const SEARCH_SUSPECTS: usize = 16;
 
-/// Suspects at most, 64 bytes and a reason each. Reached after days of paced refusals, it means that only the
+/// Suspects at most, 24 bytes each. Reached after days of paced refusals, it means that only the
 /// suspects and the other lanes are tried.
 pub(super) const MAX_SUSPECTS: usize = 1000;
 
@@ -131,10 +131,9 @@ impl Piece {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Suspect {
     span: Span,
-    reason: String,
     /// Another record was accepted since it was refused.
     proven: bool,
     costly: bool,
@@ -193,6 +192,11 @@ impl Course {
         let todo = self.todo.front().map(|piece| piece.span.from);
         let suspect = self.suspects.first().map(|suspect| suspect.span.from);
         [trying, todo, suspect].into_iter().flatten().fold(self.front, u64::min)
+    }
+
+    /// First sequence number that was never tried.
+    pub(super) fn front(&self) -> u64 {
+        self.front
     }
 
     /// Suspects there are, a second try under way included.
@@ -285,7 +289,7 @@ impl Course {
             let rest = Span { from: below, below: whole.below };
             match &trying {
                 Trying::Piece(piece) => self.put_back(Piece { span: rest, ..*piece }),
-                Trying::Suspect(suspect) => self.suspect(Suspect { span: rest, ..suspect.clone() }),
+                Trying::Suspect(suspect) => self.suspect(Suspect { span: rest, ..*suspect }),
             }
         }
         self.trying = Some(trying);
@@ -321,7 +325,7 @@ impl Course {
                     settled.put_aside = Some(reason);
                 } else {
                     settled.pace = if suspect.costly { Pace::Long } else { Pace::Short };
-                    self.suspect(Suspect { reason, ..suspect });
+                    self.suspect(suspect);
                 }
             }
             (Outcome::Refused { first, last, reason }, Trying::Piece(piece)) => {
@@ -333,7 +337,7 @@ impl Course {
                     settled.pace = if self.refusals > FREE_REFUSALS { Pace::Short } else { Pace::Same };
                 } else {
                     settled.pace = Pace::Short;
-                    self.suspect(Suspect { span: piece.span, reason, proven: false, costly: false });
+                    self.suspect(Suspect { span: piece.span, proven: false, costly: false });
                 }
             }
             (Outcome::NotTaken { reason }, Trying::Piece(mut piece)) => {
@@ -344,7 +348,7 @@ impl Course {
                     self.put_back(piece);
                 } else {
                     settled.pace = Pace::Long;
-                    self.suspect(Suspect { span: piece.span, reason, proven: false, costly: true });
+                    self.suspect(Suspect { span: piece.span, proven: false, costly: true });
                 }
             }
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub(super) const FORGET_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// No limit is learnt below this: one event with a short payload is about 200 bytes.
-const FLOOR: usize = 256;
+pub(super) const FLOOR: usize = 256;
 
 /// The learnt limit.
 #[derive(Debug, Clone)]

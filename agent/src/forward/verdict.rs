@@ -144,6 +144,11 @@ pub(super) struct Judged {
 
 /// Says what an answer means.
 pub(super) fn judge(answer: &Answer, context: &Context) -> Judged {
+    if context.auth && (200..=299).contains(&answer.status) {
+        // The body is not shown: it may be half a token.
+        let reason = format!("HTTP {} to the request for a token, without a token", answer.status);
+        return Judged { verdict: Verdict::Misconfigured, reason };
+    }
     let message = Message::of(&answer.body);
     let refused = if context.delivered { Verdict::Suspended } else { Verdict::Misconfigured };
     let after = |wait: Duration| context.now + wait.clamp(MIN_WAIT, MAX_WAIT);

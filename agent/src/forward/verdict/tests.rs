@@ -63,10 +63,12 @@ fn each_status_means_what_the_table_says_before_and_after_a_delivery() {
 
 #[test]
 fn a_refused_request_for_a_token_is_never_held_against_a_record() {
-    for status in [400, 413, 422] {
-        let judged = judge(&answer(status, &[], ""), &Context { auth: true, ..context(false) });
+    for status in [200, 400, 413, 422] {
+        let judged =
+            judge(&answer(status, &[], "{\"token\":\"half a secret"), &Context { auth: true, ..context(false) });
         assert_eq!(judged.verdict, Verdict::Misconfigured, "{status}");
-        assert!(judged.reason.contains("token"), "{}", judged.reason);
+        assert!(judged.reason.contains("request for a token"), "{}", judged.reason);
+        assert!(status != 200 || !judged.reason.contains("secret"), "{}", judged.reason);
     }
 }
 
