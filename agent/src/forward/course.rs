@@ -14,7 +14,7 @@
 //! alone, as soon as there is one; and all the while other lanes go on, and an acceptance there counts just as much.
 //! Where there is nothing else to try, the suspects themselves are tried again, at growing intervals.
 //!
-//! While two suspects or more stand unproven, records are tried alone at doubling distance instead of in order, up to
+//! While [`ORDERED_SUSPECTS`] suspects or more stand unproven, records are tried alone at doubling distance instead of in order, up to
 //! the lane's newest: a device that published a long run of bad records shall not cost a request for each of them
 //! before a good one is found.
 //!
@@ -41,6 +41,10 @@ pub(super) const NOT_TAKEN_TRIES: u8 = 2;
 
 /// Refusals in a row that are not paced: halving 500 records down to one takes ten requests, 5,000 take fourteen.
 pub(super) const FREE_REFUSALS: u32 = 16;
+
+/// Suspects from which on records are tried at doubling distance: three bad ones in a row, found while order is kept,
+/// are more common than a run of hundreds.
+const ORDERED_SUSPECTS: usize = 4;
 
 /// Suspects from which on every other try is one of them again: by then a record 65,536 further on was refused too,
 /// and the endpoint is more likely at fault than each of these.
@@ -81,14 +85,14 @@ pub(super) enum Next {
 }
 
 /// What came of a try.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It was taken.
     Accepted,
     /// It was refused for what it is. `first` and `last` are the records it held.
-    Refused { first: u64, last: u64, reason: String },
+    Refused { first: u64, last: u64 },
     /// It arrived and was not taken.
-    NotTaken { reason: String },
+    NotTaken,
     /// Nothing was said of it.
     Unjudged,
     /// It held no record: all were evicted or damaged. The next that exists, or will, has this number.
@@ -107,10 +111,10 @@ pub(super) enum Pace {
 }
 
 /// What follows from an outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settled {
-    /// What was tried is to be put aside, for this reason.
-    pub(super) put_aside: Option<String>,
+    /// What was tried is to be put aside.
+    pub(super) put_aside: bool,
     /// How long to wait.
     pub(super) pace: Pace,
 }
@@ -220,7 +224,7 @@ impl Course {
         let many = if self.suspects.iter().any(|suspect| suspect.costly) { 2 } else { SEARCH_SUSPECTS };
         let search = if count >= MAX_SUSPECTS || (count >= many && self.alternate) {
             None
-        } else if count < 2 {
+        } else if count < ORDERED_SUSPECTS {
             self.in_order(paced, end())
         } else {
             self.far_ahead(first.span.from.saturating_add(1 << count.min(40)), paced, end())
@@ -305,7 +309,7 @@ impl Course {
 
     /// Settles what was tried. After [`Outcome::Accepted`] all lanes are to be told by [`Course::prove`].
     pub(super) fn settle(&mut self, outcome: Outcome) -> Settled {
-        let mut settled = Settled { put_aside: None, pace: Pace::Same };
+        let mut settled = Settled { put_aside: false, pace: Pace::Same };
         let Some(mut trying) = self.trying.take() else { return settled };
         self.alternate = !self.alternate;
         if let Outcome::Empty { next } = outcome {
@@ -319,16 +323,16 @@ impl Course {
             (Outcome::Accepted | Outcome::Empty { .. }, _) => {}
             (Outcome::Unjudged, Trying::Piece(piece)) => self.put_back(piece),
             (Outcome::Unjudged, Trying::Suspect(suspect)) => self.suspect(suspect),
-            (Outcome::Refused { reason, .. } | Outcome::NotTaken { reason }, Trying::Suspect(suspect)) => {
+            (Outcome::Refused { .. } | Outcome::NotTaken, Trying::Suspect(suspect)) => {
                 self.refusals = self.refusals.saturating_add(1);
                 if suspect.proven {
-                    settled.put_aside = Some(reason);
+                    settled.put_aside = true;
                 } else {
                     settled.pace = if suspect.costly { Pace::Long } else { Pace::Short };
                     self.suspect(suspect);
                 }
             }
-            (Outcome::Refused { first, last, reason }, Trying::Piece(piece)) => {
+            (Outcome::Refused { first, last }, Trying::Piece(piece)) => {
                 self.refusals = self.refusals.saturating_add(1);
                 if first < last {
                     let middle = first + (last - first).div_ceil(2);
@@ -340,7 +344,7 @@ impl Course {
                     self.suspect(Suspect { span: piece.span, proven: false, costly: false });
                 }
             }
-            (Outcome::NotTaken { reason }, Trying::Piece(mut piece)) => {
+            (Outcome::NotTaken, Trying::Piece(mut piece)) => {
                 self.refusals = self.refusals.saturating_add(1);
                 piece.not_taken += 1;
                 if piece.not_taken < NOT_TAKEN_TRIES {

@@ -69,7 +69,10 @@ pub(super) struct Lane {
     /// The store has committed something since the last look.
     pub(super) news: bool,
     at_end: bool,
+    /// At the lane's end: when to look again at the earliest.
     look_at: Instant,
+    /// After a read that failed: when to read again.
+    read_at: Instant,
     pace: Backoff,
     slow_pace: Backoff,
     pace_until: Instant,
@@ -91,6 +94,7 @@ impl Lane {
             news: true,
             at_end: false,
             look_at: now,
+            read_at: now,
             pace: Backoff::new(options.backoff),
             slow_pace: Backoff::new(options.probe),
             pace_until: now,
@@ -126,7 +130,7 @@ impl Lane {
         now: Instant,
         store: &Store,
     ) -> Option<Job> {
-        if self.loader.is_none() || now < self.look_at {
+        if self.loader.is_none() || now < self.read_at {
             return None;
         }
         let index = self.id.index();
@@ -147,7 +151,8 @@ impl Lane {
             }
         }
         let full = self.open.as_ref().is_some_and(Open::is_full);
-        if self.fresh.is_some() || full || (self.at_end && !self.news) {
+        let wait = self.at_end && (!self.news || now < self.look_at);
+        if self.fresh.is_some() || full || wait {
             return None;
         }
         self.news = false;
@@ -172,7 +177,7 @@ impl Lane {
     /// A read failed.
     pub(super) fn read_failed(&mut self, now: Instant) {
         self.at_end = false;
-        self.look_at = now + READ_AGAIN;
+        self.read_at = now + READ_AGAIN;
     }
 
     /// Forgets what was read ahead, to read it again from the course's front. Only while no read is under way.
@@ -206,8 +211,8 @@ impl Lane {
     /// When it must be looked at again if nothing else happens.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let due = self.due.filter(|_| self.fresh.is_none());
-        let look = (!self.at_end || self.news).then_some(self.look_at);
+        let look = (self.at_end && self.news).then_some(self.look_at);
         let pace = (self.course.next(|| u64::MAX) != Next::Fresh).then_some(self.pace_until);
-        [due, look, pace].into_iter().flatten().filter(|at| *at > now).min()
+        [due, look, pace, Some(self.read_at)].into_iter().flatten().filter(|at| *at > now).min()
     }
 }

@@ -56,3 +56,6 @@ impl Forwarder {
         pump::Pump::new(self.store, self.wire, self.handle, config).run(self.reload, stop).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

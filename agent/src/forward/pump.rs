@@ -374,7 +374,6 @@ impl Pump {
     }
 
     fn settle(&mut self, index: usize, batch: &Batch, verdict: Verdict, reason: &str, now: Instant) {
-        let reason_of = || reason.to_owned();
         let outcome = match verdict {
             Verdict::Accepted => {
                 self.delivered = true;
@@ -385,10 +384,8 @@ impl Pump {
                 self.size.refused(batch.body.len(), now);
                 Outcome::Unjudged
             }
-            Verdict::Poison { .. } => {
-                Outcome::Refused { first: batch.first(), last: batch.last(), reason: reason_of() }
-            }
-            Verdict::Transient { costly: true } => Outcome::NotTaken { reason: reason_of() },
+            Verdict::Poison { .. } => Outcome::Refused { first: batch.first(), last: batch.last() },
+            Verdict::Transient { costly: true } => Outcome::NotTaken,
             _ => Outcome::Unjudged,
         };
         let settled = self.lanes[index].course.settle(outcome);
@@ -400,9 +397,9 @@ impl Pump {
             });
         }
         self.lanes[index].wait(settled.pace, now, &mut self.jitter);
-        if let Some(reason) = settled.put_aside {
+        if settled.put_aside {
             for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
-                self.ledger.put_aside(index, seq, &reason);
+                self.ledger.put_aside(index, seq, reason);
             }
             self.handle.update(|stats| stats.put_aside += batch.events as u64);
             let (first, last, lane) = (batch.first(), batch.last(), shown(&batch.lane_name));
