@@ -49,10 +49,14 @@ impl<'a> Document<'a> {
 
     /// Enters a mistake at a byte of the text; `None` is the file as a whole.
     pub(super) fn problem(&self, at: Option<usize>, key: &str, found: impl Into<String>, advice: impl Into<String>) {
-        let mut problems = self.problems.borrow_mut();
-        if problems.len() < MOST_PROBLEMS {
-            problems.push(self.entry(at, key, found.into(), advice.into()));
+        if !self.is_full() {
+            self.problems.borrow_mut().push(self.entry(at, key, found.into(), advice.into()));
         }
+    }
+
+    /// Whether no further mistake will be entered, so that none need be looked for.
+    fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= MOST_PROBLEMS
     }
 
     /// Enters a warning.
@@ -284,6 +288,9 @@ impl<'a> Section<'a> {
     pub(super) fn finish(self) {
         let asked = self.asked.borrow();
         for (name, _) in self.table.into_iter().flatten() {
+            if self.doc.is_full() {
+                break;
+            }
             if asked.contains(&name.get_ref().as_ref()) {
                 continue;
             }
