@@ -81,7 +81,7 @@ pub struct Listener {
     pub session_max_age: Duration,
     /// How long a new connection may take until its CONNECT is complete, 1 s to 5 min.
     pub connect_timeout: Duration,
-    /// Unacknowledged QoS 1 and 2 publishes that an MQTT 5 client may have outstanding, 1 to 65,535.
+    /// Unacknowledged `QoS` 1 and 2 publishes that an MQTT 5 client may have outstanding, 1 to 65,535.
     pub receive_maximum: u16,
 }
 

@@ -110,7 +110,7 @@ pub(super) struct Section<'a> {
 pub(super) struct Value<'a> {
     doc: &'a Document<'a>,
     pub(super) key: String,
-    value: &'a DeValue<'a>,
+    node: &'a DeValue<'a>,
     at: usize,
 }
 
@@ -127,22 +127,21 @@ impl<'a> Value<'a> {
 
     /// A mistake in the type: says what was found, and what is wanted with an example.
     pub(super) fn wrong_type(&self, advice: impl Into<String>) {
-        self.problem(describe(self.value), advice);
+        self.problem(describe(self.node), advice);
     }
 
     /// The text, if it is one; otherwise a mistake.
     pub(super) fn text(&self, advice: impl Into<String>) -> Option<&'a str> {
-        match self.value {
-            DeValue::String(text) => Some(text),
-            _ => {
-                self.wrong_type(advice);
-                None
-            }
+        if let DeValue::String(text) = self.node {
+            Some(text)
+        } else {
+            self.wrong_type(advice);
+            None
         }
     }
 
     fn integer(&self) -> Option<i128> {
-        match self.value {
+        match self.node {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
         }
@@ -150,19 +149,19 @@ impl<'a> Value<'a> {
 
     /// Whether it is an array.
     pub(super) fn is_array(&self) -> bool {
-        self.value.is_array()
+        self.node.is_array()
     }
 
     /// The elements, if it is an array; otherwise a mistake.
     pub(super) fn elements(&self, advice: &str) -> Vec<Value<'a>> {
-        let DeValue::Array(array) = self.value else {
+        let DeValue::Array(array) = self.node else {
             self.wrong_type(advice);
             return Vec::new();
         };
         let element = |value: &'a Spanned<DeValue<'a>>| Value {
             doc: self.doc,
             key: self.key.clone(),
-            value: value.get_ref(),
+            node: value.get_ref(),
             at: value.span().start,
         };
         array.iter().map(element).collect()
@@ -210,7 +209,7 @@ impl<'a> Section<'a> {
         self.asked.borrow_mut().push(key);
         let path = self.path_of(key);
         self.doc.asked.borrow_mut().insert(path.clone());
-        self.raw(key).map(|value| Value { doc: self.doc, key: path, value: value.get_ref(), at: value.span().start })
+        self.raw(key).map(|value| Value { doc: self.doc, key: path, node: value.get_ref(), at: value.span().start })
     }
 
     fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
@@ -255,7 +254,7 @@ impl<'a> Section<'a> {
             return Some(Vec::new());
         };
         let mut sections = Vec::new();
-        for element in array.iter() {
+        for element in array {
             let DeValue::Table(table) = element.get_ref() else {
                 wrong(element.span().start, element.get_ref());
                 continue;
@@ -309,7 +308,7 @@ impl<'a> Section<'a> {
     /// `true` or `false`.
     pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
         let value = self.get(key)?;
-        if let DeValue::Boolean(found) = value.value {
+        if let DeValue::Boolean(found) = value.node {
             return Some(*found);
         }
         value.wrong_type("write true or false, without quotes");
@@ -320,10 +319,10 @@ impl<'a> Section<'a> {
     pub(super) fn integer(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
         let Some(value) = self.get(key) else { return default };
         let advice = format!("write a number from {} to {}, without quotes", range.start(), range.end());
-        match (value.value, value.integer().map(u64::try_from)) {
+        match (value.node, value.integer().map(u64::try_from)) {
             (_, Some(Ok(number))) if range.contains(&number) => return number,
             (DeValue::Integer(number), _) => {
-                value.problem(format!("{} is out of range", short(number.as_str())), advice)
+                value.problem(format!("{} is out of range", short(number.as_str())), advice);
             }
             _ => value.wrong_type(advice),
         }
@@ -333,7 +332,7 @@ impl<'a> Section<'a> {
     /// A size in bytes in a range.
     pub(super) fn size(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
         let Some(value) = self.get(key) else { return default };
-        let text = match value.value {
+        let text = match value.node {
             DeValue::String(text) => text,
             DeValue::Integer(number) => {
                 value.wrong_type(units::size_meanings(&short(number.as_str())));
@@ -362,7 +361,7 @@ impl<'a> Section<'a> {
     /// A duration in a range.
     pub(super) fn duration(&self, key: &'static str, range: &RangeInclusive<Duration>, default: Duration) -> Duration {
         let Some(value) = self.get(key) else { return default };
-        let text = match value.value {
+        let text = match value.node {
             DeValue::String(text) => text,
             DeValue::Integer(number) => {
                 value.wrong_type(units::duration_meanings(&short(number.as_str())));

@@ -100,7 +100,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, LoadError> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        let line = error.as_bytes()[..at].split(|byte| *byte == b'\n').count();
         unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8 on line {line}")))
     })
 }

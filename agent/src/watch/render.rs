@@ -231,7 +231,7 @@ pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
         if value < 1023.5 || unit == "TiB" {
-            let places = if unit == "B" || value >= 99.95 { 0 } else { 1 };
+            let places = usize::from(!(unit == "B" || value >= 99.95));
             return format!("{value:.places$} {unit}");
         }
         value /= 1024.0;

@@ -205,7 +205,7 @@ fn auth_key_id(flux: &Section<'_>) -> Secret {
             }
         }
         (false, false) => {
-            flux.missing("auth_key_id", "write the key's id (keyId-…), or auth_key_id_file with its path")
+            flux.missing("auth_key_id", "write the key's id (keyId-…), or auth_key_id_file with its path");
         }
         _ => {}
     }

@@ -1,5 +1,7 @@
 //! What a reload changes is named by key, and told apart.
 
+use std::fmt::Write as _;
+
 use super::super::changes::facts;
 use super::*;
 
@@ -76,7 +78,8 @@ fn with(changed: Option<&str>) -> Config {
         "forward.flux.kind = \"api\"\nforward.flux.auth_key_file = \"/k\"\ncollect.broker.password_file = \"/p\"\n",
     );
     for (key, one, other) in VALUES {
-        text += &format!("{key} = {}\n", if changed == Some(*key) { other } else { one });
+        let value = if changed == Some(*key) { other } else { one };
+        writeln!(text, "{key} = {value}").expect("a string takes everything");
     }
     good(&text)
 }

@@ -33,6 +33,10 @@ fn lines() -> Vec<Line> {
     lines
 }
 
+fn joined<'a>(lines: impl Iterator<Item = &'a Line>) -> String {
+    lines.map(|line| line.text.as_str()).collect::<Vec<_>>().join("\n")
+}
+
 /// The default file with every value there is that fits the kind; the broker is reached over TLS, which some need.
 pub(super) fn everything(kind: Kind) -> String {
     let misfit = |line: &Line| match line.key.as_deref() {
@@ -47,8 +51,11 @@ pub(super) fn everything(kind: Kind) -> String {
     let mut text = String::new();
     for line in lines().iter().filter(|line| !misfit(line)) {
         let kind_line = line.key.as_deref() == Some("kind");
-        text +=
-            &if kind_line { format!("kind = \"{}\"", kind.as_str()) } else { line.text.replace("mqtt://", "mqtts://") };
+        text += &if kind_line {
+            ["kind = \"", kind.as_str(), "\""].concat()
+        } else {
+            line.text.replace("mqtt://", "mqtts://")
+        };
         text.push('\n');
     }
     text
@@ -102,11 +109,10 @@ fn it_is_a_configuration_with_everything_for_each_kind() {
 
 #[test]
 fn the_values_it_shows_as_defaults_are_the_defaults() {
-    let text: String = lines()
-        .iter()
-        .filter(|line| !line.commented || !(line.example || line.api || line.table == "collect.broker"))
-        .map(|line| format!("{}\n", line.text))
-        .collect();
+    let lines = lines();
+    let text = joined(
+        lines.iter().filter(|line| !line.commented || !(line.example || line.api || line.table == "collect.broker")),
+    );
     assert!(text.contains("max_size") && text.contains("[[collect.rule]]"));
     assert_eq!(good(&text), good(DEFAULT_FILE));
 }
@@ -117,7 +123,7 @@ fn the_values_it_shows_as_defaults_of_the_broker_are_the_defaults() {
     let broker = |only: &dyn Fn(&&Line) -> bool| -> String {
         let lines = lines();
         let chosen = lines.iter().filter(|line| line.table == "collect.broker").filter(|line| only(line));
-        format!("{DEFAULT_FILE}\n{}", chosen.map(|line| format!("{}\n", line.text)).collect::<String>())
+        format!("{DEFAULT_FILE}\n{}", joined(chosen))
     };
     let all = broker(&|line| needed(line) || !line.example);
     assert!(all.lines().filter(|line| line.starts_with("keep_alive")).count() == 1);
@@ -127,8 +133,8 @@ fn the_values_it_shows_as_defaults_of_the_broker_are_the_defaults() {
 #[test]
 fn the_values_it_shows_as_defaults_of_the_api_are_the_defaults() {
     let all = everything(Kind::Api);
-    let without: String =
-        all.lines().filter(|line| !line.contains("# default with kind")).map(|line| format!("{line}\n")).collect();
+    let without: Vec<&str> = all.lines().filter(|line| !line.contains("# default with kind")).collect();
+    let without = without.join("\n");
     assert_ne!(all, without);
     assert_eq!(good(&all).forward, good(&without).forward);
 }
