@@ -283,7 +283,7 @@ pub struct Backoff {
 /// `[control]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
-    /// Path of the Unix socket: absolute, at most 107 bytes (`sun_path`, unix(7)).
+    /// Path of the Unix socket: absolute, at most 100 bytes (the system's limit is near: `sun_path`, unix(7)).
     pub socket: PathBuf,
 }
 

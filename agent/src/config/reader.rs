@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Problem, shown};
 use super::keys;
 use super::secret::Secret;
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, Volume};
 use super::units;
 
 /// Most mistakes that are reported; more of them mean that this is another kind of file.
@@ -21,7 +21,7 @@ const MOST_PROBLEMS: usize = 100;
 /// The text being read and the book that is kept of it.
 pub(super) struct Document<'a> {
     text: &'a str,
-    pub(super) surroundings: &'a dyn Surroundings,
+    surroundings: &'a dyn Surroundings,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     asked: RefCell<BTreeSet<String>>,
@@ -416,6 +416,11 @@ impl<'a> Section<'a> {
             return None;
         }
         Some((path.to_owned(), value))
+    }
+
+    /// The file system that a folder is on, or will be.
+    pub(super) fn volume(&self, path: &Path) -> Option<Volume> {
+        self.doc.surroundings.volume(path)
     }
 
     /// A file that must be there and readable.

@@ -4,7 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::secret::Secret;
-use super::surroundings::{Fault, SecretFile, Surroundings};
+use super::surroundings::{Fault, SecretFile, Surroundings, Volume};
 use super::*;
 
 mod changed;
@@ -25,6 +25,10 @@ impl Surroundings for AllThere {
 
     fn readable(&self, _: &Path) -> Result<(), Fault> {
         Ok(())
+    }
+
+    fn volume(&self, path: &Path) -> Option<Volume> {
+        Some(Volume { bytes: 1 << 40, volatile: path.starts_with("/tmp") })
     }
 }
 

@@ -130,8 +130,8 @@ fn addresses_are_judged() {
         behind(&format!("[collect.listener]\nbind = \"{value}\""), 2, 8, "collect.listener.bind", &[word]);
     }
     behind("[metrics]\nbind = \"0.0.0.0:9464\"", 2, 8, "metrics.bind", &["\"127.0.0.1:9464\"", "no password"]);
-    let socket = format!("/{}", "x".repeat(107));
-    behind(&format!("[control]\nsocket = \"{socket}\""), 2, 10, "control.socket", &["107"]);
+    let socket = format!("/{}", "x".repeat(100));
+    behind(&format!("[control]\nsocket = \"{socket}\""), 2, 10, "control.socket", &["101", "100"]);
     behind("[control]\nsocket = \"run/x\"", 2, 10, "control.socket", &["absolute"]);
 }
 

@@ -129,6 +129,8 @@ fn what_is_probably_not_meant_is_warned_of() {
     warned("[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"devices/#\"]", "collect.broker.url", "1000 waiting");
     warned("[forward.flux.batch]\nmax_age = \"10s\"", "forward.flux.batch.max_age", "10,000");
     warned("[forward.flux.batch]\nlayout = \"single\"", "forward.flux.batch.layout", "10,000");
+    warned("[store]\npath = \"/tmp/x\"", "store.path", "in memory");
+    warned("[store]\nmax_size = \"2TiB\"", "store.max_size", "1TiB in all");
     warned("replayed_after = \"200s\"", "forward.flux.replayed_after", "max_age");
     let rule = "[[collect.rule]]\ntopic = \"{device}\"\nlane = \"bulk\"\n".repeat(2);
     warned(&rule, "collect.rule.topic", "first that matches");

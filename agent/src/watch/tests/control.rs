@@ -166,3 +166,14 @@ fn what_answers_something_else_is_said_so() {
     assert!(matches!(ask(&path), Err(AskError::Refused { code, .. }) if code == "busy"));
     other.join().expect("no panic");
 }
+
+#[tokio::test]
+async fn the_longest_path_that_the_configuration_takes_can_be_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut path = folder.path().to_owned();
+    let left = 98 - path.as_os_str().len();
+    path.push("f".repeat(left - 1));
+    path.push("s");
+    assert_eq!(path.as_os_str().len(), 100);
+    let _bound = bind(&path).expect("a socket");
+}

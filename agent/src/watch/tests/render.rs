@@ -29,6 +29,16 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
 }
 
 #[test]
+fn a_refused_configuration_is_shown_line_by_line_within_a_limit() {
+    let error = |count: usize| Some((1..=count).map(|n| format!("  mistake {n}")).collect::<Vec<_>>().join("\n"));
+    let text = human(&Status { config_error: error(3), ..sample() });
+    assert!(text.contains("REFUSED") && text.contains("  mistake 1\n") && text.contains("  mistake 3\n"), "{text}");
+    assert!(!text.contains("says the rest"), "{text}");
+    let text = human(&Status { config_error: error(3000), ..sample() });
+    assert!(text.contains("mistake 10\n") && !text.contains("mistake 11") && text.contains("says the rest"), "{text}");
+}
+
+#[test]
 fn the_columns_of_the_lanes_stand_under_each_other() {
     let text = human(&sample());
     let rows: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("Lanes")).take(3).collect();
