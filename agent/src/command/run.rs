@@ -15,6 +15,9 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
         LogTarget::Journald => log::Target::Journald,
     };
     log::init(config.log.level.filter(), target)?;
+    for warning in &config.warnings {
+        tracing::warn!("{}: {warning}", path.display());
+    }
     gateway_run(config, path)?;
     Ok(())
 }
