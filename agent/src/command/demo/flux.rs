@@ -95,7 +95,7 @@ async fn answer(request: Request<Incoming>, ledger: Arc<Mutex<Ledger>>) -> Resul
     let status = if request.method() != Method::POST || request.uri().path() != PATH {
         StatusCode::NOT_FOUND
     } else {
-        match Limited::new(request.into_body(), MAX_BODY).collect().await.map(|body| body.to_bytes()) {
+        match Limited::new(request.into_body(), MAX_BODY).collect().await.map(http_body_util::Collected::to_bytes) {
             Ok(body) if ledger.lock().unwrap_or_else(PoisonError::into_inner).receive(&body) => StatusCode::OK,
             Ok(_) => StatusCode::BAD_REQUEST,
             Err(_) => StatusCode::PAYLOAD_TOO_LARGE,
