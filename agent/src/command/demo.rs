@@ -1,10 +1,282 @@
-//! `tidegate demo`: the whole path on this machine.
+//! `tidegate demo`: the whole path on this machine, with nothing to configure.
+//!
+//! Real parts: the gateway as `tidegate run` builds it, with a store in a temporary folder, and MQTT devices that publish
+//! real readings. Only the endpoint is a look-alike, on loopback. In the middle it is stopped for a few seconds, so that
+//! the backlog grows on flash and drains. At the end, what the devices had acknowledged is compared, value by value, with
+//! what the endpoint received; anything lost is an error. The folder is removed, also after Ctrl-C.
+
+mod devices;
+mod display;
+mod flux;
+mod folder;
+mod ledger;
+mod sample;
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate::config;
+use tidegate::gateway::Gateway;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::devices::{Device, GaveUp};
+use self::display::{Display, Figures, REDRAW};
+use self::flux::Flux;
+use self::folder::Folder;
+use self::ledger::{Ledger, Outcome};
+
+/// How long the gateway may take to listen.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the backlog may take to drain once the devices are done. What has not arrived then counts as lost.
+const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the demo may be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
 
+/// When what happens.
+#[derive(Debug, Clone, Copy)]
+struct Script {
+    /// Readings each device publishes, at most what the sample has.
+    readings: usize,
+    /// Time from one to the next.
+    pace: Duration,
+    /// When the endpoint is stopped.
+    stop_after: Duration,
+    /// For how long.
+    down_for: Duration,
+}
+
+/// Four devices, 300 readings each, in about thirteen seconds; the endpoint is away for four of them, in which about
+/// 400 readings gather.
+const SCRIPT: Script = Script {
+    readings: 300,
+    pace: Duration::from_millis(40),
+    stop_after: Duration::from_secs(5),
+    down_for: Duration::from_secs(4),
+};
+
+/// Why the demo failed.
+#[derive(Debug, thiserror::Error)]
+enum DemoError {
+    #[error("cannot set up the demo: {what}")]
+    SetUp {
+        what: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("the gateway did not begin to listen within {} s", READY_WITHIN.as_secs())]
+    NotReady,
+    #[error(transparent)]
+    Device(#[from] GaveUp),
+    #[error("interrupted")]
+    Interrupted,
+    #[error("{lost} lost; this is a defect, please report it with what stands above")]
+    Lost { lost: usize },
+    #[error("what was delivered is not what was collected; this is a defect, please report it with what stands above")]
+    Wrong,
+}
+
+/// Says what was being set up when it failed.
+fn set_up<E>(what: &'static str) -> impl FnOnce(E) -> DemoError
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    move |source| DemoError::SetUp { what, source: source.into() }
+}
+
 /// Runs the demo until it ends by itself.
 pub(crate) fn run(_: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    Err("this build has no demo".into())
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(set_up("the runtime"))?;
+    let result = runtime.block_on(until_interrupted(demo(SCRIPT, Display::stdout(Instant::now()))));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(result?)
 }
+
+/// Ends it early on SIGINT or SIGTERM; what it made is then dropped, the folder with it.
+async fn until_interrupted(demo: impl Future<Output = Result<(), DemoError>>) -> Result<(), DemoError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(set_up("a signal handler"))?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(set_up("a signal handler"))?;
+    tokio::select! {
+        result = demo => result,
+        _ = interrupt.recv() => Err(DemoError::Interrupted),
+        _ = terminate.recv() => Err(DemoError::Interrupted),
+    }
+}
+
+async fn demo<W: Write>(script: Script, display: Display<W>) -> Result<(), DemoError> {
+    let folder = Folder::make().map_err(set_up("a temporary folder"))?;
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let flux = Flux::start(Arc::clone(&ledger)).await.map_err(set_up("the endpoint"))?;
+    let text = configuration(folder.path(), &flux.url());
+    let config = config::parse(&text, "the demo's configuration").map_err(set_up("its configuration"))?;
+    let gateway = Gateway::start(config, "the demo's own").map_err(set_up("the gateway"))?;
+    let up = timeout(READY_WITHIN, gateway.ready()).await.unwrap_or(false);
+    let listener = gateway.listener_addr().filter(|_| up).ok_or(DemoError::NotReady)?;
+
+    let mut stage = Stage { display, flux, gateway, ledger, endpoint_up: true };
+    stage.introduce(script, listener, folder.path());
+    let played = stage.play(script, listener).await;
+    let Stage { mut display, gateway, ledger, .. } = stage;
+    gateway.stop().await.map_err(set_up("the gateway's end"))?;
+    let outcome = lock(&ledger).compare();
+    played?;
+    conclude(&mut display, &outcome)
+}
+
+/// Everything that is up while the demo plays.
+struct Stage<W> {
+    display: Display<W>,
+    flux: Flux,
+    gateway: Gateway,
+    ledger: Arc<Mutex<Ledger>>,
+    endpoint_up: bool,
+}
+
+impl<W: Write> Stage<W> {
+    fn introduce(&mut self, script: Script, listener: SocketAddr, folder: &Path) {
+        let devices = sample::FILES.len();
+        self.display.say(&format!(
+            "{devices} devices publish {} real readings over MQTT (QoS 1) to Tidegate at {listener}.\n\
+             Tidegate writes each to flash, in {}, before it acknowledges it,\n\
+             and forwards them in batches to a Flux look-alike on this machine.\n",
+            devices * script.readings,
+            folder.display()
+        ));
+    }
+
+    /// Devices publish; the endpoint goes and comes back; the backlog drains.
+    async fn play(&mut self, script: Script, listener: SocketAddr) -> Result<(), DemoError> {
+        let mut devices = JoinSet::new();
+        for (name, csv) in sample::FILES {
+            let device = Device { name, payloads: sample::payloads(csv).take(script.readings).collect() };
+            devices.spawn(device.publish(listener, script.pace, Arc::clone(&self.ledger)));
+        }
+        self.watch_for(script.stop_after).await;
+        self.flux.stop().await;
+        self.endpoint_up = false;
+        self.display.say("        the endpoint is stopped: readings gather on flash");
+        self.watch_for(script.down_for).await;
+        self.flux.resume().await.map_err(set_up("the endpoint's return"))?;
+        self.endpoint_up = true;
+        self.display.say("        the endpoint is back: the backlog drains");
+        while let Some(ended) = self.watch_until_next(&mut devices).await {
+            ended?;
+        }
+        self.drain().await;
+        let figures = self.figures();
+        self.display.keep(&figures, Instant::now());
+        Ok(())
+    }
+
+    /// Shows the figures for so long.
+    async fn watch_for(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.show();
+            tokio::time::sleep(REDRAW.min(end.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+
+    /// Shows the figures until a device has ended; `None` if all have.
+    async fn watch_until_next(&mut self, devices: &mut JoinSet<Result<(), GaveUp>>) -> Option<Result<(), DemoError>> {
+        loop {
+            self.show();
+            match timeout(REDRAW, devices.join_next()).await {
+                Err(_) => {}
+                Ok(None) => return None,
+                Ok(Some(Ok(ended))) => return Some(ended.map_err(DemoError::from)),
+                Ok(Some(Err(broken))) => return Some(Err(set_up("a device")(broken))),
+            }
+        }
+    }
+
+    /// Shows the figures until nothing waits and everything has arrived, or it has taken too long.
+    async fn drain(&mut self) {
+        let end = Instant::now() + DRAIN_WITHIN;
+        while Instant::now() < end {
+            let waiting = self.gateway.status().counts.waiting;
+            let arrived = { lock(&self.ledger).compare().lost() == 0 };
+            if waiting == 0 && arrived {
+                return;
+            }
+            self.show();
+            tokio::time::sleep(REDRAW).await;
+        }
+    }
+
+    fn show(&mut self) {
+        let figures = self.figures();
+        self.display.show(&figures, Instant::now());
+    }
+
+    fn figures(&self) -> Figures {
+        let counts = self.gateway.status().counts;
+        let ledger = lock(&self.ledger);
+        Figures {
+            collected: ledger.collected() as u64,
+            on_flash: counts.stored,
+            delivered: ledger.received() as u64,
+            waiting: counts.waiting,
+            endpoint_up: self.endpoint_up,
+        }
+    }
+}
+
+/// Says how it ended, and whether that is a failure.
+fn conclude<W: Write>(display: &mut Display<W>, outcome: &Outcome) -> Result<(), DemoError> {
+    for fault in &outcome.faults {
+        display.say(&format!("received wrongly: {fault}"));
+    }
+    for (device, payload) in &outcome.missing {
+        display.say(&format!("not received: of {device}, first {payload}"));
+    }
+    let repeats = match outcome.repeats {
+        0 => String::new(),
+        1 => " (1 came twice and was dropped by its id)".to_owned(),
+        count => format!(" ({count} came twice and were dropped by their ids)"),
+    };
+    display.say(&format!(
+        "\n{} collected, {} delivered, {} lost{repeats}",
+        outcome.collected,
+        outcome.delivered,
+        outcome.lost()
+    ));
+    match outcome.lost() {
+        0 if outcome.faults.is_empty() => Ok(()),
+        0 => Err(DemoError::Wrong),
+        lost => Err(DemoError::Lost { lost }),
+    }
+}
+
+/// A batch closes after a second, where it would be minutes in the field, so that there is something to watch; the
+/// delays between attempts are short for the same reason.
+fn configuration(folder: &Path, url: &str) -> String {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let path = |name: &str| quoted(&folder.join(name).display().to_string());
+    format!(
+        "[gateway]\nid = \"demo\"\n\
+         [collect.listener]\nbind = \"127.0.0.1:0\"\n\
+         [store]\npath = {store}\nmax_size = \"64MiB\"\n\
+         [forward.flux]\nkind = \"webhook\"\nurl = {url}\n\
+         [forward.flux.batch]\nmax_records = 50\nmax_age = \"1s\"\n\
+         [forward.backoff]\nmin = \"100ms\"\nmax = \"1s\"\n\
+         [control]\nsocket = {socket}\n",
+        store = path("store"),
+        url = quoted(url),
+        socket = path("control.sock"),
+    )
+}
+
+fn lock(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ const TOPIC: &str = "devices/pump-3/telemetry";
 async fn until_subscribed(gateway: &Gateway, port: u16) {
     publish(port, TOPIC, QoS::AtLeastOnce, true, &payloads("first", 1)).await;
     gateway.until_stored(&payloads("first", 1)).await;
+    gateway.until("its acknowledgement", |state| state.acknowledged == 1).await;
 }
 
 async fn everything_arrives_over_a_restart(protocol: Protocol) {

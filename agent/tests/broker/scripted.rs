@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidegate::collect::broker::{Options, Protocol};
 use tidegate::store::IN_FLIGHT_BYTES;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,18 @@ impl Scripted {
         link.send(&[0x20, 2, u8::from(session_present), 0]).await;
         let subscribe = link.expect(SUBSCRIBE).await;
         link.send(&[0x90, 3, subscribe[0], subscribe[1], granted]).await;
+        link
+    }
+
+    /// The same in MQTT 5, granting QoS 1, with a Server Keep Alive if one is given.
+    async fn accept_v5(listener: &TcpListener, server_keep_alive: Option<u8>) -> Self {
+        let mut link = Self::accept_only(listener).await;
+        match server_keep_alive {
+            None => link.send(&[0x20, 3, 0, 0, 0]).await,
+            Some(seconds) => link.send(&[0x20, 6, 0, 0, 3, 0x13, 0, seconds]).await,
+        }
+        let subscribe = link.expect(SUBSCRIBE).await;
+        link.send(&[0x90, 4, subscribe[0], subscribe[1], 0, 1]).await;
         link
     }
 
@@ -167,5 +180,44 @@ async fn a_broker_that_answers_nonsense_or_nothing_is_tried_again() {
     let mut silent = Scripted::accept(&listener, false, 1).await;
     silent.publish(1, 1, "x").await;
     assert_eq!(silent.expect(PUBACK).await, [0, 1]);
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_keep_alive_of_zero_does_not_end_the_connection() {
+    let (listener, port) = listen().await;
+    let gateway = Gateway::start(Options { protocol: Protocol::V5, ..options(port) });
+    let mut link = Scripted::accept_v5(&listener, Some(0)).await;
+    for packet_id in 1..=20 {
+        // Property length 0 stands before the payload in MQTT 5.
+        link.publish(1, packet_id, &format!("\0{packet_id}")).await;
+        assert_eq!(link.expect(PUBACK).await[..2], [0, packet_id]);
+    }
+    assert_eq!(gateway.state.snapshot().connects, 1);
+    assert!(gateway.stored().contains_key("20"));
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_taken_over_by_another_client_is_named_as_such() {
+    let (listener, port) = listen().await;
+    let gateway = Gateway::start(Options { protocol: Protocol::V5, ..options(port) });
+    let mut link = Scripted::accept_v5(&listener, None).await;
+    link.send(&[0xe0, 2, 0x8e, 0]).await;
+    let state = gateway.until("an error", |state| state.last_error.is_some()).await;
+    assert!(state.last_error.is_some_and(|error| error.contains("another client took over the session")));
+    let _again = Scripted::accept_v5(&listener, None).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_packet_that_cannot_be_read_is_reported_with_what_to_do() {
+    let (listener, port) = listen().await;
+    let gateway = Gateway::start(options(port));
+    let mut link = Scripted::accept(&listener, false, 1).await;
+    // A PUBLISH that announces the most MQTT can: 268,435,455 bytes.
+    link.send(&[0x32, 0xff, 0xff, 0xff, 0x7f, 0, 1, b'a']).await;
+    let state = gateway.until("an error", |state| state.last_error.is_some()).await;
+    assert!(state.last_error.is_some_and(|error| error.contains("set a lower message size limit on the broker")));
     gateway.stop().await;
 }
