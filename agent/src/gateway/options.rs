@@ -60,7 +60,10 @@ pub(super) fn listener(config: &config::Listener) -> listener::Options {
 
 pub(super) fn broker(config: &config::Broker) -> broker::Options {
     broker::Options {
-        tls: config.tls.then(|| broker::TlsOptions { ca_file: config.ca_file.clone() }),
+        tls: config.tls.then(|| broker::TlsOptions {
+            ca_file: config.ca_file.clone(),
+            client_certificate: config.client_certificate.clone(),
+        }),
         protocol: match config.protocol {
             config::MqttVersion::V311 => broker::Protocol::V311,
             config::MqttVersion::V5 => broker::Protocol::V5,
@@ -71,7 +74,8 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
         }),
         keep_alive: config.keep_alive,
         session_expiry: config.session_expiry,
-        max_payload: config.max_packet_size as usize,
+        inflight: config.inflight,
+        max_packet_size: config.max_packet_size as usize,
         ..broker::Options::new(config.host.clone(), config.port, config.client_id.clone(), config.topics.clone())
     }
 }

@@ -15,6 +15,9 @@ const MAX_PUBLISHES: usize = 64;
 /// Most bytes in one bunch, unless a single publish has more: a sixteenth of what the store lets be in flight.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// What stands in a PUBLISH besides topic, payload and properties: the topic's length and the packet id, in bytes.
+const LENGTH_AND_ID: usize = 4;
+
 /// Longest text of a topic in a refusal, in bytes.
 const MAX_WHO: usize = 128;
 
@@ -44,8 +47,8 @@ pub(super) struct Tally {
 pub(super) struct Judge<'a> {
     pub(super) rules: &'a Rules,
     pub(super) last_seen: &'a mut LastSeen,
-    /// Largest payload taken, in bytes.
-    pub(super) max_payload: usize,
+    /// Largest packet taken, in bytes, without fixed header and properties.
+    pub(super) max_size: usize,
 }
 
 impl Bunch {
@@ -65,7 +68,7 @@ impl Bunch {
             self.tally.refused_topic += 1;
             return self.refuse("topic", topic);
         };
-        if publish.payload.len() > judge.max_payload {
+        if publish.payload.len() + topic.len() + LENGTH_AND_ID > judge.max_size {
             self.tally.refused_size += 1;
             return self.refuse("size", mapped.device);
         }
@@ -115,7 +118,7 @@ mod tests {
 
     fn taken(publishes: &[Publish]) -> Bunch {
         let (rules, mut last_seen) = (rules(), LastSeen::default());
-        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_payload: 8 };
+        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 8 + 19 + 4 };
         let mut bunch = Bunch::default();
         for publish in publishes {
             bunch.take(publish, &mut judge, 1);

@@ -28,17 +28,20 @@ pub enum OptionsError {
 /// Why a connection was not made or was lost.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
-    #[error("cannot read the certificates in {path}; check that the file is there, readable and PEM")]
-    CaFile {
+    #[error("cannot read the certificate or key in {path}; check that the file is there, readable and PEM")]
+    PemFile {
         path: PathBuf,
         #[source]
         source: rustls::pki_types::pem::Error,
     },
     #[error("no usable CA certificate in {0}; give the broker's CA certificate in PEM")]
     NoCa(String),
-    #[error("cannot set TLS up")]
+    #[error("cannot set TLS up; check that the client certificate and its key belong together")]
     TlsSetup(#[source] rustls::Error),
-    #[error("the TLS handshake failed; check that the CA is the broker's and that its certificate names this host")]
+    #[error(
+        "the TLS handshake failed; check that the CA is the broker's, that its certificate names this host, \
+         and that it knows the CA of a client certificate"
+    )]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the broker refused the connection ({code}); check user name, password, client id and its access rules")]
     Refused { code: String },
@@ -66,16 +69,18 @@ impl LinkError {
     }
 }
 
-impl From<rumqttc::TlsError> for LinkError {
-    fn from(error: rumqttc::TlsError) -> Self {
-        match error {
-            // A handshake cut short is a lost connection; one that rustls broke off is for a person to look at.
-            rumqttc::TlsError::Io(error) if error.get_ref().is_none_or(|inner| !inner.is::<rustls::Error>()) => {
-                Self::Lost(error.into())
-            }
-            error => Self::Tls(error.into()),
+/// A handshake cut short is a lost connection; one that rustls broke off, here or on the other side, is for a person
+/// to look at. In TLS 1.3 the other side's word comes only after the handshake, with the first read.
+fn lost(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(found) = cause {
+        let inner = found.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if found.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return LinkError::Tls(error.into());
         }
+        cause = found.source();
     }
+    LinkError::Lost(error.into())
 }
 
 impl From<rumqttc::ConnectionError> for LinkError {
@@ -83,7 +88,6 @@ impl From<rumqttc::ConnectionError> for LinkError {
         use rumqttc::ConnectReturnCode as Code;
         use rumqttc::{ConnectionError as Error, StateError, mqttbytes};
         match error {
-            Error::Tls(error) => error.into(),
             Error::ConnectionRefused(code @ Code::ServiceUnavailable) => Self::Busy { code: format!("{code:?}") },
             Error::ConnectionRefused(code) => Self::Refused { code: format!("{code:?}") },
             Error::NetworkTimeout | Error::FlushTimeout => Self::Timeout,
@@ -91,7 +95,7 @@ impl From<rumqttc::ConnectionError> for LinkError {
                 Self::TooLarge { limit: super::link::READ_LIMIT }
             }
             Error::MqttState(StateError::Unsolicited(packet_id)) => Self::UnknownRelease(packet_id),
-            error => Self::Lost(error.into()),
+            error => lost(error),
         }
     }
 }
@@ -101,7 +105,6 @@ impl From<v5::ConnectionError> for LinkError {
         use v5::mqttbytes::v5::{ConnectReturnCode as Code, DisconnectReasonCode};
         use v5::{ConnectionError as Error, StateError, mqttbytes};
         match error {
-            Error::Tls(error) => error.into(),
             Error::ConnectionRefused(
                 code @ (Code::ServiceUnavailable
                 | Code::ServerUnavailable
@@ -121,7 +124,7 @@ impl From<v5::ConnectionError> for LinkError {
                 reason_code: DisconnectReasonCode::SessionTakenOver,
                 ..
             }) => Self::TakenOver,
-            error => Self::Lost(error.into()),
+            error => lost(error),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! broker ─ PUBLISH ─▶ Source (pump) ─▶ channel ─▶ Bunch ─ permits ─▶ store ─ committed ─▶ Client ─ PUBACK ─▶ broker
 //! ```
 //!
-//! What is between the pump and flash is bounded by [`HELD_BYTES`] and the channel's length. When it is full, the
-//! pump stops polling: see the module above for what then happens to the connection.
+//! What is between the pump and flash is bounded by [`HELD_BYTES`] and the channel's length, which is the window
+//! ([`Options::inflight`]): a broker that keeps to it never makes the pump stop. When it is full, the pump stops polling: see the module above for what then happens to the connection.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -23,10 +23,6 @@ use super::retained::LastSeen;
 use super::state::{now_ms, printable};
 use super::{Deps, Options};
 use crate::store::{Committed, IN_FLIGHT_BYTES};
-
-/// Arrivals that may wait between the pump and the intake: as many as [`super::WINDOW`], so that with a broker that
-/// keeps to the window (v5) or to its own of 20 (Mosquitto's default) the pump never has to stop.
-const ARRIVALS: usize = super::WINDOW as usize;
 
 /// Bytes of publishes received and not yet committed, one more publish excepted: a quarter of what the store lets be
 /// in flight for all.
@@ -61,19 +57,29 @@ pub(super) struct Way {
 /// unacknowledged, while what is to be sent still goes out.
 pub(super) async fn pump(mut source: Source, way: Way, keep_alive: Duration) -> LinkError {
     loop {
-        let arrival = match source.next(keep_alive).await {
-            Ok(arrival) => arrival,
-            Err(error) => return error,
-        };
+        match source.next(keep_alive).await {
+            Ok(arrival) => way.put(arrival).await,
+            Err(error) => {
+                for arrival in source.left_over() {
+                    way.put(arrival).await;
+                }
+                return error;
+            }
+        }
+    }
+}
+
+impl Way {
+    /// Waits for room, and puts the arrival on its way. Nothing comes of it once the intake has closed its side.
+    async fn put(&self, arrival: Arrival) {
         let bytes = match &arrival {
             Arrival::Publish(publish) => {
                 publish.payload.len() + publish.topic.as_ref().map_or(0, String::len) + OVERHEAD
             }
             _ => 0,
         };
-        let room = Arc::clone(&way.room).acquire_many_owned(bytes.min(HELD_BYTES) as u32).await.ok();
-        // It fails only when the intake has closed its side.
-        let _ = way.arrivals.send(Arrived { arrival, room }).await;
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes.min(HELD_BYTES) as u32).await.ok();
+        let _ = self.arrivals.send(Arrived { arrival, room }).await;
     }
 }
 
@@ -123,7 +129,7 @@ impl<'a> Intake<'a> {
         client: Client,
         last_seen: &'a mut LastSeen,
     ) -> (Self, Way) {
-        let (sender, arrivals) = mpsc::channel(ARRIVALS);
+        let (sender, arrivals) = mpsc::channel(usize::from(options.inflight.max(1)));
         let room = Arc::new(Semaphore::new(HELD_BYTES));
         let way = Way { arrivals: sender, room: Arc::clone(&room) };
         let intake = Self {
@@ -191,8 +197,8 @@ impl<'a> Intake<'a> {
                 Arrival::Connected { session_present } => self.connected(session_present),
                 Arrival::Subscribed(grants) => self.subscribed(grants),
                 Arrival::Publish(publish) => {
-                    let max_payload = self.options.max_payload;
-                    let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_payload };
+                    let max_size = self.options.max_packet_size;
+                    let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_size };
                     self.bunch.take(&publish, &mut judge, time_ms);
                     match (&mut self.bunch.held, room) {
                         (Some(held), Some(room)) => held.merge(room),
@@ -240,14 +246,16 @@ impl<'a> Intake<'a> {
 
     fn connected(&mut self, session_present: bool) {
         let now = now_ms();
-        let mut lost = false;
+        let (mut lost, mut again) = (false, false);
         self.deps.state.change(|state| {
-            lost = !session_present && state.connects > 0;
+            again = state.connects > 0;
+            lost = again && !session_present;
             state.connects += 1;
             state.sessions_lost += u64::from(lost);
             state.connected_since_ms = Some(now);
         });
         self.deps.stats.brokers.add(1);
+        self.deps.stats.broker_reconnects.add(u64::from(again));
         tracing::info!(broker = %self.options.name(), session_present, "connected to the broker");
         if lost {
             tracing::warn!(

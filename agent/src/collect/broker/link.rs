@@ -8,6 +8,8 @@
 //! - Packets over 10 KiB are refused by default and end the connection; the broker would send them again for ever.
 //! - With a topic alias it hands over an empty topic; no alias maximum is announced, so a broker may use none.
 //! - A `Server Keep Alive` of 0 makes it ping without pause; the own interval is put back.
+//! - Publishes read together with the end of the connection stay in its queue of events when it reports the end;
+//!   they are taken out of it, for at QoS 0 nobody sends them again.
 //! - A PUBREL for a publish it does not know ends the connection, and the broker sends it again for ever. Subscribed at
 //!   QoS 1, a broker has no reason to send one, unless an earlier user of the client id left a QoS 2 session behind:
 //!   such packet ids are learnt from the error and made known to the next connection, which then answers PUBCOMP.
@@ -132,7 +134,7 @@ fn open_v5(options: &Options, transport: Transport, unreleased: &[u16]) -> (Clie
         .set_keep_alive(options.keep_alive)
         .set_clean_start(false)
         .set_session_expiry_interval(Some(u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX)))
-        .set_receive_maximum(Some(super::WINDOW))
+        .set_receive_maximum(Some(options.inflight.max(1)))
         .set_max_packet_size(Some(u32::try_from(options.read_limit()).unwrap_or(u32::MAX)))
         .set_manual_acks(true)
         .set_outgoing_inflight_upper_limit(OUTGOING_WINDOW);
@@ -219,6 +221,30 @@ impl Source {
             if let Some(arrival) = arrival {
                 return Ok(arrival);
             }
+        }
+    }
+
+    /// What was read together with the failure that [`Source::next`] gave, and would be lost with it.
+    pub(super) fn left_over(&mut self) -> Vec<Arrival> {
+        match self {
+            Self::V4(source) => source
+                .state
+                .events
+                .drain(..)
+                .filter_map(|event| match event {
+                    rumqttc::Event::Incoming(packet) => arrival_v4(packet),
+                    rumqttc::Event::Outgoing(_) => None,
+                })
+                .collect(),
+            Self::V5(source) => source
+                .state
+                .events
+                .drain(..)
+                .filter_map(|event| match event {
+                    v5::Event::Incoming(packet) => arrival_v5(packet),
+                    v5::Event::Outgoing(_) => None,
+                })
+                .collect(),
         }
     }
 }

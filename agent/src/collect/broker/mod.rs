@@ -15,8 +15,8 @@
 //! submits it to the store (several at a time), and when the store has committed it acknowledges in the order received.
 //!
 //! **A store that stands still** (full or failing disk): acknowledgements are withheld. The pump goes on polling, and so
-//! pinging, until [`WINDOW`] publishes or 1 MiB are held. With a broker that limits what it has in flight to
-//! fewer (Mosquitto's default is 20; in v5 Tidegate itself announces a Receive Maximum of [`WINDOW`]) that is never
+//! pinging, until [`Options::inflight`] publishes or 1 MiB are held. With a broker that limits what it has in flight to
+//! fewer (Mosquitto's default is 20; in v5 Tidegate itself announces that number as Receive Maximum) that is never
 //! reached by QoS 1, and the connection stays up for as long as it takes. Otherwise the pump stops
 //! reading: TCP's flow control holds the broker, which hears no ping and closes the connection after 1.5 times the
 //! keep-alive, keeps QoS 1 for the session and drops QoS 0. When the store moves again, what was held is committed, its
@@ -63,9 +63,9 @@ use super::Stats;
 use super::mapping::Rules;
 use crate::store::Store;
 
-/// Publishes of QoS 1 that may be unacknowledged: announced as Receive Maximum in v5. At 200 bytes each and a commit
-/// every 5 ms it lets 50,000 a second through, more than a local broker brings.
-pub const WINDOW: u16 = 256;
+/// Publishes of QoS 1 that may be unacknowledged, unless told otherwise: with a commit every 5 ms it lets 20,000 a
+/// second through, more than a local broker brings.
+pub const WINDOW: u16 = 100;
 
 /// How long a connection must last to count as good.
 pub const GOOD_AFTER: Duration = Duration::from_secs(10);
@@ -129,8 +129,11 @@ pub struct Options {
     pub keep_alive: Duration,
     /// How long the broker is asked to keep the session (v5 only; in 3.1.1 the broker decides).
     pub session_expiry: Duration,
-    /// Largest payload that is stored, in bytes; a larger one is refused and counted.
-    pub max_payload: usize,
+    /// Publishes of QoS 1 taken and not yet acknowledged, at least 1: announced as Receive Maximum in v5.
+    pub inflight: u16,
+    /// Largest packet that is stored, in bytes without its fixed header and properties; what is larger is refused and
+    /// counted.
+    pub max_packet_size: usize,
     /// Longest time to connect, in whole seconds, at least 1.
     pub connect_timeout: Duration,
     /// Delays between attempts to connect.
@@ -151,7 +154,8 @@ impl Options {
             keep_alive: Duration::from_secs(30),
             // A week: the longest a gateway may be off, for instance over a holiday, before its broker forgets it.
             session_expiry: Duration::from_secs(7 * 24 * 3600),
-            max_payload: 256 * 1024,
+            inflight: WINDOW,
+            max_packet_size: 256 * 1024,
             connect_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
         }
@@ -192,7 +196,7 @@ impl Options {
 
     /// Room for a topic and properties besides the payload, 128 KiB, is always left.
     fn read_limit(&self) -> usize {
-        self.max_payload.saturating_add(128 * 1024).max(link::READ_LIMIT)
+        self.max_packet_size.saturating_add(128 * 1024).max(link::READ_LIMIT)
     }
 }
 
@@ -228,7 +232,6 @@ pub async fn run(options: Options, deps: Deps, stop: CancellationToken) -> Resul
         let ended = connection(&options, &deps, &stop, &mut last_seen, &unreleased).await;
         if deps.state.snapshot().connects > connects {
             deps.stats.brokers.sub(1);
-            deps.stats.broker_reconnects.add(u64::from(connects > 0));
         }
         let Err(error) = ended else { break };
         if let LinkError::UnknownRelease(packet_id) = error {

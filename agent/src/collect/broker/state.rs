@@ -87,8 +87,12 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let cause_text = error.to_string();
+        // rumqttc's errors repeat their causes in their own text.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         cause = error.source();
     }
     printable(&text, MAX_TEXT)

@@ -1,10 +1,10 @@
 //! TLS towards a broker: which certificates are believed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::error::LinkError;
@@ -14,15 +14,15 @@ use super::error::LinkError;
 pub struct TlsOptions {
     /// PEM file of the CA certificates that are believed; the system's if none is given.
     pub ca_file: Option<PathBuf>,
+    /// PEM files with a certificate chain and its key, by which the gateway proves itself to the broker.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
 }
 
 /// Reads the certificates anew, so that a replaced file counts from the next connection on.
 pub(super) fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, LinkError> {
     let mut roots = RootCertStore::empty();
     let place = if let Some(path) = &options.ca_file {
-        let unreadable = |source| LinkError::CaFile { path: path.clone(), source };
-        let certificates = CertificateDer::pem_file_iter(path).map_err(unreadable)?;
-        roots.add_parsable_certificates(certificates.collect::<Result<Vec<_>, _>>().map_err(unreadable)?);
+        roots.add_parsable_certificates(certificates(path)?);
         path.display().to_string()
     } else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -31,10 +31,22 @@ pub(super) fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, LinkErro
     if roots.is_empty() {
         return Err(LinkError::NoCa(place));
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(LinkError::TlsSetup)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = if let Some((chain, key)) = &options.client_certificate {
+        let chain = certificates(chain)?;
+        let key =
+            PrivateKeyDer::from_pem_file(key).map_err(|source| LinkError::PemFile { path: key.clone(), source })?;
+        builder.with_client_auth_cert(chain, key).map_err(LinkError::TlsSetup)?
+    } else {
+        builder.with_no_client_auth()
+    };
     Ok(Arc::new(config))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinkError> {
+    let unreadable = |source| LinkError::PemFile { path: path.to_owned(), source };
+    CertificateDer::pem_file_iter(path).map_err(unreadable)?.collect::<Result<_, _>>().map_err(unreadable)
 }

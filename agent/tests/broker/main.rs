@@ -1,0 +1,8 @@
+//! The broker client against a real Mosquitto, and against a scripted broker for what Mosquitto never does.
+
+mod gateway;
+mod mosquitto;
+mod publisher;
+mod real;
+mod scripted;
+mod wrong;
