@@ -161,9 +161,10 @@ impl Pump {
     /// Lets the request under way end and commits what it brought, each within [`STOP_LIMIT`].
     async fn finish(mut self) {
         if let Some(request) = self.request.take() {
-            match tokio::time::timeout(STOP_LIMIT, request).await {
-                Ok(reply) => self.answered(reply),
-                Err(_) => tracing::info!("stopped before the last batch was answered; it will be sent again"),
+            if let Ok(reply) = tokio::time::timeout(STOP_LIMIT, request).await {
+                self.answered(reply);
+            } else {
+                tracing::info!("stopped before the last batch was answered; it will be sent again");
             }
         }
         let last = async {
@@ -194,8 +195,8 @@ impl Pump {
             let of_lane = |replayed_below| Cutting { replayed_below, ..cutting };
             if let Some(job) = lane.job(of_lane, gate_open, now, &self.store) {
                 self.loads.spawn_blocking(move || {
-                    let (loader, loaded) = job.run();
-                    (index, loader, loaded)
+                    let (loader, found) = job.run();
+                    (index, loader, found)
                 });
             }
         }
@@ -233,13 +234,12 @@ impl Pump {
         };
         let Some(index) = self.order.pick(ready) else { return };
         let lane = &mut self.lanes[index];
-        let batch = match lane.piece.take() {
-            Some(piece) => piece,
-            None => {
-                let Some(batch) = lane.fresh.take() else { return };
-                lane.course.begin_fresh(Span { from: batch.first(), below: batch.below() });
-                batch
-            }
+        let batch = if let Some(piece) = lane.piece.take() {
+            piece
+        } else {
+            let Some(batch) = lane.fresh.take() else { return };
+            lane.course.begin_fresh(Span { from: batch.first(), below: batch.below() });
+            batch
         };
         let Some(mut link) = self.link.take() else { return };
         self.order.charge(index, batch.body.len());
@@ -276,13 +276,13 @@ impl Pump {
     /// Takes back what a read found.
     fn loaded(&mut self, joined: Result<(usize, Loader, Loaded), JoinError>) {
         let now = Instant::now();
-        let (index, loader, loaded) = match joined {
+        let (index, loader, found) = match joined {
             Ok(done) => done,
             Err(error) => return self.read_broke(&error, now),
         };
         let lane = &mut self.lanes[index];
         lane.loader = Some(loader);
-        let failure = match loaded {
+        let failure = match found {
             Loaded::Fresh(open, result) => {
                 let at_end = *result.as_ref().unwrap_or(&false);
                 lane.filled(open, at_end, &self.config.options, now_ms(), now);
@@ -355,7 +355,9 @@ impl Pump {
             self.handle.update(|stats| stats.requests += 1);
         }
         let judged = match exchange {
-            Exchange::Answered { answer, auth } => {
+            Exchange::Answered { mut answer, auth } => {
+                // Before anything is cut: half a secret would not be recognised.
+                answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
                 let wall = SystemTime::now();
                 judge(&answer, &Context { delivered: self.delivered, auth, now, wall })
             }
@@ -363,7 +365,7 @@ impl Pump {
                 Judged { verdict: Verdict::Transient { costly: false }, reason }
             }
         };
-        let reason = shown(&link.redact(&judged.reason));
+        let reason = judged.reason;
         let current = link.is_for(&self.config);
         self.link = Some(if current { link } else { self.new_link() });
         if current {
@@ -425,13 +427,13 @@ impl Pump {
             let standing = &mut stats.verdict;
             changed = standing.word != verdict.word();
             if changed {
-                standing.word = verdict.word().to_owned();
+                verdict.word().clone_into(&mut standing.word);
                 standing.since_ms = now_ms;
-                standing.advice = verdict.advice().to_owned();
+                verdict.advice().clone_into(&mut standing.advice);
             }
             standing.until_ms = until_ms;
             if standing.reason != reason {
-                standing.reason = reason.to_owned();
+                reason.clone_into(&mut standing.reason);
             }
         });
         if changed {

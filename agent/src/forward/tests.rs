@@ -485,10 +485,34 @@ async fn lanes_share_four_to_one_while_both_have_a_backlog() {
     assert!((5..=11).contains(&bulk), "{bulk} of the first 40 were bulk");
 }
 
+/// Everything logged on this thread, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no holder panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
-async fn secrets_show_in_no_debug_output_no_reason_and_no_error() {
+async fn secrets_show_in_no_log_no_debug_output_no_reason_and_no_error() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
     let flux = flux::Flux::start(|seen, _| {
-        let echo = format!("<pre>Cannot POST {} with {:?}</pre>", seen.path, seen.headers);
+        let padding = "x".repeat(140);
+        let echo = format!("<pre>{padding} Cannot POST {} with {:?}</pre>", seen.path, seen.headers);
         Reply::Status(404, vec![], echo)
     })
     .await;
@@ -496,18 +520,38 @@ async fn secrets_show_in_no_debug_output_no_reason_and_no_error() {
     let bench = Bench::start(options.clone());
     bench.publish(1, numbers(0..1));
     let stats = bench.until("misconfigured", |stats| stats.verdict.word == "misconfigured").await;
-    let shown = format!("{options:?} {:?} {stats:?} {:?}", bench.handle, api(&flux));
-    assert!(shown.contains("Cannot POST"), "{shown}");
-    for secret in ["s3cr3t", "wh-0123456789"] {
-        assert!(!shown.contains(secret), "{secret} in {shown}");
-    }
+    let mut shown = format!("{options:?} {:?} {stats:?} {:?}", bench.handle, api(&flux));
     for url in
         ["s3cr3t", "ftp://s3cr3t/", "http://s3cr3t@host/", "https:///s3cr3t", "http://[s3cr3t", "http://h/\u{7f}s3cr3t"]
     {
         let error = bench.handle.reload(quick(Flux::Webhook { url: Secret::new(url) })).expect_err(url);
-        assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
+        shown.push_str(&format!("{error} {error:?}"));
     }
+    bench.handle.reload(api(&flux)).expect("good options");
+    bench.until("the api was asked", |stats| stats.kind == "api" && flux.seen().len() >= 3).await;
     bench.stop().await;
+    shown.push_str(&String::from_utf8_lossy(&log.0.lock().expect("no holder panics")));
+    assert!(shown.contains("Cannot POST") && shown.contains("Flux takes nothing until"), "{shown}");
+    for secret in ["s3cr3t", "s3cr", "wh-0123"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_accepted_before_a_restart_is_sent_after_it() {
+    let flux = flux::Flux::start(|seen, _| status(if seen.seqs().contains(&25) { 500 } else { 200 })).await;
+    let mut options = webhook(&flux);
+    options.batch.max_records = 10;
+    let bench = Bench::start(options.clone());
+    bench.publish(1, numbers(0..40));
+    bench.until("the third batch fails", |stats| stats.forwarded == 20 && stats.requests >= 4).await;
+    let (store, folder) = (bench.store.clone(), tempfile::tempdir().expect("a folder can be made"));
+    assert_eq!(bench.stop().await, 20);
+    let flux = flux::Flux::scripted([]).await;
+    let bench = Bench::on(store, folder, Options { flux: webhook(&flux).flux, ..options });
+    bench.until_forwarded(20).await;
+    assert_eq!(bench.stop().await, 0);
+    assert_eq!(delivered(&flux), (20..40).collect::<Vec<_>>());
 }
 
 #[tokio::test]
