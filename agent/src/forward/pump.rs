@@ -40,6 +40,11 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// this: laying out takes time too, and must not chase the clock.
 const MARK_SLACK_MS: u64 = 10_000;
 
+/// While a backlog waits, so many batches are announced together, and again when half of them are left: no batch then
+/// waits for a commit, which on an SD card takes longer than a request. The price is that after a power cut up to so
+/// many batches that were not sent are marked `replayed`, too.
+const ANNOUNCE_AHEAD: u64 = 8;
+
 /// A change of verdict to the same word is logged above debug at most so often: isolating a bad record changes it with
 /// every request.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -187,11 +192,10 @@ impl Pump {
         let gate_open = self.gate.closed_until(now).is_none();
         let cutting = self.cutting(now);
         for index in 0..self.lanes.len() {
-            let lane = &mut self.lanes[index];
-            if lane.close_if_due(gate_open, now) {
-                let below = lane.fresh.as_ref().map_or(0, Batch::below);
-                self.ledger.announce(index, below);
+            if self.lanes[index].close_if_due(gate_open, now) {
+                self.announce_fresh(index);
             }
+            let lane = &mut self.lanes[index];
             let of_lane = |replayed_below| Cutting { replayed_below, ..cutting };
             if let Some(job) = lane.job(of_lane, gate_open, now, &self.store) {
                 self.loads.spawn_blocking(move || {
@@ -204,6 +208,19 @@ impl Pump {
             self.start_request(now);
         }
         self.ledger.submit(&self.store, !self.loads.is_empty());
+    }
+
+    /// Announces the fresh batch of a lane and, while a backlog waits, what comes after it.
+    fn announce_fresh(&mut self, index: usize) {
+        let lane = &self.lanes[index];
+        let Some(batch) = &lane.fresh else { return };
+        let (below, events) = (batch.below(), batch.events as u64);
+        if !lane.has_backlog() {
+            self.ledger.announce(index, below);
+        } else if self.ledger.wanted(index) < below + events * ANNOUNCE_AHEAD / 2 {
+            let end = self.store.stats().lanes.get(index).map_or(below, |lane| lane.next);
+            self.ledger.announce(index, (below + events * ANNOUNCE_AHEAD).min(end).max(below));
+        }
     }
 
     fn cutting(&mut self, now: Instant) -> Cutting {

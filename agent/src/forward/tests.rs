@@ -440,6 +440,7 @@ async fn a_connection_found_closed_is_replaced_without_a_repeat() {
     assert_eq!((stats.requests, stats.connections), (4, 3));
     assert_eq!(bench.stop().await, 0);
     assert!(flux.seen().iter().all(|seen| !seen.replayed()));
+    assert_eq!(flux.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0, 1, 2, 2]);
 }
 
 #[tokio::test]
@@ -525,7 +526,7 @@ async fn secrets_show_in_no_log_no_debug_output_no_reason_and_no_error() {
         ["s3cr3t", "ftp://s3cr3t/", "http://s3cr3t@host/", "https:///s3cr3t", "http://[s3cr3t", "http://h/\u{7f}s3cr3t"]
     {
         let error = bench.handle.reload(quick(Flux::Webhook { url: Secret::new(url) })).expect_err(url);
-        shown.push_str(&format!("{error} {error:?}"));
+        shown = format!("{shown} {error} {error:?}");
     }
     bench.handle.reload(api(&flux)).expect("good options");
     bench.until("the api was asked", |stats| stats.kind == "api" && flux.seen().len() >= 3).await;
@@ -564,7 +565,7 @@ async fn bad_options_are_refused_with_what_to_write() {
         Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).map(|_| ()).expect_err("refused")
     };
     assert!(matches!(wrong(&|options| options.batch.max_records = 0), OptionsError::Range { what: "max_records", .. }));
-    assert!(matches!(wrong(&|options| drop(options.lanes.pop())), OptionsError::Lanes { given: 2, present: 3 }));
+    assert!(matches!(wrong(&|options| options.lanes.truncate(2)), OptionsError::Lanes { given: 2, present: 3 }));
     let api = |app: &str, timeout| Flux::Api {
         base: "https://api.soracom.io".into(),
         app_id: app.into(),
