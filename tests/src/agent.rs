@@ -155,13 +155,13 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts it and waits until its status can be asked.
+    /// Starts it and waits until its status says that its store is open and its intakes are up.
     #[track_caller]
     pub fn start(&mut self) {
         self.spawn();
-        wait::until("the agent answers `status --json`", wait::BOUND, || {
+        wait::until("the agent's status says that its store is open", wait::BOUND, || {
             self.assert_running();
-            self.try_status().is_some()
+            self.try_status().is_some_and(|status| status["epoch"].as_str().is_some_and(|epoch| !epoch.is_empty()))
         });
     }
 

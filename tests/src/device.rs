@@ -296,14 +296,14 @@ impl Publisher {
     fn take(&mut self, packet: &Packet, client: &mut Client) -> Option<()> {
         let name = &self.device.name;
         match *packet {
-            Packet::Puback { id, reason: 0 } if self.device.qos == Qos::AtLeastOnce => {
+            Packet::Puback { id, reason: ..0x80 } if self.device.qos == Qos::AtLeastOnce => {
                 let oldest = self.pending.pop_front().map(|entry| (entry.id, entry.payload));
                 match oldest {
                     Some((expected, payload)) if expected == id => self.acknowledged(payload),
                     other => panic!("{name}: PUBACK of {id}, the oldest publish being {other:?}"),
                 }
             }
-            Packet::Pubrec { id, reason: 0 } if self.device.qos == Qos::ExactlyOnce => {
+            Packet::Pubrec { id, reason: ..0x80 } if self.device.qos == Qos::ExactlyOnce => {
                 let entry = self.pending.iter_mut().find(|entry| !entry.released);
                 match entry {
                     Some(entry) if entry.id == id => entry.released = true,

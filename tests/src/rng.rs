@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// SplitMix64 (Steele, Lea, Flood 2014): one word of state, good enough to choose moments and sizes.
+/// `SplitMix64` (Steele, Lea, Flood 2014): one word of state, good enough to choose moments and sizes.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
@@ -26,7 +26,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,6 +36,6 @@ impl Rng {
 
     /// A number from `low` up to, not including, `high`.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low).max(1)
+        low + self.bits() % (high - low).max(1)
     }
 }

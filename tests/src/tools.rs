@@ -40,7 +40,8 @@ pub fn run(command: &mut Command) -> Output {
 
 /// Sends a signal to a child that is still ours.
 pub fn signal(child: &Child, signal: Signal) {
-    if let Some(pid) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
         let _ = rustix::process::kill_process(pid, signal); // it may have ended meanwhile
     }
 }

@@ -168,7 +168,7 @@ fn random_bytes_harm_nothing() {
             let mut publish = Publish { topic, payload: b"1", qos: Qos::AtLeastOnce, id, dup: false }.encode(version);
             for _ in 0..rng.between(0, 4) {
                 let at = rng.between(0, publish.len() as u64) as usize;
-                publish[at] = rng.next() as u8;
+                publish[at] = rng.bits() as u8;
             }
             bytes.extend_from_slice(&publish);
         }

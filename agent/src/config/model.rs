@@ -81,7 +81,7 @@ pub struct Listener {
     pub session_max_age: Duration,
     /// How long a new connection may take until its CONNECT is complete, 1 s to 5 min.
     pub connect_timeout: Duration,
-    /// Unacknowledged QoS 1 and 2 publishes that an MQTT 5 client may have outstanding, 1 to 65,535.
+    /// Unacknowledged `QoS` 1 and 2 publishes that an MQTT 5 client may have outstanding, 1 to 65,535.
     pub receive_maximum: u16,
 }
 
@@ -283,7 +283,7 @@ pub struct Backoff {
 /// `[control]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
-    /// Path of the Unix socket: absolute, at most 107 bytes (`sun_path`, unix(7)).
+    /// Path of the Unix socket: absolute, at most 100 bytes (the system's limit is near: `sun_path`, unix(7)).
     pub socket: PathBuf,
 }
 

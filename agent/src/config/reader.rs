@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Problem, shown};
 use super::keys;
 use super::secret::Secret;
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, Volume};
 use super::units;
 
 /// Most mistakes that are reported; more of them mean that this is another kind of file.
@@ -21,7 +21,7 @@ const MOST_PROBLEMS: usize = 100;
 /// The text being read and the book that is kept of it.
 pub(super) struct Document<'a> {
     text: &'a str,
-    pub(super) surroundings: &'a dyn Surroundings,
+    surroundings: &'a dyn Surroundings,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
     asked: RefCell<BTreeSet<String>>,
@@ -49,10 +49,14 @@ impl<'a> Document<'a> {
 
     /// Enters a mistake at a byte of the text; `None` is the file as a whole.
     pub(super) fn problem(&self, at: Option<usize>, key: &str, found: impl Into<String>, advice: impl Into<String>) {
-        let mut problems = self.problems.borrow_mut();
-        if problems.len() < MOST_PROBLEMS {
-            problems.push(self.entry(at, key, found.into(), advice.into()));
+        if !self.is_full() {
+            self.problems.borrow_mut().push(self.entry(at, key, found.into(), advice.into()));
         }
+    }
+
+    /// Whether no further mistake will be entered, so that none need be looked for.
+    fn is_full(&self) -> bool {
+        self.problems.borrow().len() >= MOST_PROBLEMS
     }
 
     /// Enters a warning.
@@ -106,7 +110,7 @@ pub(super) struct Section<'a> {
 pub(super) struct Value<'a> {
     doc: &'a Document<'a>,
     pub(super) key: String,
-    value: &'a DeValue<'a>,
+    node: &'a DeValue<'a>,
     at: usize,
 }
 
@@ -123,22 +127,21 @@ impl<'a> Value<'a> {
 
     /// A mistake in the type: says what was found, and what is wanted with an example.
     pub(super) fn wrong_type(&self, advice: impl Into<String>) {
-        self.problem(describe(self.value), advice);
+        self.problem(describe(self.node), advice);
     }
 
     /// The text, if it is one; otherwise a mistake.
     pub(super) fn text(&self, advice: impl Into<String>) -> Option<&'a str> {
-        match self.value {
-            DeValue::String(text) => Some(text),
-            _ => {
-                self.wrong_type(advice);
-                None
-            }
+        if let DeValue::String(text) = self.node {
+            Some(text)
+        } else {
+            self.wrong_type(advice);
+            None
         }
     }
 
     fn integer(&self) -> Option<i128> {
-        match self.value {
+        match self.node {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
             _ => None,
         }
@@ -146,19 +149,19 @@ impl<'a> Value<'a> {
 
     /// Whether it is an array.
     pub(super) fn is_array(&self) -> bool {
-        self.value.is_array()
+        self.node.is_array()
     }
 
     /// The elements, if it is an array; otherwise a mistake.
     pub(super) fn elements(&self, advice: &str) -> Vec<Value<'a>> {
-        let DeValue::Array(array) = self.value else {
+        let DeValue::Array(array) = self.node else {
             self.wrong_type(advice);
             return Vec::new();
         };
         let element = |value: &'a Spanned<DeValue<'a>>| Value {
             doc: self.doc,
             key: self.key.clone(),
-            value: value.get_ref(),
+            node: value.get_ref(),
             at: value.span().start,
         };
         array.iter().map(element).collect()
@@ -206,7 +209,7 @@ impl<'a> Section<'a> {
         self.asked.borrow_mut().push(key);
         let path = self.path_of(key);
         self.doc.asked.borrow_mut().insert(path.clone());
-        self.raw(key).map(|value| Value { doc: self.doc, key: path, value: value.get_ref(), at: value.span().start })
+        self.raw(key).map(|value| Value { doc: self.doc, key: path, node: value.get_ref(), at: value.span().start })
     }
 
     fn raw(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
@@ -251,7 +254,7 @@ impl<'a> Section<'a> {
             return Some(Vec::new());
         };
         let mut sections = Vec::new();
-        for element in array.iter() {
+        for element in array {
             let DeValue::Table(table) = element.get_ref() else {
                 wrong(element.span().start, element.get_ref());
                 continue;
@@ -284,6 +287,9 @@ impl<'a> Section<'a> {
     pub(super) fn finish(self) {
         let asked = self.asked.borrow();
         for (name, _) in self.table.into_iter().flatten() {
+            if self.doc.is_full() {
+                break;
+            }
             if asked.contains(&name.get_ref().as_ref()) {
                 continue;
             }
@@ -302,7 +308,7 @@ impl<'a> Section<'a> {
     /// `true` or `false`.
     pub(super) fn boolean(&self, key: &'static str) -> Option<bool> {
         let value = self.get(key)?;
-        if let DeValue::Boolean(found) = value.value {
+        if let DeValue::Boolean(found) = value.node {
             return Some(*found);
         }
         value.wrong_type("write true or false, without quotes");
@@ -313,10 +319,10 @@ impl<'a> Section<'a> {
     pub(super) fn integer(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
         let Some(value) = self.get(key) else { return default };
         let advice = format!("write a number from {} to {}, without quotes", range.start(), range.end());
-        match (value.value, value.integer().map(u64::try_from)) {
+        match (value.node, value.integer().map(u64::try_from)) {
             (_, Some(Ok(number))) if range.contains(&number) => return number,
             (DeValue::Integer(number), _) => {
-                value.problem(format!("{} is out of range", short(number.as_str())), advice)
+                value.problem(format!("{} is out of range", short(number.as_str())), advice);
             }
             _ => value.wrong_type(advice),
         }
@@ -326,7 +332,7 @@ impl<'a> Section<'a> {
     /// A size in bytes in a range.
     pub(super) fn size(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
         let Some(value) = self.get(key) else { return default };
-        let text = match value.value {
+        let text = match value.node {
             DeValue::String(text) => text,
             DeValue::Integer(number) => {
                 value.wrong_type(units::size_meanings(&short(number.as_str())));
@@ -355,7 +361,7 @@ impl<'a> Section<'a> {
     /// A duration in a range.
     pub(super) fn duration(&self, key: &'static str, range: &RangeInclusive<Duration>, default: Duration) -> Duration {
         let Some(value) = self.get(key) else { return default };
-        let text = match value.value {
+        let text = match value.node {
             DeValue::String(text) => text,
             DeValue::Integer(number) => {
                 value.wrong_type(units::duration_meanings(&short(number.as_str())));
@@ -410,6 +416,11 @@ impl<'a> Section<'a> {
             return None;
         }
         Some((path.to_owned(), value))
+    }
+
+    /// The file system that a folder is on, or will be.
+    pub(super) fn volume(&self, path: &Path) -> Option<Volume> {
+        self.doc.surroundings.volume(path)
     }
 
     /// A file that must be there and readable.

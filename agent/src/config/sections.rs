@@ -15,12 +15,14 @@ use super::error::{Errors, shown};
 use super::model::{Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics, Store};
 use super::reader::{Book, Document, Section};
 use super::surroundings::{Disk, Surroundings};
+use super::units;
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
 
-/// Longest path of a Unix socket: `sun_path` has 108 bytes with its closing zero (unix(7)).
-const MAX_SOCKET_PATH: usize = 107;
+/// Longest path of the control socket: `sun_path` has 107 bytes (unix(7)), and the socket is first made beside its
+/// place as a dot and a process id, which may be 7 bytes longer than a name of one.
+const MAX_SOCKET_PATH: usize = 100;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -123,8 +125,9 @@ fn gateway(root: &Section<'_>) -> Gateway {
 
 fn store(root: &Section<'_>) -> Store {
     let section = root.section("store");
+    let configured = section.path("path");
     let store = Store {
-        path: section.path("path").map_or_else(|| PathBuf::from("/var/lib/tidegate"), |(path, _)| path),
+        path: configured.as_ref().map_or_else(|| PathBuf::from("/var/lib/tidegate"), |(path, _)| path.clone()),
         // Below 1 MiB a segment and the reserve leave no room for records; beyond 16 TiB lies a slip of the unit.
         max_size: section.size("max_size", &(MIB..=16 * 1024 * GIB), GIB),
         // Beyond 5 s devices take the silence for a dead gateway and connect anew.
@@ -134,6 +137,20 @@ fn store(root: &Section<'_>) -> Store {
             Duration::from_millis(5),
         ),
     };
+    if let Some(volume) = section.volume(&store.path) {
+        if let (true, Some((_, value))) = (volume.volatile, &configured) {
+            value.warn(
+                format!("{} is in memory: a power cut loses everything that was acknowledged", store.path.display()),
+                "write a folder on flash or disk, unless this is a test",
+            );
+        } else if store.max_size > volume.bytes {
+            section.warn(
+                "max_size",
+                format!("the file system has {} in all", units::format_size(volume.bytes / MIB * MIB)),
+                "write a max_size that leaves room for what else is on it",
+            );
+        }
+    }
     section.finish();
     store
 }
@@ -145,7 +162,7 @@ fn control(root: &Section<'_>) -> Control {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             value.problem(
                 format!("the path has {} bytes", path.as_os_str().len()),
-                format!("write one of at most {MAX_SOCKET_PATH} bytes, the system's limit for a socket"),
+                format!("write one of at most {MAX_SOCKET_PATH} bytes, for the system limits a socket's path"),
             );
         }
         socket = path;

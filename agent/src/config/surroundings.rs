@@ -22,12 +22,22 @@ pub(super) struct Fault {
     pub(super) advice: String,
 }
 
+/// A file system.
+pub(super) struct Volume {
+    /// Its size in bytes.
+    pub(super) bytes: u64,
+    /// Whether it is in memory (tmpfs, ramfs).
+    pub(super) volatile: bool,
+}
+
 /// What stands around the configuration.
 pub(super) trait Surroundings {
     /// Reads a secret's file.
     fn secret(&self, path: &Path) -> Result<SecretFile, Fault>;
     /// Whether a file is there, is one, and can be opened.
     fn readable(&self, path: &Path) -> Result<(), Fault>;
+    /// The file system that a folder is on, or will be; `None` if it cannot be told.
+    fn volume(&self, path: &Path) -> Option<Volume>;
 }
 
 /// The real disk.
@@ -58,6 +68,17 @@ impl Surroundings for Disk {
 
     fn readable(&self, path: &Path) -> Result<(), Fault> {
         open(path).map(|_| ())
+    }
+
+    fn volume(&self, path: &Path) -> Option<Volume> {
+        /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of linux/magic.h.
+        const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+        let there = path.ancestors().find(|folder| folder.exists())?;
+        let found = rustix::fs::statfs(there).ok()?;
+        // The C type of these fields is signed on some architectures and 32 bits wide on others.
+        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, clippy::cast_lossless)]
+        let (block, kind) = (found.f_bsize as u64, found.f_type as u64 & 0xffff_ffff);
+        Some(Volume { bytes: found.f_blocks.saturating_mul(block), volatile: IN_MEMORY.contains(&kind) })
     }
 }
 
@@ -100,7 +121,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, LoadError> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = 1 + error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count();
+        let line = error.as_bytes()[..at].split(|byte| *byte == b'\n').count();
         unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8 on line {line}")))
     })
 }

@@ -9,6 +9,7 @@
 //! ```
 //! A number without a unit is refused: 64 what? A fraction must give whole bytes, or whole nanoseconds.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 const SIZES: [(&str, u64); 10] = [
@@ -152,7 +153,7 @@ pub fn format_duration(duration: Duration) -> String {
     for (name, factor) in DURATIONS.iter().filter(|(name, _)| !matches!(*name, "min" | "µs")) {
         let count = nanos / factor;
         if count > 0 {
-            out += &format!("{count}{name}");
+            let _ = write!(out, "{count}{name}");
             nanos %= factor;
         }
     }

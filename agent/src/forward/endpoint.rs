@@ -15,7 +15,7 @@ const MAX_TOKEN_TIMEOUT_S: u64 = 172_800;
 const SECRET_PART: usize = 8;
 
 /// Where requests go, made ready once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) kind: &'static str,
     pub(super) target: Target,
@@ -26,7 +26,7 @@ pub(super) struct Endpoint {
 }
 
 /// How a token is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Auth {
     /// The path of the request.
     pub(super) path: Uri,

@@ -1,12 +1,14 @@
 //! What the rest of the agent sees of a running forwarder: its figures, and a way to hand it new options.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::endpoint::Endpoint;
 use super::options::{Options, OptionsError};
+use super::verdict::shown;
 use crate::shape::wire::Wire;
 
 /// What Flux last said, as `status` shows it.
@@ -52,6 +54,29 @@ pub struct Stats {
     pub body_limit: u64,
     /// What Flux last said.
     pub verdict: Standing,
+}
+
+impl Stats {
+    /// Nothing was sent yet.
+    pub(super) fn starting(checked: &Checked) -> Self {
+        let verdict = Standing { word: "unknown".into(), since_ms: now_ms(), ..Standing::default() };
+        let mut stats = Self { verdict, ..Self::default() };
+        stats.describe(checked);
+        stats
+    }
+
+    /// Says which endpoint the figures are about.
+    pub(super) fn describe(&mut self, checked: &Checked) {
+        checked.endpoint.kind.clone_into(&mut self.kind);
+        self.host = shown(&checked.endpoint.target.host);
+        self.body_limit = checked.options.batch.max_bytes as u64;
+    }
+}
+
+/// Milliseconds since the Unix epoch by the gateway's clock; 0 before it.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Options that were checked, with the endpoint they describe.

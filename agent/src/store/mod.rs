@@ -1,15 +1,27 @@
 //! The durable buffer: records are written to flash here before anyone is thanked for them.
+//!
+//! Whoever has records to store puts them into a [`Submission`] and hands it to [`Store::submit`]; the answer comes
+//! once all of it is on flash. Whoever forwards them reads lanes in order through [`Store::reader`], and hands back what was accepted
+//! as a [`Change::Acknowledge`]. Everything that must last goes this one way, so one group commit covers all of it.
+//!
+//! - `journal` holds records and changes in segment files: its documentation describes format, operation and recovery.
+//! - `state` is an index of the changes in sled, never needed by the journal.
+//! - [`disk`] is the file system as a trait.
 
+pub mod disk;
+mod journal;
+mod state;
 mod submission;
 
+#[cfg(test)]
+mod tests;
+
+pub use journal::Chunk;
 pub use submission::{Change, Committed, NewRecord, Origin, Refusal, SessionRecord, Submission};
 pub use tidegate_protocol::{LaneId, RecordRef};
 
 use std::sync::Arc;
-
-// ---------------------------------------------------------------------------------------------------------
-// STAND-IN: an in-memory store with the final public interface, to be replaced by the journal.
-// ---------------------------------------------------------------------------------------------------------
+use std::time::Duration;
 
 /// How much one read may return.
 #[derive(Debug, Clone, Copy)]
@@ -156,196 +168,148 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
+    /// Another process has the store open.
+    #[error(
+        "{path} is in use by another process: stop the other tidegate (`systemctl status tidegate`, `fuser {path}/lock`) \
+         or give this one a folder of its own in [store] path"
+    )]
+    Locked {
+        /// The store's folder.
+        path: String,
+    },
+    /// The options do not make a store.
+    #[error("the store cannot be opened as configured: {what}")]
+    Options {
+        /// What is wrong, and what would be right.
+        what: String,
+    },
 }
 
 /// Bytes of records that may be between the devices and flash at one time: twice what one commit of 2,000 publishes
 /// of 1 KiB holds, and a quarter of the memory aim of 16 MiB.
 pub const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 
-#[derive(Debug, Default)]
-struct Memory {
-    lanes: Vec<(u64, std::collections::VecDeque<(u64, Vec<u8>)>)>,
-    refused: u64,
-    put_aside: u64,
-}
+/// Smallest `max_size`: below it, what the store needs for itself would leave next to nothing for records.
+pub const MIN_MAX_SIZE: u64 = 2 * 1024 * 1024;
 
-/// A handle on the store; clones share it.
+/// Longest time a commit waits for company, unless configured otherwise. It only ever waits when the commit before it answered
+/// several submissions, so a lone device never does; with many, one more commit's worth of gathering halves the number of syncs.
+pub const DEFAULT_COMMIT_DELAY: Duration = Duration::from_millis(1);
+
+/// A handle on the store; clones share it. When the last one goes, the store is closed.
 #[derive(Debug, Clone)]
 pub struct Store {
-    memory: Arc<std::sync::Mutex<Memory>>,
-    options: Arc<Options>,
-    progress: Arc<tokio::sync::watch::Sender<u64>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<journal::Shared>,
     in_flight: Arc<tokio::sync::Semaphore>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
 impl Store {
-    /// Opens the store, recovers what is there, and starts its writer thread.
+    /// Opens the store, recovers what is there, and starts its threads. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] and [`StoreError::Options`] are for the operator. [`StoreError::Io`] may pass (a disk that
+    /// is full, read-only or not mounted yet): nothing stored was harmed, and the caller tries again, at first after
+    /// a second.
     pub fn open(options: Options) -> Result<(Self, Opened), StoreError> {
-        let memory =
-            Memory { lanes: options.lanes.iter().map(|_| (0, Default::default())).collect(), refused: 0, put_aside: 0 };
-        let store = Self {
-            memory: Arc::new(std::sync::Mutex::new(memory)),
-            options: Arc::new(options),
-            progress: Arc::new(tokio::sync::watch::Sender::new(0)),
-            in_flight: Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_BYTES)),
-        };
-        Ok((store, Opened::default()))
+        Self::open_on(options, Arc::new(disk::OsDisk))
     }
 
-    /// Hands a submission to the writer. Never blocks and never fails: while the disk is full or failing the
+    /// Opens the store on another file system.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(options: Options, disk: Arc<dyn disk::Disk>) -> Result<(Self, Opened), StoreError> {
+        let (shared, opened) = journal::open(options, disk)?;
+        let in_flight = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_BYTES));
+        Ok((Self { inner: Arc::new(Inner { shared, in_flight }) }, opened))
+    }
+
+    /// Hands a submission to the writer. Never blocks on the disk and never fails: while the disk is full or failing the
     /// submission waits, and its `done` is answered when it is on flash. (A `done` that is dropped unanswered means that the
     /// store has been closed.) What may be outstanding is bounded by the callers: each holds permits of
     /// [`Store::in_flight`] for the bytes it has handed over.
+    ///
+    /// While records wait for the disk, changes are committed ahead of them, in the order handed in; a submission is
+    /// answered once both are on flash.
     pub fn submit(&self, submission: Submission) {
-        let mut memory = self.memory.lock().expect("no holder of this lock panics");
-        let (entries, changes, done) = submission.into_parts();
-        for (lane, frame) in entries {
-            let lane = &mut memory.lanes[lane.index()];
-            let seq = lane.0;
-            lane.0 += 1;
-            lane.1.push_back((seq, frame));
-        }
-        for change in changes {
-            match change {
-                Change::Acknowledge { lane, below } => {
-                    let lane = &mut memory.lanes[lane.index()].1;
-                    while lane.front().is_some_and(|entry| entry.0 < below) {
-                        lane.pop_front();
-                    }
-                }
-                Change::Refused(refusal) => memory.refused += u64::from(refusal.count),
-                Change::PutAside { .. } => memory.put_aside += 1,
-                _ => {}
-            }
-        }
-        drop(memory);
-        if let Some(done) = done {
-            let _ = done.send(Committed {});
-        }
-        self.progress.send_modify(|commits| *commits += 1);
+        self.inner.shared.submit(submission);
     }
 
     /// Permits for bytes that are handed over and not yet on flash, one a byte: whoever submits records acquires
     /// as many as [`Submission::bytes`] before, and gives them back when answered.
     pub fn in_flight(&self) -> &Arc<tokio::sync::Semaphore> {
-        &self.in_flight
+        &self.inner.in_flight
     }
 
-    /// Changes each time records were committed or the store's condition changed: wait on it instead of polling.
+    /// Changes each time something was committed or the store's condition changed: wait on it instead of polling.
     pub fn progress(&self) -> tokio::sync::watch::Receiver<u64> {
-        self.progress.subscribe()
+        self.inner.shared.progress.subscribe()
     }
 
     /// A reader of one lane, for one user of it at a time. Reads block on the disk: call it where blocking is allowed.
     pub fn reader(&self, lane: LaneId) -> Reader {
-        Reader { store: self.clone(), lane }
+        Reader { reader: self.inner.shared.reader(lane.index()) }
     }
 
     /// First sequence number of a lane that was certainly never sent; records below it are `replayed` when sent.
-    pub fn sent(&self, _lane: LaneId) -> u64 {
-        0
+    pub fn sent(&self, lane: LaneId) -> u64 {
+        self.inner.shared.sent(lane.index())
+    }
+
+    /// First sequence number of a lane that is neither acknowledged nor evicted: where a reader begins.
+    pub fn cursor(&self, lane: LaneId) -> u64 {
+        self.inner.shared.cursor(lane.index())
     }
 
     /// Records put aside, newest first, at most `limit`. Reads the disk.
-    pub fn put_aside(&self, _limit: usize) -> Result<Vec<PutAside>, StoreError> {
-        Ok(Vec::new())
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn put_aside(&self, limit: usize) -> Result<Vec<PutAside>, StoreError> {
+        self.inner.shared.put_aside(limit)
     }
 
-    /// The figures as they stand.
+    /// The figures as they stand. Cheap: nothing is read from the disk.
     pub fn stats(&self) -> Stats {
-        let memory = self.memory.lock().expect("no holder of this lock panics");
-        Stats {
-            epoch: "memory".into(),
-            lanes: memory
-                .lanes
-                .iter()
-                .zip(&self.options.lanes)
-                .map(|((next, lane), options)| LaneStats {
-                    name: options.name.clone(),
-                    stored: *next,
-                    waiting: lane.len() as u64,
-                    cursor: lane.front().map_or(*next, |entry| entry.0),
-                    next: *next,
-                    ..LaneStats::default()
-                })
-                .collect(),
-            refused: memory.refused,
-            put_aside: memory.put_aside,
-            ..Stats::default()
-        }
+        self.inner.shared.stats()
     }
 
-    /// Writes what was submitted, then stops the writer. Submissions after it are dropped unanswered.
-    pub fn close(&self) {}
+    /// Commits what was submitted, checkpoints, and stops the threads; waits for that, 10 s at most. Later submissions are
+    /// dropped unanswered. On a disk that cannot be written, what is unanswered stays so.
+    pub fn close(&self) {
+        self.inner.shared.close();
+    }
 }
 
 /// Reads one lane's committed records in order.
 #[derive(Debug)]
 pub struct Reader {
-    store: Store,
-    lane: LaneId,
+    reader: Option<journal::LogReader>,
 }
 
 impl Reader {
-    /// Reads committed records from `from` on (or from the first one still there), in order of `seq`.
+    /// Reads committed records from `from` on (or from the first one still there), in order of `seq`; fewer than the
+    /// limit allows where a segment ends.
     ///
     /// Empty if there is none. Damaged ranges are passed over and counted.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
     pub fn read(&mut self, from: u64, limit: ReadLimit) -> Result<Chunk, StoreError> {
-        let memory = self.store.memory.lock().expect("no holder of this lock panics");
-        let mut chunk = Chunk {
-            gateway: self.store.options.gateway.clone(),
-            lane: self.store.options.lanes[self.lane.index()].name.clone(),
-            ..Chunk::default()
-        };
-        let mut bytes = 0;
-        for (seq, body) in memory.lanes[self.lane.index()].1.iter().filter(|entry| entry.0 >= from) {
-            if chunk.records.len() >= limit.records || (bytes > 0 && bytes + body.len() > limit.bytes) {
-                break;
-            }
-            bytes += body.len();
-            chunk.records.push((*seq, body.clone()));
+        match &mut self.reader {
+            Some(reader) => reader.read(from, limit),
+            None => Ok(Chunk::default()),
         }
-        Ok(chunk)
-    }
-}
-
-/// Records read at one time. They stay valid when the store evicts or deletes them meanwhile.
-#[derive(Debug, Default)]
-pub struct Chunk {
-    gateway: String,
-    lane: String,
-    records: Vec<(u64, Vec<u8>)>,
-}
-
-impl Chunk {
-    /// How many records it holds.
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// Whether it holds none.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    /// The record at `index`, in order of `seq`.
-    pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
-        let (seq, body) = self.records.get(index)?;
-        let decoded = submission::decode(body)?;
-        Some(RecordRef {
-            gateway: &self.gateway,
-            epoch: "memory",
-            lane: &self.lane,
-            seq: *seq,
-            device: decoded.device,
-            topic: decoded.topic,
-            time_ms: decoded.time_ms,
-            payload: decoded.payload,
-        })
-    }
-
-    /// The records in order of `seq`.
-    pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> {
-        (0..self.len()).filter_map(|index| self.get(index))
     }
 }

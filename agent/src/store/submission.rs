@@ -140,7 +140,9 @@ pub struct Submission {
     buffer: Vec<u8>,
     /// Lane and end of each record's body within `buffer`.
     bodies: Vec<(LaneId, u32)>,
-    changes: Vec<Change>,
+    /// How many records stood before it, and the change: a release and a publish that uses its packet id again
+    /// may come in one submission, and their order decides which of them is released.
+    changes: Vec<(u32, Change)>,
     done: Option<oneshot::Sender<Committed>>,
 }
 
@@ -178,7 +180,7 @@ impl Submission {
 
     /// Adds a change of state.
     pub fn change(&mut self, change: Change) {
-        self.changes.push(change);
+        self.changes.push((self.bodies.len() as u32, change));
     }
 
     /// Asks for an answer once everything in it is on flash.
@@ -203,15 +205,32 @@ impl Submission {
         self.bodies.is_empty() && self.changes.is_empty()
     }
 
-    /// STAND-IN for the in-memory store.
-    pub(super) fn into_parts(self) -> (Vec<(LaneId, Vec<u8>)>, Vec<Change>, Option<oneshot::Sender<Committed>>) {
+    /// The records' lanes and bodies.
+    pub(super) fn bodies(&self) -> impl Iterator<Item = (LaneId, &[u8])> {
         let mut start = 0;
-        let mut entries = Vec::new();
-        for (lane, end) in &self.bodies {
-            entries.push((*lane, self.buffer[start..*end as usize].to_vec()));
-            start = *end as usize;
+        self.bodies.iter().map(move |&(lane, end)| {
+            let body = &self.buffer[start as usize..end as usize];
+            start = end;
+            (lane, body)
+        })
+    }
+
+    /// The changes, each with the number of records before it.
+    pub(super) fn changes(&self) -> &[(u32, Change)] {
+        &self.changes
+    }
+
+    /// Forgets the changes, once they are committed ahead of the records.
+    pub(super) fn forget_changes(&mut self) {
+        self.changes.clear();
+    }
+
+    /// Answers whoever waits.
+    pub(super) fn answer(self) {
+        if let Some(done) = self.done {
+            // Who no longer waits has lost its connection; the records are stored all the same.
+            let _ = done.send(Committed {});
         }
-        (entries, self.changes, self.done)
     }
 }
 
@@ -232,6 +251,21 @@ pub(super) struct Body<'a> {
     pub(super) device: &'a str,
     pub(super) topic: &'a str,
     pub(super) payload: &'a [u8],
+}
+
+/// The origin of a record's body, if it has one.
+pub(super) fn origin(body: &[u8]) -> Option<Origin> {
+    if body.first()? & HAS_ORIGIN == 0 {
+        return None;
+    }
+    let session = body.get(9..17)?.first_chunk::<8>()?;
+    let packet_id = body.get(17..19)?.first_chunk::<2>()?;
+    Some(Origin { session: u64::from_le_bytes(*session), packet_id: u16::from_le_bytes(*packet_id) })
+}
+
+/// When a record's body was received.
+pub(super) fn time_ms(body: &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(*body.get(1..9)?.first_chunk::<8>()?))
 }
 
 /// Takes a record's body apart; `None` if it is not one.

@@ -123,7 +123,8 @@ pub fn bind(path: &Path) -> Result<Bound, ControlError> {
         Err(source) => return Err(failed("look at")(source)),
     }
     // Under another name first: bind(2) makes the socket with the umask's mode, and would fail on the stale one.
-    let fresh = path.with_extension(format!("{}", std::process::id()));
+    // The name is short because the system allows 107 bytes for the whole path.
+    let fresh = path.with_file_name(format!(".{}", std::process::id()));
     let _ = std::fs::remove_file(&fresh);
     let listener = UnixListener::bind(&fresh).map_err(failed("make the control socket"))?;
     let placed = std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o660))

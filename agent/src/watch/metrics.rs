@@ -4,6 +4,7 @@
 //! [`MAX_CONNECTIONS`] connections are served at one time, each for at most [`LIFE`].
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -138,19 +139,19 @@ struct Page {
 impl Page {
     /// Begins a metric of one name; its samples must follow at once.
     fn metric(&mut self, name: &str, kind: &str, help: &str) {
-        self.out += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        let _ = write!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
         self.out += name;
         for (index, (label, text)) in labels.iter().enumerate() {
             self.out += if index == 0 { "{" } else { "," };
-            self.out += &format!("{label}=\"{}\"", escaped(text));
+            let _ = write!(self.out, "{label}=\"{}\"", escaped(text));
         }
         if !labels.is_empty() {
             self.out.push('}');
         }
-        self.out += &format!(" {value}\n");
+        let _ = writeln!(self.out, " {value}");
     }
 
     fn counter(&mut self, name: &str, help: &str, value: u64) {

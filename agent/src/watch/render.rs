@@ -9,6 +9,9 @@ use super::{BrokerState, Connections, Status, Usage};
 /// Width of the column of names.
 const NAMES: usize = 16;
 
+/// Most lines shown of why a changed configuration was refused.
+const MISTAKES: usize = 10;
+
 /// Longest text from outside that is shown, in characters.
 const SHOWN: usize = 300;
 
@@ -55,7 +58,13 @@ fn head(out: &mut String, status: &Status) {
     let read = format!("{}, read {}", plain(&status.config), time(status.config_loaded_ms));
     line(out, "configuration", &read);
     if let Some(error) = &status.config_error {
-        line(out, "", &format!("! the file was changed and REFUSED, the one before is in force: {}", plain(error)));
+        line(out, "", "! the file was changed and REFUSED; what was read before stays in force:");
+        for text in error.lines().take(MISTAKES) {
+            line(out, "", &format!("  {}", plain(text.trim_start())));
+        }
+        if error.lines().count() > MISTAKES {
+            line(out, "", "  … (`tidegate check` says the rest)");
+        }
     }
     if !status.config_needs_restart.is_empty() {
         let keys: Vec<String> = status.config_needs_restart.iter().map(|key| plain(key)).collect();
@@ -231,7 +240,7 @@ pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "KiB", "MiB", "GiB", "TiB"] {
         if value < 1023.5 || unit == "TiB" {
-            let places = if unit == "B" || value >= 99.95 { 0 } else { 1 };
+            let places = usize::from(!(unit == "B" || value >= 99.95));
             return format!("{value:.places$} {unit}");
         }
         value /= 1024.0;

@@ -1,1 +1,86 @@
+use super::*;
 
+mod control;
+mod metrics;
+mod render;
+
+/// A gateway in trouble, with hostile text where text comes from outside.
+fn sample() -> Status {
+    Status {
+        version: "0.1.0".into(),
+        gateway: "gw-1".into(),
+        epoch: "k3v9".into(),
+        pid: 42,
+        now_ms: 1_795_336_200_000,
+        uptime_ms: 3_725_000,
+        config: "/etc/tidegate/tidegate.toml".into(),
+        config_loaded_ms: 1_795_332_475_000,
+        config_needs_restart: vec!["store.max_size".into()],
+        counts: Counts {
+            collected: 1_234_567,
+            stored: 2_234_567,
+            waiting: 1200,
+            forwarded: 2_233_000,
+            put_aside: 1,
+            refused: 7,
+            refused_by: vec![RefusedCount { cause: "to\"p\\ic\n".into(), count: 5 }],
+            requests: 4000,
+            requests_failed: 12,
+            ..Counts::default()
+        },
+        lanes: ["critical", "normal"]
+            .map(|name| LaneStatus {
+                name: name.into(),
+                stored: 1000,
+                waiting: if name == "normal" { 1200 } else { 0 },
+                bytes: 5_000_000,
+                oldest_ms: (name == "normal").then_some(1_795_336_100_000),
+                ..LaneStatus::default()
+            })
+            .into(),
+        verdict: VerdictStatus {
+            word: "throttled".into(),
+            since_ms: Some(1_795_336_190_000),
+            until_ms: Some(1_795_336_230_000),
+            reason: "429 \u{1b}[31mred\u{202e}\nnext".into(),
+            advice: "wait; sending goes on by itself".into(),
+            last_accepted_ms: Some(1_795_336_180_000),
+        },
+        oldest_waiting: Some(OldestWaiting { lane: "normal".into(), time_ms: 1_795_336_100_000, age_ms: 100_000 }),
+        store: StoreStatus {
+            path: "/var/lib/tidegate".into(),
+            bytes: 10_000_000,
+            max_bytes: 1 << 30,
+            commits: 77,
+            stalled: Some("no space left on device".into()),
+        },
+        listener: Some(Connections {
+            addresses: vec!["127.0.0.1:1883".into()],
+            connections: Usage { now: 3, limit: 1000 },
+            sessions: Usage { now: 2, limit: 4096 },
+            turned_away: 9,
+        }),
+        broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
+        endpoint: "webhook https://api.soracom.io".into(),
+        limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
+        config_error: None,
+    }
+}
+
+fn source() -> Source {
+    Arc::new(sample)
+}
+
+#[test]
+fn the_log_is_set_up_once_and_its_level_changes() {
+    use tracing::level_filters::LevelFilter;
+    assert!(matches!(log::set_level(LevelFilter::INFO), Err(log::LogError::NotSetUp)));
+    log::init(LevelFilter::ERROR, log::Target::Stderr).expect("the first time");
+    assert!(!tracing::enabled!(target: "tidegate::x", tracing::Level::DEBUG));
+    log::set_level(LevelFilter::DEBUG).expect("a level");
+    assert!(tracing::enabled!(target: "tidegate::x", tracing::Level::DEBUG));
+    assert!(!tracing::enabled!(target: "hyper::x", tracing::Level::INFO));
+    assert!(matches!(log::init(LevelFilter::INFO, log::Target::Stderr), Err(log::LogError::Again(_))));
+    log::set_level(LevelFilter::ERROR).expect("a level");
+    assert!(!tracing::enabled!(target: "hyper::x", tracing::Level::WARN));
+}

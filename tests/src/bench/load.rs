@@ -227,7 +227,9 @@ impl Connection {
                 self.oldest = 0;
             }
         }
-        self.partial = rest.to_vec();
+        if !rest.is_empty() {
+            self.partial = rest.to_vec();
+        }
         self.to_write += whole * self.publish_length;
         Ok(whole as u64)
     }
@@ -248,6 +250,7 @@ impl Plan {
 struct Generator {
     epoll: OwnedFd,
     connections: Vec<Connection>,
+    buffer: Vec<u8>,
 }
 
 impl Generator {
@@ -261,7 +264,7 @@ impl Generator {
                 .map_err(|error| io("watch a socket")(error.into()))?;
             connections.push(connection);
         }
-        Ok(Self { epoll, connections })
+        Ok(Self { epoll, connections, buffer: vec![0; 16 * 1024] })
     }
 
     fn run(&mut self, plan: &Plan) -> Result<Measured, PlanError> {
@@ -316,11 +319,10 @@ impl Generator {
     }
 
     fn read(&mut self, number: usize, latency: impl FnMut(Instant)) -> Result<u64, PlanError> {
-        let mut buffer = [0_u8; 16 * 1024];
         let connection = &mut self.connections[number];
-        match (&connection.stream).read(&mut buffer) {
+        match (&connection.stream).read(&mut self.buffer) {
             Ok(0) => Err(PlanError::Closed(number)),
-            Ok(length) => connection.take(&buffer[..length], number, latency),
+            Ok(length) => connection.take(&self.buffer[..length], number, latency),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
             Err(error) => Err(io("read acknowledgements")(error)),
         }

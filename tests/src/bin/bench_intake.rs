@@ -26,6 +26,8 @@ struct Round {
     measured: Measured,
     /// Used while measured (warm-up included), except the peak, which is over its whole life.
     usage: Usage,
+    /// CPU time of the load generator itself: what it took from the machine while it measured.
+    load_cpu: Duration,
     /// Group commits, only of Tidegate.
     commits: Option<u64>,
 }
@@ -41,7 +43,9 @@ fn main() {
             std::process::exit(2);
         };
         println!("{connections} connections, window {window}:");
-        println!("  side        acked/s   p50 ms   p99 ms  peak MiB  CPU s  written MB  commits/s  acked/commit");
+        println!(
+            "  side        acked/s   p50 ms   p99 ms  peak MiB  CPU s  load CPU s  written MB  commits/s  acked/commit"
+        );
         let mut all = Vec::new();
         for _ in 0..rounds {
             for side in Side::BOTH {
@@ -68,6 +72,8 @@ fn measure(side: Side, connections: usize, window: usize, arguments: &Arguments)
     let (warm_up, seconds): (f64, f64) = (arguments.get("warm-up", 2.0), arguments.get("seconds", 10.0));
     let until = Until::Time { warm_up: Duration::from_secs_f64(warm_up), measured: Duration::from_secs_f64(seconds) };
     let plan = |address| Plan { address, connections, window, payload: arguments.get("payload", 200), until };
+    let own = Usage::of(std::process::id()).unwrap_or_default();
+    let load_cpu = || Usage::of(std::process::id()).unwrap_or_default().since(&own).cpu;
     match side {
         Side::Tidegate => {
             let agent = tidegate(arguments.text("store"), connections);
@@ -76,7 +82,7 @@ fn measure(side: Side, connections: usize, window: usize, arguments: &Arguments)
             let measured = plan(agent.address()).run()?;
             let usage = Usage::of(agent.pid()).unwrap_or_default().since(&before);
             let commits = commits(&agent).zip(commits_before).map(|(after, before)| after - before);
-            Ok(Round { side, measured, usage, commits })
+            Ok(Round { side, measured, usage, load_cpu: load_cpu(), commits })
         }
         Side::Mosquitto => {
             // The best it can do: no log, no limit that could hold publishes back, and Nagle's delay as it comes by
@@ -87,7 +93,7 @@ fn measure(side: Side, connections: usize, window: usize, arguments: &Arguments)
             let before = Usage::of(pid).unwrap_or_default();
             let measured = plan(broker.address()).run()?;
             let usage = Usage::of(pid).unwrap_or_default().since(&before);
-            Ok(Round { side, measured, usage, commits: None })
+            Ok(Round { side, measured, usage, load_cpu: load_cpu(), commits: None })
         }
     }
 }
@@ -99,6 +105,8 @@ fn tidegate(store: Option<&str>, connections: usize) -> Agent {
     let nowhere = ports::free_port();
     setup.set("forward.flux", "url", &format!("\"http://127.0.0.1:{nowhere}/v1/flux/incoming_webhooks/bench/absent\""));
     setup.set("forward.flux.batch", "max_age", "\"270s\"");
+    setup.set("forward.backoff", "min", "\"1s\"");
+    setup.set("forward.backoff", "max", "\"5m\"");
     setup.set("store", "max_size", "\"16GiB\"");
     setup.set("collect.listener", "max_connections", &(connections + 16).to_string());
     if let Some(folder) = store {
@@ -113,7 +121,7 @@ fn commits(agent: &Agent) -> Option<u64> {
 }
 
 fn print(round: &Round) {
-    let Round { side, measured, usage, commits } = round;
+    let Round { side, measured, usage, load_cpu, commits } = round;
     let seconds = measured.elapsed.as_secs_f64();
     let (per_second, per_commit) = match commits {
         Some(commits) if *commits > 0 => (
@@ -123,13 +131,14 @@ fn print(round: &Round) {
         _ => ("-".to_owned(), "-".to_owned()),
     };
     println!(
-        "  {:9} {:>9.0} {:>8.2} {:>8.2} {:>9.1} {:>6.2} {:>11.1} {:>10} {:>13}",
+        "  {:9} {:>9.0} {:>8.2} {:>8.2} {:>9.1} {:>6.2} {:>11.2} {:>11.1} {:>10} {:>13}",
         side.name(),
         measured.rate(),
         measured.latency.quantile(0.5).as_secs_f64() * 1e3,
         measured.latency.quantile(0.99).as_secs_f64() * 1e3,
         usage.peak_kib as f64 / 1024.0,
         usage.cpu.as_secs_f64(),
+        load_cpu.as_secs_f64(),
         usage.written as f64 / 1e6,
         per_second,
         per_commit,

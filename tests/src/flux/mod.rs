@@ -13,6 +13,8 @@
 mod answer;
 mod received;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -190,6 +192,12 @@ impl Flux {
             );
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Waits until so many connections were made to it.
+    #[track_caller]
+    pub fn wait_for_connections(&self, connections: usize) {
+        wait::until(&format!("{connections} connections were made"), wait::BOUND, || self.connections() >= connections);
     }
 
     /// Waits until so many requests with events came.

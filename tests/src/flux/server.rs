@@ -215,7 +215,8 @@ fn respond(
     for (name, value) in headers {
         builder = builder.header(name, value);
     }
-    let body = AnswerBody { rest: Some(Bytes::copy_from_slice(body.as_bytes())), cut: claimed_length.is_some() };
+    let rest = Some(Bytes::copy_from_slice(body.as_bytes()));
+    let body = AnswerBody { rest, cut: claimed_length.is_some(), waited: false };
     builder.body(body).expect("a test programs only answers that HTTP allows")
 }
 
@@ -223,6 +224,9 @@ fn respond(
 struct AnswerBody {
     rest: Option<Bytes>,
     cut: bool,
+    /// Asked again after the bytes: hyper writes what it has whenever a body makes it wait, and throws it away when
+    /// the body fails at once.
+    waited: bool,
 }
 
 impl hyper::body::Body for AnswerBody {
@@ -231,10 +235,15 @@ impl hyper::body::Body for AnswerBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _context: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         Poll::Ready(match self.rest.take() {
             Some(bytes) if !bytes.is_empty() => Some(Ok(Frame::data(bytes))),
+            _ if self.cut && !self.waited => {
+                self.waited = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             _ if self.cut => Some(Err(Cut)),
             _ => None,
         })

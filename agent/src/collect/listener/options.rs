@@ -27,7 +27,7 @@ pub struct Options {
     /// Connections at one time, those in their TLS handshake included. Default 1,000: an idle one costs about 3 KiB
     /// here and one descriptor, of which a service has 1,024 unless told otherwise.
     pub max_connections: usize,
-    /// Largest packet accepted, in bytes, 1,024 to 16 MiB. Default 256 KiB: far above telemetry, and what one
+    /// Largest packet accepted, in bytes, 1,024 to 1 MiB. Default 256 KiB: far above telemetry, and what one
     /// forwarded request can carry.
     pub max_packet_size: u32,
     /// Lasting sessions kept; the one longest without a connection makes room. Default 4,096.
@@ -152,7 +152,7 @@ impl Options {
     pub(super) fn check(&self) -> Result<(), ListenError> {
         let ranges = [
             ("max_connections", self.max_connections as u64, 1, 100_000),
-            ("max_packet_size", u64::from(self.max_packet_size), 1_024, 16 * 1024 * 1024),
+            ("max_packet_size", u64::from(self.max_packet_size), 1_024, 1024 * 1024),
             ("max_sessions", self.max_sessions as u64, 1, 1_000_000),
             ("session_max_age in seconds", self.session_max_age.as_secs(), 1, u64::from(u32::MAX) - 1),
             ("receive_maximum", u64::from(self.receive_maximum), 1, u64::from(u16::MAX)),

@@ -147,14 +147,14 @@ fn listener(section: Section<'_>) -> Listener {
         allow_anonymous,
         max_connections: section.integer("max_connections", &(1..=65_535), 1000) as usize,
         max_packet_size: section.size("max_packet_size", &PACKET_SIZE, DEFAULT_PACKET_SIZE) as u32,
-        max_sessions: section.integer("max_sessions", &(1..=100_000), 1000) as usize,
+        max_sessions: section.integer("max_sessions", &(1..=100_000), 4096) as usize,
         session_max_age: section.duration("session_max_age", &(Duration::from_secs(60)..=365 * DAY), 7 * DAY),
         connect_timeout: section.duration(
             "connect_timeout",
             &(Duration::from_secs(1)..=Duration::from_secs(300)),
             Duration::from_secs(10),
         ),
-        receive_maximum: section.integer("receive_maximum", &(1..=65_535), 100) as u16,
+        receive_maximum: section.integer("receive_maximum", &(1..=65_535), 256) as u16,
     };
     warn_of_open_doors(&listener, plain.as_ref().map(|(_, value)| value));
     section.finish();
@@ -222,16 +222,18 @@ fn broker<'a>(
     if let (Some((_, value)), false) = (&password, section.has("username")) {
         value.problem("stands without username", "write username too, or remove this");
     }
-    let ca_file = section.file("ca_file");
+    let ca_file = section.file("ca_file").map(|(path, _)| path);
     let client_certificate = pair(&section, "client_certificate", "client_key");
-    if let (Some((_, value)), Some((BrokerUrl { tls: false, .. }, _))) = (&ca_file, &url) {
-        value.problem("stands with a URL without TLS", "write the url with mqtts://, or remove this");
+    if let Some((BrokerUrl { tls: false, .. }, _)) = &url {
+        for value in ["ca_file", "client_certificate", "client_key"].iter().filter_map(|key| section.get(key)) {
+            value.problem("stands with a URL without TLS", "write the url with mqtts://, or remove this");
+        }
     }
     let versions = [("3.1.1", MqttVersion::V311), ("5", MqttVersion::V5)];
     let client_id = client_id(&section, gateway_id);
     let protocol = section.word("protocol", &versions).unwrap_or(MqttVersion::V311);
-    let keep_alive = (Duration::from_secs(5)..=Duration::from_secs(65_535), Duration::from_secs(60));
-    let keep_alive = section.duration("keep_alive", &keep_alive.0, keep_alive.1);
+    let range = Duration::from_secs(5)..=Duration::from_secs(65_535);
+    let keep_alive = section.duration("keep_alive", &range, Duration::from_secs(30));
     let session_expiry = section.duration("session_expiry", &(Duration::from_secs(60)..=365 * DAY), 7 * DAY);
     let inflight = section.integer("inflight", &(1..=65_535), 100) as u16;
     let max_packet_size = section.size("max_packet_size", &PACKET_SIZE, DEFAULT_PACKET_SIZE) as u32;
@@ -247,7 +249,7 @@ fn broker<'a>(
         protocol,
         username,
         password: password.map(|(secret, _)| secret),
-        ca_file: ca_file.map(|(path, _)| path),
+        ca_file,
         client_certificate,
         keep_alive,
         session_expiry,
@@ -283,6 +285,12 @@ fn broker_url<'a>(section: &Section<'a>) -> Option<(BrokerUrl, Value<'a>)> {
             return None;
         }
     };
+    if url.scheme == "mqtts" && url.host.contains(':') {
+        value.problem(
+            "TLS to an IPv6 address is not possible here",
+            "write the broker's host name, as its certificate has it",
+        );
+    }
     value.warn(
         "this broker's own queue bounds the path: Mosquitto by default keeps 20 publishes in flight and 1000 waiting, and \
          drops what comes beyond without a word",
@@ -312,7 +320,7 @@ fn topics(section: &Section<'_>, rules: &[Rule], has_default_lane: bool) -> Vec<
             element.problem(format!("found {}", shown(topic)), advice);
         } else if !has_default_lane && !rules.iter().any(|rule| pattern::meet(topic, &rule.topic)) {
             element.warn(
-                format!("no rule matches anything under {}, so all of it is refused", shown(topic)),
+                format!("no rule matches any topic of {}, so all of it is refused", shown(topic)),
                 "write a [[collect.rule]] for it, or default_lane in [collect]",
             );
         }

@@ -28,9 +28,9 @@ pub(super) fn forward(root: &Section<'_>) -> Forward {
     let ca_file = flux.file("ca_file").map(|(path, _)| path);
     let client_certificate = pair(&flux, "client_certificate", "client_key");
     let seconds = Duration::from_secs;
-    let connect_timeout = flux.duration("connect_timeout", &(seconds(1)..=seconds(300)), seconds(15));
-    let timeout = flux.duration("timeout", &(seconds(1)..=seconds(600)), seconds(30));
-    let replayed_after = flux.duration("replayed_after", &(seconds(1)..=365 * DAY), seconds(900));
+    let connect_timeout = flux.duration("connect_timeout", &(seconds(1)..=seconds(300)), seconds(10));
+    let timeout = flux.duration("timeout", &(seconds(1)..=seconds(600)), seconds(60));
+    let replayed_after = flux.duration("replayed_after", &(seconds(1)..=365 * DAY), seconds(540));
     let batch_section = flux.section("batch");
     let batch = batch(batch_section);
     if replayed_after <= batch.max_age {
@@ -71,14 +71,24 @@ fn target(flux: &Section<'_>) -> FluxTarget {
             misfits(flux, "unified", &WEBHOOK_KEYS);
             FluxTarget::Unified { url: unified_url(flux) }
         }
-        None => {
-            // Which keys fit cannot be said: they are only taken note of.
-            for key in ["url"].into_iter().chain(WEBHOOK_KEYS).chain(API_KEYS) {
-                let _ = flux.get(key);
-            }
-            FluxTarget::Unified { url: UNIFIED.into() }
-        }
+        None => unknown_kind(flux),
     }
+}
+
+/// Judges what can be judged while the kind is wrong or missing: the keys that stand there say which one is meant, and
+/// those that stand beside them are only taken note of.
+fn unknown_kind(flux: &Section<'_>) -> FluxTarget {
+    let meant = if flux.has("url_file") {
+        FluxTarget::Webhook { url: webhook_url(flux) }
+    } else if API_KEYS.iter().any(|key| flux.has(key)) {
+        api(flux)
+    } else {
+        FluxTarget::Unified { url: unified_url(flux) }
+    };
+    for key in ["url"].into_iter().chain(WEBHOOK_KEYS).chain(API_KEYS) {
+        let _ = flux.get(key);
+    }
+    meant
 }
 
 fn misfits(flux: &Section<'_>, kind: &str, keys: &[&'static str]) {
@@ -195,7 +205,7 @@ fn auth_key_id(flux: &Section<'_>) -> Secret {
             }
         }
         (false, false) => {
-            flux.missing("auth_key_id", "write the key's id (keyId-…), or auth_key_id_file with its path")
+            flux.missing("auth_key_id", "write the key's id (keyId-…), or auth_key_id_file with its path");
         }
         _ => {}
     }

@@ -1,0 +1,196 @@
+//! The end of a connection: the last words, what is still under way, the will, the session.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode as Reason;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use super::connect::Will;
+use super::intake::{Intake, RECORD_OVERHEAD};
+use super::serve::{Batch, Ended, Serving, unix_ms};
+use super::table::Seat;
+use super::wire::{self, Version};
+use crate::collect::session::Session;
+use crate::store::{Change, NewRecord, Refusal, Submission};
+
+/// Time for the last words to leave.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How long and how much is read and thrown away after the last words: closing a socket with unread input resets the
+/// connection, and the client might not see why.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 1024 * 1024;
+
+/// Ends a connection.
+pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(mut serving: Box<Serving<S>>, ended: Ended) {
+    note(&serving, ended);
+    if ended == Ended::Stopping {
+        // Bounded by the one who stops: it drops this task when its time is over.
+        serving.drain().await;
+    }
+    let silent = matches!(ended, Ended::Broken | Ended::NotReading | Ended::StoreClosed);
+    if !silent {
+        if let (Version::V5, Some(reason)) = (serving.intake.setup.version, reason(ended)) {
+            serving.out.extend_from_slice(&wire::disconnect(reason));
+        }
+        let rest = serving.out.split_off(serving.written.min(serving.out.len()));
+        say(&mut serving.stream, &rest).await;
+    }
+    let Serving { stream, shared, seat, intake, batches, will, .. } = *serving;
+    let settled = settle(shared, seat, intake, batches, will, ended);
+    if silent || matches!(ended, Ended::Left { .. }) {
+        drop(stream);
+        settled.await;
+    } else {
+        tokio::join!(linger(stream), settled);
+    }
+}
+
+/// What MQTT 5 is told.
+fn reason(ended: Ended) -> Option<Reason> {
+    match ended {
+        Ended::Fault(fault) => Some(fault.reason),
+        Ended::Silent => Some(Reason::KeepAliveTimeout),
+        Ended::TakenOver => Some(Reason::SessionTakenOver),
+        Ended::Stopping => Some(Reason::ServerShuttingDown),
+        Ended::Left { .. } | Ended::Broken | Ended::NotReading | Ended::StoreClosed | Ended::Refused => None,
+    }
+}
+
+/// Counts and logs.
+fn note<S>(serving: &Serving<S>, ended: Ended) {
+    let stats = &serving.shared.stats;
+    match ended {
+        Ended::Fault(_) => stats.malformed.add(1),
+        Ended::Silent => stats.timeouts.add(1),
+        Ended::NotReading => stats.not_reading.add(1),
+        Ended::TakenOver => stats.taken_over.add(1),
+        _ => {}
+    }
+    // `{:?}` escapes control characters; the identifier is at most 256 bytes.
+    tracing::debug!(client = ?serving.seat.client_id, ?ended, "a connection has ended");
+}
+
+async fn say<S: AsyncWrite + Unpin>(stream: &mut S, words: &[u8]) {
+    let saying = async {
+        stream.write_all(words).await?;
+        stream.shutdown().await
+    };
+    // A client that does not listen now is not told.
+    let _ = timeout(FAREWELL, saying).await;
+}
+
+/// Refuses a client that was never served.
+pub(super) async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, reply: &[u8]) {
+    say(&mut stream, reply).await;
+    linger(stream).await;
+}
+
+async fn linger<S: AsyncRead + Unpin>(mut stream: S) {
+    let mut nowhere = [0; 1_024];
+    let reading = async {
+        let mut read = 0;
+        while read < LINGER_BYTES {
+            match stream.read(&mut nowhere).await {
+                Ok(0) | Err(_) => break,
+                Ok(count) => read += count,
+            }
+        }
+    };
+    let _ = timeout(LINGER, reading).await;
+}
+
+/// Waits for the store, then stores the will, gives the session back and leaves the seat.
+async fn settle(
+    shared: Arc<Shared>,
+    seat: Seat,
+    intake: Intake,
+    mut batches: VecDeque<Batch>,
+    will: Option<Will>,
+    ended: Ended,
+) {
+    while let Some(mut batch) = batches.pop_front() {
+        if !poll_fn(|context| batch.poll(context)).await {
+            return;
+        }
+        batch.count(&shared);
+    }
+    let setup = intake.setup;
+    let mut expiry_s = setup.expiry_s;
+    let mut with_will = !matches!(ended, Ended::Stopping | Ended::StoreClosed | Ended::Refused);
+    if let Ended::Left { with_will: keep, expiry_s: changed } = ended {
+        expiry_s = changed.unwrap_or(expiry_s);
+        with_will = keep;
+    }
+    let mut will = will.filter(|_| with_will);
+    {
+        let mut inner = shared.table.lock();
+        if let Some(id) = setup.session {
+            let session = Session { id, unreleased: setup.unreleased, subscribed: setup.subscribed };
+            if let Some(change) = inner.sessions.leave(&seat.client_id, session, expiry_s, shared.now()) {
+                let mut submission = Submission::new();
+                submission.change(change);
+                shared.store.submit(submission);
+            }
+            shared.stats.sessions.set(inner.sessions.len() as u64);
+        }
+        // The delay ends with the session, whichever is sooner (section 3.1.3.2.2).
+        let delay_s = will.as_ref().map_or(0, |will| will.delay_s).min(expiry_s);
+        if delay_s > 0 {
+            let due = Instant::now() + Duration::from_secs(u64::from(delay_s));
+            will = will.and_then(|will| inner.delay(&seat.client_id, due, will));
+        }
+    }
+    if let Some(will) = will {
+        store_will(&shared, &seat.client_id, will).await;
+    }
+}
+
+/// Stores a will like a publish of its client.
+pub(super) async fn store_will(shared: &Shared, client_id: &str, will: Will) {
+    let rules = shared.rules.borrow().clone();
+    let mapped = rules.map(&will.topic);
+    let allowed = |device: &str| shared.devices.as_ref().is_none_or(|policy| (policy.0)(device));
+    let mut submission = Submission::new();
+    let (cause, counter) = match mapped {
+        Some(mapped) if allowed(mapped.device) => ("", &shared.stats.wills),
+        Some(_) => ("device", &shared.stats.refused_device),
+        None => ("topic", &shared.stats.refused_topic),
+    };
+    let mut permit = None;
+    if let (Some(mapped), "") = (mapped, cause) {
+        let bytes = RECORD_OVERHEAD + 2 * will.topic.len() + will.payload.len();
+        // Closed only with the store.
+        let Ok(acquired) = shared.store.in_flight().clone().acquire_many_owned(bytes as u32).await else { return };
+        permit = Some(acquired);
+        let (device, topic, payload) = (mapped.device, &*will.topic, &*will.payload);
+        let time_ms = unix_ms();
+        submission.push(mapped.lane, &NewRecord { device, topic, payload, time_ms, origin: None, will: true });
+    } else {
+        let refusal = Refusal { cause: cause.to_owned(), who: cut(client_id).to_owned(), count: 1 };
+        submission.change(Change::Refused(refusal));
+    }
+    let committed = submission.on_commit();
+    shared.store.submit(submission);
+    if committed.await.is_ok() {
+        counter.add(1);
+        if permit.is_some() {
+            shared.stats.collected.add(1);
+            shared.stats.collected_bytes.add(will.payload.len() as u64);
+        }
+    }
+}
+
+/// As much of a client identifier as a refusal names: 128 bytes.
+pub(super) fn cut(client_id: &str) -> &str {
+    let mut end = client_id.len().min(128);
+    while !client_id.is_char_boundary(end) {
+        end -= 1;
+    }
+    &client_id[..end]
+}

@@ -1,0 +1,449 @@
+//! From bytes to records: what one connection received becomes one submission and the answers that follow it.
+//!
+//! # Constraints
+//! - No I/O and no waiting: the caller reads, hands over what it read, submits, and writes the answers when the
+//!   store has committed. All that a read holds becomes **one** submission with one answer.
+//! - Nothing is allocated for a publish: it goes from the read buffer into the submission's buffer.
+//! - Acknowledgements leave in the order of the packets they answer, over all kinds (MQTT 5, section 4.6): each
+//!   [`Round`] collects its answers in that order, and rounds are answered in theirs.
+//! - A record's bytes may be many times the bytes read (a topic alias names a topic with two), so a round has a budget and
+//!   stops when it is used; the rest stays with the caller.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use mqtt_protocol_core::mqtt::packet::{Property, v5_0};
+use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
+use tokio::sync::watch;
+
+use super::connect::MAX_ALIASES;
+use super::subscribe::{subscribe, unsubscribe};
+use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
+use crate::collect::DevicePolicy;
+use crate::collect::mapping::Rules;
+use crate::collect::session::PacketIds;
+use crate::store::{Change, LaneId, NewRecord, Origin, Refusal, Submission};
+
+/// Longest topic taken, in bytes; AWS `IoT` Core takes 256. It bounds what a topic alias can stand for. A longer one is refused as a
+/// topic that no rule matches.
+pub(super) const MAX_TOPIC: usize = 1_024;
+
+/// Largest packet that is neither CONNECT nor PUBLISH. SUBSCRIBE is the only one that can grow, and one filter is granted.
+const MAX_CONTROL: usize = 16 * 1024;
+
+/// Up to this size a PUBLISH of MQTT 3.1.1 that is larger than allowed is read to its end, counted and acknowledged; otherwise the
+/// client would send it again for ever, and nothing behind it. Beyond, the connection ends.
+const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+
+/// What a record takes in a submission besides its texts and payload, at most.
+pub(super) const RECORD_OVERHEAD: usize = 32;
+
+/// Why a publish is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    Topic,
+    Device,
+    Size,
+}
+
+impl Cause {
+    const ALL: [Self; 3] = [Self::Topic, Self::Device, Self::Size];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Device => "device",
+            Self::Size => "size",
+        }
+    }
+
+    /// What MQTT 5 answers in PUBACK or PUBREC; 3.1.1 has no such answer.
+    fn reason(self, version: Version) -> u8 {
+        match (version, self) {
+            (Version::V3, _) | (_, Self::Size) => 0,
+            (Version::V5, Self::Topic) => 0x90,
+            (Version::V5, Self::Device) => 0x87,
+        }
+    }
+}
+
+/// What one read gave.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    /// To be committed.
+    pub(super) submission: Submission,
+    /// The acknowledgements, to be written once it is.
+    pub(super) answers: Vec<u8>,
+    /// What need not wait: PINGRESP.
+    pub(super) at_once: Vec<u8>,
+    /// Payload bytes of its records.
+    pub(super) payload_bytes: u64,
+    /// Publishes refused, by [`Cause`].
+    pub(super) refused: [u32; 3],
+    /// QoS 2 publishes known already.
+    pub(super) repeats: u32,
+    /// Publishes that are no longer under way when `answers` has been written (section 4.9).
+    pub(super) credits: u32,
+}
+
+impl Round {
+    fn refuse(&mut self, cause: Cause) {
+        self.refused[cause as usize] += 1;
+    }
+
+    /// Makes the refusals part of what is to be committed.
+    pub(super) fn close(&mut self, who: &str) {
+        for cause in Cause::ALL {
+            let count = self.refused[cause as usize];
+            if count > 0 {
+                let refusal = Refusal { cause: cause.name().to_owned(), who: who.to_owned(), count };
+                self.submission.change(Change::Refused(refusal));
+            }
+        }
+    }
+}
+
+/// Why a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// What is left is the beginning of a packet of so many bytes; 0 if that is not known yet.
+    More(usize),
+    /// The budget is used up; the next record needs so many bytes.
+    Full(usize),
+    /// The client said DISCONNECT.
+    Leave {
+        /// The will is to be stored all the same.
+        with_will: bool,
+        /// A new session expiry in seconds.
+        expiry_s: Option<u32>,
+    },
+    /// The client broke the protocol.
+    Fault(Fault),
+}
+
+/// What the last topic was mapped to, so that a device that publishes on one topic is mapped once.
+#[derive(Debug, Default)]
+struct Place {
+    topic: String,
+    device: Range<usize>,
+    /// `Err` if publishes on it are refused; `None` before the first.
+    lane: Option<Result<LaneId, Cause>>,
+    /// Whether `topic` is the topic: one that is too long is not remembered.
+    remembered: bool,
+}
+
+/// A packet that is too large and is being read past.
+#[derive(Debug, Clone, Copy)]
+struct Discard {
+    left: usize,
+    qos: u8,
+    packet_id: u16,
+}
+
+/// What is fixed for a connection once it is accepted.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) version: Version,
+    /// The lasting session's number.
+    pub(super) session: Option<u64>,
+    /// QoS 2 publishes received and not released.
+    pub(super) unreleased: PacketIds,
+    pub(super) subscribed: bool,
+    pub(super) max_packet_size: usize,
+    pub(super) receive_maximum: u32,
+    /// The session expiry granted; a DISCONNECT may not make it of 0 another.
+    pub(super) expiry_s: u32,
+    pub(super) rules: watch::Receiver<Arc<Rules>>,
+    pub(super) devices: Option<DevicePolicy>,
+}
+
+/// The receiving half of a connection's state.
+#[derive(Debug)]
+pub(super) struct Intake {
+    pub(super) setup: Setup,
+    rules: Arc<Rules>,
+    place: Place,
+    aliases: Vec<Option<Box<str>>>,
+    /// QoS 1 and 2 publishes under way.
+    under_way: u32,
+    discard: Option<Discard>,
+}
+
+impl Intake {
+    pub(super) fn new(mut setup: Setup) -> Self {
+        let rules = setup.rules.borrow_and_update().clone();
+        Self { setup, rules, place: Place::default(), aliases: Vec::new(), under_way: 0, discard: None }
+    }
+
+    /// The answers of a round have been written.
+    pub(super) fn answered(&mut self, credits: u32) {
+        self.under_way = self.under_way.saturating_sub(credits);
+    }
+
+    /// Takes packets from `input` until it is used up or the round must end; says how many bytes it took.
+    ///
+    /// `budget` bounds the bytes of records in the round, `time_ms` is when they were received.
+    pub(super) fn take(&mut self, input: &[u8], budget: usize, time_ms: u64, round: &mut Round) -> (usize, Step) {
+        if self.setup.rules.has_changed().unwrap_or(false) {
+            self.rules = self.setup.rules.borrow_and_update().clone();
+            self.place.remembered = false;
+        }
+        let mut at = self.discard(input, round);
+        loop {
+            let rest = &input[at..];
+            let header = match wire::header(rest) {
+                Ok(Some(header)) => header,
+                Ok(None) => return (at, Step::More(0)),
+                Err(fault) => return (at, Step::Fault(fault)),
+            };
+            let limit = if header.kind() == kind::PUBLISH { self.setup.max_packet_size } else { MAX_CONTROL };
+            if header.total > limit.min(self.setup.max_packet_size) {
+                match self.too_large(header, rest, round) {
+                    Ok(Some(taken)) => {
+                        at += taken;
+                        continue;
+                    }
+                    Ok(None) => return (at, Step::More(0)),
+                    Err(fault) => return (at, Step::Fault(fault)),
+                }
+            }
+            let Some(body) = rest.get(header.len..header.total) else { return (at, Step::More(header.total)) };
+            match self.packet(header, body, budget, time_ms, round) {
+                Ok(None) => at += header.total,
+                Ok(Some(step @ Step::Full(_))) => return (at, step),
+                Ok(Some(step)) => return (at + header.total, step),
+                Err(fault) => return (at, Step::Fault(fault)),
+            }
+        }
+    }
+
+    fn packet(
+        &mut self,
+        header: Header,
+        body: &[u8],
+        budget: usize,
+        time_ms: u64,
+        round: &mut Round,
+    ) -> Result<Option<Step>, Fault> {
+        let version = self.setup.version;
+        match header.kind() {
+            kind::PUBLISH => {
+                let publish = wire::publish(header.first, body, version)?;
+                return self.publish(&publish, budget, time_ms, round);
+            }
+            kind::PUBREL => self.release(wire::pubrel(body, version)?, round),
+            kind::PINGREQ if body.is_empty() => round.at_once.extend_from_slice(&wire::PINGRESP),
+            kind::SUBSCRIBE => subscribe(body, version, &mut self.setup.subscribed, &mut round.answers)?,
+            kind::UNSUBSCRIBE => unsubscribe(body, version, &mut self.setup.subscribed, &mut round.answers)?,
+            kind::DISCONNECT => return self.disconnect(body).map(Some),
+            kind::PINGREQ => return Err(malformed("PINGREQ with a body")),
+            kind::CONNECT => return Err(protocol("a second CONNECT")),
+            _ => return Err(protocol("a packet that a client does not send, or not now")),
+        }
+        Ok(None)
+    }
+
+    fn publish(
+        &mut self,
+        publish: &Publish<'_>,
+        budget: usize,
+        time_ms: u64,
+        round: &mut Round,
+    ) -> Result<Option<Step>, Fault> {
+        self.locate(publish)?;
+        let place = &self.place;
+        let need = RECORD_OVERHEAD + place.topic.len() + place.device.len() + publish.payload.len();
+        let repeat = publish.qos == 2 && self.setup.unreleased.contains(publish.packet_id);
+        let lane = match place.lane {
+            Some(Ok(lane)) => lane,
+            Some(Err(cause)) if !repeat => {
+                round.refuse(cause);
+                round.credits += u32::from(publish.qos > 0);
+                self.count(publish.qos)?;
+                answer(round, publish.qos, publish.packet_id, cause.reason(self.setup.version));
+                return Ok(None);
+            }
+            _ => LaneId(0),
+        };
+        if repeat {
+            // Its record is in this round, in one before it, or committed long ago: the order of answers sees to
+            // it that PUBREC follows the commit.
+            round.repeats += 1;
+            answer(round, 2, publish.packet_id, 0);
+            return Ok(None);
+        }
+        if round.submission.bytes() + need > budget {
+            return Ok(Some(Step::Full(need)));
+        }
+        self.count(publish.qos)?;
+        let mut origin = None;
+        if publish.qos == 2 {
+            self.setup.unreleased.insert(publish.packet_id);
+            origin = self.setup.session.map(|session| Origin { session, packet_id: publish.packet_id });
+        }
+        let place = &self.place;
+        round.submission.push(
+            lane,
+            &NewRecord {
+                device: &place.topic[place.device.clone()],
+                topic: &place.topic,
+                payload: publish.payload,
+                time_ms,
+                origin,
+                will: false,
+            },
+        );
+        round.payload_bytes += publish.payload.len() as u64;
+        round.credits += u32::from(publish.qos == 1);
+        answer(round, publish.qos, publish.packet_id, 0);
+        Ok(None)
+    }
+
+    /// One more publish is under way; MQTT 5 bounds them (section 4.9).
+    fn count(&mut self, qos: u8) -> Result<(), Fault> {
+        if qos == 0 {
+            return Ok(());
+        }
+        self.under_way += 1;
+        if self.setup.version == Version::V5 && self.under_way > self.setup.receive_maximum {
+            let reason = DisconnectReasonCode::ReceiveMaximumExceeded;
+            return Err(Fault { reason, what: "more publishes under way than Receive Maximum" });
+        }
+        Ok(())
+    }
+
+    /// Finds out where a publish goes, and leaves it in `self.place`.
+    fn locate(&mut self, publish: &Publish<'_>) -> Result<(), Fault> {
+        let Some(alias) = publish.alias else { return self.place.find(publish.topic, &self.rules, &self.setup) };
+        let invalid = Fault { reason: DisconnectReasonCode::TopicAliasInvalid, what: "a topic alias out of range" };
+        if alias == 0 || alias > MAX_ALIASES {
+            return Err(invalid);
+        }
+        let index = usize::from(alias - 1);
+        if publish.topic.is_empty() {
+            let topic = self.aliases.get(index).and_then(Option::as_deref);
+            let topic = topic.ok_or(protocol("a topic alias that stands for nothing"))?;
+            return self.place.find(topic.as_bytes(), &self.rules, &self.setup);
+        }
+        self.place.find(publish.topic, &self.rules, &self.setup)?;
+        if self.aliases.len() <= index {
+            self.aliases.resize(index + 1, None);
+        }
+        self.aliases[index] = self.place.remembered.then(|| self.place.topic.as_str().into());
+        Ok(())
+    }
+
+    fn release(&mut self, packet_id: u16, round: &mut Round) {
+        let known = self.setup.unreleased.remove(packet_id);
+        if let (true, Some(session)) = (known, self.setup.session) {
+            round.submission.change(Change::Release(Origin { session, packet_id }));
+        }
+        round.credits += u32::from(known);
+        // MQTT 5 says of an identifier that is not known: 0x92. A client that repeats a PUBREL after a power cut
+        // meets it, and goes on.
+        let reason = if known || self.setup.version == Version::V3 { 0 } else { 0x92 };
+        wire::acknowledge(&mut round.answers, kind::PUBCOMP, packet_id, reason);
+    }
+
+    fn disconnect(&self, body: &[u8]) -> Result<Step, Fault> {
+        if self.setup.version == Version::V3 {
+            let leave = Step::Leave { with_will: false, expiry_s: None };
+            return if body.is_empty() { Ok(leave) } else { Err(malformed("DISCONNECT with a body")) };
+        }
+        let parsed = v5_0::Disconnect::parse(body).map_err(|error| wire::from_library(error, "DISCONNECT"))?;
+        if parsed.1 != body.len() {
+            return Err(malformed("DISCONNECT has a wrong length"));
+        }
+        let properties = parsed.0.props().iter().flat_map(|properties| properties.iter());
+        let expiry_s = properties.into_iter().find_map(|property| match property {
+            Property::SessionExpiryInterval(value) => Some(value.val()),
+            _ => None,
+        });
+        if self.setup.expiry_s == 0 && expiry_s.is_some_and(|seconds| seconds > 0) {
+            return Err(protocol("DISCONNECT makes a session last that did not"));
+        }
+        // Any reason but 0x00 says that the client did not end as it meant to (section 3.14.2.1, MQTT-3.14.4-3).
+        let with_will = parsed.0.reason_code().is_some_and(|code| code != DisconnectReasonCode::NormalDisconnection);
+        Ok(Step::Leave { with_will, expiry_s })
+    }
+
+    /// A packet is larger than allowed. Says how much of it was taken, `None` if more must be seen of it.
+    fn too_large(&mut self, header: Header, rest: &[u8], round: &mut Round) -> Result<Option<usize>, Fault> {
+        let fault = Fault { reason: DisconnectReasonCode::PacketTooLarge, what: "a packet that is too large" };
+        let is_publish = header.kind() == kind::PUBLISH;
+        if self.setup.version == Version::V5 || !is_publish || header.total > MAX_DISCARDED {
+            if is_publish {
+                round.refuse(Cause::Size);
+            }
+            return Err(fault);
+        }
+        let body = &rest[header.len.min(rest.len())..];
+        let qos = (header.first >> 1) & 3;
+        let Some(length) = body.first_chunk::<2>() else { return Ok(None) };
+        let topic = usize::from(u16::from_be_bytes(*length));
+        if topic > MAX_TOPIC {
+            return Err(fault);
+        }
+        let mut packet_id = 0;
+        if qos > 0 {
+            let Some(id) = body[2..].get(topic..topic + 2) else { return Ok(None) };
+            packet_id = u16::from_be_bytes([id[0], id[1]]);
+            if packet_id == 0 {
+                return Err(malformed("packet identifier 0"));
+            }
+        }
+        self.discard = Some(Discard { left: header.total, qos, packet_id });
+        Ok(Some(self.discard(rest, round)))
+    }
+
+    /// Reads past a packet that is too large; when it is over, it is counted and acknowledged.
+    fn discard(&mut self, input: &[u8], round: &mut Round) -> usize {
+        let Some(mut discard) = self.discard.take() else { return 0 };
+        let taken = discard.left.min(input.len());
+        discard.left -= taken;
+        if discard.left > 0 {
+            self.discard = Some(discard);
+        } else {
+            round.refuse(Cause::Size);
+            answer(round, discard.qos, discard.packet_id, 0);
+        }
+        taken
+    }
+}
+
+/// Adds the acknowledgement of a publish.
+fn answer(round: &mut Round, qos: u8, packet_id: u16, reason: u8) {
+    match qos {
+        1 => wire::acknowledge(&mut round.answers, kind::PUBACK, packet_id, reason),
+        2 => wire::acknowledge(&mut round.answers, kind::PUBREC, packet_id, reason),
+        _ => {}
+    }
+}
+
+impl Place {
+    fn find(&mut self, topic: &[u8], rules: &Rules, setup: &Setup) -> Result<(), Fault> {
+        if self.remembered && self.topic.as_bytes() == topic {
+            return Ok(());
+        }
+        let name = wire::topic_name(topic)?;
+        self.device = 0..0;
+        self.topic.clear();
+        self.remembered = name.len() <= MAX_TOPIC;
+        if !self.remembered {
+            self.lane = Some(Err(Cause::Topic));
+            return Ok(());
+        }
+        self.topic.push_str(name);
+        self.lane = Some(match rules.map(&self.topic) {
+            None => Err(Cause::Topic),
+            Some(mapped) => {
+                // The device is a part of the topic, or all of it: that is what the lifetimes of `map` say.
+                let start = mapped.device.as_ptr() as usize - self.topic.as_ptr() as usize;
+                self.device = start..start + mapped.device.len();
+                let allowed = setup.devices.as_ref().is_none_or(|policy| (policy.0)(mapped.device));
+                if allowed { Ok(mapped.lane) } else { Err(Cause::Device) }
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! What a reload changes is named by key, and told apart.
+
+use std::fmt::Write as _;
+
+use super::super::changes::facts;
+use super::*;
+
+/// Key, a value, another value. Together they are a configuration.
+const VALUES: &[(&str, &str, &str)] = &[
+    ("gateway.id", "\"a\"", "\"b\""),
+    ("collect.default_lane", "\"bulk\"", "\"normal\""),
+    ("collect.listener.bind", "\"127.0.0.1:1\"", "\"127.0.0.1:2\""),
+    ("collect.listener.tls_bind", "\"127.0.0.1:3\"", "\"127.0.0.1:4\""),
+    ("collect.listener.tls_certificate", "\"/a\"", "\"/b\""),
+    ("collect.listener.tls_key", "\"/a\"", "\"/b\""),
+    ("collect.listener.tls_client_ca", "\"/a\"", "\"/b\""),
+    ("collect.listener.tls_require_client_certificate", "true", "false"),
+    ("collect.listener.passwords_file", "\"/a\"", "\"/b\""),
+    ("collect.listener.allow_anonymous", "true", "false"),
+    ("collect.listener.max_connections", "10", "11"),
+    ("collect.listener.max_packet_size", "\"64KiB\"", "\"65KiB\""),
+    ("collect.listener.max_sessions", "10", "11"),
+    ("collect.listener.session_max_age", "\"1h\"", "\"2h\""),
+    ("collect.listener.connect_timeout", "\"5s\"", "\"6s\""),
+    ("collect.listener.receive_maximum", "10", "11"),
+    ("collect.broker.url", "\"mqtts://a\"", "\"mqtts://b\""),
+    ("collect.broker.topics", "[\"a/#\"]", "[\"b/#\"]"),
+    ("collect.broker.client_id", "\"a\"", "\"b\""),
+    ("collect.broker.protocol", "\"3.1.1\"", "\"5\""),
+    ("collect.broker.username", "\"a\"", "\"b\""),
+    ("collect.broker.ca_file", "\"/a\"", "\"/b\""),
+    ("collect.broker.client_certificate", "\"/a\"", "\"/b\""),
+    ("collect.broker.client_key", "\"/a\"", "\"/b\""),
+    ("collect.broker.keep_alive", "\"20s\"", "\"21s\""),
+    ("collect.broker.session_expiry", "\"1h\"", "\"2h\""),
+    ("collect.broker.inflight", "10", "11"),
+    ("collect.broker.max_packet_size", "\"64KiB\"", "\"65KiB\""),
+    ("store.path", "\"/a\"", "\"/b\""),
+    ("store.max_size", "\"64MiB\"", "\"65MiB\""),
+    ("store.commit_delay", "\"1ms\"", "\"2ms\""),
+    ("forward.flux.base_url", "\"https://a\"", "\"https://b\""),
+    ("forward.flux.app_id", "\"a\"", "\"b\""),
+    ("forward.flux.channel_id", "\"a\"", "\"b\""),
+    ("forward.flux.auth_key_id", "\"a\"", "\"b\""),
+    ("forward.flux.token_timeout", "\"1h\"", "\"2h\""),
+    ("forward.flux.ca_file", "\"/a\"", "\"/b\""),
+    ("forward.flux.client_certificate", "\"/a\"", "\"/b\""),
+    ("forward.flux.client_key", "\"/a\"", "\"/b\""),
+    ("forward.flux.connect_timeout", "\"5s\"", "\"6s\""),
+    ("forward.flux.timeout", "\"5s\"", "\"6s\""),
+    ("forward.flux.replayed_after", "\"1h\"", "\"2h\""),
+    ("forward.flux.batch.max_records", "10", "11"),
+    ("forward.flux.batch.max_bytes", "\"64KiB\"", "\"65KiB\""),
+    ("forward.flux.batch.max_age", "\"300s\"", "\"301s\""),
+    ("forward.flux.batch.layout", "\"array\"", "\"single\""),
+    ("forward.backoff.min", "\"1s\"", "\"2s\""),
+    ("forward.backoff.max", "\"10s\"", "\"20s\""),
+    ("control.socket", "\"/a\"", "\"/b\""),
+    ("metrics.bind", "\"127.0.0.1:5\"", "\"127.0.0.1:6\""),
+    ("log.level", "\"info\"", "\"debug\""),
+    ("log.target", "\"stderr\"", "\"journald\""),
+];
+
+/// Keys of the same configuration that the other tests below change.
+const ELSEWHERE: &[&str] = &[
+    "collect.rule.topic",
+    "collect.rule.lane",
+    "collect.broker.password_file",
+    "forward.flux.kind",
+    "forward.flux.url",
+    "forward.flux.url_file",
+    "forward.flux.auth_key_id_file",
+    "forward.flux.auth_key_file",
+];
+
+fn with(changed: Option<&str>) -> Config {
+    let mut text = String::from(
+        "forward.flux.kind = \"api\"\nforward.flux.auth_key_file = \"/k\"\ncollect.broker.password_file = \"/p\"\n",
+    );
+    for (key, one, other) in VALUES {
+        let value = if changed == Some(*key) { other } else { one };
+        writeln!(text, "{key} = {value}").expect("a string takes everything");
+    }
+    good(&text)
+}
+
+#[test]
+fn each_key_that_changes_is_named_alone_and_says_whether_it_is_live() {
+    let base = with(None);
+    assert!(changes(&base, &base.clone()).is_empty());
+    for (key, ..) in VALUES {
+        let found = changes(&base, &with(Some(key)));
+        let (live, restart): (&[&str], &[&str]) = if keys::is_live(key) { (&[key], &[]) } else { (&[], &[key]) };
+        assert_eq!((found.applied.as_slice(), found.needs_restart.as_slice()), (live, restart), "{key}");
+    }
+}
+
+#[test]
+fn every_key_is_compared() {
+    let tested: BTreeSet<&str> = VALUES.iter().map(|(key, ..)| *key).chain(ELSEWHERE.iter().copied()).collect();
+    let listed: BTreeSet<&str> = KEYS.iter().map(|key| key.path).collect();
+    assert_eq!(tested, listed);
+    let facts: BTreeSet<&str> = facts(&with(None)).into_keys().collect();
+    assert!(facts.is_subset(&listed), "{facts:?}");
+}
+
+#[test]
+fn what_the_documents_say_is_live_is_live() {
+    for key in [
+        "collect.rule.topic",
+        "collect.default_lane",
+        "forward.flux.url_file",
+        "forward.flux.batch.max_age",
+        "log.level",
+    ] {
+        assert!(keys::is_live(key), "{key}");
+    }
+    for key in ["gateway.id", "store.path", "collect.listener.bind", "control.socket", "metrics.bind"] {
+        assert!(!keys::is_live(key), "{key}");
+    }
+}
+
+#[test]
+fn a_new_secret_under_an_old_path_is_a_change() {
+    let base = good("[gateway]\nid = \"g\"\n[forward.flux]\nkind = \"webhook\"\nurl_file = \"/u\"");
+    let mut rotated = base.clone();
+    rotated.forward.target = FluxTarget::Webhook { url: Secret::new("https://hooks.example.com/new") };
+    let found = changes(&base, &rotated);
+    assert_eq!(found.applied, ["forward.flux.url"]);
+    let mut broker = with(None);
+    let old = broker.clone();
+    broker.collect.broker.as_mut().expect("a broker").password = Some(Secret::new("new"));
+    assert_eq!(changes(&old, &broker).needs_restart, ["collect.broker.password_file"]);
+    let mut key = old.clone();
+    if let FluxTarget::Api { auth_key, .. } = &mut key.forward.target {
+        *auth_key = Secret::new("new");
+    }
+    assert_eq!(changes(&old, &key).applied, ["forward.flux.auth_key_file"]);
+}
+
+#[test]
+fn new_rules_another_kind_and_a_new_intake_are_changes() {
+    let base = good(SMALLEST);
+    let rules = good(&format!("{SMALLEST}[[collect.rule]]\ntopic = \"{{device}}\"\nlane = \"bulk\""));
+    assert_eq!(changes(&base, &rules).applied, ["collect.rule.lane", "collect.rule.topic"]);
+    let webhook = good("[gateway]\nid = \"gw-1\"\n[forward.flux]\nkind = \"webhook\"\nurl_file = \"/u\"");
+    assert_eq!(changes(&base, &webhook).applied, ["forward.flux.kind", "forward.flux.url"]);
+    let broker =
+        good(&format!("{SMALLEST}[collect.listener]\n[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"devices/#\"]"));
+    let found = changes(&base, &broker);
+    assert!(found.applied.is_empty() && found.needs_restart.iter().all(|key| key.starts_with("collect.broker.")));
+}

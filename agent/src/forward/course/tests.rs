@@ -1,0 +1,237 @@
+//! Tests of the course: a model lane of numbered records and an endpoint that refuses some of them.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the model endpoint does with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    Accept,
+    Refuse,
+    NotTaken,
+    Cut,
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    delivered: Vec<u64>,
+    put_aside: Vec<u64>,
+    requests: usize,
+    /// Requests that would have waited for the back-off.
+    paced: usize,
+    acknowledged: u64,
+}
+
+/// Drives a course over `records` (those that exist) until all are settled or `limit` requests were made.
+fn drive(records: &BTreeSet<u64>, batch: usize, limit: usize, mut reply: impl FnMut(&[u64], usize) -> Reply) -> Run {
+    let mut course = Course::new(0);
+    let mut run = Run::default();
+    let end = records.last().map_or(0, |last| last + 1);
+    while run.requests < limit {
+        let next = course.next(|| end);
+        let (range, count, paced) = match next {
+            Next::Wait => unreachable!("each try is settled before the next"),
+            Next::Fresh if course.front >= end => break,
+            Next::Fresh => (Span { from: course.front, below: end }, batch, false),
+            Next::Beyond { seq, paced } => (Span { from: seq, below: seq + 1 }, 1, paced),
+            Next::Again { span, paced } => (span, batch, paced),
+        };
+        let held: Vec<u64> = records.range(range.from..range.below).copied().take(count).collect();
+        let Some((&first, &last)) = held.first().zip(held.last()) else {
+            if next == Next::Fresh {
+                break;
+            }
+            course.begin(next);
+            let next = records.range(range.from..).next().copied().unwrap_or(end);
+            course.settle(Outcome::Empty { next });
+            continue;
+        };
+        let below = if held.len() < count { range.below } else { last + 1 };
+        if next == Next::Fresh {
+            course.begin_fresh(Span { from: first, below: last + 1 });
+        } else {
+            course.begin(next);
+            course.ends_at(below);
+        }
+        run.requests += 1;
+        run.paced += usize::from(paced);
+        let outcome = match reply(&held, run.requests) {
+            Reply::Accept => Outcome::Accepted,
+            Reply::Refuse => Outcome::Refused { first, last },
+            Reply::NotTaken => Outcome::NotTaken,
+            Reply::Cut => Outcome::Unjudged,
+        };
+        let accepted = outcome == Outcome::Accepted;
+        let settled = course.settle(outcome);
+        if accepted {
+            run.delivered.extend(&held);
+            course.prove();
+        } else if settled.put_aside {
+            run.put_aside.extend(&held);
+        }
+        assert!(course.settled_below() >= run.acknowledged, "an acknowledgement is never taken back");
+        run.acknowledged = course.settled_below();
+        for seq in records.range(..run.acknowledged) {
+            assert!(run.delivered.contains(seq) || run.put_aside.contains(seq), "{seq} acknowledged and not settled");
+        }
+    }
+    run
+}
+
+fn count(values: &[u64]) -> BTreeMap<u64, usize> {
+    let mut counts = BTreeMap::new();
+    for value in values {
+        *counts.entry(*value).or_default() += 1;
+    }
+    counts
+}
+
+proptest! {
+    #[test]
+    fn every_good_record_is_delivered_once_and_every_bad_one_is_put_aside(
+        records in proptest::collection::btree_set(0_u64..300, 1..120),
+        bad_share in 0_u64..100, salt: u64, batch in 1_usize..40, cuts in 0_usize..4,
+    ) {
+        let hash = |seq: u64| (seq ^ salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        let bad = |seq: &u64| hash(*seq) % 100 < bad_share;
+        let good: Vec<u64> = records.iter().copied().filter(|seq| !bad(seq)).collect();
+        prop_assume!(!good.is_empty());
+        let (mut accepted_at, mut refused_at) = (0, BTreeMap::new());
+        let run = drive(&records, batch, 1_500, |held, request| {
+            if cuts > 0 && request % (cuts + 3) == 0 {
+                Reply::Cut
+            } else if held.iter().any(bad) {
+                if held.len() == 1 {
+                    refused_at.entry(held[0]).or_insert(request);
+                }
+                Reply::Refuse
+            } else {
+                accepted_at = request;
+                Reply::Accept
+            }
+        });
+        let delivered = count(&run.delivered);
+        prop_assert!(delivered.values().all(|times| *times == 1), "{delivered:?}");
+        prop_assert_eq!(delivered.keys().copied().collect::<Vec<_>>(), good.clone());
+        let bad_ones: Vec<u64> = records.iter().copied().filter(bad).collect();
+        let aside = count(&run.put_aside);
+        prop_assert!(aside.values().all(|times| *times == 1));
+        // One that was refused when nothing good was left waits: nothing proves that the endpoint takes records.
+        for seq in bad_ones.iter().filter(|seq| !aside.contains_key(seq)) {
+            prop_assert!(refused_at[seq] > accepted_at, "{seq} waits, and another was accepted after its refusal");
+        }
+        prop_assert!(run.put_aside.iter().all(|seq| bad(seq)));
+    }
+
+    #[test]
+    fn an_endpoint_that_refuses_everything_for_a_while_loses_nothing(
+        count in 1_u64..200, batch in 1_usize..50, from in 0_usize..30, length in 1_usize..100,
+    ) {
+        let records: BTreeSet<u64> = (0..count).collect();
+        let run = drive(&records, batch, 5_000, |_, request| {
+            if (from..from + length).contains(&request) { Reply::Refuse } else { Reply::Accept }
+        });
+        prop_assert!(run.put_aside.is_empty(), "{:?}", run.put_aside);
+        let mut delivered = run.delivered;
+        delivered.sort_unstable();
+        prop_assert_eq!(delivered, records.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_is_put_aside_while_everything_fails(
+        count in 1_u64..600, batch in 1_usize..500, kinds in proptest::collection::vec(0_u8..3, 1..20),
+    ) {
+        let records: BTreeSet<u64> = (0..count).collect();
+        let run = drive(&records, batch, 600, |_, request| match kinds[request % kinds.len()] {
+            0 => Reply::Refuse,
+            1 => Reply::NotTaken,
+            _ => Reply::Cut,
+        });
+        prop_assert!(run.put_aside.is_empty() && run.delivered.is_empty());
+        prop_assert_eq!(run.acknowledged, 0);
+        prop_assert_eq!(run.requests, 600);
+    }
+}
+
+#[test]
+fn one_bad_record_of_500_costs_about_twice_the_depth() {
+    let records: BTreeSet<u64> = (0..1000).collect();
+    let run = drive(&records, 500, 1000, |held, _| if held.contains(&250) { Reply::Refuse } else { Reply::Accept });
+    assert_eq!(run.put_aside, [250]);
+    assert_eq!(run.delivered.len(), 999);
+    assert!(run.requests <= 22, "{} requests", run.requests);
+    assert_eq!(run.paced, 0);
+}
+
+#[test]
+fn refusals_in_a_row_are_paced_after_the_free_ones() {
+    let records: BTreeSet<u64> = (0..500).collect();
+    let run = drive(&records, 500, 1000, |_, _| Reply::Refuse);
+    let free = run.requests - run.paced;
+    assert!(free <= FREE_REFUSALS as usize + 1, "{free} were free");
+}
+
+#[test]
+fn a_run_of_bad_records_is_stepped_over_by_doubling() {
+    let records: BTreeSet<u64> = (0..500).collect();
+    let mut first_good = 0;
+    let run = drive(&records, 500, 10_000, |held, request| {
+        if held.iter().any(|seq| *seq < 400) {
+            return Reply::Refuse;
+        }
+        if first_good == 0 {
+            first_good = request;
+        }
+        Reply::Accept
+    });
+    assert!(first_good <= 22, "a good one was found at request {first_good}");
+    assert_eq!(run.put_aside.len(), 400);
+    assert_eq!(run.delivered.len(), 100);
+}
+
+#[test]
+fn a_lone_bad_record_waits_until_another_is_accepted() {
+    let mut course = Course::new(7);
+    course.begin_fresh(Span { from: 7, below: 8 });
+    let refused = || Outcome::Refused { first: 7, last: 7 };
+    assert_eq!(course.settle(refused()), Settled { put_aside: false, pace: Pace::Short });
+    for _ in 0..100 {
+        let next = course.next(|| 8);
+        assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: true });
+        course.begin(next);
+        assert!(!course.settle(refused()).put_aside);
+        assert_eq!(course.settled_below(), 7);
+    }
+    // Another lane's batch is accepted.
+    course.prove();
+    let next = course.next(|| 8);
+    assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: false });
+    course.begin(next);
+    assert!(course.settle(refused()).put_aside);
+    assert_eq!(course.settled_below(), 8);
+    assert_eq!(course.next(|| 8), Next::Fresh);
+}
+
+#[test]
+fn a_batch_that_is_not_taken_is_sent_three_times_in_all_while_others_are() {
+    let records: BTreeSet<u64> = (0..60).collect();
+    let mut sent = 0;
+    let run = drive(&records, 20, 1000, |held, _| {
+        if held.contains(&5) {
+            sent += 1;
+            return Reply::NotTaken;
+        }
+        Reply::Accept
+    });
+    assert_eq!(sent, usize::from(NOT_TAKEN_TRIES) + 1);
+    assert_eq!(run.put_aside, (0..20).collect::<Vec<_>>());
+    assert_eq!(run.delivered, (20..60).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_refusals_order_is_kept_whatever_is_cut() {
+    let records: BTreeSet<u64> = (0..300).filter(|seq| seq % 7 != 3).collect();
+    let run = drive(&records, 16, 1000, |_, request| if request % 3 == 0 { Reply::Cut } else { Reply::Accept });
+    assert_eq!(run.delivered, records.into_iter().collect::<Vec<_>>());
+}

@@ -1,0 +1,294 @@
+//! One HTTP connection to Flux: a batch goes out, an answer comes back.
+//!
+//! # On the wire
+//! HTTP/1.1 over [`crate::shape::wire`], kept open between batches, at most one unanswered request on it:
+//!
+//! ```text
+//! POST <path> HTTP/1.1
+//! host, content-length
+//! content-type: application/json
+//! user-agent: tidegate/<version>
+//! x-tidegate-gateway, x-tidegate-epoch, x-tidegate-lane: of the batch's records
+//! x-tidegate-seq: <first>-<last>        x-tidegate-events: <how many>
+//! x-soracom-api-key, x-soracom-token    (kind `api` only)
+//! ```
+//!
+//! Flux shows a request's headers to the flow, so a flow can see a batch's place without opening it.
+//!
+//! # Recovery
+//! A connection that is found closed before anything of a request was written is replaced at once, and once. A
+//! connection that fails later, or whose answer is not whole in time, is dropped: nobody knows whether the batch
+//! arrived. With a 401 to a token that is not new, a new token is asked for and the request repeated, once: a 401
+//! says that it was not taken.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+
+use super::batch::Batch;
+use super::endpoint::{Endpoint, strike_out};
+use super::handle::Checked;
+use super::token::{Need, Tokens};
+use super::verdict::{Answer, shown};
+use crate::shape::wire::Wire;
+
+/// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// What came of sending a batch.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// There is an answer, to the batch or to the request for a token.
+    Answered {
+        /// The answer.
+        answer: Answer,
+        /// It answers the request for a token.
+        auth: bool,
+    },
+    /// Nothing of the batch left the gateway.
+    NotSent(String),
+    /// The batch may have arrived; there is no answer.
+    Cut(String),
+}
+
+/// The connection, made when needed.
+#[derive(Debug)]
+pub(super) struct Link {
+    wire: Wire,
+    endpoint: Endpoint,
+    answer_timeout: Duration,
+    idle_limit: Duration,
+    connection: Option<Connection>,
+    tokens: Tokens,
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: tokio::task::JoinHandle<()>,
+    used_at: Instant,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A request that failed, with the request if nothing of it was written.
+struct Lost {
+    unsent: Option<Box<Request<Full<Bytes>>>>,
+    error: hyper::Error,
+}
+
+enum Failure {
+    NotSent(String),
+    Cut(String),
+}
+
+impl From<Failure> for Exchange {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotSent(reason) => Exchange::NotSent(reason),
+            Failure::Cut(reason) => Exchange::Cut(reason),
+        }
+    }
+}
+
+impl Link {
+    /// A link to `endpoint` that is not connected yet.
+    pub(super) fn new(wire: Wire, endpoint: Endpoint, answer_timeout: Duration, idle_limit: Duration) -> Self {
+        Self { wire, endpoint, answer_timeout, idle_limit, connection: None, tokens: Tokens::default() }
+    }
+
+    /// Sends a batch and reads the answer.
+    pub(super) async fn send(&mut self, batch: &Batch) -> Exchange {
+        let mut fresh = false;
+        if self.endpoint.auth.is_some() {
+            match self.tokens.need(Instant::now()) {
+                Need::Nothing => {}
+                Need::Renew => match self.renew().await {
+                    Ok(()) => fresh = true,
+                    Err(_) => self.tokens.renewal_failed(Instant::now()),
+                },
+                Need::Obtain => match self.renew().await {
+                    Ok(()) => fresh = true,
+                    Err(exchange) => return exchange,
+                },
+            }
+        }
+        let answer = match self.round_trip(self.request(batch)).await {
+            Ok(answer) => answer,
+            Err(failure) => return failure.into(),
+        };
+        if answer.status != 401 || self.endpoint.auth.is_none() || fresh {
+            return Exchange::Answered { answer, auth: false };
+        }
+        self.tokens.drop_held();
+        if let Err(exchange) = self.renew().await {
+            return exchange;
+        }
+        match self.round_trip(self.request(batch)).await {
+            Ok(answer) => Exchange::Answered { answer, auth: false },
+            Err(failure) => failure.into(),
+        }
+    }
+
+    /// Whether it is still what the configuration asks for.
+    pub(super) fn is_for(&self, config: &Checked) -> bool {
+        let options = &config.options;
+        let limits = (options.answer_timeout, options.idle_limit);
+        self.endpoint == config.endpoint && (self.answer_timeout, self.idle_limit) == limits
+    }
+
+    /// Strikes everything secret out of a text that is to be shown.
+    pub(super) fn redact(&self, text: &str) -> String {
+        let text = self.endpoint.redact(text);
+        let Some((key, token)) = self.tokens.headers() else { return text };
+        let secrets: Vec<&str> = [&key, &token].into_iter().filter_map(|value| value.to_str().ok()).collect();
+        strike_out(&text, &secrets)
+    }
+
+    /// Asks for a token.
+    async fn renew(&mut self) -> Result<(), Exchange> {
+        let Some(auth) = &self.endpoint.auth else { return Ok(()) };
+        let life = Duration::from_secs(auth.timeout_s);
+        let request = self.post(auth.path.clone(), Bytes::from(auth.body()));
+        let asked_at = Instant::now();
+        match self.round_trip(request).await {
+            Ok(answer) => {
+                let taken = (200..300).contains(&answer.status);
+                if taken && self.tokens.granted(&answer.body, life, asked_at) {
+                    return Ok(());
+                }
+                Err(Exchange::Answered { answer, auth: true })
+            }
+            // Whatever became of the request for a token, the batch itself has not left.
+            Err(Failure::NotSent(reason) | Failure::Cut(reason)) => Err(Exchange::NotSent(reason)),
+        }
+    }
+
+    fn post(&self, path: Uri, body: Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = path;
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, self.endpoint.host_header.clone());
+        headers.insert(header::CONTENT_TYPE, JSON);
+        headers.insert(header::USER_AGENT, USER_AGENT);
+        request
+    }
+
+    fn request(&self, batch: &Batch) -> Request<Full<Bytes>> {
+        let mut request = self.post(self.endpoint.uri(), batch.body.clone());
+        let headers = request.headers_mut();
+        for (name, value) in [
+            ("x-tidegate-gateway", batch.gateway.as_str()),
+            ("x-tidegate-epoch", &batch.epoch),
+            ("x-tidegate-lane", &batch.lane_name),
+            ("x-tidegate-seq", &format!("{}-{}", batch.first(), batch.last())),
+            ("x-tidegate-events", &batch.events.to_string()),
+        ] {
+            // A name with characters that no header may carry is in every event of the body anyway.
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        if let Some((key, token)) = self.tokens.headers() {
+            headers.insert(HeaderName::from_static("x-soracom-api-key"), key);
+            headers.insert(HeaderName::from_static("x-soracom-token"), token);
+        }
+        request
+    }
+
+    /// Sends a request and reads its whole answer, on the connection at hand or a new one.
+    async fn round_trip(&mut self, mut request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        loop {
+            // The connection is out of `self` meanwhile, so that whatever ends this early drops it.
+            let idle = self.idle_limit;
+            let held = self.connection.take().filter(|held| !held.sender.is_closed() && held.used_at.elapsed() < idle);
+            let reused = held.is_some();
+            let mut connection = match held {
+                Some(connection) => connection,
+                None => self.connect().await.map_err(Failure::NotSent)?,
+            };
+            match timeout(self.answer_timeout, exchange(&mut connection.sender, request)).await {
+                Ok(Ok((answer, whole))) => {
+                    connection.used_at = Instant::now();
+                    self.connection = whole.then_some(connection);
+                    return Ok(answer);
+                }
+                Ok(Err(Lost { unsent: Some(unsent), .. })) if reused => request = *unsent,
+                Ok(Err(Lost { unsent, error })) => {
+                    let reason = format!("the connection to {} broke: {}", self.endpoint.target.host, chain(&error));
+                    return Err(if unsent.is_some() { Failure::NotSent(reason) } else { Failure::Cut(reason) });
+                }
+                Err(_) => {
+                    let seconds = self.answer_timeout.as_secs_f32();
+                    let host = &self.endpoint.target.host;
+                    return Err(Failure::Cut(format!("{host} gave no whole answer within {seconds} s")));
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, String> {
+        let stream = self.wire.connect(&self.endpoint.target).await.map_err(|error| chain(&error))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
+        let driver = tokio::spawn(async move {
+            // Its error reaches whoever waits for an answer; without one, a closed connection is no event.
+            let _ = connection.await;
+        });
+        Ok(Connection { sender, driver, used_at: Instant::now() })
+    }
+}
+
+/// The answer, and whether all of it was read.
+async fn exchange(
+    sender: &mut http1::SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> Result<(Answer, bool), Lost> {
+    if let Err(error) = sender.ready().await {
+        return Err(Lost { unsent: Some(Box::new(request)), error });
+    }
+    let response = sender.try_send_request(request).await.map_err(|mut failed| {
+        let unsent = failed.take_message().map(Box::new);
+        Lost { unsent, error: failed.into_error() }
+    })?;
+    let (parts, mut body) = response.into_parts();
+    let mut answer = Answer { status: parts.status.as_u16(), headers: parts.headers, body: Vec::new() };
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| Lost { unsent: None, error })?;
+        let Ok(data) = frame.into_data() else { continue };
+        let room = ANSWER_BYTES - answer.body.len();
+        answer.body.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            return Ok((answer, false));
+        }
+    }
+    Ok((answer, true))
+}
+
+/// An error with its causes, on one line, cut and escaped.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+        cause = error.source();
+    }
+    shown(&text)
+}

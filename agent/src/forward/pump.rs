@@ -1,0 +1,485 @@
+//! The loop that joins the parts: reads ahead, announces, sends, judges, acknowledges.
+//!
+//! ```text
+//!   lane: read and lay out ──► announce (commit `Sent`) ──► send ──► judge ──► acknowledge (commit)
+//!         batch k+1                batch k+1                batch k             batch k-1
+//! ```
+//!
+//! It waits for six things and polls none: the answer to the one request under way, finished reads, the commit under
+//! way, news from the store, new options, and the next moment at which something falls due. After each of them it
+//! looks what can be done now ([`Pump::step`]).
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::backoff::Jitter;
+use super::batch::{Batch, Cutting, Loader, Piece};
+use super::course::{Next, Outcome, Span};
+use super::gate::Gate;
+use super::handle::{Checked, Handle, now_ms};
+use super::http::{Exchange, Link, chain};
+use super::lane::{Lane, Loaded};
+use super::lanes::LaneOrder;
+use super::ledger::Ledger;
+use super::size::SizeLimit;
+use super::verdict::{Context, Judged, Verdict, judge, shown};
+use crate::shape::wire::Wire;
+use crate::store::{LaneId, LaneStats, Store};
+
+/// How long the answer under way, and then the last commit, are waited for when told to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A batch made ready is laid out anew if a record of it should by now be marked `replayed`, but not for less than
+/// this: laying out takes time too, and must not chase the clock.
+const MARK_SLACK_MS: u64 = 10_000;
+
+/// A change of verdict to the same word is logged above debug at most so often: isolating a bad record changes it with
+/// every request.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+
+/// First sequence number of a lane that was certainly never sent, as the store remembers it.
+fn sent_before(lane: &LaneStats) -> u64 {
+    lane.cursor
+}
+
+/// Whether anything was ever delivered, as far as the store's figures show.
+fn ever_delivered(lanes: &[LaneStats], put_aside: u64) -> bool {
+    let gone: u64 = lanes.iter().map(|lane| lane.stored.saturating_sub(lane.waiting)).sum();
+    let lost: u64 = lanes.iter().map(|lane| lane.evicted + lane.damaged).sum();
+    gone > lost + put_aside
+}
+
+struct Reply {
+    link: Link,
+    batch: Batch,
+    lane: usize,
+    exchange: Exchange,
+}
+
+type Request = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// The loop's state.
+pub(super) struct Pump {
+    store: Store,
+    wire: Wire,
+    handle: Handle,
+    config: Arc<Checked>,
+    lanes: Vec<Lane>,
+    order: LaneOrder,
+    gate: Gate,
+    size: SizeLimit,
+    ledger: Ledger,
+    loads: JoinSet<(usize, Loader, Loaded)>,
+    /// At home while no request is under way.
+    link: Option<Link>,
+    request: Option<Request>,
+    delivered: bool,
+    jitter: Jitter,
+    logged: HashMap<&'static str, Instant>,
+}
+
+impl Pump {
+    /// Ready to go on where the store says.
+    pub(super) fn new(store: Store, wire: Wire, handle: Handle, config: Arc<Checked>) -> Self {
+        let (stats, now) = (store.stats(), Instant::now());
+        let options = &config.options;
+        let lanes: Vec<Lane> = stats
+            .lanes
+            .iter()
+            .enumerate()
+            .map(|(at, lane)| Lane::new(&store, LaneId(at as u8), options, lane.cursor, sent_before(lane), now))
+            .collect();
+        let mut pump = Self {
+            ledger: Ledger::new(stats.lanes.iter().map(|lane| (lane.cursor, sent_before(lane)))),
+            order: LaneOrder::new(&options.lanes),
+            gate: Gate::new(options),
+            size: SizeLimit::new(options.batch.max_bytes),
+            loads: JoinSet::new(),
+            link: None,
+            request: None,
+            delivered: ever_delivered(&stats.lanes, stats.put_aside),
+            jitter: Jitter::from_system(),
+            logged: HashMap::new(),
+            store,
+            wire,
+            handle,
+            config,
+            lanes,
+        };
+        pump.link = Some(pump.new_link());
+        pump
+    }
+
+    fn new_link(&self) -> Link {
+        let options = &self.config.options;
+        let endpoint = self.config.endpoint.clone();
+        Link::new(self.wire.clone(), endpoint, options.answer_timeout, options.idle_limit)
+    }
+
+    /// Works until `stop`, then lets the request under way be answered and acknowledged.
+    pub(super) async fn run(mut self, mut reload: watch::Receiver<Arc<Checked>>, stop: CancellationToken) {
+        let mut progress = self.store.progress();
+        loop {
+            let now = Instant::now();
+            self.step(now);
+            let wake = self.wake_at(now);
+            let listen = self.lanes.iter().any(|lane| !lane.news);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Ok(()) = reload.changed() => {
+                    let config = Arc::clone(&reload.borrow_and_update());
+                    self.reconfigure(config);
+                }
+                reply = pending_or(&mut self.request) => {
+                    self.request = None;
+                    self.answered(reply);
+                }
+                Some(loaded) = self.loads.join_next() => self.loaded(loaded),
+                result = pending_or(&mut self.ledger.committing) => {
+                    if result.is_err() {
+                        self.ledger.committing = None;
+                        tracing::debug!("the store has been closed; nothing more is forwarded");
+                        break;
+                    }
+                    self.ledger.committed();
+                }
+                Ok(()) = progress.changed(), if listen => self.lanes.iter_mut().for_each(|lane| lane.news = true),
+                () = sleep_until(wake) => {}
+            }
+        }
+        self.finish().await;
+    }
+
+    /// Lets the request under way end and commits what it brought, each within [`STOP_LIMIT`].
+    async fn finish(mut self) {
+        if let Some(request) = self.request.take() {
+            match tokio::time::timeout(STOP_LIMIT, request).await {
+                Ok(reply) => self.answered(reply),
+                Err(_) => tracing::info!("stopped before the last batch was answered; it will be sent again"),
+            }
+        }
+        let last = async {
+            loop {
+                self.ledger.submit(&self.store, false);
+                let Some(committing) = &mut self.ledger.committing else { break };
+                if committing.await.is_err() {
+                    break;
+                }
+                self.ledger.committed();
+            }
+        };
+        if tokio::time::timeout(STOP_LIMIT, last).await.is_err() {
+            tracing::warn!("stopped before the last acknowledgement was on flash; its records will be sent again");
+        }
+    }
+
+    /// Does everything that can be done now.
+    fn step(&mut self, now: Instant) {
+        let gate_open = self.gate.closed_until(now).is_none();
+        let cutting = self.cutting(now);
+        for index in 0..self.lanes.len() {
+            let lane = &mut self.lanes[index];
+            if lane.close_if_due(gate_open, now) {
+                let below = lane.fresh.as_ref().map_or(0, Batch::below);
+                self.ledger.announce(index, below);
+            }
+            let of_lane = |replayed_below| Cutting { replayed_below, ..cutting };
+            if let Some(job) = lane.job(of_lane, gate_open, now, &self.store) {
+                self.loads.spawn_blocking(move || {
+                    let (loader, loaded) = job.run();
+                    (index, loader, loaded)
+                });
+            }
+        }
+        if gate_open {
+            self.start_request(now);
+        }
+        self.ledger.submit(&self.store, !self.loads.is_empty());
+    }
+
+    fn cutting(&mut self, now: Instant) -> Cutting {
+        let options = &self.config.options;
+        Cutting {
+            layout: options.batch.layout,
+            max_records: options.batch.max_records,
+            max_bytes: self.size.current(now),
+            replayed_below: 0,
+            replayed_after_ms: u64::try_from(options.replayed_after.as_millis()).unwrap_or(u64::MAX),
+            now_ms: now_ms(),
+        }
+    }
+
+    /// Sends the next batch if the link is free and a lane has one that is announced.
+    fn start_request(&mut self, now: Instant) {
+        if self.link.is_none() {
+            return;
+        }
+        self.renew_outdated(now);
+        let ready = |index: usize| {
+            let lane = &self.lanes[index];
+            let batch = match &lane.piece {
+                Some(piece) => Some(piece),
+                None => lane.fresh.as_ref().filter(|_| lane.course.next(|| u64::MAX) == Next::Fresh),
+            };
+            batch.is_some_and(|batch| self.ledger.announced(index, batch.below()))
+        };
+        let Some(index) = self.order.pick(ready) else { return };
+        let lane = &mut self.lanes[index];
+        let batch = match lane.piece.take() {
+            Some(piece) => piece,
+            None => {
+                let Some(batch) = lane.fresh.take() else { return };
+                lane.course.begin_fresh(Span { from: batch.first(), below: batch.below() });
+                batch
+            }
+        };
+        let Some(mut link) = self.link.take() else { return };
+        self.order.charge(index, batch.body.len());
+        self.request = Some(Box::pin(async move {
+            let exchange = link.send(&batch).await;
+            Reply { link, batch, lane: index, exchange }
+        }));
+    }
+
+    /// Lays batches out anew that waited so long that their marks, or their size, are no longer right.
+    fn renew_outdated(&mut self, now: Instant) {
+        let cutting = self.cutting(now);
+        let oldest_unmarked = cutting.now_ms.saturating_sub(cutting.replayed_after_ms).saturating_sub(MARK_SLACK_MS);
+        let outdated = |batch: &Batch| {
+            let too_large = batch.events > 1 && batch.body.len() > cutting.max_bytes;
+            too_large || batch.oldest_unmarked_ms < oldest_unmarked
+        };
+        for lane in &mut self.lanes {
+            if lane.piece.as_ref().is_some_and(outdated) {
+                lane.piece = None;
+                lane.course.settle(Outcome::Unjudged);
+            }
+            if lane.loader.is_some() && lane.fresh.as_ref().is_some_and(outdated) {
+                lane.drop_fresh();
+            }
+        }
+    }
+
+    fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(now)).min();
+        [lanes, self.gate.closed_until(now)].into_iter().flatten().min()
+    }
+
+    /// Takes back what a read found.
+    fn loaded(&mut self, joined: Result<(usize, Loader, Loaded), JoinError>) {
+        let now = Instant::now();
+        let (index, loader, loaded) = match joined {
+            Ok(done) => done,
+            Err(error) => return self.read_broke(&error, now),
+        };
+        let lane = &mut self.lanes[index];
+        lane.loader = Some(loader);
+        let failure = match loaded {
+            Loaded::Fresh(open, result) => {
+                let at_end = *result.as_ref().unwrap_or(&false);
+                lane.filled(open, at_end, &self.config.options, now_ms(), now);
+                result.err()
+            }
+            Loaded::Piece(Ok(Piece::Batch { batch, ends_at })) => {
+                lane.course.ends_at(ends_at);
+                self.ledger.announce(index, batch.below());
+                lane.piece = Some(batch);
+                None
+            }
+            Loaded::Piece(Ok(Piece::Empty { next })) => {
+                lane.course.settle(Outcome::Empty { next });
+                self.ledger.acknowledge(index, lane.course.settled_below());
+                None
+            }
+            Loaded::Piece(Err(error)) => {
+                lane.course.settle(Outcome::Unjudged);
+                Some(error)
+            }
+        };
+        if let Some(error) = failure {
+            lane.read_failed(now);
+            tracing::warn!(lane = index, "cannot read stored records, will try again: {}", chain(&error));
+        }
+    }
+
+    /// A read panicked: a fault in the store. Its reader is lost; all lanes that miss theirs get a new one.
+    fn read_broke(&mut self, error: &JoinError, now: Instant) {
+        tracing::error!("reading stored records failed inside; please report it: {}", chain(error));
+        // Whose it was is not told: the others' results are dropped too, and read again.
+        self.loads = JoinSet::new();
+        for lane in self.lanes.iter_mut().filter(|lane| lane.loader.is_none()) {
+            lane.loader = Some(Loader::new(&self.store, lane.id, lane.course.front()));
+            if lane.piece.is_none() && lane.course.next(|| u64::MAX) == Next::Wait {
+                lane.course.settle(Outcome::Unjudged);
+            }
+            lane.drop_fresh();
+            lane.read_failed(now);
+        }
+    }
+
+    /// Takes new options into use and tries at once.
+    fn reconfigure(&mut self, config: Arc<Checked>) {
+        let now = Instant::now();
+        let same_endpoint = self.config.options.flux == config.options.flux;
+        self.config = config;
+        let options = &self.config.options;
+        self.gate = Gate::new(options);
+        self.size = SizeLimit::new(options.batch.max_bytes);
+        self.order = LaneOrder::new(&options.lanes);
+        self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, now));
+        if !same_endpoint {
+            self.delivered = false;
+        }
+        // A link that is out is replaced when it comes home.
+        if self.link.is_some() {
+            self.link = Some(self.new_link());
+        }
+        self.handle.update(|stats| stats.describe(&self.config));
+        tracing::info!(kind = self.config.endpoint.kind, host = %shown(&self.config.endpoint.target.host), "new options");
+    }
+
+    /// Judges what came of a request and draws the consequences.
+    fn answered(&mut self, reply: Reply) {
+        let now = Instant::now();
+        let Reply { link, batch, lane, exchange } = reply;
+        if !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. }) {
+            self.lanes[lane].sent_below = self.lanes[lane].sent_below.max(batch.below());
+            self.handle.update(|stats| stats.requests += 1);
+        }
+        let judged = match exchange {
+            Exchange::Answered { answer, auth } => {
+                let wall = SystemTime::now();
+                judge(&answer, &Context { delivered: self.delivered, auth, now, wall })
+            }
+            Exchange::NotSent(reason) | Exchange::Cut(reason) => {
+                Judged { verdict: Verdict::Transient { costly: false }, reason }
+            }
+        };
+        let reason = shown(&link.redact(&judged.reason));
+        let current = link.is_for(&self.config);
+        self.link = Some(if current { link } else { self.new_link() });
+        if current {
+            self.gate.judged(judged.verdict, now, &mut self.jitter);
+        }
+        self.settle(lane, &batch, judged.verdict, &reason, now);
+        self.publish(judged.verdict, &reason, now);
+    }
+
+    fn settle(&mut self, index: usize, batch: &Batch, verdict: Verdict, reason: &str, now: Instant) {
+        let outcome = match verdict {
+            Verdict::Accepted => {
+                self.delivered = true;
+                self.size.accepted(batch.body.len());
+                Outcome::Accepted
+            }
+            Verdict::Poison { too_large: true } if batch.events > 1 && batch.body.len() > super::size::FLOOR => {
+                self.size.refused(batch.body.len(), now);
+                Outcome::Unjudged
+            }
+            Verdict::Poison { .. } => Outcome::Refused { first: batch.first(), last: batch.last() },
+            Verdict::Transient { costly: true } => Outcome::NotTaken,
+            _ => Outcome::Unjudged,
+        };
+        let settled = self.lanes[index].course.settle(outcome);
+        if verdict == Verdict::Accepted {
+            self.lanes.iter_mut().for_each(Lane::prove);
+            self.handle.update(|stats| {
+                stats.forwarded += batch.events as u64;
+                stats.batches += 1;
+            });
+        }
+        self.lanes[index].wait(settled.pace, now, &mut self.jitter);
+        if settled.put_aside {
+            for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
+                self.ledger.put_aside(index, seq, reason);
+            }
+            self.handle.update(|stats| stats.put_aside += batch.events as u64);
+            let (first, last, lane) = (batch.first(), batch.last(), shown(&batch.lane_name));
+            if self.may_log("put aside", now) {
+                tracing::warn!(lane, first, last, reason, "records put aside: Flux takes others, not these");
+            } else {
+                tracing::debug!(lane, first, last, reason, "records put aside");
+            }
+        }
+        self.ledger.acknowledge(index, self.lanes[index].course.settled_below());
+    }
+
+    /// Shows the verdict, and logs it when it changes.
+    fn publish(&mut self, verdict: Verdict, reason: &str, now: Instant) {
+        let now_ms = now_ms();
+        let until_ms = self.gate.closed_until(now).map(|until| now_ms + (until - now).as_millis() as u64);
+        let suspects = self.lanes.iter().map(|lane| lane.course.suspects() as u64).sum();
+        let body_limit = self.size.current(now) as u64;
+        let mut changed = false;
+        self.handle.update(|stats| {
+            stats.suspects = suspects;
+            stats.body_limit = body_limit;
+            let standing = &mut stats.verdict;
+            changed = standing.word != verdict.word();
+            if changed {
+                standing.word = verdict.word().to_owned();
+                standing.since_ms = now_ms;
+                standing.advice = verdict.advice().to_owned();
+            }
+            standing.until_ms = until_ms;
+            if standing.reason != reason {
+                standing.reason = reason.to_owned();
+            }
+        });
+        if changed {
+            self.log_verdict(verdict, reason, now);
+        }
+    }
+
+    fn log_verdict(&mut self, verdict: Verdict, reason: &str, now: Instant) {
+        let (word, advice) = (verdict.word(), verdict.advice());
+        if !self.may_log(word, now) {
+            tracing::debug!(verdict = word, reason, "verdict");
+            return;
+        }
+        match verdict {
+            Verdict::Accepted => tracing::info!("Flux accepts"),
+            Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured => {
+                tracing::error!(
+                    verdict = word,
+                    reason,
+                    advice,
+                    "Flux takes nothing until somebody acts; records are kept"
+                );
+            }
+            _ => tracing::warn!(verdict = word, reason, advice, "Flux did not accept; records are kept"),
+        }
+    }
+
+    fn may_log(&mut self, what: &'static str, now: Instant) -> bool {
+        let last = self.logged.get(what);
+        let may = last.is_none_or(|last| now.saturating_duration_since(*last) >= LOG_EVERY);
+        if may {
+            self.logged.insert(what, now);
+        }
+        may
+    }
+}
+
+/// Awaits what is there, or for ever.
+async fn pending_or<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

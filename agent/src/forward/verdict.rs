@@ -1,0 +1,260 @@
+//! What an answer means. Pure: the answer, what is known besides, and the time are handed in.
+//!
+//! SORACOM documents neither the success status of a webhook, nor error codes, nor what a spent quota looks like.
+//! So the rules are few and err towards keeping records:
+//!
+//! | answer | verdict |
+//! |---|---|
+//! | 2xx but 207, without `"result":"ng"` at the top or in `body` | accepted |
+//! | 207, or `"result":"ng"` | transient, *costly*: the flow may have run and the event may be counted |
+//! | 429 | throttled until `X-Soracom-Ratelimit-Seconds-Before-Refresh` or `Retry-After`, clamped |
+//! | 503 with `Retry-After` | maintenance until then, clamped |
+//! | 402, or 403 whose error speaks of a quota | quota |
+//! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended |
+//! | 400, 422; 413 | poison; too large |
+//! | 408, 409, 425, other 5xx, no whole answer | transient |
+//! | 3xx and all else | misconfigured: a redirect is not followed, it would carry records where nobody sent them |
+//!
+//! An answer to the request for a token is judged alike, but 400 and 422 then speak of the key, not of a record,
+//! and are misconfigured.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use hyper::HeaderMap;
+use hyper::header::{DATE, RETRY_AFTER};
+
+/// Seconds until the rate limit is refreshed (general notes of the API's reference).
+const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";
+
+/// Shortest wait that an answer can ask for: `Retry-After: 0` shall not make a loop.
+pub(super) const MIN_WAIT: Duration = Duration::from_secs(1);
+
+/// Longest wait that an answer can ask for: a date in another century shall not silence a gateway.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// The wait after a 429 that says nothing: the API's rate limit is per minute.
+const DEFAULT_THROTTLE: Duration = Duration::from_secs(60);
+
+/// Characters of an endpoint's message that are kept.
+const MESSAGE_CHARS: usize = 200;
+
+/// What Flux said of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was taken.
+    Accepted,
+    /// Too much for now.
+    Throttled {
+        /// When it may be tried again.
+        until: Instant,
+    },
+    /// The service is being worked on.
+    Maintenance {
+        /// When it may be tried again.
+        until: Instant,
+    },
+    /// What used to be taken is not any more: the contract, the app or the credential ended.
+    Suspended,
+    /// The account has used up what it may use.
+    Quota,
+    /// It never worked as configured.
+    Misconfigured,
+    /// This body is refused; another may not be.
+    Poison {
+        /// Because of its size.
+        too_large: bool,
+    },
+    /// It may pass by itself.
+    Transient {
+        /// The request did arrive, and each repeat may trigger the flow and cost an event.
+        costly: bool,
+    },
+}
+
+impl Verdict {
+    /// Its name, as `status` shows it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Accepted => "accepted",
+            Verdict::Throttled { .. } => "throttled",
+            Verdict::Maintenance { .. } => "maintenance",
+            Verdict::Suspended => "suspended",
+            Verdict::Quota => "quota",
+            Verdict::Misconfigured => "misconfigured",
+            Verdict::Poison { .. } => "poison",
+            Verdict::Transient { .. } => "transient",
+        }
+    }
+
+    /// What the operator can do about it; empty if nothing.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Verdict::Accepted => "",
+            Verdict::Throttled { .. } | Verdict::Maintenance { .. } => "nothing: sending goes on by itself",
+            Verdict::Suspended => {
+                "see in the SORACOM console that the contract, the Flux app and its channel are active and that the \
+                 credential is still valid; after a change of the configuration, reload"
+            }
+            Verdict::Quota => {
+                "see the account's usage in the SORACOM console: records are kept until it is raised or renewed"
+            }
+            Verdict::Misconfigured => "correct the endpoint's URL or credential in the configuration, then reload",
+            Verdict::Poison { too_large: false } => {
+                "if no record is accepted, see that the channel's event source expects this JSON"
+            }
+            Verdict::Poison { too_large: true } => "lower max_bytes, or have devices publish smaller payloads",
+            Verdict::Transient { costly: true } => {
+                "see the log of the flow and of the other destinations in the SORACOM console"
+            }
+            Verdict::Transient { costly: false } => "if it lasts, see that the line is up and the host can be reached",
+        }
+    }
+}
+
+/// An answer, as far as it was read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Answer {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// Its headers.
+    pub(super) headers: HeaderMap,
+    /// The first bytes of its body.
+    pub(super) body: Vec<u8>,
+}
+
+/// What is known besides the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Context {
+    /// Something was delivered to this endpoint before.
+    pub(super) delivered: bool,
+    /// It answers a request for a token.
+    pub(super) auth: bool,
+    /// Now, for `until`.
+    pub(super) now: Instant,
+    /// Now by the wall clock, for a `Retry-After` date in an answer without a `Date`.
+    pub(super) wall: SystemTime,
+}
+
+/// A verdict with its reason, not yet cleared of secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judged {
+    pub(super) verdict: Verdict,
+    pub(super) reason: String,
+}
+
+/// Says what an answer means.
+pub(super) fn judge(answer: &Answer, context: &Context) -> Judged {
+    if context.auth && (200..=299).contains(&answer.status) {
+        // The body is not shown: it may be half a token.
+        let reason = format!("HTTP {} to the request for a token, without a token", answer.status);
+        return Judged { verdict: Verdict::Misconfigured, reason };
+    }
+    let message = Message::of(&answer.body);
+    let refused = if context.delivered { Verdict::Suspended } else { Verdict::Misconfigured };
+    let after = |wait: Duration| context.now + wait.clamp(MIN_WAIT, MAX_WAIT);
+    let verdict = match answer.status {
+        207 => Verdict::Transient { costly: true },
+        200..=299 if message.ng => Verdict::Transient { costly: true },
+        200..=299 => return Judged { verdict: Verdict::Accepted, reason: String::new() },
+        429 => {
+            let wait = refresh(&answer.headers).or_else(|| retry_after(&answer.headers, context.wall));
+            Verdict::Throttled { until: after(wait.unwrap_or(DEFAULT_THROTTLE)) }
+        }
+        503 => match retry_after(&answer.headers, context.wall) {
+            Some(wait) => Verdict::Maintenance { until: after(wait) },
+            None => Verdict::Transient { costly: false },
+        },
+        402 => Verdict::Quota,
+        403 if message.speaks_of_quota() => Verdict::Quota,
+        401 | 403 | 404 | 410 => refused,
+        400 | 422 if context.auth => refused,
+        400 | 422 => Verdict::Poison { too_large: false },
+        413 if !context.auth => Verdict::Poison { too_large: true },
+        408 | 409 | 425 | 500..=599 => Verdict::Transient { costly: false },
+        _ => Verdict::Misconfigured,
+    };
+    let what = if context.auth { "to the request for a token" } else { "" };
+    let mut reason = format!("HTTP {}", answer.status);
+    for part in [what, if message.ng { "result ng" } else { "" }, &message.text] {
+        if !part.is_empty() {
+            reason.push_str(if part == what { " " } else { ": " });
+            reason.push_str(part);
+        }
+    }
+    Judged { verdict, reason }
+}
+
+fn refresh(headers: &HeaderMap) -> Option<Duration> {
+    seconds(headers.get(RATE_LIMIT_REFRESH)?.to_str().ok()?)
+}
+
+/// `Retry-After` as seconds or as a date (RFC 9110, 10.2.3). A date is taken relative to the answer's own `Date`,
+/// because the gateway's clock may be wrong by years.
+fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
+    if let Some(wait) = seconds(value) {
+        return Some(wait);
+    }
+    let at = httpdate::parse_http_date(value.trim()).ok()?;
+    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    Some(at.duration_since(date.unwrap_or(wall)).unwrap_or(Duration::ZERO))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // More digits than a u64 holds is a wait beyond every clamp.
+    digits.then(|| text.parse().map_or(Duration::MAX, Duration::from_secs))
+}
+
+/// What a body says, if it says anything that is understood.
+#[derive(Debug, Default)]
+struct Message {
+    ng: bool,
+    text: String,
+}
+
+impl Message {
+    /// Reads the Unified Endpoint's replies and both shapes of API errors.
+    fn of(body: &[u8]) -> Self {
+        // Only an object can be one of these; a long array echoed back is not parsed.
+        if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+            let text = if body.is_empty() { String::new() } else { shown(&String::from_utf8_lossy(body)) };
+            return Self { ng: false, text };
+        }
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else {
+            return Self { ng: false, text: shown(&String::from_utf8_lossy(body)) };
+        };
+        let ng = |value: &serde_json::Value| value["result"].as_str().is_some_and(|it| it.eq_ignore_ascii_case("ng"));
+        let error = if value["errorMessage"].is_object() { &value["errorMessage"] } else { &value };
+        let parts: Vec<&str> = ["code", "message"].iter().filter_map(|key| error[key].as_str()).collect();
+        Self { ng: ng(&value) || ng(&value["body"]), text: shown(&parts.join(" ")) }
+    }
+
+    fn speaks_of_quota(&self) -> bool {
+        self.text.to_ascii_lowercase().contains("quota")
+    }
+}
+
+/// A text from outside, cut and with control characters escaped.
+pub(super) fn shown(text: &str) -> String {
+    let mut out = String::new();
+    let mut characters = text.trim().chars();
+    for character in characters.by_ref().take(MESSAGE_CHARS) {
+        match character {
+            // Bidirectional overrides would let a message rewrite the line it stands in.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                out.extend(character.escape_unicode());
+            }
+            _ if character.is_control() => out.extend(character.escape_default()),
+            _ => out.push(character),
+        }
+    }
+    if characters.next().is_some() {
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

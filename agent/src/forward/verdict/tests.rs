@@ -1,0 +1,141 @@
+//! Tests of the verdict.
+
+use super::*;
+use proptest::prelude::*;
+
+fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
+    let headers = headers.iter().filter_map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?))).collect();
+    Answer { status, headers, body: body.as_bytes().to_vec() }
+}
+
+fn context(delivered: bool) -> Context {
+    // 2026-11-22T08:30:00Z
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_336_200);
+    Context { delivered, auth: false, now: Instant::now(), wall }
+}
+
+#[test]
+fn each_status_means_what_the_table_says_before_and_after_a_delivery() {
+    use Verdict::{Accepted, Misconfigured, Poison, Quota, Suspended, Transient};
+    let (cheap, costly) = (Transient { costly: false }, Transient { costly: true });
+    let (bad, large) = (Poison { too_large: false }, Poison { too_large: true });
+    for (status, body, before, after) in [
+        (200, "", Accepted, Accepted),
+        (200, r#"{"statusCode":200,"body":{"result":"ok","detail":{}}}"#, Accepted, Accepted),
+        (201, "", Accepted, Accepted),
+        (202, "anything", Accepted, Accepted),
+        (204, "", Accepted, Accepted),
+        (200, r#"{"result":"ng"}"#, costly, costly),
+        (200, r#" {"statusCode":200, "body":{"result" : "ng"}}"#, costly, costly),
+        (200, r#"[{"payload":{"result":"ng"}}]"#, Accepted, Accepted),
+        (200, r#"{"payload":{"result":"ng"}}"#, Accepted, Accepted),
+        (207, "", costly, costly),
+        (207, r#"{"result":"ok"}"#, costly, costly),
+        (301, "", Misconfigured, Misconfigured),
+        (307, "", Misconfigured, Misconfigured),
+        (400, "", bad, bad),
+        (401, "", Misconfigured, Suspended),
+        (402, "", Quota, Quota),
+        (403, "", Misconfigured, Suspended),
+        (403, r#"{"code":"FLX0001","message":"Monthly Quota exceeded"}"#, Quota, Quota),
+        (404, "", Misconfigured, Suspended),
+        (405, "", Misconfigured, Misconfigured),
+        (408, "", cheap, cheap),
+        (409, "", cheap, cheap),
+        (410, "", Misconfigured, Suspended),
+        (413, "", large, large),
+        (415, "", Misconfigured, Misconfigured),
+        (422, "", bad, bad),
+        (425, "", cheap, cheap),
+        (500, r#"{"result":"ng"}"#, cheap, cheap),
+        (502, "<html>", cheap, cheap),
+        (503, "", cheap, cheap),
+        (504, "", cheap, cheap),
+        (999, "", Misconfigured, Misconfigured),
+    ] {
+        for (delivered, expected) in [(false, before), (true, after)] {
+            let judged = judge(&answer(status, &[], body), &context(delivered));
+            assert_eq!(judged.verdict, expected, "{status} {body} delivered={delivered}");
+            assert_eq!(judged.reason.is_empty(), expected == Accepted, "{status}: {}", judged.reason);
+        }
+    }
+}
+
+#[test]
+fn a_refused_request_for_a_token_is_never_held_against_a_record() {
+    for status in [200, 400, 413, 422] {
+        let judged =
+            judge(&answer(status, &[], "{\"token\":\"half a secret"), &Context { auth: true, ..context(false) });
+        assert_eq!(judged.verdict, Verdict::Misconfigured, "{status}");
+        assert!(judged.reason.contains("request for a token"), "{}", judged.reason);
+        assert!(status != 200 || !judged.reason.contains("secret"), "{}", judged.reason);
+    }
+}
+
+#[test]
+fn waits_come_from_either_header_and_are_clamped() {
+    let refresh = "X-Soracom-Ratelimit-Seconds-Before-Refresh";
+    for (status, headers, expected_s) in [
+        (429, vec![("retry-after", "7")], 7),
+        (429, vec![(refresh, "12")], 12),
+        (429, vec![("retry-after", "7"), (refresh, "12")], 12),
+        (429, vec![("retry-after", "7"), (refresh, "soon")], 7),
+        (429, vec![], 60),
+        (429, vec![("retry-after", "-5")], 60),
+        (429, vec![("retry-after", "nonsense")], 60),
+        (429, vec![("retry-after", "0")], 1),
+        (429, vec![("retry-after", "99999999999999999999999999")], 3600),
+        (429, vec![("retry-after", "Sun, 22 Nov 2026 08:31:30 GMT")], 90),
+        (429, vec![("retry-after", "Sun, 22 Nov 2026 08:00:00 GMT")], 1),
+        (429, vec![("retry-after", "Thu, 01 Jan 1970 00:02:00 GMT"), ("date", "Thu, 01 Jan 1970 00:00:00 GMT")], 120),
+        (503, vec![("retry-after", "120")], 120),
+        (503, vec![("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")], 3600),
+    ] {
+        let context = context(true);
+        let until = context.now + Duration::from_secs(expected_s);
+        let expected = if status == 429 { Verdict::Throttled { until } } else { Verdict::Maintenance { until } };
+        assert_eq!(judge(&answer(status, &headers, ""), &context).verdict, expected, "{status} {headers:?}");
+    }
+}
+
+#[test]
+fn both_shapes_of_api_errors_give_their_message_cut_and_escaped() {
+    let long = "x".repeat(1000);
+    for (body, expected) in [
+        (
+            r#"{"httpStatus":404,"errorMessage":{"code":"COM0004","message":"Not found"}}"#,
+            "HTTP 404: COM0004 Not found",
+        ),
+        (
+            r#"{"code":"COM0003","message":"Method\nnot \u001b[31mallowed"}"#,
+            "HTTP 404: COM0003 Method\\nnot \\u{1b}[31mallowed",
+        ),
+        (r#"{"code":17,"message":null}"#, "HTTP 404"),
+        ("<h1>gone\u{202e}</h1>", "HTTP 404: <h1>gone\\u{202e}</h1>"),
+        ("", "HTTP 404"),
+        (&long, &format!("HTTP 404: {}…", "x".repeat(200))),
+    ] {
+        assert_eq!(judge(&answer(404, &[], body), &context(true)).reason, expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_answer_is_judged_and_only_2xx_is_accepted(
+        status in 0_u16..1000, body in proptest::collection::vec(any::<u8>(), 0..300), wait in ".{0,30}", delivered: bool,
+    ) {
+        let mut answer = Answer { status, body, ..Answer::default() };
+        if let Ok(value) = hyper::header::HeaderValue::from_str(&wait) {
+            answer.headers.insert(RETRY_AFTER, value);
+        }
+        let context = context(delivered);
+        let judged = judge(&answer, &context);
+        if judged.verdict == Verdict::Accepted {
+            prop_assert!((200..300).contains(&status) && status != 207);
+        }
+        if let Verdict::Throttled { until } | Verdict::Maintenance { until } = judged.verdict {
+            prop_assert!(until >= context.now + MIN_WAIT && until <= context.now + MAX_WAIT);
+        }
+        prop_assert!(judged.reason.chars().all(|character| !character.is_control()));
+    }
+}

@@ -1,0 +1,382 @@
+//! The journal: append-only segments that hold the records, and a control lane that holds every change of state.
+//!
+//! # Constraints
+//!
+//! - **An answer means flash.** A submission is answered after `fdatasync` of every file it touched, and after the sync
+//!   of every folder in which such a file is new. Readers see nothing earlier.
+//! - **No id names two records.** Ids are `(gateway, epoch, lane, seq)`. Whenever the highest `seq` used cannot be
+//!   proved, a new epoch is drawn. A record that has to be written again keeps its `seq`.
+//! - **Each byte is written once.** No rewriting, no compaction: space is freed by deleting files.
+//! - **It starts.** Start-up lists the folders and reads the newest segment of each lane; the backlog costs nothing.
+//! - **Bounded.** One commit holds at most 1 MiB of records (or one submission); one reader's chunk about 256 KiB; what
+//!   stands in memory per segment is 48 bytes.
+//! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`).
+//!
+//! # On disk
+//!
+//! ```text
+//! <path>/
+//!   lock                     held with flock while a process has the store open
+//!   reserve                  real blocks, removed when the disk is full so that the control lane can go on
+//!   lane-<name>/             one folder per record lane
+//!     <first>-<generation>.seg
+//!   control/                 the control lane, likewise
+//!   aside/                   records that were put aside, likewise
+//!   damaged/                 segments that cannot be used, the newest 8
+//!   index/                   sled: what the control lane adds up to (see `store::state`); never needed
+//!
+//! Segment {
+//!     head:   Head              // twice, each in 512 bytes: one flipped byte never costs a segment
+//!     head:   Head
+//!     frames: [Frame]
+//! }
+//!
+//! Head {                        // all numbers little-endian
+//!     magic:       [u8; 8]      // "TIDEGATE"
+//!     salt:        u32          // CRC32C of the rest of the 512 bytes
+//!     version:     u16          // 1
+//!     reserved:    u16
+//!     gateway_len: u8, epoch_len: u8, lane_len: u8, reserved: [u8; 5]
+//!     first:       u64          // sequence number of the first frame; stands in the name too
+//!     generation:  u64          // counts the lane's segments; stands in the name too
+//!     gateway, epoch, lane: UTF-8
+//! }
+//!
+//! Frame {
+//!     sum:  u32                 // CRC32C of all that follows, starting from the head's salt
+//!     len:  u32                 // of the body, at most 8 MiB
+//!     seq:  u64                 // counts up by one
+//!     body: [u8; len]           // record lanes: see `store::submission`; control: see `control`; aside: CBOR
+//! }
+//! ```
+//!
+//! The **generation** rises with every segment of a lane. Where two segments hold the same `seq`, the later generation
+//! wins: a segment ends where a later one begins, whatever else stands in it.
+//!
+//! The sums of a segment's frames start from its own **salt**, so that a stale block, handed back by the file system from
+//! a deleted segment, never reads as a frame.
+//!
+//! Every segment of the **control lane** begins with a snapshot of the whole state, so older ones can go (the last but
+//! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame: all or nothing.
+//!
+//! # Operation
+//!
+//! A commit takes what was submitted meanwhile (at most 1 MiB), makes room (below), numbers the records, frames them into
+//! one buffer per lane, writes each with one `pwrite`, syncs the files side by side, then the folders with new files, then *publishes*:
+//! the ledger takes the changes, readers see the records, the submissions are answered, and segments that lie wholly
+//! below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
+//!
+//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
+//! waits at most [`commit_delay`](crate::store::Options::commit_delay), and only when the commit before it answered
+//! several submissions and fewer than half as many are back. A lone client never waits.
+//!
+//! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with the
+//! `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those released there, whatever
+//! reached flash first. When a lane begins a new segment, the control lane is told what is unreleased below it; only
+//! newer frames need to be looked through.
+//!
+//! *Room.* Before records are written, segments are deleted until all fits in `max_size`: delivered ones first, then the oldest of the
+//! lowest lane upwards. What goes undelivered is first counted in the control lane, durably.
+//!
+//! *Failure.* A failed write is cut back to the last committed byte (a segment that cannot even be cut is left for a new
+//! one); a failed sync is never repeated: its segment is abandoned at its last synced length, and the same records go, under
+//! the same numbers, to a new file of a later generation. The submissions stay, unanswered, and are tried again within a second until it
+//! works. Meanwhile changes of state are committed ahead of them, on a full disk with the reserve's space: the cursor
+//! advances, its segments go, and there is room again. The reserve is made anew before any record is written.
+//!
+//! # Recovery
+//!
+//! 1. The control lane: from the newest segment with a good snapshot, replay to the end.
+//! 2. Each lane: list; drop what a later generation replaces; find the newest segment with a good head; walk its
+//!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail.
+//! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
+//! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or damaged, or the cursor, the sent mark or a noted
+//!    segment lies above what was found. Numbers go on above all evidence.
+//! 5. If anything has changed, a new control segment with a snapshot is written and synced.
+//! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
+//!
+//! Until step 5 is done nothing on the disk has changed, and what steps 5 and 6 do leads to the same state when it is
+//! cut short and done again: a second crash during recovery changes nothing.
+
+mod aside;
+mod commit;
+mod control;
+mod frame;
+mod log;
+mod reader;
+mod recover;
+mod recover_control;
+mod recover_lane;
+mod reserve;
+mod room;
+mod segment;
+mod sync;
+mod writer;
+
+pub use reader::Chunk;
+pub(super) use reader::LogReader;
+
+use super::disk::Disk;
+use super::state::{Contents, Index};
+use super::{LaneStats, Opened, Options, PutAside, Stats, StoreError, Submission};
+use control::Ledger;
+use log::LogShared;
+use segment::Identity;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+/// Damage reports that may wait for the writer; more are dropped, and made again when the place is read again.
+const DAMAGE_LIMIT: usize = 64;
+
+/// How long closing waits for the writer: several syncs of a slow card.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A record lane's segment: a 64th of the limit, so that eviction takes little at a time; at least 64 KiB, so that heads and
+/// syncs of folders weigh little; at most 4 MiB, so that start-up, which reads one per lane, takes well below a
+/// second from a card that reads 20 MB/s.
+fn segment_size(max_size: u64) -> u64 {
+    (max_size / 64).clamp(64 * 1024, 4 * 1024 * 1024)
+}
+
+/// A control segment: small, for it is replayed at start-up; but four times its snapshot, so that snapshots stay a small
+/// part of what is written.
+fn control_segment_size(max_size: u64, snapshot: usize) -> u64 {
+    (max_size / 256).clamp(64 * 1024, 1024 * 1024).max(4 * snapshot as u64)
+}
+
+/// Bytes kept for the control lane on a full disk: hundreds of cursor changes at least.
+fn reserve_size(max_size: u64) -> u64 {
+    (max_size / 64).clamp(128 * 1024, 1024 * 1024)
+}
+
+/// Bytes that records put aside may take.
+fn aside_limit(max_size: u64) -> u64 {
+    (max_size / 16).clamp(128 * 1024, 64 * 1024 * 1024)
+}
+
+/// Records that a reader could not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Damage {
+    lane: u8,
+    from: u64,
+    below: u64,
+    /// First number and generation of a segment without a readable head.
+    lost: Option<(u64, u64)>,
+}
+
+/// What waits for the writer.
+#[derive(Debug, Default)]
+struct Queue {
+    submissions: Vec<Submission>,
+    damage: Vec<Damage>,
+    /// Submissions that the waiting writer waits for; 0 while it does not wait.
+    wanted: usize,
+    closing: bool,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.submissions.is_empty() && self.damage.is_empty()
+    }
+}
+
+/// What the writer, the readers and the handles share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    options: Options,
+    disk: Arc<dyn Disk>,
+    segment_size: u64,
+    aside_limit: u64,
+    /// Record lanes: those configured, in order, then those that were configured once and still hold something.
+    logs: Vec<Arc<LogShared>>,
+    identities: Vec<Identity>,
+    aside: Arc<LogShared>,
+    aside_identity: Identity,
+    control: Arc<LogShared>,
+    control_identity: Identity,
+    ledger: Mutex<Ledger>,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    finished: Mutex<bool>,
+    has_finished: Condvar,
+    pub(super) progress: tokio::sync::watch::Sender<u64>,
+    commits: AtomicU64,
+    bytes_written: AtomicU64,
+    /// Bytes of `reserve` and `damaged`.
+    other_bytes: AtomicU64,
+    stalled: Mutex<Option<String>>,
+    pub(super) index: Arc<Index>,
+}
+
+impl Shared {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().expect("no holder of this lock panics")
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().expect("no holder of this lock panics")
+    }
+
+    /// Lets the writer wait until so many submissions are there, something else happened, or the time is over.
+    fn wait<'a>(&self, mut queue: MutexGuard<'a, Queue>, wanted: usize, time: Duration) -> MutexGuard<'a, Queue> {
+        queue.wanted = wanted;
+        let (mut queue, _) = self.wake.wait_timeout(queue, time).expect("no holder of this lock panics");
+        queue.wanted = 0;
+        queue
+    }
+
+    /// Queues a submission for the writer.
+    pub(super) fn submit(&self, submission: Submission) {
+        let configured = self.options.lanes.len();
+        let fits = submission.bodies().all(|(lane, body)| lane.index() < configured && body.len() <= frame::BODY_LIMIT);
+        if !fits {
+            // Cannot come from the listener, whose packets are bounded and whose lanes are configured.
+            tracing::error!("a submission for an unknown lane or with a record over 8 MiB is dropped unanswered");
+            return;
+        }
+        let mut queue = self.queue();
+        if queue.closing {
+            return;
+        }
+        queue.submissions.push(submission);
+        if queue.wanted > 0 && queue.submissions.len() >= queue.wanted {
+            queue.wanted = 0;
+            drop(queue);
+            self.wake.notify_one();
+        }
+    }
+
+    fn report_damage(&self, damage: Damage) {
+        let log = self.logs.get(usize::from(damage.lane));
+        if self.ledger().lanes.get(usize::from(damage.lane)).is_some_and(|lane| lane.knows(damage.from, damage.below)) {
+            return;
+        }
+        let lane = log.map(|log| log.name.as_str()).unwrap_or_default();
+        tracing::warn!(lane, from = damage.from, below = damage.below, "records cannot be read and are passed over");
+        let mut queue = self.queue();
+        if queue.damage.len() < DAMAGE_LIMIT && !queue.damage.contains(&damage) {
+            queue.damage.push(damage);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Asks the writer to finish, and waits until it has.
+    pub(super) fn close(&self) {
+        self.queue().closing = true;
+        self.wake.notify_one();
+        let until = Instant::now() + CLOSE_LIMIT;
+        let mut finished = self.finished.lock().expect("no holder of this lock panics");
+        while !*finished {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                tracing::error!("the disk does not answer: the store is left as it is");
+                return;
+            }
+            finished = self.has_finished.wait_timeout(finished, left).expect("no holder of this lock panics").0;
+        }
+    }
+
+    /// The writer has finished.
+    fn finished(&self) {
+        *self.finished.lock().expect("no holder of this lock panics") = true;
+        self.has_finished.notify_all();
+    }
+
+    fn set_stalled(&self, reason: Option<String>) {
+        *self.stalled.lock().expect("no holder of this lock panics") = reason;
+        self.progress.send_modify(|commits| *commits += 1);
+    }
+
+    /// Bytes of everything of ours in the folder.
+    fn total_bytes(&self) -> u64 {
+        let logs = self.logs.iter().chain([&self.aside, &self.control]);
+        let segments: u64 = logs.map(|log| log.view().bytes).sum();
+        segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
+    }
+
+    /// A reader of a lane; of nothing if there is no such lane.
+    pub(super) fn reader(self: &Arc<Self>, lane: usize) -> Option<LogReader> {
+        let log = self.logs.get(lane)?.clone();
+        Some(LogReader::new(self.clone(), log, Some(lane as u8)))
+    }
+
+    pub(super) fn sent(&self, lane: usize) -> u64 {
+        self.ledger().lanes.get(lane).map_or(0, |lane| lane.sent)
+    }
+
+    pub(super) fn cursor(&self, lane: usize) -> u64 {
+        self.ledger().lanes.get(lane).map_or(0, |lane| lane.cursor)
+    }
+
+    pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
+        aside::list(self, limit)
+    }
+
+    /// What the index is to hold.
+    pub(super) fn index_contents(self: &Arc<Self>) -> Contents {
+        let mut contents = self.ledger().index_contents();
+        aside::index(self, &mut contents);
+        contents
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let ledger = self.ledger();
+        let lanes = ledger
+            .lanes
+            .iter()
+            .zip(&self.logs)
+            .map(|(known, log)| {
+                let view = log.view();
+                let waiting = view.next.saturating_sub(known.cursor).saturating_sub(known.bad_waiting(view.next));
+                LaneStats {
+                    name: known.name.clone(),
+                    stored: view.next,
+                    waiting,
+                    bytes: view.bytes,
+                    evicted: known.evicted,
+                    damaged: known.damaged,
+                    oldest_ms: if waiting > 0 { view.time_at(known.cursor) } else { None },
+                    cursor: known.cursor,
+                    sent: known.sent,
+                    next: view.next,
+                }
+            })
+            .collect();
+        let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        drop(ledger);
+        Stats {
+            epoch,
+            lanes,
+            refused,
+            put_aside,
+            bytes: self.total_bytes(),
+            max_size: self.options.max_size,
+            commits: self.commits.load(Ordering::Relaxed),
+            bytes_written: self.bytes_written.load(Ordering::Relaxed),
+            stalled: self.stalled.lock().expect("no holder of this lock panics").clone(),
+        }
+    }
+}
+
+/// Opens the journal: recovers what is there and starts the writer.
+pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>, Opened), StoreError> {
+    let path = options.path.clone();
+    let (shared, parts, opened) = recover::open(options, disk)?;
+    let failed = |source| StoreError::Io { action: "start the writer thread for", path: folder(&path), source };
+    let syncer = sync::Syncer::start().map_err(failed)?;
+    let writer = writer::Writer::new(shared.clone(), parts, syncer);
+    let index = Index::start(&shared).map_err(failed)?;
+    std::thread::Builder::new().name("tidegate-store".into()).spawn(move || writer.run(index)).map_err(failed)?;
+    Ok((shared, opened))
+}
+
+fn folder(path: &std::path::Path) -> String {
+    path.display().to_string()
+}
+
+/// The folder of a record lane.
+fn lane_dir(options: &Options, name: &str) -> PathBuf {
+    options.path.join(format!("lane-{name}"))
+}

@@ -1,0 +1,268 @@
+//! Reading a lane in order.
+//!
+//! A reader has its own file handle and remembers where it stands, so reading on never scans twice, and a segment that
+//! is deleted meanwhile can still be read to its end. It sees committed bytes only. A damaged stretch is passed over to the next good
+//! frame; what is missing is told to the writer, which counts it once.
+
+use super::frame::{Scan, Stop};
+use super::log::{LogShared, SegmentView};
+use super::segment::{self, HEAD_LEN, Identity};
+use super::{Damage, Shared};
+use crate::store::disk::Mode;
+use crate::store::{ReadLimit, StoreError, submission};
+use std::io;
+use std::sync::Arc;
+use tidegate_protocol::RecordRef;
+
+/// Smallest and largest window read at one time. The largest bounds a chunk's memory (one record that is larger gets
+/// what it needs).
+const WINDOW: (usize, usize) = (16 * 1024, 256 * 1024);
+
+/// Distance between the places a reader remembers to go back to, and how many it remembers: enough for every segment
+/// of the largest size.
+const MARK_EVERY: u64 = 64 * 1024;
+const MARKS: usize = 128;
+
+/// Tries to open a segment that is deleted in between, before the store is thought broken: each try looks the
+/// segment up anew.
+const TRIES: usize = 16;
+
+/// Where a reader stands.
+#[derive(Debug)]
+struct Position {
+    first: u64,
+    generation: u64,
+    identity: Arc<Identity>,
+    scan: Scan,
+    /// Sequence numbers and offsets passed on the way.
+    marks: Vec<(u64, u64)>,
+}
+
+impl Position {
+    /// Stands at `from` or, where that place is not known, shortly before it.
+    fn seek(&mut self, from: u64) {
+        if from >= self.scan.next {
+            return;
+        }
+        let mark = self.marks.iter().rev().find(|(seq, _)| *seq <= from);
+        (self.scan.next, self.scan.offset) = mark.copied().unwrap_or((self.first, HEAD_LEN as u64));
+    }
+
+    fn mark(&mut self) {
+        let last = self.marks.last().map_or(HEAD_LEN as u64, |(_, offset)| *offset);
+        if self.scan.offset >= last + MARK_EVERY && self.marks.len() < MARKS {
+            self.marks.push((self.scan.next, self.scan.offset));
+        }
+    }
+}
+
+/// Reads one log.
+#[derive(Debug)]
+pub(in crate::store) struct LogReader {
+    shared: Arc<Shared>,
+    log: Arc<LogShared>,
+    /// The lane's index, if what is damaged in it is to be counted.
+    lane: Option<u8>,
+    at: Option<Position>,
+}
+
+impl LogReader {
+    pub(super) fn new(shared: Arc<Shared>, log: Arc<LogShared>, lane: Option<u8>) -> Self {
+        Self { shared, log, lane, at: None }
+    }
+
+    /// Reads committed records from `from` on, as far as one segment and the limit go; empty if there are none.
+    pub(in crate::store) fn read(&mut self, from: u64, limit: ReadLimit) -> Result<Chunk, StoreError> {
+        let mut from = from;
+        loop {
+            let Some(end) = self.stand(&mut from)? else { return Ok(Chunk::default()) };
+            if self.at.is_some() {
+                let chunk = self.read_segment(from, limit)?;
+                if !chunk.is_empty() || limit.records == 0 {
+                    return Ok(chunk);
+                }
+            }
+            from = end;
+        }
+    }
+
+    /// Opens the segment that holds `from` (or the next one, and moves `from` there) and stands in it. Says where that
+    /// segment ends; `None` if there is no such record yet. `self.at` is left empty if the segment cannot be used.
+    fn stand(&mut self, from: &mut u64) -> Result<Option<u64>, StoreError> {
+        for _ in 0..TRIES {
+            let found = {
+                let view = self.log.view();
+                let index = if *from < view.next { view.find(*from) } else { None };
+                index.map(|index| (view.segments[index].clone(), view.end(index)))
+            };
+            let Some((segment, end)) = found else { return Ok(None) };
+            *from = (*from).max(segment.first);
+            if !self.at.as_ref().is_some_and(|at| (at.first, at.generation) == (segment.first, segment.generation)) {
+                self.at = None;
+                match self.open(&segment) {
+                    Ok(Some(position)) => self.at = Some(position),
+                    Ok(None) => {
+                        self.report(*from, end, Some((segment.first, segment.generation)));
+                        return Ok(Some(end));
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(self.error("open", &segment, error)),
+                }
+            }
+            if let Some(at) = &mut self.at {
+                (at.scan.limit, at.scan.end) = (segment.len, end);
+                at.seek(*from);
+            }
+            return Ok(Some(end));
+        }
+        let error = io::Error::from(io::ErrorKind::NotFound);
+        Err(StoreError::Io { action: "find a segment in", path: self.log.dir.display().to_string(), source: error })
+    }
+
+    fn open(&self, segment: &SegmentView) -> io::Result<Option<Position>> {
+        let path = self.log.path(segment.first, segment.generation);
+        let file = self.shared.disk.open(&path, Mode::Read)?;
+        let Some(head) = segment::read_head(&*file, segment.first, segment.generation)? else { return Ok(None) };
+        let (offset, next) = (HEAD_LEN as u64, segment.first);
+        let scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end: next };
+        let (first, generation) = (segment.first, segment.generation);
+        Ok(Some(Position { first, generation, identity: head.identity, scan, marks: Vec::new() }))
+    }
+
+    /// Reads from the segment it stands in; empty if that has no more records.
+    fn read_segment(&mut self, from: u64, limit: ReadLimit) -> Result<Chunk, StoreError> {
+        let Some(mut at) = self.at.take() else { return Ok(Chunk::default()) };
+        let mut chunk = Chunk { identity: at.identity.clone(), ..Chunk::default() };
+        let result = self.fill(&mut at, from, limit, &mut chunk);
+        let segment = SegmentView { first: at.first, generation: at.generation, len: 0, first_time: None };
+        match result {
+            Ok(()) => self.at = Some(at),
+            Err(error) => return Err(self.error("read", &segment, error)),
+        }
+        if let Some((seq, time)) = chunk.first_time() {
+            self.log.mark_time(seq, time);
+        }
+        Ok(chunk)
+    }
+
+    fn fill(&self, at: &mut Position, from: u64, limit: ReadLimit, chunk: &mut Chunk) -> io::Result<()> {
+        // Heads and topics come on top of what the limit counts; a quarter more is enough as a rule, and where it is
+        // not, the chunk is a little smaller.
+        let window = limit.bytes.saturating_add(limit.bytes / 4).clamp(WINDOW.0, WINDOW.1);
+        let Chunk { buffer, spans, .. } = chunk;
+        let mut bytes = 0;
+        loop {
+            let stop = at.scan.pass(buffer, window, |_, seq, body| {
+                if seq < from {
+                    return true;
+                }
+                let full = spans.len() >= limit.records || (!spans.is_empty() && bytes + body.len() > limit.bytes);
+                if !full {
+                    bytes += body.len();
+                    spans.push(Span { seq, start: body.start as u32, end: body.end as u32 });
+                }
+                !full
+            })?;
+            at.mark();
+            if !spans.is_empty() {
+                return Ok(());
+            }
+            let expected = at.scan.next;
+            match stop {
+                Stop::Window => {}
+                Stop::Enough => return Ok(()),
+                Stop::Bad if at.scan.resync(buffer)? => self.report(expected, at.scan.next, None),
+                Stop::Bad | Stop::End => {
+                    if expected < at.scan.end {
+                        self.report(expected, at.scan.end, None);
+                        (at.scan.offset, at.scan.next) = (at.scan.limit, at.scan.end);
+                    }
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Tells the writer what is missing.
+    fn report(&self, from: u64, below: u64, lost: Option<(u64, u64)>) {
+        let Some(lane) = self.lane else { return };
+        self.shared.report_damage(Damage { lane, from, below, lost });
+    }
+
+    fn error(&self, action: &'static str, segment: &SegmentView, source: io::Error) -> StoreError {
+        let path = self.log.path(segment.first, segment.generation).display().to_string();
+        StoreError::Io { action, path, source }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    seq: u64,
+    start: u32,
+    end: u32,
+}
+
+/// Records read at one time. They stay valid when the store evicts or deletes them meanwhile.
+#[derive(Debug)]
+pub struct Chunk {
+    identity: Arc<Identity>,
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        let identity = Identity { gateway: String::new(), epoch: String::new(), lane: String::new() };
+        Self { identity: Arc::new(identity), buffer: Vec::new(), spans: Vec::new() }
+    }
+}
+
+impl Chunk {
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The record at `index`, in order of `seq`.
+    pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
+        let decoded = submission::decode(self.body(index)?)?;
+        Some(RecordRef {
+            gateway: &self.identity.gateway,
+            epoch: &self.identity.epoch,
+            lane: &self.identity.lane,
+            seq: self.spans.get(index)?.seq,
+            device: decoded.device,
+            topic: decoded.topic,
+            time_ms: decoded.time_ms,
+            payload: decoded.payload,
+        })
+    }
+
+    /// The records in order of `seq`.
+    pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// The last record's number, whether or not it can be taken apart.
+    pub fn last_seq(&self) -> Option<u64> {
+        self.spans.last().map(|span| span.seq)
+    }
+
+    pub(super) fn seqs(&self) -> impl Iterator<Item = u64> {
+        self.spans.iter().map(|span| span.seq)
+    }
+
+    pub(super) fn body(&self, index: usize) -> Option<&[u8]> {
+        let span = self.spans.get(index)?;
+        self.buffer.get(span.start as usize..span.end as usize)
+    }
+
+    fn first_time(&self) -> Option<(u64, u64)> {
+        Some((self.spans.first()?.seq, submission::time_ms(self.body(0)?)?))
+    }
+}

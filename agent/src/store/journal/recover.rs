@@ -1,0 +1,467 @@
+//! Opening: what is on the disk becomes a ledger, lanes to append to, and a report. The order of steps is in the
+//! [module's documentation](super).
+
+use super::control::{self, Entry, LaneLedger, Ledger};
+use super::log::{Log, LogShared, SegmentView, View};
+use super::recover_control::{self, ControlFound};
+use super::recover_lane::{self, LaneFound};
+use super::reserve::{Reserve, is_full};
+use super::segment::{self, GATEWAY_LIMIT, Identity, LANE_LIMIT};
+use super::writer::Parts;
+use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, reserve_size, segment_size};
+use crate::store::disk::Disk;
+use crate::store::state::Index;
+use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, StoreError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Condvar, Mutex};
+
+/// Bytes read at one time.
+pub(super) const WINDOW: usize = 256 * 1024;
+
+/// Unusable segments kept for whoever wants to look at them.
+const DAMAGED_KEPT: usize = 8;
+
+/// Lanes at most, those once configured included: an index is one byte.
+const LANES: usize = 255;
+
+/// What recovery has to say.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    lines: Vec<String>,
+    more: usize,
+}
+
+impl Report {
+    pub(super) fn add(&mut self, line: String) {
+        tracing::warn!("{line}");
+        if self.lines.len() + 1 < REPORT_LINES {
+            self.lines.push(line);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn finish(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.lines.push(format!("and {} more", self.more));
+        }
+        self.lines
+    }
+}
+
+/// A segment file as it is listed.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) first: u64,
+    pub(super) generation: u64,
+    pub(super) len: u64,
+}
+
+impl Found {
+    pub(super) fn view(&self) -> SegmentView {
+        SegmentView { first: self.first, generation: self.generation, len: self.len, first_time: None }
+    }
+}
+
+/// The segments in a folder, by generation. Other files are left alone.
+pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, StoreError> {
+    let entries = match disk.list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| io_error("list", dir, error))?,
+    };
+    let mut found: Vec<Found> = entries
+        .into_iter()
+        .filter(|entry| !entry.folder)
+        .filter_map(|entry| {
+            let (first, generation) = segment::parse_name(&entry.name)?;
+            Some(Found { first, generation, len: entry.len })
+        })
+        .collect();
+    found.sort_by_key(|segment| (segment.generation, segment.first));
+    Ok(found)
+}
+
+pub(super) fn read_error(path: &Path, source: io::Error) -> StoreError {
+    io_error("read", path, source)
+}
+
+fn io_error(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io { action, path: path.display().to_string(), source }
+}
+
+/// Opens what is there, or makes a new store.
+pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>, Parts, Opened), StoreError> {
+    check(&options)?;
+    let root = options.path.clone();
+    disk.create_dir_all(&root).map_err(|error| io_error("make the folder", &root, error))?;
+    let lock = take_lock(&*disk, &root)?;
+    let mut report = Report::default();
+    let control = recover_control::read(&disk, &root.join("control"), &mut report)?;
+    let names = lane_names(&*disk, &options, control.ledger.as_ref())?;
+    make_folders(&*disk, &options, &names)?;
+    let recovery = Recovery::read(options, disk, control, names, report)?;
+    recovery.finish(lock)
+}
+
+fn check(options: &Options) -> Result<(), StoreError> {
+    let wrong = |what: String| Err(StoreError::Options { what });
+    if options.gateway.is_empty() || options.gateway.len() > GATEWAY_LIMIT {
+        return wrong(format!("the gateway's id must have 1 to {GATEWAY_LIMIT} bytes"));
+    }
+    if options.lanes.is_empty() || options.lanes.len() > LANES / 2 {
+        return wrong(format!("there must be 1 to {} lanes", LANES / 2));
+    }
+    for (index, lane) in options.lanes.iter().enumerate() {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
+        if lane.name.is_empty() || lane.name.len() > LANE_LIMIT || !lane.name.bytes().all(plain) {
+            return wrong(format!(
+                "the lane name {:?} must have 1 to {LANE_LIMIT} characters out of a-z, 0-9, _ and -",
+                lane.name
+            ));
+        }
+        if options.lanes[..index].iter().any(|other| other.name == lane.name) {
+            return wrong(format!("two lanes are named {:?}", lane.name));
+        }
+    }
+    if options.max_size < MIN_MAX_SIZE {
+        return wrong(format!("max_size is {} bytes and must be at least {MIN_MAX_SIZE}", options.max_size));
+    }
+    Ok(())
+}
+
+fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn std::fmt::Debug + Send + Sync>, StoreError> {
+    let path = root.join("lock");
+    disk.lock(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => StoreError::Locked { path: root.display().to_string() },
+        _ => io_error("lock", &path, error),
+    })
+}
+
+/// The configured lanes in order, then those that the ledger or a folder still knows.
+fn lane_names(disk: &dyn Disk, options: &Options, ledger: Option<&Ledger>) -> Result<Vec<String>, StoreError> {
+    let mut names: Vec<String> = options.lanes.iter().map(|lane| lane.name.clone()).collect();
+    let known = ledger.into_iter().flat_map(|ledger| &ledger.lanes).map(|lane| lane.name.clone());
+    let mut folders: Vec<String> = disk
+        .list(&options.path)
+        .map_err(|error| io_error("list", &options.path, error))?
+        .into_iter()
+        .filter(|entry| entry.folder)
+        .filter_map(|entry| entry.name.strip_prefix("lane-").map(str::to_owned))
+        .collect();
+    folders.sort();
+    for name in known.chain(folders) {
+        if !names.contains(&name) && names.len() < LANES {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn make_folders(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<(), StoreError> {
+    let root = &options.path;
+    let mut dirs: Vec<PathBuf> = names.iter().map(|name| lane_dir(options, name)).collect();
+    dirs.extend(["control", "aside", "damaged"].map(|name| root.join(name)));
+    for dir in &dirs {
+        disk.create_dir_all(dir).map_err(|error| io_error("make the folder", dir, error))?;
+    }
+    disk.sync_dir(root).map_err(|error| io_error("sync", root, error))?;
+    if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        // Not ours, and perhaps not readable for us; where it is, the folder's own name is made to last.
+        let _ = disk.sync_dir(parent);
+    }
+    Ok(())
+}
+
+/// What has been found so far, before anything on the disk is changed.
+struct Recovery {
+    options: Options,
+    disk: Arc<dyn Disk>,
+    report: Report,
+    control: ControlFound,
+    ledger: Ledger,
+    lanes: Vec<LaneFound>,
+    aside: LaneFound,
+    /// The ledger differs from what the control lane says, or the control lane cannot be gone on with.
+    changed: bool,
+    new_epoch: bool,
+}
+
+impl Recovery {
+    fn read(
+        options: Options,
+        disk: Arc<dyn Disk>,
+        mut control: ControlFound,
+        names: Vec<String>,
+        mut report: Report,
+    ) -> Result<Self, StoreError> {
+        let known = control.ledger.is_some();
+        let mut ledger = control.ledger.take().unwrap_or_default();
+        let same = ledger.lanes.iter().map(|lane| &lane.name).eq(&names);
+        ledger.arrange(&names);
+        let mut lanes = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let of = known.then_some((&ledger, index));
+            lanes.push(recover_lane::read(&disk, &lane_dir(&options, name), of, &mut report)?);
+        }
+        let aside = recover_lane::read(&disk, &options.path.join("aside"), None, &mut report)?;
+        let changed = !known || !same || control.damaged;
+        let mut recovery = Self { options, disk, report, control, ledger, lanes, aside, changed, new_epoch: !known };
+        recovery.account(known);
+        recovery.decide_epoch(known)?;
+        Ok(recovery)
+    }
+
+    /// Brings the ledger and the lanes together.
+    fn account(&mut self, known: bool) {
+        let ahead = self.ledger.released_ahead.take().unwrap_or_default();
+        for (index, found) in self.lanes.iter_mut().enumerate() {
+            let lane = index as u8;
+            let ledger = &mut self.ledger.lanes[index];
+            if !known {
+                // Where the cursor stood is lost: all that is there goes (again), and is marked as perhaps sent.
+                ledger.cursor = found.view.segments.front().map_or(0, |segment| segment.first);
+                ledger.sent = found.view.next;
+            }
+            let evidence = ledger.cursor.max(ledger.sent).max(ledger.accounted);
+            if evidence > found.view.next {
+                let (from, below) = (found.view.next.max(ledger.cursor), evidence);
+                found.doubt = Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
+                if below > from {
+                    found.damage.push((from, below));
+                }
+                found.view.next = evidence;
+                found.active = None;
+            }
+            for (from, below) in std::mem::take(&mut found.damage) {
+                let ledger = &self.ledger.lanes[index];
+                let from = from.max(ledger.cursor);
+                if from < below && !ledger.knows(from, below) {
+                    self.changed = true;
+                    self.ledger.apply(&Entry::Damaged { lane, from, below });
+                }
+            }
+            for (origin, seq) in std::mem::take(&mut found.origins) {
+                if !ahead.contains(&(lane, seq)) && self.ledger.sessions.contains_key(&origin.session) {
+                    self.ledger.store(origin, lane, seq);
+                }
+                self.ledger.next_session = self.ledger.next_session.max(origin.session.saturating_add(1));
+            }
+        }
+    }
+
+    fn decide_epoch(&mut self, known: bool) -> Result<(), StoreError> {
+        let fresh = !known && self.control.segments.is_empty() && self.lanes.iter().all(|lane| lane.generation == 0);
+        let mut doubts: Vec<String> = self.lanes.iter_mut().filter_map(|lane| lane.doubt.take()).collect();
+        if !fresh && !known {
+            doubts.push("the control lane is lost: what was delivered is sent again, sessions begin anew".into());
+        } else if self.control.damaged {
+            doubts.push("the control lane is damaged".into());
+        }
+        if fresh || !doubts.is_empty() {
+            self.new_epoch = true;
+            self.changed = true;
+            self.ledger.epoch =
+                draw_epoch().map_err(|error| io_error("draw an epoch for", &self.options.path, error))?;
+        }
+        for doubt in doubts {
+            self.report.add(format!("a new epoch is drawn: {doubt}"));
+        }
+        Ok(())
+    }
+
+    /// Makes the new state durable, then tidies up.
+    fn finish(
+        mut self,
+        lock: Box<dyn std::fmt::Debug + Send + Sync>,
+    ) -> Result<(Arc<Shared>, Parts, Opened), StoreError> {
+        let max_size = self.options.max_size;
+        let size = segment_size(max_size);
+        let mut lanes = Vec::new();
+        for (index, found) in self.lanes.iter_mut().enumerate() {
+            let ledger = &mut self.ledger.lanes[index];
+            let dir = lane_dir(&self.options, &ledger.name);
+            lanes.push(make_log(found, dir, &ledger.name, size, &self.options.gateway, &self.ledger.epoch));
+            ledger.generation = ledger.generation.max(found.generation);
+        }
+        let aside_dir = self.options.path.join("aside");
+        let aside_size = aside_limit(max_size) / 4;
+        let aside =
+            make_log(&mut self.aside, aside_dir, "aside", aside_size, &self.options.gateway, &self.ledger.epoch);
+        let mut reserve = Reserve::find(self.disk.clone(), &self.options.path, reserve_size(max_size));
+        let mut control = self.make_control();
+        if self.changed {
+            self.write_snapshot(&mut control, &lanes, &mut reserve)?;
+        }
+        self.tidy(&mut lanes, &mut control);
+        if let Err(error) = reserve.restore() {
+            tracing::warn!(%error, "no room for the reserve: no records are taken until there is");
+        }
+        let opened = Opened {
+            sessions: kept_sessions(&self.ledger),
+            next_session_id: self.ledger.next_session,
+            new_epoch: self.new_epoch,
+            report: std::mem::take(&mut self.report).finish(),
+        };
+        let shared = self.share(&lanes, &aside, &control);
+        Ok((shared, Parts { lanes, aside, control, reserve, lock }, opened))
+    }
+
+    fn make_control(&mut self) -> Log {
+        let found = &mut self.control;
+        let bytes = found.segments.iter().map(|segment| segment.len).sum();
+        let segments = std::mem::take(&mut found.segments).into();
+        let view = View { segments, next: found.next, bytes, ..View::default() };
+        let shared = Arc::new(LogShared::new("control".into(), self.options.path.join("control"), view));
+        let active = if self.changed { None } else { found.active.take() };
+        let size = control_segment_size(self.options.max_size, 0);
+        Log::new(shared, found.next, found.generation, active, size)
+    }
+
+    /// Writes a new control segment that begins with the state as it is now.
+    fn write_snapshot(&mut self, control: &mut Log, lanes: &[Log], reserve: &mut Reserve) -> Result<(), StoreError> {
+        for (known, log) in self.ledger.lanes.iter_mut().zip(lanes) {
+            known.accounted = log.next;
+        }
+        let mut body = Vec::new();
+        control::encode_snapshot(&self.ledger, &mut body);
+        let identity = identity(&self.options.gateway, &self.ledger.epoch, "control");
+        control.segment_size = control_segment_size(self.options.max_size, body.len());
+        control.begin_segment(&identity);
+        control.stage(&body);
+        let dir = control.shared.dir.clone();
+        let mut result = control.write(&*self.disk);
+        if result.as_ref().is_err_and(is_full) && reserve.release() {
+            result = control.write(&*self.disk);
+        }
+        let synced = result.and_then(|()| {
+            if let Some(file) = control.file() {
+                file.sync_data()?;
+            }
+            self.disk.sync_dir(&dir)
+        });
+        if let Err(error) = synced {
+            control.roll_back(&*self.disk, true);
+            return Err(io_error("write to", &dir, error));
+        }
+        control.publish();
+        Ok(())
+    }
+
+    /// Cuts, moves and removes what is no longer needed. What fails is tried again at the next start.
+    fn tidy(&mut self, lanes: &mut [Log], control: &mut Log) {
+        let failed = |path: &Path, error: io::Error| {
+            tracing::warn!(file = %path.display(), %error, "cannot tidy up; trying again at the next start");
+        };
+        for found in self.lanes.iter().chain([&self.aside]) {
+            if let Some((path, file, len)) = &found.cut {
+                if let Err(error) = file.set_len(*len).and_then(|()| file.sync_data()) {
+                    failed(path, error);
+                }
+            }
+            for path in &found.replaced {
+                if let Err(error) = self.disk.remove(path) {
+                    failed(path, error);
+                }
+            }
+            for path in &found.unusable {
+                if let Err(error) = set_aside(&*self.disk, &self.options.path, path) {
+                    failed(path, error);
+                }
+            }
+        }
+        for (log, known) in lanes.iter_mut().zip(&self.ledger.lanes) {
+            log.remove_front(&*self.disk, log.below(known.cursor));
+        }
+        let extra = control.shared.view().segments.len().saturating_sub(2);
+        control.remove_front(&*self.disk, extra);
+    }
+
+    fn share(self, lanes: &[Log], aside: &Log, control: &Log) -> Arc<Shared> {
+        let (gateway, epoch) = (&self.options.gateway, &self.ledger.epoch);
+        let of = |lane: &str| identity(gateway, epoch, lane);
+        let other = reserve_size(self.options.max_size) + folder_bytes(&*self.disk, &self.options.path.join("damaged"));
+        let finished = Mutex::new(false);
+        Arc::new(Shared {
+            segment_size: segment_size(self.options.max_size),
+            aside_limit: aside_limit(self.options.max_size),
+            logs: lanes.iter().map(|log| log.shared.clone()).collect(),
+            identities: self.ledger.lanes.iter().map(|lane: &LaneLedger| of(&lane.name)).collect(),
+            aside: aside.shared.clone(),
+            aside_identity: of("aside"),
+            control: control.shared.clone(),
+            control_identity: of("control"),
+            queue: Mutex::new(Queue::default()),
+            wake: Condvar::new(),
+            finished,
+            has_finished: Condvar::new(),
+            progress: tokio::sync::watch::Sender::new(0),
+            commits: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+            other_bytes: AtomicU64::new(other),
+            stalled: Mutex::new(None),
+            index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os())),
+            ledger: Mutex::new(self.ledger),
+            disk: self.disk,
+            options: self.options,
+        })
+    }
+}
+
+fn make_log(found: &mut LaneFound, dir: PathBuf, name: &str, size: u64, gateway: &str, epoch: &str) -> Log {
+    let view = std::mem::take(&mut found.view);
+    let next = view.next;
+    let same = found.head.as_ref().is_some_and(|head| head.gateway == gateway && head.epoch == epoch);
+    let active = found.active.take().filter(|_| same);
+    Log::new(Arc::new(LogShared::new(name.into(), dir, view)), next, found.generation, active, size)
+}
+
+fn identity(gateway: &str, epoch: &str, lane: &str) -> Identity {
+    Identity { gateway: gateway.to_owned(), epoch: epoch.to_owned(), lane: lane.to_owned() }
+}
+
+fn kept_sessions(ledger: &Ledger) -> Vec<KeptSession> {
+    let mut sessions: std::collections::BTreeMap<u64, KeptSession> = ledger
+        .sessions
+        .iter()
+        .map(|(id, record)| (*id, KeptSession { record: record.clone(), unreleased: Vec::new() }))
+        .collect();
+    for origin in ledger.unreleased.keys() {
+        if let Some(session) = sessions.get_mut(&origin.session) {
+            session.unreleased.push(origin.packet_id);
+        }
+    }
+    for session in sessions.values_mut() {
+        session.unreleased.sort_unstable();
+    }
+    sessions.into_values().collect()
+}
+
+/// Moves a segment that cannot be used out of the way, and keeps only the newest of those moved.
+pub(super) fn set_aside(disk: &dyn Disk, root: &Path, path: &Path) -> io::Result<()> {
+    let damaged = root.join("damaged");
+    let part =
+        |part: Option<&std::ffi::OsStr>| part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = format!("{}-{}", part(path.parent().and_then(Path::file_name)), part(path.file_name()));
+    disk.rename(path, &damaged.join(name))?;
+    let mut kept: Vec<String> = disk.list(&damaged)?.into_iter().map(|entry| entry.name).collect();
+    kept.sort();
+    for name in kept.iter().take(kept.len().saturating_sub(DAMAGED_KEPT)) {
+        disk.remove(&damaged.join(name))?;
+    }
+    disk.sync_dir(&damaged)
+}
+
+pub(super) fn folder_bytes(disk: &dyn Disk, dir: &Path) -> u64 {
+    disk.list(dir).map_or(0, |entries| entries.iter().map(|entry| entry.len).sum())
+}
+
+/// Eight characters that read well and cannot be mistaken for each other: 40 random bits, so that two epochs of one gateway
+/// are alike once in a million times a million.
+fn draw_epoch() -> io::Result<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte & 31)])).collect())
+}

@@ -1,0 +1,129 @@
+//! Recovery of the control lane.
+
+use super::control::{self, Decoded, Ledger};
+use super::frame::{Scan, Stop};
+use super::log::{Active, SegmentView, resume};
+use super::recover::{Found, Report, WINDOW, list, read_error};
+use super::segment::{self, HEAD_LEN};
+use crate::store::StoreError;
+use crate::store::disk::{Disk, Mode};
+use std::path::Path;
+use std::sync::Arc;
+use tidegate_protocol::SEQ_LIMIT;
+
+/// What was found of the control lane.
+#[derive(Debug, Default)]
+pub(super) struct ControlFound {
+    /// What it adds up to; `None` if there is none, or none that can be read.
+    pub(super) ledger: Option<Ledger>,
+    pub(super) segments: Vec<SegmentView>,
+    pub(super) next: u64,
+    pub(super) generation: u64,
+    /// Where to go on, if it is whole.
+    pub(super) active: Option<Active>,
+    /// It is not as it was left: a damaged or torn segment, or an unknown entry.
+    pub(super) damaged: bool,
+}
+
+/// One segment's contents.
+struct Contents {
+    snapshot: Option<Box<Ledger>>,
+    entries: Vec<control::Entry>,
+    next: u64,
+    active: Option<Active>,
+    whole: bool,
+}
+
+/// Reads the control lane.
+pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Result<ControlFound, StoreError> {
+    let segments = list(&**disk, dir)?;
+    let mut found = ControlFound {
+        generation: segments.iter().map(|segment| segment.generation).max().unwrap_or(0),
+        segments: segments.iter().map(Found::view).collect(),
+        next: segments.iter().map(|segment| segment.first).max().unwrap_or(0),
+        ..ControlFound::default()
+    };
+    let mut newer: Vec<Contents> = Vec::new();
+    let mut end = SEQ_LIMIT;
+    for segment in segments.iter().rev() {
+        let contents = read_segment(disk, dir, segment, end)?;
+        end = end.min(segment.first);
+        if !contents.whole {
+            found.damaged = true;
+            let path = dir.join(segment::file_name(segment.first, segment.generation));
+            report.add(format!("{} is damaged or was cut short", path.display()));
+        }
+        let has_snapshot = contents.snapshot.is_some();
+        newer.push(contents);
+        if has_snapshot {
+            break;
+        }
+        found.damaged = true;
+    }
+    found.next = newer.iter().map(|contents| contents.next).max().unwrap_or(found.next).max(found.next);
+    if !found.damaged {
+        found.active = newer.first_mut().and_then(|newest| newest.active.take());
+    }
+    let mut oldest_first = newer.into_iter().rev();
+    let Some(base) = oldest_first.next() else { return Ok(found) };
+    let Some(snapshot) = base.snapshot else { return Ok(found) };
+    let mut ledger = Ledger { released_ahead: Some(Default::default()), ..*snapshot };
+    for entry in
+        base.entries.iter().chain(oldest_first.flat_map(|contents| contents.entries).collect::<Vec<_>>().iter())
+    {
+        ledger.apply(entry);
+    }
+    found.ledger = Some(ledger);
+    Ok(found)
+}
+
+fn read_segment(disk: &Arc<dyn Disk>, dir: &Path, segment: &Found, end: u64) -> Result<Contents, StoreError> {
+    let path = dir.join(segment::file_name(segment.first, segment.generation));
+    let failed = |error| read_error(&path, error);
+    let mut contents =
+        Contents { snapshot: None, entries: Vec::new(), next: segment.first, active: None, whole: false };
+    let file = disk.open(&path, Mode::Write).map_err(failed)?;
+    let Some(head) = segment::read_head(&*file, segment.first, segment.generation).map_err(failed)? else {
+        return Ok(contents);
+    };
+    let (offset, next) = (HEAD_LEN as u64, segment.first);
+    let mut scan = Scan { file: file.clone(), salt: head.salt, offset, limit: segment.len, next, end };
+    let mut buffer = Vec::new();
+    contents.whole = true;
+    loop {
+        let mut known = true;
+        let stop = scan
+            .pass(&mut buffer, WINDOW, |bytes, _, body| {
+                match control::decode(&bytes[body]) {
+                    Some(Decoded::Snapshot(ledger)) => {
+                        contents.snapshot = Some(ledger);
+                        contents.entries.clear();
+                    }
+                    Some(Decoded::Entries(entries)) => contents.entries.extend(entries),
+                    None => known = false,
+                }
+                true
+            })
+            .map_err(failed)?;
+        contents.whole &= known;
+        match stop {
+            Stop::Window => {}
+            Stop::End | Stop::Enough => break,
+            Stop::Bad => {
+                contents.whole = false;
+                if !scan.resync(&mut buffer).map_err(failed)? {
+                    break;
+                }
+            }
+        }
+    }
+    // Made durable before anything is decided from it: after a crash of the process alone it may only be cached.
+    file.sync_data().map_err(|error| StoreError::Io {
+        action: "sync",
+        path: path.display().to_string(),
+        source: error,
+    })?;
+    contents.next = scan.next;
+    contents.active = contents.whole.then(|| resume(file, &head, scan.offset));
+    Ok(contents)
+}

@@ -1,0 +1,211 @@
+//! Recovery of one lane: what its segments hold, and how its newest one ends.
+
+use super::control::Ledger;
+use super::frame::{Scan, Stop};
+use super::log::{Active, View, resume};
+use super::recover::{Found, Report, WINDOW, list, read_error};
+use super::segment::{self, HEAD_LEN, Head, Identity};
+use crate::store::disk::{Disk, DiskFile, Mode};
+use crate::store::{Origin, StoreError, submission};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tidegate_protocol::SEQ_LIMIT;
+
+/// What was found of a lane.
+#[derive(Debug, Default)]
+pub(super) struct LaneFound {
+    pub(super) view: View,
+    pub(super) generation: u64,
+    /// The newest segment, if it can be appended to.
+    pub(super) active: Option<Active>,
+    pub(super) head: Option<Arc<Identity>>,
+    /// Records with an origin, from the accounted one on.
+    pub(super) origins: Vec<(Origin, u64)>,
+    /// Damaged ranges met on the way.
+    pub(super) damage: Vec<(u64, u64)>,
+    /// Why the highest number used is not proved, if it is not.
+    pub(super) doubt: Option<String>,
+    /// To do once the new state is on flash: cut a torn tail, move unusable segments, remove replaced ones.
+    pub(super) cut: Option<(PathBuf, Arc<dyn DiskFile>, u64)>,
+    pub(super) unusable: Vec<PathBuf>,
+    pub(super) replaced: Vec<PathBuf>,
+}
+
+/// The end of a lane as its newest segment shows it.
+struct Tail {
+    file: Arc<dyn DiskFile>,
+    head: Head,
+}
+
+/// Reads a lane. `known` is its index in the ledger, if the control lane said anything of it.
+pub(super) fn read(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    ledger: Option<(&Ledger, usize)>,
+    report: &mut Report,
+) -> Result<LaneFound, StoreError> {
+    let mut found = LaneFound::default();
+    let mut segments = list(&**disk, dir)?;
+    found.generation = segments.iter().map(|segment| segment.generation).max().unwrap_or(0);
+    let known = ledger.and_then(|(ledger, index)| ledger.lanes.get(index));
+    let noted = known.map_or(0, |lane| lane.generation);
+    if found.generation < noted {
+        found.doubt = Some(format!("the newest segment in {} is missing", dir.display()));
+    }
+    found.generation = found.generation.max(noted);
+    let tail = find_tail(disk, dir, &mut segments, noted, &mut found, report)?;
+    drop_replaced(dir, &mut segments, &mut found);
+    found.view.segments = segments.iter().map(Found::view).collect();
+    found.view.next = segments.last().map_or(0, |segment| segment.first);
+    if let Some(tail) = tail {
+        let accounted = match known {
+            Some(lane) => lane.accounted,
+            // Without a control lane there are no sessions left to which an unreleased publish could belong.
+            None => SEQ_LIMIT,
+        };
+        read_older(disk, dir, accounted, &mut found)?;
+        read_tail(dir, tail, accounted, &mut found, report)?;
+    }
+    found.view.bytes = found.view.segments.iter().map(|segment| segment.len).sum();
+    Ok(found)
+}
+
+/// The newest segment with a readable head; those behind it that have none are taken out of the list.
+fn find_tail(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segments: &mut Vec<Found>,
+    noted: u64,
+    found: &mut LaneFound,
+    report: &mut Report,
+) -> Result<Option<Tail>, StoreError> {
+    while let Some(newest) = segments.last() {
+        let path = dir.join(segment::file_name(newest.first, newest.generation));
+        let file = disk.open(&path, Mode::Write).map_err(|error| read_error(&path, error))?;
+        let head = segment::read_head(&*file, newest.first, newest.generation);
+        if let Some(head) = head.map_err(|error| read_error(&path, error))? {
+            return Ok(Some(Tail { file, head }));
+        }
+        if newest.len <= HEAD_LEN as u64 && newest.generation > noted {
+            // A power cut met it while it was made: nothing in it was ever committed.
+            report.add(format!("{} was never finished and is removed", path.display()));
+            found.replaced.push(path);
+        } else {
+            let text = format!("neither head of {} can be read: it is set aside", path.display());
+            report.add(text.clone());
+            found.doubt = Some(text);
+            found.unusable.push(path);
+        }
+        segments.pop();
+    }
+    Ok(None)
+}
+
+/// A segment ends where one of a later generation begins: one that begins there or behind it holds nothing.
+fn drop_replaced(dir: &Path, segments: &mut Vec<Found>, found: &mut LaneFound) {
+    let mut begins = u64::MAX;
+    let mut kept = Vec::with_capacity(segments.len());
+    for segment in segments.drain(..).rev() {
+        if segment.first >= begins {
+            found.replaced.push(dir.join(segment::file_name(segment.first, segment.generation)));
+        } else {
+            begins = segment.first;
+            kept.push(segment);
+        }
+    }
+    kept.reverse();
+    *segments = kept;
+}
+
+/// Looks through older segments for origins that the control lane does not know of yet; as a rule there are none.
+fn read_older(disk: &Arc<dyn Disk>, dir: &Path, accounted: u64, found: &mut LaneFound) -> Result<(), StoreError> {
+    let mut buffer = Vec::new();
+    for index in 0..found.view.segments.len().saturating_sub(1) {
+        let (segment, end) = (found.view.segments[index].clone(), found.view.end(index));
+        if end <= accounted {
+            continue;
+        }
+        let path = dir.join(segment::file_name(segment.first, segment.generation));
+        let failed = |error| read_error(&path, error);
+        let file = disk.open(&path, Mode::Read).map_err(failed)?;
+        let Some(head) = segment::read_head(&*file, segment.first, segment.generation).map_err(failed)? else {
+            continue;
+        };
+        let (offset, next) = (HEAD_LEN as u64, segment.first);
+        let mut scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end };
+        loop {
+            let stop = scan
+                .pass(&mut buffer, WINDOW, |bytes, seq, body| {
+                    if let Some(origin) = submission::origin(&bytes[body]).filter(|_| seq >= accounted) {
+                        found.origins.push((origin, seq));
+                    }
+                    true
+                })
+                .map_err(failed)?;
+            let done = match stop {
+                Stop::Window => false,
+                Stop::End | Stop::Enough => true,
+                Stop::Bad => !scan.resync(&mut buffer).map_err(failed)?,
+            };
+            if done {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Walks the newest segment to its end, and makes durable what it shows.
+fn read_tail(
+    dir: &Path,
+    tail: Tail,
+    accounted: u64,
+    found: &mut LaneFound,
+    report: &mut Report,
+) -> Result<(), StoreError> {
+    let Some(segment) = found.view.segments.back().cloned() else { return Ok(()) };
+    let path = dir.join(segment::file_name(segment.first, segment.generation));
+    let failed = |error| read_error(&path, error);
+    let (offset, next) = (HEAD_LEN as u64, segment.first);
+    let mut scan =
+        Scan { file: tail.file.clone(), salt: tail.head.salt, offset, limit: segment.len, next, end: SEQ_LIMIT };
+    let mut buffer = Vec::new();
+    loop {
+        let stop = scan
+            .pass(&mut buffer, WINDOW, |bytes, seq, body| {
+                if let Some(origin) = submission::origin(&bytes[body]).filter(|_| seq >= accounted) {
+                    found.origins.push((origin, seq));
+                }
+                true
+            })
+            .map_err(failed)?;
+        let expected = scan.next;
+        match stop {
+            Stop::Window => {}
+            Stop::End | Stop::Enough => break,
+            Stop::Bad if scan.resync(&mut buffer).map_err(failed)? => {
+                report.add(format!("{}: records {expected} to {} cannot be read", path.display(), scan.next - 1));
+                found.damage.push((expected, scan.next));
+            }
+            Stop::Bad => {
+                let text = format!("{}: the last {} bytes are torn", path.display(), segment.len - scan.offset);
+                report.add(text.clone());
+                found.doubt = Some(text);
+                found.cut = Some((path.clone(), tail.file.clone(), scan.offset));
+                break;
+            }
+        }
+    }
+    tail.file.sync_data().map_err(|source| StoreError::Io {
+        action: "sync",
+        path: path.display().to_string(),
+        source,
+    })?;
+    found.view.next = scan.next;
+    if let Some(last) = found.view.segments.back_mut() {
+        last.len = scan.offset;
+    }
+    found.head = Some(tail.head.identity.clone());
+    found.active = Some(resume(tail.file, &tail.head, scan.offset));
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The writer thread: takes what was submitted, commits it in groups, answers.
+
+use super::Shared;
+use super::commit::{Failure, Op, Scope};
+use super::log::Log;
+use super::reserve::Reserve;
+use super::sync::Syncer;
+use crate::store::{Origin, Submission};
+use std::collections::{HashMap, VecDeque};
+use std::fmt::Debug;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// First wait after a failed write: long enough not to spin, short enough that a single failed sync, which a new
+/// segment cures, is not felt.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+/// Longest wait between tries: space that returns is noticed within about a second.
+const RETRY_LAST: Duration = Duration::from_secs(1);
+/// How often the writer looks after itself (restores the reserve) when nothing comes.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// While the store cannot write.
+#[derive(Debug)]
+struct Stall {
+    wait: Duration,
+    retry: Instant,
+    /// Control records do not get through either, until then.
+    control_retry: Option<Instant>,
+}
+
+/// The writer's own state.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lanes: Vec<Log>,
+    pub(super) aside: Log,
+    pub(super) control: Log,
+    pub(super) reserve: Reserve,
+    pub(super) syncer: Syncer,
+    /// Submitted and not committed, in order.
+    pub(super) pending: VecDeque<Submission>,
+    /// What the present commit changes, in order.
+    pub(super) ops: Vec<Op>,
+    /// QoS 2 origins as the present commit leaves them.
+    pub(super) overlay: HashMap<Origin, Option<(u8, u64)>>,
+    pub(super) body: Vec<u8>,
+    pub(super) incoming: Vec<Submission>,
+    /// Segments of what is put aside that go with the present commit.
+    pub(super) aside_drop: usize,
+    /// Submissions answered by the last commit: that many may be expected to come again together.
+    pub(super) company: usize,
+    pub(super) damage: Vec<super::Damage>,
+    pub(super) lock: Box<dyn Debug + Send + Sync>,
+    stall: Option<Stall>,
+}
+
+/// What recovery hands to the writer.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) lanes: Vec<Log>,
+    pub(super) aside: Log,
+    pub(super) control: Log,
+    pub(super) reserve: Reserve,
+    pub(super) lock: Box<dyn Debug + Send + Sync>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, parts: Parts, syncer: Syncer) -> Self {
+        let Parts { lanes, aside, control, reserve, lock } = parts;
+        Self {
+            shared,
+            lanes,
+            aside,
+            control,
+            reserve,
+            syncer,
+            pending: VecDeque::new(),
+            ops: Vec::new(),
+            overlay: HashMap::new(),
+            body: Vec::new(),
+            incoming: Vec::new(),
+            aside_drop: 0,
+            company: 0,
+            damage: Vec::new(),
+            lock,
+            stall: None,
+        }
+    }
+
+    /// Runs until the store is closed.
+    pub(super) fn run(mut self, index: Option<JoinHandle<()>>) {
+        loop {
+            let closing = self.gather();
+            let now = Instant::now();
+            if self.pending.is_empty() && self.damage.is_empty() {
+                if closing {
+                    break;
+                }
+                self.idle();
+                continue;
+            }
+            let records_wait = self.stall.as_ref().is_some_and(|stall| now < stall.retry);
+            if !records_wait || closing {
+                let result = self.commit(Scope::Everything);
+                let failed = result.is_err();
+                self.settle(result, now);
+                if failed && closing {
+                    let _ = self.commit(Scope::Control);
+                    tracing::error!(
+                        unanswered = self.pending.len(),
+                        "the store is closed while it cannot write: what was not acknowledged is left to the devices"
+                    );
+                    break;
+                }
+            }
+            self.commit_control(now);
+        }
+        self.shared.index.close();
+        if index.is_some_and(|thread| thread.join().is_err()) {
+            tracing::warn!("the index's thread has panicked; the index is made anew when it is needed");
+        }
+        let Self { lock, shared, .. } = self;
+        drop(lock);
+        shared.finished();
+    }
+
+    /// While records wait for the disk, changes of state go ahead of them.
+    fn commit_control(&mut self, now: Instant) {
+        let Some(stall) = &self.stall else { return };
+        let waits = stall.control_retry.is_some_and(|retry| now < retry);
+        let wanted = !self.damage.is_empty() || self.pending.iter().any(|one| !one.changes().is_empty());
+        if waits || !wanted {
+            return;
+        }
+        let failed = self.commit(Scope::Control).is_err();
+        if let Some(stall) = &mut self.stall {
+            stall.control_retry = failed.then(|| now + RETRY_LAST);
+        }
+    }
+
+    fn settle(&mut self, result: Result<(), Failure>, now: Instant) {
+        match (result, &mut self.stall) {
+            (Ok(()), None) => {}
+            (Ok(()), Some(_)) => {
+                self.stall = None;
+                self.shared.set_stalled(None);
+                tracing::info!("the store writes again");
+            }
+            (Err(_), Some(stall)) => {
+                stall.wait = (stall.wait * 2).min(RETRY_LAST);
+                stall.retry = now + stall.wait;
+            }
+            (Err(failure), none) => {
+                tracing::error!(
+                    reason = %failure,
+                    "the store cannot write; nothing stored is harmed, acknowledgements are withheld, trying again"
+                );
+                *none = Some(Stall { wait: RETRY_FIRST, retry: now + RETRY_FIRST, control_retry: None });
+                self.shared.set_stalled(Some(failure.to_string()));
+            }
+        }
+    }
+
+    /// Takes over what was submitted. Waits for it if there is nothing to do. `true` once the store is being closed.
+    fn gather(&mut self) -> bool {
+        let shared = self.shared.clone();
+        let mut queue = shared.queue();
+        if self.pending.is_empty() || self.stall.is_some() {
+            let until = match &self.stall {
+                Some(stall) if !self.pending.is_empty() => stall.retry,
+                _ => Instant::now() + IDLE,
+            };
+            while queue.is_empty() && !queue.closing {
+                let left = until.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                queue = shared.wait(queue, 1, left);
+            }
+            if self.stall.is_none() {
+                queue = self.await_company(queue);
+            }
+        }
+        std::mem::swap(&mut queue.submissions, &mut self.incoming);
+        self.damage.append(&mut queue.damage);
+        let closing = queue.closing;
+        drop(queue);
+        self.pending.extend(self.incoming.drain(..));
+        closing
+    }
+
+    /// Waits a little for those whom the last commit answered: only if there were several, and no longer than until
+    /// half of them are back or the commit delay is over.
+    fn await_company<'a>(&self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
+        let (wanted, delay) = (self.company / 2, self.shared.options.commit_delay);
+        if delay.is_zero() || queue.is_empty() {
+            return queue;
+        }
+        let until = Instant::now() + delay;
+        while queue.submissions.len() < wanted && !queue.closing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            queue = self.shared.wait(queue, wanted, left);
+        }
+        queue
+    }
+
+    fn idle(&mut self) {
+        if self.stall.is_some() {
+            // Nothing waits any more, so nothing shows whether the disk is well: the next submission will.
+            self.stall = None;
+            self.shared.set_stalled(None);
+        }
+        if !self.reserve.is_present() {
+            if let Err(error) = self.reserve.restore() {
+                tracing::debug!(%error, "cannot restore the reserve yet");
+            }
+        }
+    }
+
+    /// Counts a commit and its bytes.
+    pub(super) fn count(&self, bytes: u64) {
+        self.shared.commits.fetch_add(1, Ordering::Relaxed);
+        self.shared.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,106 @@
+use proptest::prelude::*;
+
+use super::super::render::{human, number, size, span, time};
+use super::super::*;
+use super::sample;
+
+#[test]
+fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
+    let text = human(&sample());
+    for words in [
+        "gateway gw-1",
+        "running for     1 h 2 min (process 42)",
+        "takes effect at the next start: store.max_size",
+        "1,234,567",
+        "the oldest for 1 min 40 s",
+        "throttled since",
+        "wait; sending goes on by itself",
+        "in 30 s",
+        "STALLED",
+        "no space left on device",
+        "9.5 MiB of 1.0 GiB (0.9 %)",
+        "3 of 1,000",
+        "NOT CONNECTED",
+        "500 records, 64KiB or 270s",
+        "! Flux refuses them for good",
+    ] {
+        assert!(text.contains(words), "{words:?} in\n{text}");
+    }
+}
+
+#[test]
+fn a_refused_configuration_is_shown_line_by_line_within_a_limit() {
+    let error = |count: usize| Some((1..=count).map(|n| format!("  mistake {n}")).collect::<Vec<_>>().join("\n"));
+    let text = human(&Status { config_error: error(3), ..sample() });
+    assert!(text.contains("REFUSED") && text.contains("  mistake 1\n") && text.contains("  mistake 3\n"), "{text}");
+    assert!(!text.contains("says the rest"), "{text}");
+    let text = human(&Status { config_error: error(3000), ..sample() });
+    assert!(text.contains("mistake 10\n") && !text.contains("mistake 11") && text.contains("says the rest"), "{text}");
+}
+
+#[test]
+fn the_columns_of_the_lanes_stand_under_each_other() {
+    let text = human(&sample());
+    let rows: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("Lanes")).take(3).collect();
+    assert_eq!(rows.len(), 3);
+    let widths: Vec<usize> = rows.iter().map(|row| row.chars().count()).collect();
+    assert!(widths.iter().all(|width| *width == widths[0]), "{text}");
+}
+
+#[test]
+fn a_gateway_that_has_only_begun_can_be_shown() {
+    let text = human(&Status::default());
+    assert!(text.contains("nothing sent yet") && text.contains("never since"), "{text}");
+    assert!(!text.contains('!'), "nothing is wrong yet:\n{text}");
+}
+
+#[test]
+fn figures_are_written_for_people() {
+    assert_eq!([0, 999, 1000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
+    assert_eq!(number(u64::MAX), "18,446,744,073,709,551,615");
+    let sizes = [0, 1023, 1024, 1536, 1 << 20, 150 << 20, 1 << 30, (1 << 20) - 1, u64::MAX];
+    let written = ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "150 MiB", "1.0 GiB", "1.0 MiB", "16777216 TiB"];
+    assert_eq!(sizes.map(size), written);
+    let spans = [5, 59_999, 60_000, 3_600_000, 90_000_000].map(span);
+    assert_eq!(spans, ["5 ms", "59 s", "1 min 0 s", "1 h 0 min", "1 d 1 h"]);
+    assert_eq!(time(1_795_336_200_123), "2026-11-22 08:30:00 UTC");
+}
+
+proptest! {
+    #[test]
+    fn no_text_from_outside_reaches_the_terminal_raw(text in any::<String>(), number: u64) {
+        let status = Status {
+            gateway: text.clone(),
+            config: text.clone(),
+            config_error: Some(text.clone()),
+            endpoint: text.clone(),
+            verdict: VerdictStatus {
+                word: text.clone(),
+                reason: text.clone(),
+                advice: text.clone(),
+                until_ms: Some(number),
+                since_ms: Some(number),
+                ..VerdictStatus::default()
+            },
+            lanes: vec![LaneStatus { name: text.clone(), oldest_ms: Some(number), ..LaneStatus::default() }],
+            broker: Some(BrokerState { url: text.clone(), last_error: text.clone(), ..BrokerState::default() }),
+            store: StoreStatus { path: text.clone(), bytes: number, max_bytes: number, ..StoreStatus::default() },
+            limits: vec![(text.clone(), text)],
+            now_ms: number,
+            ..Status::default()
+        };
+        let shown = human(&status);
+        prop_assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", shown);
+        prop_assert!(shown.len() < 40_000);
+    }
+
+    #[test]
+    fn a_status_survives_json(number: u64, text in any::<String>()) {
+        let mut status = sample();
+        status.counts.stored = number;
+        status.verdict.reason = text;
+        let json = serde_json::to_string(&status).expect("JSON");
+        prop_assert!(!json.contains('\n'), "one line");
+        prop_assert_eq!(serde_json::from_str::<Status>(&json).expect("a status"), status);
+    }
+}

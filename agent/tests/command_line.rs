@@ -1,0 +1,140 @@
+//! The `tidegate` command as a shell sees it: output, exit codes, closed pipes.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn tidegate(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tidegate")).args(arguments).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("output is text")
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).to_str().expect("a path of text").to_owned()
+}
+
+#[test]
+fn check_says_every_mistake_with_its_line_and_exits_with_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = path(folder.path(), "t.toml");
+    fs::write(&file, "[gateway]\nidd = \"a\"\n[store]\nmax_size = 5\n[forward.flux]\nkind = \"unified\"\n")
+        .expect("write");
+    let output = tidegate(&["check", "--config", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    for words in ["3 mistakes", "line 1, column 1: gateway.id", "`id`", "line 4, column 12: store.max_size", "\"5KiB\""]
+    {
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn check_says_what_it_understood_and_exits_with_0() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = path(folder.path(), "t.toml");
+    let secret = path(folder.path(), "url");
+    fs::write(&secret, "https://hooks.example/v1/very-secret\n").expect("write");
+    let flux = format!("[forward.flux]\nkind = \"webhook\"\nurl_file = \"{secret}\"\n");
+    fs::write(&file, format!("[gateway]\nid = \"gw-7\"\n{flux}")).expect("write");
+    let output = tidegate(&["check", "--config", &file]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
+    for words in ["is fine", "gw-7", "127.0.0.1:1883", "webhook https://hooks.example\n", "500 records, 64KiB or 270s"]
+    {
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
+    assert!(!said.contains("very-secret"));
+}
+
+#[test]
+fn run_refuses_a_wrong_configuration_with_all_its_mistakes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = path(folder.path(), "t.toml");
+    fs::write(&file, "[gateway]\nid = 5\n[log]\nlevel = \"loud\"\n").expect("write");
+    let output = tidegate(&["run", "--config", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("gateway.id") && said.contains("log.level") && said.contains("forward.flux.kind"), "{said}");
+    let output = tidegate(&["run", "--config", &path(folder.path(), "missing")]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("config default") && said.contains("because: No such file"), "{said}");
+}
+
+#[test]
+fn the_default_configuration_goes_to_a_file_and_is_read_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = tidegate(&["config", "default"]);
+    assert_eq!(output.status.code(), Some(0));
+    let secret = path(folder.path(), "url");
+    fs::write(&secret, "https://hooks.example/x").expect("write");
+    let file = path(folder.path(), "t.toml");
+    fs::write(&file, text(&output.stdout).replace("/etc/tidegate/webhook.url", &secret)).expect("write");
+    let output = tidegate(&["check", "--config", &file]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
+fn status_without_an_agent_says_so_and_exits_with_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = path(folder.path(), "none.sock");
+    let output = tidegate(&["status", "--socket", &socket]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("not running"), "{}", text(&output.stderr));
+    // A socket that was left behind is no agent either.
+    drop(UnixListener::bind(&socket).expect("a socket"));
+    assert_eq!(tidegate(&["status", "--json", "--socket", &socket]).status.code(), Some(3));
+}
+
+#[test]
+fn status_shows_what_the_agent_answers_for_people_and_for_programs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = path(folder.path(), "s.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let agent = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().expect("accept");
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).expect("a request");
+            assert_eq!(line, "{\"request\":\"status\"}\n");
+            stream.write_all(b"{\"ok\":{\"gateway\":\"gw-9\",\"counts\":{\"waiting\":1234}}}\n").expect("answer");
+        }
+    });
+    let config = path(folder.path(), "t.toml");
+    fs::write(&config, format!("[control]\nsocket = \"{socket}\"\n")).expect("write");
+    let people = tidegate(&["status", "--config", &config]);
+    assert_eq!(people.status.code(), Some(0), "{}", text(&people.stderr));
+    assert!(text(&people.stdout).contains("gw-9") && text(&people.stdout).contains("1,234"));
+    let programs = tidegate(&["status", "--json", "--socket", &socket]);
+    let status: serde_json::Value = serde_json::from_slice(&programs.stdout).expect("JSON");
+    assert_eq!(status["counts"]["waiting"], 1234);
+    agent.join().expect("the agent saw what it should");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let (reader, writer) = UnixStream::pair().expect("a pair of sockets");
+    drop(reader);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+        .args(["config", "default"])
+        .stdout(Stdio::from(std::os::fd::OwnedFd::from(writer)))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let output = child.wait().expect("it ends");
+    assert_eq!(output.code(), Some(0));
+}
+
+#[test]
+fn wrong_arguments_exit_with_2_and_the_version_is_told() {
+    assert_eq!(tidegate(&["dance"]).status.code(), Some(2));
+    let output = tidegate(&["--version"]);
+    assert_eq!(text(&output.stdout), format!("tidegate {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(text(&tidegate(&["--help"]).stdout).contains("Exit codes"));
+}
