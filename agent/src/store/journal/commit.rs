@@ -72,7 +72,7 @@ impl Writer {
         self.pending = pending;
         self.flush()?;
         self.publish();
-        self.damage.clear();
+        self.set_aside();
         self.answer(count, scope);
         self.clean_up();
         self.shared.progress.send_modify(|commits| *commits += 1);

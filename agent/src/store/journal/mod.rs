@@ -296,6 +296,12 @@ impl Shared {
         segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
     }
 
+    /// Counts what is neither a segment nor the index.
+    fn measure_others(&self) {
+        let damaged = recover::folder_bytes(&*self.disk, &self.options.path.join("damaged"));
+        self.other_bytes.store(reserve_size(self.options.max_size) + damaged, Ordering::Relaxed);
+    }
+
     /// A reader of a lane; of nothing if there is no such lane.
     pub(super) fn reader(self: &Arc<Self>, lane: usize) -> Option<LogReader> {
         let log = self.logs.get(lane)?.clone();

@@ -381,9 +381,8 @@ impl Recovery {
     fn share(self, lanes: &[Log], aside: &Log, control: &Log) -> Arc<Shared> {
         let (gateway, epoch) = (&self.options.gateway, &self.ledger.epoch);
         let of = |lane: &str| identity(gateway, epoch, lane);
-        let other = reserve_size(self.options.max_size) + folder_bytes(&*self.disk, &self.options.path.join("damaged"));
         let finished = Mutex::new(false);
-        Arc::new(Shared {
+        let shared = Arc::new(Shared {
             segment_size: segment_size(self.options.max_size),
             aside_limit: aside_limit(self.options.max_size),
             logs: lanes.iter().map(|log| log.shared.clone()).collect(),
@@ -399,13 +398,15 @@ impl Recovery {
             progress: tokio::sync::watch::Sender::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
-            other_bytes: AtomicU64::new(other),
+            other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os())),
             ledger: Mutex::new(self.ledger),
             disk: self.disk,
             options: self.options,
-        })
+        });
+        shared.measure_others();
+        shared
     }
 }
 
