@@ -97,7 +97,8 @@ impl LogReader {
             };
             let Some((segment, end)) = found else { return Ok(None) };
             *from = (*from).max(segment.first);
-            if !self.at.as_ref().is_some_and(|at| (at.first, at.generation) == (segment.first, segment.generation)) {
+            let wanted = (segment.first, segment.generation);
+            if self.at.as_ref().is_none_or(|at| (at.first, at.generation) != wanted) {
                 self.at = None;
                 match self.open(&segment) {
                     Ok(Some(position)) => self.at = Some(position),

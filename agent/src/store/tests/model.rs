@@ -36,6 +36,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 type Id = (String, u8, u64);
+/// Lane and the payload's own number.
+type Records = Vec<(u8, u64)>;
 
 #[derive(Debug, Default)]
 struct Model {
@@ -56,7 +58,7 @@ struct Run {
     disk: FaultyDisk,
     store: Store,
     model: Model,
-    open: Vec<(oneshot::Receiver<Committed>, Vec<(u8, u64)>)>,
+    open: Vec<(oneshot::Receiver<Committed>, Records)>,
 }
 
 fn payload(number: u64, size: usize) -> Vec<u8> {
