@@ -106,8 +106,8 @@ impl FaultyDisk {
         tree.synced.remove(path);
     }
 
-    /// What a killed process leaves: the cache is as it was, the lock is gone. Of this file only the first `synced` bytes are
-    /// on the medium.
+    /// What a killed process leaves: the cache is as it was, the lock is gone. Of this file only the first `synced`
+    /// bytes are on the medium.
     pub(crate) fn killed(&self, path: &Path, synced: usize) -> Self {
         let copy = self.copy();
         let tree = copy.tree();

@@ -182,23 +182,21 @@ impl Scan {
         len <= BODY_LIMIT && (self.next..self.end).contains(&seq)
     }
 
-    /// Reads block by block, and leaves zeros (which are no frame) where the medium gives nothing. If it gives nothing at all,
-    /// it may be the medium that is gone, not the data: then nothing is given up, and the error stands.
+    /// Reads block by block, and leaves zeros (which are no frame) where the medium gives nothing. If it gives
+    /// nothing at all, it may be the medium that is gone, not the data: then nothing is given up, and the error
+    /// stands.
     fn fill_around(&self, buffer: &mut [u8], error: io::Error) -> io::Result<usize> {
         let (mut filled, mut any) = (0, false);
         for block in buffer.chunks_mut(BLOCK) {
-            match read_full_at(&*self.file, block, self.offset + filled as u64) {
-                Ok(count) => {
-                    any = true;
-                    filled += count;
-                    if count < block.len() {
-                        break;
-                    }
+            if let Ok(count) = read_full_at(&*self.file, block, self.offset + filled as u64) {
+                any = true;
+                filled += count;
+                if count < block.len() {
+                    break;
                 }
-                Err(_) => {
-                    block.fill(0);
-                    filled += block.len();
-                }
+            } else {
+                block.fill(0);
+                filled += block.len();
             }
         }
         if any { Ok(filled) } else { Err(error) }

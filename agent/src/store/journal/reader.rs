@@ -1,8 +1,8 @@
 //! Reading a lane in order.
 //!
-//! A reader has its own file handle and remembers where it stands, so reading on never scans twice, and a segment that
-//! is deleted meanwhile can still be read to its end. It sees committed bytes only. A damaged stretch is passed over to the next good
-//! frame; what is missing is told to the writer, which counts it once.
+//! A reader has its own file handle and remembers where it stands, so reading on never scans twice, and a segment
+//! that is deleted meanwhile can still be read to its end. It sees committed bytes only. A damaged stretch is passed
+//! over to the next good frame; what is missing is told to the writer, which counts it once.
 
 use super::frame::{Scan, Stop};
 use super::log::{LogShared, SegmentView};

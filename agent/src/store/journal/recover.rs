@@ -461,8 +461,8 @@ pub(super) fn folder_bytes(disk: &dyn Disk, dir: &Path) -> u64 {
     disk.list(dir).map_or(0, |entries| entries.iter().map(|entry| entry.len).sum())
 }
 
-/// Eight characters that read well and cannot be mistaken for each other: 40 random bits, so that two epochs of one gateway
-/// are alike once in a million times a million.
+/// Eight characters that read well and cannot be mistaken for each other: 40 random bits, so that two epochs of one
+/// gateway are alike once in a million times a million.
 fn draw_epoch() -> io::Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
     let mut bytes = [0; 8];

@@ -219,8 +219,8 @@ fn read_tail(
     Ok(())
 }
 
-/// Learns when the first record of the segment at the cursor was received, so that it can be told how long the oldest one
-/// has waited. What cannot be read is met again, and counted, by the reader.
+/// Learns when the first record of the segment at the cursor was received, so that it can be told how long the oldest
+/// one has waited. What cannot be read is met again, and counted, by the reader.
 pub(super) fn learn_time(disk: &dyn Disk, log: &LogShared, cursor: u64) {
     let mut view = log.view();
     let Some(index) = view.find(cursor) else { return };
