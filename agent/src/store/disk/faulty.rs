@@ -29,6 +29,8 @@ pub(crate) struct Faults {
     pub(crate) sync: Option<(String, usize)>,
     /// Creating files whose path contains this text fails with this errno.
     pub(crate) create: Option<(String, i32)>,
+    /// Reads that touch this range of a path that contains this text fail.
+    pub(crate) read: Option<(String, std::ops::Range<u64>)>,
     /// Bytes that all files may hold together.
     pub(crate) capacity: Option<u64>,
     /// Cutting files fails.
@@ -102,6 +104,18 @@ impl FaultyDisk {
         let mut tree = self.tree();
         tree.files.remove(path);
         tree.synced.remove(path);
+    }
+
+    /// What a killed process leaves: the cache is as it was, the lock is gone. Of this file only the first `synced`
+    /// bytes are on the medium.
+    pub(crate) fn killed(&self, path: &Path, synced: usize) -> Self {
+        let copy = self.copy();
+        let tree = copy.tree();
+        if let Some(bytes) = tree.files.get(path) {
+            bytes.lock().expect("no holder of this lock panics").synced.truncate(synced);
+        }
+        drop(tree);
+        copy
     }
 
     /// A copy of what it holds now, as if all of it were durable (a clean stop).
@@ -242,6 +256,13 @@ impl FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let faults = self.disk.tree().faults.clone();
+        if let Some((part, range)) = &faults.read {
+            let end = offset + buffer.len() as u64;
+            if self.path.to_string_lossy().contains(part.as_str()) && offset < range.end && range.start < end {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+        }
         let contents = self.contents();
         let from = (offset as usize).min(contents.live.len());
         let count = buffer.len().min(contents.live.len() - from);

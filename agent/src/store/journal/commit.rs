@@ -364,7 +364,9 @@ impl Writer {
         if changed {
             self.shared.index.changed();
         }
-        self.count(bytes);
+        if bytes > 0 {
+            self.count(bytes);
+        }
     }
 
     fn answer(&mut self, count: usize, scope: Scope) {

@@ -1,8 +1,8 @@
 //! A log: one lane's segments, as the writer appends to them and as readers see them.
 //!
 //! An append has three steps, so that several logs can be synced together: entries are *staged* in memory, *written*,
-//! and, once synced, *published*: only then do readers see them. If anything fails in between, the log is rolled back to
-//! what was last published, and the same entries can be staged again under the same numbers.
+//! and, once synced, *published*: only then do readers see them. If anything fails in between, the log is rolled back
+//! to what was last published, and the same entries can be staged again under the same numbers.
 
 use super::frame;
 use super::segment::{self, HEAD_LEN, Head, Identity};

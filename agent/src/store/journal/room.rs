@@ -1,8 +1,8 @@
 //! The byte limit: what is evicted to make room, and in which order.
 //!
 //! Delivered segments go first, whatever their lane. Then the oldest segment of the lowest lane that has any record,
-//! and so on upwards; a lane's only segment is closed first, because the newest is never removed. What goes undelivered is
-//! counted in the control lane, and that is on flash before the file is removed.
+//! and so on upwards; a lane's only segment is closed first, because the newest is never removed. What goes
+//! undelivered is counted in the control lane, and that is on flash before the file is removed.
 
 use super::commit::{Failure, Op};
 use super::control::Entry;

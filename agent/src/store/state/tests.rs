@@ -20,7 +20,9 @@ fn change(store: &Store, changes: &[Change]) {
     let mut submission = Submission::new();
     let record = NewRecord { device: "d", topic: "t", payload: b"x", time_ms: 1, origin: None, will: false };
     submission.push(LaneId(0), &record);
-    changes.iter().for_each(|change| submission.change(change.clone()));
+    for change in changes {
+        submission.change(change.clone());
+    }
     let done = submission.on_commit();
     store.submit(submission);
     done.blocking_recv().expect("the store commits");

@@ -124,7 +124,7 @@ fn on_a_full_disk_the_cursor_advances_and_makes_room() {
     let (store, _) = open(&disk);
     let mut waiting = Vec::new();
     for _ in 0..80 {
-        waiting.push(send(&store, submission(NORMAL, &[&[3; 100_000]])));
+        waiting.push(send(&store, submission(NORMAL, &[&vec![3; 100_000]])));
     }
     until("the disk is full", || store.stats().stalled.is_some());
     let stored = store.stats().lanes[1].next;

@@ -71,7 +71,7 @@ fn damage_in_an_older_segment_is_passed_over_counted_once_and_remembered() {
     let disk = FaultyDisk::default();
     let (store, _) = open(&disk);
     for number in 0..40_u8 {
-        put(&store, NORMAL, &[&[number; 60_000]]);
+        put(&store, NORMAL, &[&vec![number; 60_000]]);
     }
     store.close();
     let files = disk.paths("lane-normal");
@@ -99,7 +99,7 @@ fn a_segment_without_a_head_is_passed_over_and_what_is_behind_it_comes_out() {
         let disk = FaultyDisk::default();
         let (store, _) = open(&disk);
         for number in 0..45_u8 {
-            put(&store, NORMAL, &[&[number; 60_000]]);
+            put(&store, NORMAL, &[&vec![number; 60_000]]);
         }
         store.close();
         let files = disk.paths("lane-normal");
@@ -170,6 +170,12 @@ fn a_damaged_newest_snapshot_costs_no_state() {
     let (store, opened) = open(&disk);
     assert!(opened.new_epoch);
     assert_eq!((opened.sessions.len(), opened.next_session_id, store.cursor(NORMAL)), (80, 80, 1));
+}
+
+#[test]
+fn after_a_restart_the_oldest_waiting_record_still_tells_its_time() {
+    let disk = ten();
+    assert_eq!(open(&disk).0.stats().lanes[1].oldest_ms, Some(1000));
 }
 
 #[test]
@@ -272,4 +278,60 @@ fn a_renamed_gateway_names_only_what_comes_after() {
     assert_eq!((old.len(), old.get(0).map(|one| one.gateway)), (10, Some("gw-1")));
     let new = reader.read(10, ALL).expect("the lane can be read");
     assert_eq!((new.len(), new.get(0).map(|one| (one.gateway, one.seq))), (1, Some(("gw-2", 10))));
+}
+
+#[test]
+fn what_a_killed_process_left_in_the_cache_is_on_flash_before_it_is_handed_out() {
+    let disk = ten();
+    let path = the_segment(&disk);
+    let frame = (disk.bytes(&path).len() - 1024) / 10;
+    let killed = disk.killed(&path, 1024 + 5 * frame);
+    let (store, opened) = open(&killed);
+    assert!(!opened.new_epoch, "{:?}", opened.report);
+    assert_eq!(numbers(&store, NORMAL).len(), 10);
+    let (store, _) = open(&killed.crash(0));
+    assert_eq!(numbers(&store, NORMAL).len(), 10);
+}
+
+#[test]
+fn a_sync_that_fails_at_opening_never_lets_an_id_name_two_records() {
+    for part in ["lane-normal", "control"] {
+        let disk = ten();
+        let path = the_segment(&disk);
+        let frame = (disk.bytes(&path).len() - 1024) / 10;
+        let killed = disk.killed(&path, 1024 + 5 * frame);
+        killed.set(|faults| faults.sync = Some((part.into(), 1)));
+        let (store, opened) = open(&killed);
+        assert!(opened.new_epoch, "{:?}", opened.report);
+        let handed_out = read_from(&store, NORMAL, 0);
+        assert_eq!(handed_out.len(), 10);
+        let (store, _) = open(&killed.crash(0));
+        put(&store, NORMAL, &[&[77; 20][..]; 10]);
+        for one in read_from(&store, NORMAL, 0) {
+            let before = handed_out.iter().find(|other| (&other.0, other.1) == (&one.0, one.1));
+            assert!(before.is_none_or(|before| before.2 == one.2), "{part}: {one:?}");
+        }
+    }
+}
+
+#[test]
+fn an_unreadable_block_costs_only_the_records_in_it() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    for number in 0..100_u8 {
+        put(&store, NORMAL, &[&[number; 1000]]);
+    }
+    disk.set(|faults| faults.read = Some(("lane-normal".into(), 50_000..50_001)));
+    let left = numbers(&store, NORMAL);
+    assert!((94..99).contains(&left.len()) && left[0] == 0 && left.last() == Some(&99), "{left:?}");
+    until("the damage is counted", || store.stats().lanes[1].damaged == 100 - left.len() as u64);
+    store.close();
+    let (store, opened) = open(&disk);
+    assert!(!opened.new_epoch, "{:?}", opened.report);
+    assert_eq!((numbers(&store, NORMAL), store.stats().lanes[1].damaged), (left.clone(), 100 - left.len() as u64));
+    // A medium that is gone is not damage: nothing is given up.
+    disk.set(|faults| faults.read = Some(("lane-normal".into(), 0..u64::MAX)));
+    assert!(store.reader(NORMAL).read(0, ALL).is_err());
+    disk.set(|faults| faults.read = None);
+    assert_eq!(store.reader(NORMAL).read(0, ALL).map(|chunk| chunk.is_empty()).ok(), Some(false));
 }

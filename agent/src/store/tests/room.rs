@@ -22,15 +22,15 @@ fn the_limit_is_kept_and_the_oldest_of_the_lowest_lane_goes_first() {
         put(&store, BULK, &[&[number; 5_000]]);
     }
     for number in 100..170_u8 {
-        put(&store, NORMAL, &[&[number; 40_000]]);
+        put(&store, NORMAL, &[&vec![number; 40_000]]);
         assert!(used(&disk) <= LIMIT, "{} bytes", used(&disk));
     }
     let lanes = store.stats().lanes;
     assert_eq!((lanes[0].evicted, lanes[1].evicted), (0, 0), "bulk goes first");
     assert!(lanes[2].evicted > 0);
     for number in 170..=255_u8 {
-        put(&store, NORMAL, &[&[number; 20_000]]);
-        put(&store, NORMAL, &[&[number; 20_000]]);
+        put(&store, NORMAL, &[&vec![number; 20_000]]);
+        put(&store, NORMAL, &[&vec![number; 20_000]]);
         assert!(used(&disk) <= LIMIT, "{} bytes", used(&disk));
     }
     let lanes = store.stats().lanes;
@@ -52,7 +52,7 @@ fn what_was_delivered_is_never_counted_as_evicted() {
     let disk = FaultyDisk::default();
     let store = small(&disk);
     for number in 0..400_u64 {
-        put(&store, NORMAL, &[&[0; 30_000]]);
+        put(&store, NORMAL, &[&vec![0; 30_000]]);
         change(&store, Change::Acknowledge { lane: NORMAL, below: number + 1 });
     }
     assert_eq!(store.stats().lanes[1].evicted, 0);
@@ -64,7 +64,7 @@ fn acknowledged_segments_go_but_never_the_newest() {
     let disk = FaultyDisk::default();
     let store = small(&disk);
     for _ in 0..50 {
-        put(&store, NORMAL, &[&[0; 30_000]]);
+        put(&store, NORMAL, &[&vec![0; 30_000]]);
     }
     assert!(disk.paths("lane-normal").len() > 5);
     let mut reader = store.reader(NORMAL);
@@ -99,7 +99,7 @@ fn what_is_put_aside_is_bounded_and_what_it_loses_is_the_oldest() {
 fn a_submission_that_can_never_fit_withholds_its_answer_and_says_why() {
     let disk = FaultyDisk::default();
     let (store, _) = open_with(&disk, Options { max_size: MIN_MAX_SIZE, ..options() });
-    let done = send(&store, submission(NORMAL, &[&[0; 3 * 1024 * 1024]]));
+    let done = send(&store, submission(NORMAL, &[&vec![0; 3 * 1024 * 1024]]));
     until("it says so", || store.stats().stalled.is_some_and(|reason| reason.contains("raise max_size")));
     store.close();
     assert!(done.blocking_recv().is_err());
