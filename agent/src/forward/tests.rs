@@ -17,7 +17,8 @@ struct Bench {
     handle: Handle,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    /// Where the store lives; deleted with this.
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -31,7 +32,7 @@ impl Bench {
             Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).expect("the options are good");
         let stop = CancellationToken::new();
         let task = tokio::spawn(forwarder.run(stop.clone()));
-        Self { store, handle, stop, task, _folder: folder }
+        Self { store, handle, stop, task, folder }
     }
 
     fn publish(&self, lane: u8, payloads: impl IntoIterator<Item = String>) {
@@ -56,9 +57,15 @@ impl Bench {
 
     /// Stops the forwarder and says how many records still wait in the store.
     async fn stop(self) -> u64 {
+        let (store, _folder) = self.stop_and_keep().await;
+        store.stats().lanes.iter().map(|lane| lane.waiting).sum()
+    }
+
+    /// Stops the forwarder and gives the store back.
+    async fn stop_and_keep(self) -> (Store, tempfile::TempDir) {
         self.stop.cancel();
         self.task.await.expect("the forwarder does not panic");
-        self.store.stats().lanes.iter().map(|lane| lane.waiting).sum()
+        (self.store, self.folder)
     }
 }
 
@@ -546,8 +553,7 @@ async fn what_was_not_accepted_before_a_restart_is_sent_after_it() {
     let bench = Bench::start(options.clone());
     bench.publish(1, numbers(0..40));
     bench.until("the third batch fails", |stats| stats.forwarded == 20 && stats.requests >= 4).await;
-    let (store, folder) = (bench.store.clone(), tempfile::tempdir().expect("a folder can be made"));
-    assert_eq!(bench.stop().await, 20);
+    let (store, folder) = bench.stop_and_keep().await;
     let flux = flux::Flux::scripted([]).await;
     let bench = Bench::on(store, folder, Options { flux: webhook(&flux).flux, ..options });
     bench.until_forwarded(20).await;
