@@ -89,7 +89,7 @@ async fn devices_publish_over_tls_beside_plain() {
     let gate = Gate::with(Options { tls: Some(papers.options(false, false)), ..options() }, Vec::new());
     let mut stream = papers.connect(gate.tls_addr.expect("bound"), false).await.expect("a handshake");
     assert_eq!(talk(&mut stream, &connect(4, "secure", 2, 0, &[]), 4).await.expect("answered"), [0x20, 2, 0, 0]);
-    let large = publish(4, 1, 1, "d/a", &[7; 200_000]);
+    let large = publish(4, 1, 1, "d/a", &vec![7; 200_000]);
     assert_eq!(talk(&mut stream, &large, 4).await.expect("answered"), [0x40, 2, 0, 1]);
     let mut plain = gate.v3("plain").await;
     plain.send(&publish(4, 1, 1, "d/b", b"x")).await;
