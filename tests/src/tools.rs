@@ -55,12 +55,16 @@ pub fn wait_for_end(child: &mut Child, what: &str, bound: Duration) -> std::proc
 /// Lets this process and its children open so many files; tests of many connections need it.
 pub fn raise_open_files(wanted: u64) {
     let now = rustix::process::getrlimit(Resource::Nofile);
-    let maximum = now.maximum.map(|maximum| maximum.max(wanted));
     if now.current.is_none_or(|current| current >= wanted) {
         return;
     }
-    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
-        .unwrap_or_else(|error| panic!("cannot raise the limit of open files to {wanted}, which root can: {error}"));
+    let maximum = now.maximum.map(|maximum| maximum.max(wanted));
+    rustix::process::setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum }).unwrap_or_else(|error| {
+        panic!(
+            "this test needs {wanted} open files, the hard limit is {:?}: raise it (ulimit -Hn): {error}",
+            now.maximum
+        )
+    });
 }
 
 /// `mosquitto_pub`, ready for more arguments.

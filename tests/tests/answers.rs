@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::mqtt::packet::Connect;
-use tidegate_tests::mqtt::{Client, Qos, Version};
+use tidegate_tests::mqtt::{Client, Packet, Qos, Version};
 use tidegate_tests::wait;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -15,13 +15,15 @@ const BOUND: Duration = Duration::from_secs(60);
 fn publish(agent: &Agent, device: &str, payloads: impl IntoIterator<Item = String>) {
     let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V5, device));
     let topic = format!("devices/{device}/telemetry");
-    let mut sent = 0;
-    for payload in payloads {
-        sent += 1;
-        client.publish(&topic, payload.as_bytes(), Qos::AtLeastOnce, sent);
-    }
-    for id in 1..=sent {
-        assert_eq!(client.expect(), tidegate_tests::mqtt::Packet::Puback { id, reason: 0 });
+    let payloads: Vec<String> = payloads.into_iter().collect();
+    for window in payloads.chunks(100) {
+        // 100 is the Receive Maximum that Tidegate announces.
+        for (id, payload) in (1..).zip(window) {
+            client.publish(&topic, payload.as_bytes(), Qos::AtLeastOnce, id);
+        }
+        for (id, _) in (1..).zip(window) {
+            assert_eq!(client.expect(), Packet::Puback { id, reason: 0 });
+        }
     }
     client.disconnect();
 }
@@ -221,19 +223,19 @@ fn a_batch_closes_at_its_records_and_at_its_bytes() {
     let mut setup = Setup::webhook(&flux);
     setup.set("forward.flux.batch", "max_age", "\"1h\"");
     setup.set("forward.flux.batch", "max_records", "50");
-    setup.set("forward.flux.batch", "max_bytes", "\"8KiB\"");
+    setup.set("forward.flux.batch", "max_bytes", "\"16KiB\"");
     let agent = setup.start();
     publish(&agent, "small", numbers(0..120));
     flux.wait_for(100, BOUND);
     flux.look(|log| {
         assert!(
-            log.requests.iter().all(|request| request.array && request.events.len() <= 50 && request.length <= 8192)
+            log.requests.iter().all(|request| request.array && request.events.len() <= 50 && request.length <= 16_384)
         );
     });
     assert_eq!(agent.waiting(), 20, "the rest waits for its age");
     let large = "x".repeat(2000);
     publish(&agent, "large", (0..10).map(|_| format!("\"{large}\"")));
     flux.wait_for(124, BOUND);
-    flux.look(|log| assert!(log.requests.iter().all(|request| request.length <= 8192)));
+    flux.look(|log| assert!(log.requests.iter().all(|request| request.length <= 16_384)));
     flux.assert_sound();
 }
