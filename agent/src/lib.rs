@@ -2,7 +2,7 @@
 //!
 //! Telemetry walks one way: [`collect`] → [`store`] → [`forward`], one hop each, by value. What leaves the gateway
 //! leaves through [`shape`]. `gateway` alone knows all rooms; a room knows `tidegate_protocol` and what it is handed.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod collect;
 pub mod config;
