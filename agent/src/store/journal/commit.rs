@@ -15,8 +15,11 @@ use tidegate_protocol::LaneId;
 /// milliseconds, and all the memory the writer needs for it.
 const COMMIT_BYTES: usize = 1024 * 1024;
 
-/// Changes in one commit at most while records wait; the rest follows in the next.
+/// Changes in one commit at most, beyond the first submission; the rest follows in the next.
 const COMMIT_CHANGES: usize = 4096;
+
+/// Changes in one control frame at most: with client identifiers of 64 KiB, half of what a frame may hold.
+const FRAME_ENTRIES: usize = 64;
 
 /// Segments of the control lane that are kept: the newest, and the one before it, whose snapshot and entries lead to
 /// the same state should the newest snapshot be damaged.
@@ -81,19 +84,15 @@ impl Writer {
 
     /// How many submissions go into this commit.
     fn select(&self, scope: Scope) -> usize {
-        if scope == Scope::Control {
-            let mut changes = 0;
-            let wanted = self.pending.iter().take_while(|one| {
-                changes += one.changes().len();
-                changes <= COMMIT_CHANGES
-            });
-            return wanted.count().max(1).min(self.pending.len());
-        }
-        let limit = (self.shared.segment_size as usize / 4).min(COMMIT_BYTES);
-        let mut bytes = 0;
+        let limit = match scope {
+            Scope::Everything => (self.shared.segment_size as usize / 4).min(COMMIT_BYTES),
+            Scope::Control => usize::MAX,
+        };
+        let (mut bytes, mut changes) = (0, 0);
         let wanted = self.pending.iter().take_while(|one| {
             bytes += framed(one.records(), one.bytes()) as usize;
-            bytes <= limit
+            changes += one.changes().len();
+            bytes <= limit && changes <= COMMIT_CHANGES
         });
         wanted.count().max(1).min(self.pending.len())
     }
@@ -101,6 +100,7 @@ impl Writer {
     fn stage(&mut self, pending: &VecDeque<Submission>, count: usize, scope: Scope) {
         self.ops.clear();
         self.overlay.clear();
+        self.sessions.clear();
         self.stage_damage();
         for one in pending.iter().take(count) {
             let mut changes = one.changes().iter().peekable();
@@ -204,21 +204,16 @@ impl Writer {
         }
     }
 
-    /// Sessions are bounded by the listener; should it hand over more than it said, the one longest gone ends.
     fn stage_session(&mut self, record: &SessionRecord) {
-        let ledger = self.shared.ledger();
-        let full = ledger.sessions.len() >= self.shared.options.max_sessions;
-        let oldest = (full && !ledger.sessions.contains_key(&record.id))
-            .then(|| {
-                let gone = ledger.sessions.values().filter(|one| one.disconnected_ms.is_some());
-                gone.min_by_key(|one| one.disconnected_ms).map(|one| one.id)
-            })
-            .flatten();
-        drop(ledger);
-        if let Some(id) = oldest {
-            self.ops.push(Op::Entry(Entry::Change(Change::SessionEnd { id })));
+        let limit = self.shared.options.max_sessions;
+        match self.sessions.admit(&self.shared.ledger(), record, limit) {
+            Some(ended) => {
+                let ended = ended.into_iter().map(|id| Change::SessionEnd { id });
+                let changes = ended.chain([Change::Session(record.clone())]);
+                self.ops.extend(changes.map(|change| Op::Entry(Entry::Change(change))));
+            }
+            None => tracing::warn!(session = record.id, "no room for one more lasting session"),
         }
-        self.ops.push(Op::Entry(Entry::Change(Change::Session(record.clone()))));
     }
 
     fn stage_aside(&mut self, lane: LaneId, seq: u64, reason: &str) {
@@ -262,8 +257,10 @@ impl Writer {
             self.control.segment_size = super::control_segment_size(self.shared.options.max_size, self.body.len());
             self.control.stage(&self.body);
         }
-        control::encode_entries(&entries, &mut self.body);
-        self.control.stage(&self.body);
+        for some in entries.chunks(FRAME_ENTRIES) {
+            control::encode_entries(some, &mut self.body);
+            self.control.stage(&self.body);
+        }
         if self.body.capacity() > COMMIT_BYTES {
             self.body = Vec::new();
         }

@@ -57,7 +57,8 @@
 //! from a deleted segment, never reads as a frame.
 //!
 //! Every segment of the **control lane** begins with a snapshot of the whole state, so older ones can go (the last but
-//! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame: all or nothing.
+//! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame (of 64
+//! at most): all or nothing.
 //!
 //! # Operation
 //!
@@ -112,6 +113,7 @@ mod recover_lane;
 mod reserve;
 mod room;
 mod segment;
+mod sessions;
 mod sync;
 mod writer;
 

@@ -4,6 +4,7 @@ use super::Shared;
 use super::commit::{Failure, Op, Scope};
 use super::log::Log;
 use super::reserve::Reserve;
+use super::sessions::SessionRoom;
 use super::sync::Syncer;
 use crate::store::{Origin, Submission};
 use std::collections::{HashMap, VecDeque};
@@ -45,6 +46,7 @@ pub(super) struct Writer {
     pub(super) ops: Vec<Op>,
     /// QoS 2 origins as the present commit leaves them.
     pub(super) overlay: HashMap<Origin, Option<(u8, u64)>>,
+    pub(super) sessions: SessionRoom,
     pub(super) body: Vec<u8>,
     pub(super) incoming: Vec<Submission>,
     /// Segments of what is put aside that go with the present commit.
@@ -79,6 +81,7 @@ impl Writer {
             pending: VecDeque::new(),
             ops: Vec::new(),
             overlay: HashMap::new(),
+            sessions: SessionRoom::default(),
             body: Vec::new(),
             incoming: Vec::new(),
             aside_drop: 0,
