@@ -120,6 +120,8 @@ impl Handle {
         stats.bytes_sent = counts.sent;
         stats.bytes_received = counts.received;
         stats.connections = counts.connections;
+        let now = now_ms();
+        stats.verdict.until_ms = stats.verdict.until_ms.filter(|until| *until > now);
         stats
     }
 
