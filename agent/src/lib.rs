@@ -8,6 +8,7 @@ pub mod collect;
 pub mod config;
 pub mod forward;
 pub mod gateway;
+pub mod secret;
 pub mod shape;
 pub mod store;
 pub mod watch;

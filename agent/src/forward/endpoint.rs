@@ -4,7 +4,7 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 
 use super::options::{Flux, OptionsError};
-use super::secret::Secret;
+use crate::secret::Secret;
 use crate::shape::wire::Target;
 
 /// Longest life a token may be asked for (API reference of `POST /v1/auth`).

@@ -41,14 +41,13 @@ mod lanes;
 mod ledger;
 mod options;
 mod pump;
-mod secret;
 mod size;
 mod token;
 mod verdict;
 
+pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
 pub use options::{BatchOptions, DelayRange, Flux, LaneOptions, Layout, Options, OptionsError};
-pub use secret::Secret;
 pub use verdict::Verdict;
 
 use std::sync::{Arc, Mutex};

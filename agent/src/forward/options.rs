@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub use tidegate_protocol::batch::Layout;
 
-use super::secret::Secret;
+use crate::secret::Secret;
 
 /// The way into the Flux app, with its secrets as values.
 #[derive(Debug, Clone, PartialEq, Eq)]

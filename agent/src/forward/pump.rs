@@ -54,7 +54,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// First sequence number of a lane that was certainly never sent, as the store remembers it.
 fn sent_before(lane: &LaneStats) -> u64 {
-    lane.cursor
+    lane.sent
 }
 
 /// Whether anything was ever delivered, as far as the store's figures show.
@@ -419,6 +419,7 @@ impl Pump {
         if verdict == Verdict::Accepted {
             self.lanes.iter_mut().for_each(Lane::prove);
             self.handle.update(|stats| {
+                stats.last_accepted_ms = Some(now_ms());
                 stats.forwarded += batch.events as u64;
                 stats.batches += 1;
             });

@@ -73,6 +73,10 @@ impl Bench {
 
 pub(super) fn open_store() -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder can be made");
+    (open_in(&folder), folder)
+}
+
+fn open_in(folder: &tempfile::TempDir) -> Store {
     let lanes = ["critical", "normal", "bulk"].map(|name| store::LaneOptions { name: name.into() });
     let options = store::Options {
         path: folder.path().to_owned(),
@@ -82,7 +86,7 @@ pub(super) fn open_store() -> (Store, tempfile::TempDir) {
         commit_delay: Duration::ZERO,
         max_sessions: 10,
     };
-    (Store::open(options).expect("a store can be opened").0, folder)
+    Store::open(options).expect("a store can be opened").0
 }
 
 fn publish(store: &Store, lane: u8, payloads: impl IntoIterator<Item = String>) {
@@ -509,6 +513,32 @@ async fn what_was_not_accepted_before_a_restart_is_sent_after_it() {
     bench.until_forwarded(20).await;
     assert_eq!(bench.stop().await, 0);
     assert_eq!(delivered(&flux), (20..40).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_may_have_been_sent_before_a_restart_is_marked_after_it_and_nothing_else() {
+    let (store, folder) = open_store();
+    let looking = store.clone();
+    let flux = flux::Flux::start(move |seen, _| {
+        let announced = looking.stats().lanes[1].sent;
+        assert!(seen.seqs().iter().all(|seq| *seq < announced), "a batch left before it was announced");
+        status(500)
+    })
+    .await;
+    let bench = Bench::on(store, folder, webhook(&flux));
+    bench.publish(1, numbers(0..5));
+    bench.until("it was sent", |stats| stats.requests >= 1).await;
+    let (store, folder) = bench.stop_and_keep().await;
+    publish(&store, 1, numbers(5..10));
+    store.close();
+    drop(store);
+    let flux = flux::Flux::scripted([]).await;
+    let bench = Bench::on(open_in(&folder), folder, webhook(&flux));
+    bench.until_forwarded(10).await;
+    assert_eq!(bench.stop().await, 0);
+    let marks =
+        flux.accepted().iter().flat_map(flux::Seen::events).map(|event| event["replayed"] == true).collect::<Vec<_>>();
+    assert_eq!(marks, [[true; 5], [false; 5]].concat());
 }
 
 #[tokio::test]
