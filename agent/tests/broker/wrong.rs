@@ -98,7 +98,7 @@ async fn passwords(protocol: Protocol) {
     let broker = Mosquitto::start_in(folder, "allow_anonymous false\npassword_file {folder}/passwords");
     let with = |password: &str| Options {
         protocol,
-        credentials: Some(Credentials { username: "gw".into(), password: Secret::new(password.into()) }),
+        credentials: Some(Credentials { username: "gw".into(), password: Secret::new(password) }),
         ..options(broker.port)
     };
     let gateway = Gateway::start(with("wrong"));
@@ -138,7 +138,7 @@ fn options_that_cannot_work_are_refused_with_what_to_write_instead() {
     for (options, error) in cases {
         assert_eq!(options.validate(), Err(error));
     }
-    let secret = Credentials { username: "gw".into(), password: Secret::new("hidden".into()) };
+    let secret = Credentials { username: "gw".into(), password: Secret::new("hidden") };
     let shown = format!("{:?}", Options { credentials: Some(secret), ..good });
     assert!(!shown.contains("hidden"));
 }
