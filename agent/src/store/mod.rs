@@ -289,7 +289,8 @@ impl Store {
     }
 
     /// Commits what was submitted, checkpoints, and stops the threads; waits for that, 10 s at most. Later
-    /// submissions are dropped unanswered. On a disk that cannot be written, what is unanswered stays so.
+    /// submissions are dropped unanswered. Dropping the last handle does the same; async code closes where blocking is
+    /// allowed. On a disk that cannot be written, what is unanswered stays so.
     pub fn close(&self) {
         self.inner.shared.close();
     }

@@ -206,13 +206,14 @@ impl Writer {
 
     fn stage_session(&mut self, record: &SessionRecord) {
         let limit = self.shared.options.max_sessions;
-        match self.sessions.admit(&self.shared.ledger(), record, limit) {
-            Some(ended) => {
-                let ended = ended.into_iter().map(|id| Change::SessionEnd { id });
-                let changes = ended.chain([Change::Session(record.clone())]);
-                self.ops.extend(changes.map(|change| Op::Entry(Entry::Change(change))));
-            }
-            None => tracing::warn!(session = record.id, "no room for one more lasting session"),
+        let (ended, fits) = self.sessions.admit(&self.shared.ledger(), record, limit);
+        for id in ended {
+            self.ops.push(Op::Entry(Entry::Change(Change::SessionEnd { id })));
+        }
+        if fits {
+            self.ops.push(Op::Entry(Entry::Change(Change::Session(record.clone()))));
+        } else {
+            tracing::warn!(session = record.id, "no room for one more lasting session");
         }
     }
 

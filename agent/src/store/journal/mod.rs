@@ -98,8 +98,8 @@
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
 //!
-//! Until step 5 is done nothing on the disk has changed, and what steps 5 and 6 do leads to the same state when it is
-//! cut short and done again: a second crash during recovery changes nothing.
+//! Until step 5 is done nothing on the disk has changed (missing folders apart), and what steps 5 and 6 do leads to
+//! the same state when it is cut short and done again: a second crash during recovery changes nothing.
 
 mod aside;
 mod commit;
@@ -378,7 +378,11 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     let syncer = sync::Syncer::start().map_err(failed)?;
     let writer = writer::Writer::new(shared.clone(), parts, syncer);
     let index = Index::start(&shared).map_err(failed)?;
-    std::thread::Builder::new().name("tidegate-store".into()).spawn(move || writer.run(index)).map_err(failed)?;
+    let started = std::thread::Builder::new().name("tidegate-store".into()).spawn(move || writer.run(index));
+    if let Err(error) = started {
+        shared.index.close();
+        return Err(failed(error));
+    }
     Ok((shared, opened))
 }
 
