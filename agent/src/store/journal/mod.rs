@@ -113,6 +113,7 @@ mod recover_lane;
 mod reserve;
 mod room;
 mod segment;
+mod seldom;
 mod sessions;
 mod sync;
 mod writer;
