@@ -223,10 +223,8 @@ impl Writer {
         }
         if fits {
             self.ops.push(Op::Entry(Entry::Change(Change::Session(record.clone()))));
-        } else {
-            if let Some(count) = self.refused_sessions.add(1, Instant::now()) {
-                tracing::warn!(count, "no room for more lasting sessions: all that are kept are connected");
-            }
+        } else if let Some(count) = self.refused_sessions.add(1, Instant::now()) {
+            tracing::warn!(count, "no room for more lasting sessions: all that are kept are connected");
         }
     }
 
@@ -282,7 +280,9 @@ impl Writer {
 
     /// Writes and syncs what is staged, or takes all of it back.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.shared.begin_io(Some(Instant::now()));
         let result = self.write_all().and_then(|()| self.sync_all());
+        self.shared.begin_io(None);
         if let Err((failure, unsynced)) = result {
             let disk = self.shared.disk.clone();
             let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);
