@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 use tidegate_protocol::LaneId;
 
 /// Record bytes in one commit at most, beyond the first submission: what a gateway's flash takes in a few tens of
@@ -53,7 +54,17 @@ pub(super) struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "cannot {} {}: {}", self.action, self.path.display(), self.error)
+        write!(formatter, "cannot {} {}: {}", self.action, self.path.display(), self.error)?;
+        let advice = match self.error.kind() {
+            _ if is_full(&self.error) => "free space on that file system, or lower max_size",
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "the file system is read-only: look for disk errors in the kernel's log, then remount it"
+            }
+            io::ErrorKind::PermissionDenied => "give tidegate's user the right to write there",
+            io::ErrorKind::Other => return Ok(()),
+            _ => "look for disk errors in the kernel's log",
+        };
+        write!(formatter, " ({advice})")
     }
 }
 
@@ -206,13 +217,14 @@ impl Writer {
 
     fn stage_session(&mut self, record: &SessionRecord) {
         let limit = self.shared.options.max_sessions;
-        match self.sessions.admit(&self.shared.ledger(), record, limit) {
-            Some(ended) => {
-                let ended = ended.into_iter().map(|id| Change::SessionEnd { id });
-                let changes = ended.chain([Change::Session(record.clone())]);
-                self.ops.extend(changes.map(|change| Op::Entry(Entry::Change(change))));
-            }
-            None => tracing::warn!(session = record.id, "no room for one more lasting session"),
+        let (ended, fits) = self.sessions.admit(&self.shared.ledger(), record, limit);
+        for id in ended {
+            self.ops.push(Op::Entry(Entry::Change(Change::SessionEnd { id })));
+        }
+        if fits {
+            self.ops.push(Op::Entry(Entry::Change(Change::Session(record.clone()))));
+        } else if let Some(count) = self.refused_sessions.add(1, Instant::now()) {
+            tracing::warn!(count, "no room for more lasting sessions: all that are kept are connected");
         }
     }
 
@@ -268,7 +280,9 @@ impl Writer {
 
     /// Writes and syncs what is staged, or takes all of it back.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.shared.begin_io(Some(Instant::now()));
         let result = self.write_all().and_then(|()| self.sync_all());
+        self.shared.begin_io(None);
         if let Err((failure, unsynced)) = result {
             let disk = self.shared.disk.clone();
             let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);

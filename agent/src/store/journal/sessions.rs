@@ -21,13 +21,13 @@ impl SessionRoom {
         *self = Self::default();
     }
 
-    /// Finds room for a session: says which end for it, those longest without a connection first; `None` if all that
-    /// are left are connected, so that it finds no room.
-    pub(super) fn admit(&mut self, ledger: &Ledger, record: &SessionRecord, limit: usize) -> Option<Vec<u64>> {
+    /// Finds room for a session: says which end for it, those longest without a connection first, and whether that is
+    /// enough: it is not if all that are left are connected.
+    pub(super) fn admit(&mut self, ledger: &Ledger, record: &SessionRecord, limit: usize) -> (Vec<u64>, bool) {
         let new = record.client_id.len();
         let known = ledger.sessions.get(&record.id).filter(|_| !self.ended.contains(&record.id));
         if known.is_some_and(|known| known.client_id.len() >= new) {
-            return Some(Vec::new());
+            return (Vec::new(), true);
         }
         let bytes: usize = ledger.sessions.values().map(|one| one.client_id.len()).sum();
         let count = ledger.sessions.len();
@@ -36,14 +36,14 @@ impl SessionRoom {
             || bytes + self.added_bytes + new - self.ended_bytes > SESSION_BYTES
         {
             let gone = ledger.sessions.values().filter(|one| one.id != record.id && !self.ended.contains(&one.id));
-            let (_, id, len) =
-                gone.filter_map(|one| Some((one.disconnected_ms?, one.id, one.client_id.len()))).min()?;
+            let oldest = gone.filter_map(|one| Some((one.disconnected_ms?, one.id, one.client_id.len()))).min();
+            let Some((_, id, len)) = oldest else { return (ends, false) };
             self.ended.push(id);
             self.ended_bytes += len;
             ends.push(id);
         }
         self.added += 1;
         self.added_bytes += new;
-        Some(ends)
+        (ends, true)
     }
 }
