@@ -1,17 +1,17 @@
 //! User names and passwords of devices, from a file of Argon2 hashes.
 //!
 //! # Constraints
-//! - Argon2 is made to cost memory and time; a gateway has little of either. So one password is verified at a time, on a blocking
-//!   thread, a hash that would cost more than [`MAX_MEMORY_KIB`] or [`MAX_PASSES`] is refused when the file is
-//!   read, and the memory goes back to the system after each (see [`compute`]): it is outside the memory aim.
-//! - A device that reconnects must not pay again: a success is remembered, keyed by a keyed hash of user and password; the password
-//!   itself is not kept.
+//! - Argon2 is made to cost memory and time; a gateway has little of either. So one password is verified at a time, on
+//!   a blocking thread, a hash that would cost more than [`MAX_MEMORY_KIB`] or [`MAX_PASSES`] is refused when the file
+//!   is read, and the memory goes back to the system after each (see [`compute`]): it is outside the memory aim.
+//! - A device that reconnects must not pay again: a success is remembered, keyed by a keyed hash of user and password;
+//!   the password itself is not kept.
 //! - Whether a user exists cannot be told from the time of the answer: an unknown one costs a verification too.
 //! - An address that fails often is refused without a verification for a while; what is remembered as right is not.
 //!
 //! # The file
-//! One `user:hash` a line, the hash in PHC form (`$argon2id$v=19$m=19456,t=2,p=1$salt$hash`), as `argon2 -id -e` and Mosquitto's
-//! successors write it. Empty lines and lines that begin with `#` are passed over.
+//! One `user:hash` a line, the hash in PHC form (`$argon2id$v=19$m=19456,t=2,p=1$salt$hash`), as `argon2 -id -e` and
+//! Mosquitto's successors write it. Empty lines and lines that begin with `#` are passed over.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -179,7 +179,8 @@ impl Passwords {
         let known = self.users.get(user).cloned();
         let exists = known.is_some();
         let Some(expected) = known.or_else(|| self.nobody.clone()) else { return false };
-        // Moved into the blocking task, so that the turn lasts as long as the memory is used, even if the client is gone.
+        // Moved into the blocking task, so that the turn lasts as long as the memory is used, even if the client is
+        // gone.
         let Ok(turn) = self.turn.clone().acquire_owned().await else { return false };
         let password = password.to_vec();
         let verified = tokio::task::spawn_blocking(move || {
@@ -274,8 +275,8 @@ fn expected(hash: &str) -> Result<Expected, LineFault> {
 
 /// Whether the password gives the expected hash; blocks for as long as Argon2 takes.
 fn compute(expected: &Expected, password: &[u8]) -> bool {
-    // glibc maps a block of more than 32 MiB for itself and unmaps it when it is freed; a smaller one it may keep for later after the
-    // first time, and the process would never be small again. Pages that are not touched cost nothing.
+    // glibc maps a block of more than 32 MiB for itself and unmaps it when it is freed; a smaller one it may keep for
+    // later after the first time, and the process would never be small again. Pages that are not touched cost nothing.
     const ALWAYS_MAPPED: usize = 33 * 1024 * 1024 / Block::SIZE;
     let blocks = expected.params.block_count();
     let mut memory = Vec::with_capacity(blocks.max(ALWAYS_MAPPED));

@@ -8,15 +8,15 @@
 //!
 //! # Operation
 //! The table holds sessions by client identifier. While a client is connected its connection *holds* the session
-//! ([`Session`] is moved out to it, so that a QoS 2 publish takes no lock) and gives it back at the end. The caller sees to
-//! it that a client has one holder at a time. When a new session would be one too many, the one longest without
-//! a connection ends; one that is held never does.
+//! ([`Session`] is moved out to it, so that a QoS 2 publish takes no lock) and gives it back at the end. The caller
+//! sees to it that a client has one holder at a time. When a new session would be one too many, the one longest
+//! without a connection ends; one that is held never does.
 //!
 //! # Time
-//! Ages are measured by a monotonic clock (milliseconds since any fixed moment): gateways have no clock battery, and
-//! a clock that jumps from 1970 to today must not end every session. So the age of a session found at start counts from the start:
-//! in doubt it lasts longer. Wall time only goes into [`SessionRecord::disconnected_ms`], which orders the sessions
-//! found at start by who was gone longest.
+//! Ages are measured by a monotonic clock (milliseconds since any fixed moment): gateways have no clock battery, and a
+//! clock that jumps from 1970 to today must not end every session. So the age of a session found at start counts from
+//! the start: in doubt it lasts longer. Wall time only goes into [`SessionRecord::disconnected_ms`], which orders the
+//! sessions found at start by who was gone longest.
 //!
 //! # On flash
 //! [`Change::Session`] when one begins, is resumed or is left; [`Change::SessionEnd`] when it ends. The packet
@@ -73,7 +73,8 @@ pub struct Granted {
     pub expiry_s: u32,
     /// To be committed.
     pub changes: Vec<Change>,
-    /// Whether CONNACK must wait for the commit: a promise is made or the past is cut off. Merely coming back is neither.
+    /// Whether CONNACK must wait for the commit: a promise is made or the past is cut off. Merely coming back is
+    /// neither.
     pub wait: bool,
 }
 

@@ -36,6 +36,9 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// How long the backlog may take to drain once the devices are done. What has not arrived then counts as lost.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long the gateway may take to end: longer than a request that is under way may.
+const STOP_WITHIN: Duration = Duration::from_secs(35);
+
 /// What the demo may be told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
@@ -53,11 +56,11 @@ struct Script {
     down_for: Duration,
 }
 
-/// Four devices, 300 readings each, in about thirteen seconds; the endpoint is away for four of them, in which about
-/// 400 readings gather.
+/// Four devices, 300 readings each, in fifteen seconds; the endpoint is away for four of them, in which over 300 readings
+/// gather.
 const SCRIPT: Script = Script {
     readings: 300,
-    pace: Duration::from_millis(40),
+    pace: Duration::from_millis(50),
     stop_after: Duration::from_secs(5),
     down_for: Duration::from_secs(4),
 };
@@ -94,39 +97,51 @@ where
 /// Runs the demo until it ends by itself.
 pub(crate) fn run(_: &Args) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(set_up("the runtime"))?;
-    let result = runtime.block_on(until_interrupted(demo(SCRIPT, Display::stdout(Instant::now()))));
+    let result = runtime.block_on(async {
+        let interrupted = interrupted().map_err(set_up("a signal handler"))?;
+        demo(SCRIPT, Display::stdout(Instant::now()), interrupted).await
+    });
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(result?)
 }
 
-/// Ends it early on SIGINT or SIGTERM; what it made is then dropped, the folder with it.
-async fn until_interrupted(demo: impl Future<Output = Result<(), DemoError>>) -> Result<(), DemoError> {
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(set_up("a signal handler"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(set_up("a signal handler"))?;
-    tokio::select! {
-        result = demo => result,
-        _ = interrupt.recv() => Err(DemoError::Interrupted),
-        _ = terminate.recv() => Err(DemoError::Interrupted),
-    }
+/// Waits for SIGINT or SIGTERM.
+fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
 
-async fn demo<W: Write>(script: Script, display: Display<W>) -> Result<(), DemoError> {
+/// Sets everything up, plays the script, and takes everything down again whatever came of it.
+async fn demo<W: Write>(
+    script: Script,
+    display: Display<W>,
+    interrupted: impl Future<Output = ()>,
+) -> Result<(), DemoError> {
     let folder = Folder::make().map_err(set_up("a temporary folder"))?;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let flux = Flux::start(Arc::clone(&ledger)).await.map_err(set_up("the endpoint"))?;
     let text = configuration(folder.path(), &flux.url());
     let config = config::parse(&text, "the demo's configuration").map_err(set_up("its configuration"))?;
     let gateway = Gateway::start(config, "the demo's own").map_err(set_up("the gateway"))?;
-    let up = timeout(READY_WITHIN, gateway.ready()).await.unwrap_or(false);
-    let listener = gateway.listener_addr().filter(|_| up).ok_or(DemoError::NotReady)?;
 
     let mut stage = Stage { display, flux, gateway, ledger, endpoint_up: true };
-    stage.introduce(script, listener, folder.path());
-    let played = stage.play(script, listener).await;
+    let played = tokio::select! {
+        played = stage.play(script, folder.path()) => played,
+        () = interrupted => Err(DemoError::Interrupted),
+    };
     let Stage { mut display, gateway, ledger, .. } = stage;
-    gateway.stop().await.map_err(set_up("the gateway's end"))?;
-    let outcome = lock(&ledger).compare();
+    // The folder goes last: a store that is still open would make it anew.
+    let stopped = timeout(STOP_WITHIN, gateway.stop()).await.map_err(set_up("the gateway's end"));
+    drop(folder);
     played?;
+    stopped?.map_err(set_up("the gateway's end"))?;
+    let outcome = lock(&ledger).compare();
     conclude(&mut display, &outcome)
 }
 
@@ -152,7 +167,10 @@ impl<W: Write> Stage<W> {
     }
 
     /// Devices publish; the endpoint goes and comes back; the backlog drains.
-    async fn play(&mut self, script: Script, listener: SocketAddr) -> Result<(), DemoError> {
+    async fn play(&mut self, script: Script, folder: &Path) -> Result<(), DemoError> {
+        let up = timeout(READY_WITHIN, self.gateway.ready()).await.unwrap_or(false);
+        let listener = self.gateway.listener_addr().filter(|_| up).ok_or(DemoError::NotReady)?;
+        self.introduce(script, listener, folder);
         let mut devices = JoinSet::new();
         for (name, csv) in sample::FILES {
             let device = Device { name, payloads: sample::payloads(csv).take(script.readings).collect() };

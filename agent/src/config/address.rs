@@ -85,8 +85,8 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, UrlFault> {
     if host.is_empty() {
         return Err(fault("the URL has no host", &write));
     }
-    let colon = authority.trim_start_matches(|c| c != ']').trim_start_matches(']');
-    let after_host = if authority.starts_with('[') { colon } else { authority };
+    // An IPv6 address has colons of its own, within brackets.
+    let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
     if after_host.contains(':') && parsed.port_u16().is_none_or(|port| port == 0) {
         return Err(fault("the URL's port is not a number from 1 to 65535", "correct it or leave it out"));
     }

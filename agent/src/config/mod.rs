@@ -17,8 +17,8 @@
 //! each other.
 //!
 //! # Where it touches the disk
-//! It reads: the file itself, the secret files it names (regular, at most [`secret::MAX_FILE`] bytes), and it opens the
-//! certificate and password files it names to see that they can be read, and asks for the size and kind of the file
+//! It reads: the file itself, the secret files it names (regular, at most [`secret::MAX_FILE`] bytes), the
+//! certificate, key and password files it names (regular, at most [`MAX_FILE`] bytes), and asks for the size and kind of the file
 //! system that the store is on. It writes nothing.
 
 mod address;

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Problem, shown};
 use super::keys;
 use super::secret::Secret;
-use super::surroundings::{Surroundings, Volume};
+use super::surroundings::{Content, Surroundings, Volume};
 use super::units;
 
 /// Most mistakes that are reported; more of them mean that this is another kind of file.
@@ -123,6 +123,13 @@ impl<'a> Value<'a> {
     /// Enters a warning at this value.
     pub(super) fn warn(&self, found: impl Into<String>, advice: impl Into<String>) {
         self.doc.warn(Some(self.at), &self.key, found, advice);
+    }
+
+    fn warn_of_exposed(&self, path: &Path) {
+        self.warn(
+            format!("{} may be read or changed by every user of this machine", path.display()),
+            "chown it to the user that Tidegate runs as and chmod it 600",
+        );
     }
 
     /// A mistake in the type: says what was found, and what is wanted with an example.
@@ -423,13 +430,25 @@ impl<'a> Section<'a> {
         self.doc.surroundings.volume(path)
     }
 
-    /// A file that must be there and readable.
-    pub(super) fn file(&self, key: &'static str) -> Option<(PathBuf, Value<'a>)> {
+    /// A file that must be there and hold what it should.
+    pub(super) fn file(&self, key: &'static str, content: Content) -> Option<(PathBuf, Value<'a>)> {
         let (path, value) = self.path(key)?;
-        if let Err(fault) = self.doc.surroundings.readable(&path) {
-            value.problem(fault.found, fault.advice);
+        match self.doc.surroundings.usable(&path, content) {
+            Ok(exposed) => {
+                if exposed && content != Content::Certificates {
+                    value.warn_of_exposed(&path);
+                }
+            }
+            Err(fault) => value.problem(fault.found, fault.advice),
         }
         Some((path, value))
+    }
+
+    /// Enters a mistake at `key` if it names a private key that does not belong to the certificate.
+    pub(super) fn belongs(&self, certificate: &Path, key: &(PathBuf, Value<'a>)) {
+        if let Err(fault) = self.doc.surroundings.belongs(certificate, &key.0) {
+            key.1.problem(fault.found, fault.advice);
+        }
     }
 
     /// The secret in the file that a key names.
@@ -438,10 +457,7 @@ impl<'a> Section<'a> {
         match self.doc.surroundings.secret(&path) {
             Ok(file) => {
                 if file.exposed {
-                    value.warn(
-                        format!("{} may be read or changed by every user of this machine", path.display()),
-                        "chown it to the user that Tidegate runs as and chmod it 600",
-                    );
+                    value.warn_of_exposed(&path);
                 }
                 Some((file.secret, value))
             }

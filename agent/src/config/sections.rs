@@ -14,7 +14,7 @@ use super::address;
 use super::error::{Errors, shown};
 use super::model::{Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics, Store};
 use super::reader::{Book, Document, Section};
-use super::surroundings::{Disk, Surroundings};
+use super::surroundings::{Content, Disk, Surroundings};
 use super::units;
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
@@ -210,10 +210,13 @@ fn log(root: &Section<'_>) -> Log {
     log
 }
 
-/// Two files that only work together.
+/// A certificate and its key, which only work together.
 fn pair(section: &Section<'_>, one: &'static str, other: &'static str) -> Option<(PathBuf, PathBuf)> {
-    match (section.file(one), section.file(other)) {
-        (Some((one, _)), Some((other, _))) => Some((one, other)),
+    match (section.file(one, Content::Certificates), section.file(other, Content::Key)) {
+        (Some((certificate, _)), Some(key)) => {
+            section.belongs(&certificate, &key);
+            Some((certificate, key.0))
+        }
         (Some((_, value)), None) if !section.has(other) => {
             value.problem("stands alone", format!("write {other} too, or remove this"));
             None

@@ -5,6 +5,11 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustls::InconsistentKeys;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
 use super::secret::{self, Secret};
 use super::{LoadError, MAX_FILE};
 
@@ -14,6 +19,17 @@ pub(super) struct SecretFile {
     pub(super) secret: Secret,
     /// Whether users other than its owner and group may read or write the file.
     pub(super) exposed: bool,
+}
+
+/// What a file should hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// One certificate or several, as PEM.
+    Certificates,
+    /// A private key without a passphrase, as PEM.
+    Key,
+    /// Lines of user names and hashes.
+    Passwords,
 }
 
 /// Why a file that a key names cannot be used: what was found, and what to do.
@@ -34,8 +50,12 @@ pub(super) struct Volume {
 pub(super) trait Surroundings {
     /// Reads a secret's file.
     fn secret(&self, path: &Path) -> Result<SecretFile, Fault>;
-    /// Whether a file is there, is one, and can be opened.
-    fn readable(&self, path: &Path) -> Result<(), Fault>;
+    /// Whether a file can be read and holds what it should; says whether users other than its owner and group may
+    /// read or write it.
+    fn usable(&self, path: &Path, content: Content) -> Result<bool, Fault>;
+    /// Whether a private key belongs to a certificate. Only a mismatch is a fault: files that cannot be used are
+    /// said elsewhere.
+    fn belongs(&self, certificate: &Path, key: &Path) -> Result<(), Fault>;
     /// The file system that a folder is on, or will be; `None` if it cannot be told.
     fn volume(&self, path: &Path) -> Option<Volume>;
 }
@@ -66,8 +86,29 @@ impl Surroundings for Disk {
         Ok(SecretFile { secret: Secret::new(text), exposed: metadata.mode() & 0o006 != 0 })
     }
 
-    fn readable(&self, path: &Path) -> Result<(), Fault> {
-        open(path).map(|_| ())
+    fn usable(&self, path: &Path, content: Content) -> Result<bool, Fault> {
+        let (bytes, exposed) = contents(path)?;
+        match content {
+            Content::Certificates => certificates(path, &bytes).map(|_| ()),
+            Content::Key => key(path, &bytes).map(|_| ()),
+            Content::Passwords => passwords(path, &bytes),
+        }?;
+        Ok(exposed)
+    }
+
+    fn belongs(&self, certificate: &Path, key_path: &Path) -> Result<(), Fault> {
+        let chain = contents(certificate).and_then(|(bytes, _)| certificates(certificate, &bytes));
+        let private = contents(key_path).and_then(|(bytes, _)| key(key_path, &bytes));
+        let (Ok(chain), Ok(private)) = (chain, private) else { return Ok(()) };
+        let provider = rustls::crypto::ring::default_provider();
+        match CertifiedKey::from_der(chain, private, &provider) {
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(Fault {
+                found: format!("{} is not the key of {}", key_path.display(), certificate.display()),
+                advice: "name the key that the certificate was made with; the server's own certificate comes first"
+                    .into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn volume(&self, path: &Path) -> Option<Volume> {
@@ -90,6 +131,67 @@ fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {
     }
     let file = File::open(path).map_err(|error| fault(path, &error))?;
     Ok((file, metadata))
+}
+
+/// What a file holds, and whether it is exposed.
+fn contents(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
+    let (file, metadata) = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(path, &error))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(Fault {
+            found: format!("{} is longer than 1 MiB", path.display()),
+            advice: "name the right file".into(),
+        });
+    }
+    Ok((bytes, metadata.mode() & 0o006 != 0))
+}
+
+fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().unwrap_or_default();
+    if found.is_empty() {
+        return Err(Fault {
+            found: format!("{} holds no certificate, or a damaged one", path.display()),
+            advice: "name a PEM file (-----BEGIN CERTIFICATE-----)".into(),
+        });
+    }
+    Ok(found)
+}
+
+fn key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
+    let locked = bytes.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|_| Fault {
+        found: format!(
+            "{} holds {}",
+            path.display(),
+            if locked { "a key with a passphrase" } else { "no private key" }
+        ),
+        advice: if locked {
+            "write it without one (openssl pkey -in … -out …): nobody is there to type it when the gateway starts"
+                .into()
+        } else {
+            "name a PEM file (-----BEGIN PRIVATE KEY-----)".into()
+        },
+    })
+}
+
+/// How a PKCS #8 key with a passphrase begins (RFC 7468, section 11).
+const ENCRYPTED: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
+
+/// Looks for lines that are no `name:$argon2…`. What a hash is worth is judged by whoever verifies it.
+fn passwords(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let entry = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        let (line, hash) = (line.trim_end(), line.split_once(':').map_or("", |(_, hash)| hash));
+        line.is_empty() || line.starts_with('#') || (!line.starts_with(':') && hash.starts_with("$argon2"))
+    };
+    match bytes.split(|byte| *byte == b'\n').position(|line| !entry(line)) {
+        None => Ok(()),
+        Some(index) => Err(Fault {
+            found: format!("line {} of {} is not `name:$argon2id$…`", index + 1, path.display()),
+            advice: "write the name, a colon and the hash that `argon2 SALT -id -e` prints".into(),
+        }),
+    }
 }
 
 fn fault(path: &Path, error: &io::Error) -> Fault {

@@ -4,7 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::secret::Secret;
-use super::surroundings::{Fault, SecretFile, Surroundings, Volume};
+use super::surroundings::{Content, Fault, SecretFile, Surroundings, Volume};
 use super::*;
 
 mod changed;
@@ -23,7 +23,11 @@ impl Surroundings for AllThere {
         Ok(SecretFile { secret: Secret::new(URL), exposed: false })
     }
 
-    fn readable(&self, _: &Path) -> Result<(), Fault> {
+    fn usable(&self, _: &Path, _: Content) -> Result<bool, Fault> {
+        Ok(false)
+    }
+
+    fn belongs(&self, _: &Path, _: &Path) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -319,44 +319,48 @@ impl Course {
             }
             return settled;
         }
+        if let Outcome::Refused { .. } | Outcome::NotTaken = outcome {
+            self.refusals = self.refusals.saturating_add(1);
+        }
         match (outcome, trying) {
             (Outcome::Accepted | Outcome::Empty { .. }, _) => {}
             (Outcome::Unjudged, Trying::Piece(piece)) => self.put_back(piece),
             (Outcome::Unjudged, Trying::Suspect(suspect)) => self.suspect(suspect),
+            (Outcome::Refused { .. } | Outcome::NotTaken, Trying::Suspect(suspect)) if suspect.proven => {
+                settled.put_aside = true;
+            }
             (Outcome::Refused { .. } | Outcome::NotTaken, Trying::Suspect(suspect)) => {
-                self.refusals = self.refusals.saturating_add(1);
-                if suspect.proven {
-                    settled.put_aside = true;
-                } else {
-                    settled.pace = if suspect.costly { Pace::Long } else { Pace::Short };
-                    self.suspect(suspect);
-                }
+                settled.pace = if suspect.costly { Pace::Long } else { Pace::Short };
+                self.suspect(suspect);
             }
-            (Outcome::Refused { first, last }, Trying::Piece(piece)) => {
-                self.refusals = self.refusals.saturating_add(1);
-                if first < last {
-                    let middle = first + (last - first).div_ceil(2);
-                    self.put_back(Piece { span: Span { from: middle, below: piece.span.below }, not_taken: 0 });
-                    self.put_back(Piece { span: Span { from: piece.span.from, below: middle }, not_taken: 0 });
-                    settled.pace = if self.refusals > FREE_REFUSALS { Pace::Short } else { Pace::Same };
-                } else {
-                    settled.pace = Pace::Short;
-                    self.suspect(Suspect { span: piece.span, proven: false, costly: false });
-                }
-            }
-            (Outcome::NotTaken, Trying::Piece(mut piece)) => {
-                self.refusals = self.refusals.saturating_add(1);
-                piece.not_taken += 1;
-                if piece.not_taken < NOT_TAKEN_TRIES {
-                    settled.pace = Pace::Short;
-                    self.put_back(piece);
-                } else {
-                    settled.pace = Pace::Long;
-                    self.suspect(Suspect { span: piece.span, proven: false, costly: true });
-                }
-            }
+            (Outcome::Refused { first, last }, Trying::Piece(piece)) => settled.pace = self.refused(piece, first, last),
+            (Outcome::NotTaken, Trying::Piece(piece)) => settled.pace = self.not_taken(piece),
         }
         settled
+    }
+
+    /// Halves what was refused, or suspects it if it is one record.
+    fn refused(&mut self, piece: Piece, first: u64, last: u64) -> Pace {
+        let Span { from, below } = piece.span;
+        if first == last {
+            self.suspect(Suspect { span: piece.span, proven: false, costly: false });
+            return Pace::Short;
+        }
+        let middle = first + (last - first).div_ceil(2);
+        self.put_back(Piece { span: Span { from: middle, below }, not_taken: 0 });
+        self.put_back(Piece { span: Span { from, below: middle }, not_taken: 0 });
+        if self.refusals > FREE_REFUSALS { Pace::Short } else { Pace::Same }
+    }
+
+    /// Repeats what was not taken, or suspects all of it if that was done often enough.
+    fn not_taken(&mut self, mut piece: Piece) -> Pace {
+        piece.not_taken += 1;
+        if piece.not_taken < NOT_TAKEN_TRIES {
+            self.put_back(piece);
+            return Pace::Short;
+        }
+        self.suspect(Suspect { span: piece.span, proven: false, costly: true });
+        Pace::Long
     }
 
     fn put_back(&mut self, piece: Piece) {

@@ -101,14 +101,15 @@ impl Lane {
         }
     }
 
-    /// New options; what is gathered stays.
+    /// New options; what was laid out by the old ones is laid out anew, unless it is being read just now.
     pub(super) fn reconfigure(&mut self, options: &Options, now: Instant) {
         self.options = options.lanes[self.id.index()];
         self.pace = Backoff::new(options.backoff);
         self.slow_pace = Backoff::new(options.probe);
         self.pace_until = now;
-        let age = options.batch.max_age;
-        self.due = self.due.map(|due| due.min(now + age));
+        if self.loader.is_some() {
+            self.drop_fresh();
+        }
     }
 
     /// Closes the batch being gathered if it is full, or due and could go at once.
@@ -172,6 +173,11 @@ impl Lane {
         if at_end {
             self.look_at = now + LOOK_EVERY;
         }
+    }
+
+    /// Whether more records are known to wait than those read.
+    pub(super) fn has_backlog(&self) -> bool {
+        !self.at_end
     }
 
     /// A read failed.

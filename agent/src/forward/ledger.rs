@@ -2,9 +2,10 @@
 //!
 //! Three things must last: that records **may have been sent** (committed before the first byte of them leaves, so that
 //! a repeat after a power cut is marked `replayed`), that they **were accepted**, and that they were **put aside**. One
-//! commit is under way at a time; what comes up meanwhile goes together into the next. Under load that makes one commit
-//! per batch: while a batch is with Flux, one commit carries the acknowledgement of the batch before it and the
-//! announcement of the batch after it. An acknowledgement does not wait for company otherwise.
+//! commit is under way at a time; what comes up meanwhile goes together into the next. While a batch is with Flux, one
+//! commit carries the acknowledgement of the batch before it and the announcement of the batch after it; while a backlog
+//! waits, several batches are announced at once, so that sending never waits for a commit. An acknowledgement waits for
+//! company only while a read is under way, which takes milliseconds and mostly ends in an announcement.
 
 use tokio::sync::oneshot;
 
@@ -49,6 +50,11 @@ impl Ledger {
     /// Records below may be sent soon.
     pub(super) fn announce(&mut self, lane: usize, below: u64) {
         self.lanes[lane].sent_wanted = self.lanes[lane].sent_wanted.max(below);
+    }
+
+    /// Below which records were announced, durably or not yet.
+    pub(super) fn wanted(&self, lane: usize) -> u64 {
+        self.lanes[lane].sent_wanted
     }
 
     /// Whether records below may be sent now.

@@ -40,6 +40,11 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// this: laying out takes time too, and must not chase the clock.
 const MARK_SLACK_MS: u64 = 10_000;
 
+/// While a backlog waits, so many batches are announced together, and again when half of them are left: no batch then
+/// waits for a commit, which on an SD card takes longer than a request. The price is that after a power cut up to so
+/// many batches that were not sent are marked `replayed`, too.
+const ANNOUNCE_AHEAD: u64 = 8;
+
 /// A change of verdict to the same word is logged above debug at most so often: isolating a bad record changes it with
 /// every request.
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -161,9 +166,10 @@ impl Pump {
     /// Lets the request under way end and commits what it brought, each within [`STOP_LIMIT`].
     async fn finish(mut self) {
         if let Some(request) = self.request.take() {
-            match tokio::time::timeout(STOP_LIMIT, request).await {
-                Ok(reply) => self.answered(reply),
-                Err(_) => tracing::info!("stopped before the last batch was answered; it will be sent again"),
+            if let Ok(reply) = tokio::time::timeout(STOP_LIMIT, request).await {
+                self.answered(reply);
+            } else {
+                tracing::info!("stopped before the last batch was answered; it will be sent again");
             }
         }
         let last = async {
@@ -186,16 +192,15 @@ impl Pump {
         let gate_open = self.gate.closed_until(now).is_none();
         let cutting = self.cutting(now);
         for index in 0..self.lanes.len() {
-            let lane = &mut self.lanes[index];
-            if lane.close_if_due(gate_open, now) {
-                let below = lane.fresh.as_ref().map_or(0, Batch::below);
-                self.ledger.announce(index, below);
+            if self.lanes[index].close_if_due(gate_open, now) {
+                self.announce_fresh(index);
             }
+            let lane = &mut self.lanes[index];
             let of_lane = |replayed_below| Cutting { replayed_below, ..cutting };
             if let Some(job) = lane.job(of_lane, gate_open, now, &self.store) {
                 self.loads.spawn_blocking(move || {
-                    let (loader, loaded) = job.run();
-                    (index, loader, loaded)
+                    let (loader, found) = job.run();
+                    (index, loader, found)
                 });
             }
         }
@@ -203,6 +208,19 @@ impl Pump {
             self.start_request(now);
         }
         self.ledger.submit(&self.store, !self.loads.is_empty());
+    }
+
+    /// Announces the fresh batch of a lane and, while a backlog waits, what comes after it.
+    fn announce_fresh(&mut self, index: usize) {
+        let lane = &self.lanes[index];
+        let Some(batch) = &lane.fresh else { return };
+        let (below, events) = (batch.below(), batch.events as u64);
+        if !lane.has_backlog() {
+            self.ledger.announce(index, below);
+        } else if self.ledger.wanted(index) < below + events * ANNOUNCE_AHEAD / 2 {
+            let end = self.store.stats().lanes.get(index).map_or(below, |lane| lane.next);
+            self.ledger.announce(index, (below + events * ANNOUNCE_AHEAD).min(end).max(below));
+        }
     }
 
     fn cutting(&mut self, now: Instant) -> Cutting {
@@ -233,13 +251,12 @@ impl Pump {
         };
         let Some(index) = self.order.pick(ready) else { return };
         let lane = &mut self.lanes[index];
-        let batch = match lane.piece.take() {
-            Some(piece) => piece,
-            None => {
-                let Some(batch) = lane.fresh.take() else { return };
-                lane.course.begin_fresh(Span { from: batch.first(), below: batch.below() });
-                batch
-            }
+        let batch = if let Some(piece) = lane.piece.take() {
+            piece
+        } else {
+            let Some(batch) = lane.fresh.take() else { return };
+            lane.course.begin_fresh(Span { from: batch.first(), below: batch.below() });
+            batch
         };
         let Some(mut link) = self.link.take() else { return };
         self.order.charge(index, batch.body.len());
@@ -276,13 +293,13 @@ impl Pump {
     /// Takes back what a read found.
     fn loaded(&mut self, joined: Result<(usize, Loader, Loaded), JoinError>) {
         let now = Instant::now();
-        let (index, loader, loaded) = match joined {
+        let (index, loader, found) = match joined {
             Ok(done) => done,
             Err(error) => return self.read_broke(&error, now),
         };
         let lane = &mut self.lanes[index];
         lane.loader = Some(loader);
-        let failure = match loaded {
+        let failure = match found {
             Loaded::Fresh(open, result) => {
                 let at_end = *result.as_ref().unwrap_or(&false);
                 lane.filled(open, at_end, &self.config.options, now_ms(), now);
@@ -355,7 +372,9 @@ impl Pump {
             self.handle.update(|stats| stats.requests += 1);
         }
         let judged = match exchange {
-            Exchange::Answered { answer, auth } => {
+            Exchange::Answered { mut answer, auth } => {
+                // Before anything is cut: half a secret would not be recognised.
+                answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
                 let wall = SystemTime::now();
                 judge(&answer, &Context { delivered: self.delivered, auth, now, wall })
             }
@@ -363,7 +382,7 @@ impl Pump {
                 Judged { verdict: Verdict::Transient { costly: false }, reason }
             }
         };
-        let reason = shown(&link.redact(&judged.reason));
+        let reason = judged.reason;
         let current = link.is_for(&self.config);
         self.link = Some(if current { link } else { self.new_link() });
         if current {
@@ -425,13 +444,13 @@ impl Pump {
             let standing = &mut stats.verdict;
             changed = standing.word != verdict.word();
             if changed {
-                standing.word = verdict.word().to_owned();
+                verdict.word().clone_into(&mut standing.word);
                 standing.since_ms = now_ms;
-                standing.advice = verdict.advice().to_owned();
+                verdict.advice().clone_into(&mut standing.advice);
             }
             standing.until_ms = until_ms;
             if standing.reason != reason {
-                standing.reason = reason.to_owned();
+                reason.clone_into(&mut standing.reason);
             }
         });
         if changed {

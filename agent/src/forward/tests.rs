@@ -17,7 +17,8 @@ struct Bench {
     handle: Handle,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    /// Where the store lives; deleted with this.
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -31,7 +32,7 @@ impl Bench {
             Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).expect("the options are good");
         let stop = CancellationToken::new();
         let task = tokio::spawn(forwarder.run(stop.clone()));
-        Self { store, handle, stop, task, _folder: folder }
+        Self { store, handle, stop, task, folder }
     }
 
     fn publish(&self, lane: u8, payloads: impl IntoIterator<Item = String>) {
@@ -56,9 +57,15 @@ impl Bench {
 
     /// Stops the forwarder and says how many records still wait in the store.
     async fn stop(self) -> u64 {
+        let (store, _folder) = self.stop_and_keep().await;
+        store.stats().lanes.iter().map(|lane| lane.waiting).sum()
+    }
+
+    /// Stops the forwarder and gives the store back.
+    async fn stop_and_keep(self) -> (Store, tempfile::TempDir) {
         self.stop.cancel();
         self.task.await.expect("the forwarder does not panic");
-        self.store.stats().lanes.iter().map(|lane| lane.waiting).sum()
+        (self.store, self.folder)
     }
 }
 
@@ -440,6 +447,7 @@ async fn a_connection_found_closed_is_replaced_without_a_repeat() {
     assert_eq!((stats.requests, stats.connections), (4, 3));
     assert_eq!(bench.stop().await, 0);
     assert!(flux.seen().iter().all(|seen| !seen.replayed()));
+    assert_eq!(flux.seen().iter().map(|seen| seen.connection).collect::<Vec<_>>(), [0, 1, 2, 2]);
 }
 
 #[tokio::test]
@@ -485,10 +493,34 @@ async fn lanes_share_four_to_one_while_both_have_a_backlog() {
     assert!((5..=11).contains(&bulk), "{bulk} of the first 40 were bulk");
 }
 
+/// Everything logged on this thread, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no holder panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
-async fn secrets_show_in_no_debug_output_no_reason_and_no_error() {
+async fn secrets_show_in_no_log_no_debug_output_no_reason_and_no_error() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
     let flux = flux::Flux::start(|seen, _| {
-        let echo = format!("<pre>Cannot POST {} with {:?}</pre>", seen.path, seen.headers);
+        let padding = "x".repeat(140);
+        let echo = format!("<pre>{padding} Cannot POST {} with {:?}</pre>", seen.path, seen.headers);
         Reply::Status(404, vec![], echo)
     })
     .await;
@@ -496,18 +528,86 @@ async fn secrets_show_in_no_debug_output_no_reason_and_no_error() {
     let bench = Bench::start(options.clone());
     bench.publish(1, numbers(0..1));
     let stats = bench.until("misconfigured", |stats| stats.verdict.word == "misconfigured").await;
-    let shown = format!("{options:?} {:?} {stats:?} {:?}", bench.handle, api(&flux));
-    assert!(shown.contains("Cannot POST"), "{shown}");
-    for secret in ["s3cr3t", "wh-0123456789"] {
-        assert!(!shown.contains(secret), "{secret} in {shown}");
-    }
+    let mut shown = format!("{options:?} {:?} {stats:?} {:?}", bench.handle, api(&flux));
     for url in
         ["s3cr3t", "ftp://s3cr3t/", "http://s3cr3t@host/", "https:///s3cr3t", "http://[s3cr3t", "http://h/\u{7f}s3cr3t"]
     {
         let error = bench.handle.reload(quick(Flux::Webhook { url: Secret::new(url) })).expect_err(url);
-        assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{error:?}");
+        shown = format!("{shown} {error} {error:?}");
     }
+    bench.handle.reload(api(&flux)).expect("good options");
+    bench.until("the api was asked", |stats| stats.kind == "api" && flux.seen().len() >= 3).await;
     bench.stop().await;
+    shown.push_str(&String::from_utf8_lossy(&log.0.lock().expect("no holder panics")));
+    assert!(shown.contains("Cannot POST") && shown.contains("Flux takes nothing until"), "{shown}");
+    for secret in ["s3cr3t", "s3cr", "wh-0123"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_accepted_before_a_restart_is_sent_after_it() {
+    let flux = flux::Flux::start(|seen, _| status(if seen.seqs().contains(&25) { 500 } else { 200 })).await;
+    let mut options = webhook(&flux);
+    options.batch.max_records = 10;
+    let bench = Bench::start(options.clone());
+    bench.publish(1, numbers(0..40));
+    bench.until("the third batch fails", |stats| stats.forwarded == 20 && stats.requests >= 4).await;
+    let (store, folder) = bench.stop_and_keep().await;
+    let flux = flux::Flux::scripted([]).await;
+    let bench = Bench::on(store, folder, Options { flux: webhook(&flux).flux, ..options });
+    bench.until_forwarded(20).await;
+    assert_eq!(bench.stop().await, 0);
+    assert_eq!(delivered(&flux), (20..40).collect::<Vec<_>>());
+}
+
+/// One of everything that can go wrong, at random: whatever comes, good records arrive, in order where nothing is bad,
+/// and only bad ones are put aside.
+async fn storm(seed: u64) {
+    let mut jitter = backoff::Jitter::new(seed);
+    let mut percent = move || jitter.between(Duration::ZERO, Duration::from_micros(99)).as_micros();
+    let bad = |lane: &str, seq: u64| lane == "normal" && seq % 97 == 13;
+    let flux = flux::Flux::start(move |seen, _| {
+        let lane = seen.header("x-tidegate-lane").unwrap_or_default().to_owned();
+        match percent() {
+            0..10 => Reply::Cut,
+            10..15 => status(500),
+            15..18 => status(404),
+            _ if seen.body.len() > 20_000 => status(413),
+            _ if seen.seqs().iter().any(|seq| bad(&lane, *seq)) => status(400),
+            18..22 => Reply::Slow(Duration::from_millis(3)),
+            _ => status(200),
+        }
+    })
+    .await;
+    let mut options = webhook(&flux);
+    options.backoff = DelayRange { min: Duration::from_millis(1), max: Duration::from_millis(4) };
+    options.probe = DelayRange { min: Duration::from_millis(2), max: Duration::from_millis(8) };
+    let bench = Bench::start(options);
+    for round in 0..20 {
+        for lane in 0..3 {
+            bench.publish(lane, numbers(round * 50..round * 50 + 50));
+        }
+        tokio::time::sleep(Duration::from_millis(seed % 7)).await;
+    }
+    let bad_ones = (0..1000).filter(|seq| bad("normal", *seq)).count() as u64;
+    bench.until("all settled", |stats| stats.forwarded == 3000 - bad_ones && stats.put_aside == bad_ones).await;
+    assert_eq!(bench.stop().await, 0);
+    for name in ["critical", "normal", "bulk"] {
+        let of_lane = flux.accepted().into_iter().filter(|seen| seen.header("x-tidegate-lane") == Some(name));
+        let mut arrived: Vec<u64> = of_lane.flat_map(|seen| seen.seqs()).collect();
+        if name == "normal" {
+            arrived.sort_unstable();
+        }
+        assert_eq!(arrived, (0..1000).filter(|seq| !bad(name, *seq)).collect::<Vec<_>>(), "{name}, seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_goes_wrong_good_records_arrive_and_only_bad_ones_are_put_aside() {
+    for seed in 0..6 {
+        storm(seed).await;
+    }
 }
 
 #[tokio::test]
@@ -520,7 +620,7 @@ async fn bad_options_are_refused_with_what_to_write() {
         Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).map(|_| ()).expect_err("refused")
     };
     assert!(matches!(wrong(&|options| options.batch.max_records = 0), OptionsError::Range { what: "max_records", .. }));
-    assert!(matches!(wrong(&|options| drop(options.lanes.pop())), OptionsError::Lanes { given: 2, present: 3 }));
+    assert!(matches!(wrong(&|options| options.lanes.truncate(2)), OptionsError::Lanes { given: 2, present: 3 }));
     let api = |app: &str, timeout| Flux::Api {
         base: "https://api.soracom.io".into(),
         app_id: app.into(),

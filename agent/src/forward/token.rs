@@ -34,7 +34,7 @@ pub(super) struct Tokens {
 #[derive(Debug)]
 struct Token {
     api_key: HeaderValue,
-    token: HeaderValue,
+    value: HeaderValue,
     renew_at: Instant,
     expires_at: Instant,
 }
@@ -65,7 +65,8 @@ impl Tokens {
         };
         let Ok(granted) = serde_json::from_slice::<Granted>(body) else { return false };
         let Some((api_key, token)) = header(&granted.api_key).zip(header(&granted.token)) else { return false };
-        self.held = Some(Token { api_key, token, renew_at: asked_at + life / 10 * 9, expires_at: asked_at + life });
+        self.held =
+            Some(Token { api_key, value: token, renew_at: asked_at + life / 10 * 9, expires_at: asked_at + life });
         true
     }
 
@@ -83,7 +84,7 @@ impl Tokens {
 
     /// The values of `X-Soracom-API-Key` and `X-Soracom-Token`.
     pub(super) fn headers(&self) -> Option<(HeaderValue, HeaderValue)> {
-        self.held.as_ref().map(|token| (token.api_key.clone(), token.token.clone()))
+        self.held.as_ref().map(|token| (token.api_key.clone(), token.value.clone()))
     }
 }
 

@@ -135,7 +135,7 @@ pub(super) struct Context {
     pub(super) wall: SystemTime,
 }
 
-/// A verdict with its reason, not yet cleared of secrets.
+/// A verdict with its reason, cut and escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) verdict: Verdict,

@@ -13,6 +13,9 @@ use crate::forward;
 use crate::shape::wire;
 use crate::store;
 
+/// Sessions that the store keeps while no listener says how many: the most that a configuration may ask for.
+const MAX_SESSIONS: usize = 100_000;
+
 /// The place of a lane's name in [`config::LANES`].
 fn lane(name: &str) -> LaneId {
     let index = config::LANES.iter().position(|lane| *lane == name);
@@ -32,7 +35,8 @@ pub(super) fn store(config: &Config) -> store::Options {
         lanes: config::LANES.iter().map(|name| store::LaneOptions { name: (*name).into() }).collect(),
         max_size: config.store.max_size,
         commit_delay: config.store.commit_delay,
-        max_sessions: config.collect.listener.as_ref().map_or(0, |listener| listener.max_sessions),
+        // A listener that is taken out for a while must find its sessions when it comes back.
+        max_sessions: config.collect.listener.as_ref().map_or(MAX_SESSIONS, |listener| listener.max_sessions),
     }
 }
 

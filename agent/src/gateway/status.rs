@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Rooms, Shared};
 use crate::collect;
+use crate::config::Config;
+use crate::config::units::{format_duration, format_size};
 use crate::forward;
 use crate::store;
 use crate::watch::{
@@ -146,23 +148,25 @@ fn broker_state(url: &str, shared: &Shared) -> BrokerState {
     }
 }
 
-fn limits(config: &crate::config::Config) -> Vec<(String, String)> {
-    let batch = &config.forward.batch;
+/// Limits in force that no figure above stands beside.
+fn limits(config: &Config) -> Vec<(String, String)> {
+    let (batch, backoff) = (&config.forward.batch, &config.forward.backoff);
+    let closes = format!(
+        "{} records, {} or {}",
+        batch.max_records,
+        format_size(batch.max_bytes as u64),
+        format_duration(batch.max_age)
+    );
     let mut limits = vec![
-        (
-            "batch".into(),
-            format!("{} records, {} bytes or {} s", batch.max_records, batch.max_bytes, batch.max_age.as_secs_f32()),
-        ),
-        ("back-off".into(), {
-            let backoff = &config.forward.backoff;
-            format!("{} s to {} s", backoff.min.as_secs_f32(), backoff.max.as_secs_f32())
-        }),
+        ("batch", closes),
+        ("back-off", format!("{} to {}", format_duration(backoff.min), format_duration(backoff.max))),
+        ("commit delay", format_duration(config.store.commit_delay)),
+        ("before flash", format_size(store::IN_FLIGHT_BYTES as u64)),
     ];
     if let Some(listener) = &config.collect.listener {
-        limits.push(("packet".into(), format!("{} bytes", listener.max_packet_size)));
-        limits.push(("receive maximum".into(), format!("{} (MQTT 5)", listener.receive_maximum)));
-        limits.push(("session age".into(), format!("{} s without a connection", listener.session_max_age.as_secs())));
+        limits.push(("packet", format_size(listener.max_packet_size.into())));
+        limits.push(("unanswered", format!("{} publishes a client (MQTT 5)", listener.receive_maximum)));
+        limits.push(("session age", format!("{} without a connection", format_duration(listener.session_max_age))));
     }
-    limits.push(("in flight to flash".into(), format!("{} bytes", store::IN_FLIGHT_BYTES)));
-    limits
+    limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -188,7 +188,11 @@ pub struct Wire {
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Wire").field("options", &self.options).field("meter", &self.meter).finish()
+        formatter
+            .debug_struct("Wire")
+            .field("options", &self.options)
+            .field("meter", &self.meter)
+            .finish_non_exhaustive()
     }
 }
 

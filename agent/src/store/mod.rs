@@ -1,8 +1,9 @@
 //! The durable buffer: records are written to flash here before anyone is thanked for them.
 //!
 //! Whoever has records to store puts them into a [`Submission`] and hands it to [`Store::submit`]; the answer comes
-//! once all of it is on flash. Whoever forwards them reads lanes in order through [`Store::reader`], and hands back what was accepted
-//! as a [`Change::Acknowledge`]. Everything that must last goes this one way, so one group commit covers all of it.
+//! once all of it is on flash. Whoever forwards them reads lanes in order through [`Store::reader`], and hands back
+//! what was accepted as a [`Change::Acknowledge`]. Everything that must last goes this one way, so one group commit
+//! covers all of it.
 //!
 //! - `journal` holds records and changes in segment files: its documentation describes format, operation and recovery.
 //! - `state` is an index of the changes in sled, never needed by the journal.
@@ -170,8 +171,8 @@ pub enum StoreError {
     },
     /// Another process has the store open.
     #[error(
-        "{path} is in use by another process: stop the other tidegate (`systemctl status tidegate`, `fuser {path}/lock`) \
-         or give this one a folder of its own in [store] path"
+        "{path} is in use by another process: stop the other tidegate (`systemctl status tidegate`, \
+         `fuser {path}/lock`) or give this one a folder of its own in [store] path"
     )]
     Locked {
         /// The store's folder.
@@ -192,9 +193,11 @@ pub const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// Smallest `max_size`: below it, what the store needs for itself would leave next to nothing for records.
 pub const MIN_MAX_SIZE: u64 = 2 * 1024 * 1024;
 
-/// Longest time a commit waits for company, unless configured otherwise. It only ever waits when the commit before it answered
-/// several submissions, so a lone device never does; with many, one more commit's worth of gathering halves the number of syncs.
-pub const DEFAULT_COMMIT_DELAY: Duration = Duration::from_millis(1);
+/// Longest time a commit waits for company, unless configured otherwise. It only ever waits when the commit before it
+/// answered several submissions and fewer than half as many are back, so a lone device never waits. About two syncs
+/// of a fast disk: where a sync takes longer, what comes meanwhile is company enough and nobody waits; where it is
+/// shorter, fewer syncs are made.
+pub const DEFAULT_COMMIT_DELAY: Duration = Duration::from_micros(500);
 
 /// A handle on the store; clones share it. When the last one goes, the store is closed.
 #[derive(Debug, Clone)]
@@ -218,9 +221,9 @@ impl Store {
     /// Opens the store, recovers what is there, and starts its threads. Blocks on the disk.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] and [`StoreError::Options`] are for the operator. [`StoreError::Io`] may pass (a disk that
-    /// is full, read-only or not mounted yet): nothing stored was harmed, and the caller tries again, at first after
-    /// a second.
+    /// [`StoreError::Locked`] and [`StoreError::Options`] are for the operator. [`StoreError::Io`] may pass (a disk
+    /// that is full, read-only or not mounted yet): nothing stored was harmed, and the caller tries again, at first
+    /// after a second.
     pub fn open(options: Options) -> Result<(Self, Opened), StoreError> {
         Self::open_on(options, Arc::new(disk::OsDisk))
     }
@@ -235,10 +238,10 @@ impl Store {
         Ok((Self { inner: Arc::new(Inner { shared, in_flight }) }, opened))
     }
 
-    /// Hands a submission to the writer. Never blocks on the disk and never fails: while the disk is full or failing the
-    /// submission waits, and its `done` is answered when it is on flash. (A `done` that is dropped unanswered means that the
-    /// store has been closed.) What may be outstanding is bounded by the callers: each holds permits of
-    /// [`Store::in_flight`] for the bytes it has handed over.
+    /// Hands a submission to the writer. Never blocks on the disk and never fails: while the disk is full or failing
+    /// the submission waits, and its `done` is answered when it is on flash. (A `done` that is dropped unanswered
+    /// means that the store has been closed.) What may be outstanding is bounded by the callers: each holds permits
+    /// of [`Store::in_flight`] for the bytes it has handed over.
     ///
     /// While records wait for the disk, changes are committed ahead of them, in the order handed in; a submission is
     /// answered once both are on flash.
@@ -285,8 +288,8 @@ impl Store {
         self.inner.shared.stats()
     }
 
-    /// Commits what was submitted, checkpoints, and stops the threads; waits for that, 10 s at most. Later submissions are
-    /// dropped unanswered. On a disk that cannot be written, what is unanswered stays so.
+    /// Commits what was submitted, checkpoints, and stops the threads; waits for that, 10 s at most. Later
+    /// submissions are dropped unanswered. On a disk that cannot be written, what is unanswered stays so.
     pub fn close(&self) {
         self.inner.shared.close();
     }

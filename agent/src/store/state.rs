@@ -1,14 +1,15 @@
 //! The index: what the control lane adds up to, in sled, for whoever wants to query it from outside the journal.
 //!
-//! Constraints: it is an index and nothing more. The journal never reads it and never waits for it; it may be deleted, damaged,
-//! old by any number of checkpoints or on a full disk, and nothing stops. What it says is what the control lane said at the last checkpoint.
+//! Constraints: it is an index and nothing more. The journal never reads it and never waits for it; it may be
+//! deleted, damaged, old by any number of checkpoints or on a full disk, and nothing stops. What it says is what the
+//! control lane said at the last checkpoint.
 //!
-//! How it works: a thread of its own checkpoints a minute after the first change since the last checkpoint, and when the
-//! store is closed. A checkpoint opens sled, compares what it holds with what the ledger says now, writes only the
-//! differences, calls `flush()`, then `fsync`s the `db` file (sled's flush promises nothing on Linux), and
-//! drops the handle: so it holds no memory in between, and a handle that has met a full disk is never used again.
-//! Damage found on the way (an error that is not the file system's refusal, or a panic inside sled) removes the folder; the next
-//! attempt follows at once, from nothing.
+//! How it works: a thread of its own checkpoints a minute after the start, a minute after the first change since the
+//! last checkpoint, and when the store is closed. A checkpoint opens sled, compares what it holds with what the
+//! ledger says now, writes only the differences, calls `flush()`, then `fsync`s the `db` file (sled's flush promises
+//! nothing on Linux), and drops the handle: so it holds no memory in between, and a handle that has met a full disk
+//! is never used again. Damage found on the way (an error that is not the file system's refusal, or a panic inside
+//! sled) removes the folder; the next attempt follows at once, from nothing.
 //!
 //! Keys and values (CBOR):
 //!
@@ -27,8 +28,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Time from the first change to the checkpoint: what is newer stands in the control lane all the same, and a flush costs
-/// about 16 KB of flash.
+/// Time from the first change to the checkpoint: what is newer stands in the control lane all the same, and a flush
+/// costs about 16 KB of flash.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
 /// Bytes of pages that sled may keep while it is open: what it holds is a few hundred KB at most.
@@ -40,7 +41,7 @@ const SEGMENT: usize = 64 * 1024;
 /// All keys with their values.
 pub(super) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pending {
     since: Option<Instant>,
     closing: bool,
@@ -87,7 +88,9 @@ impl Index {
     /// An index in a folder of its own; one that is not enabled does nothing.
     pub(super) fn new(path: PathBuf, enabled: bool) -> Self {
         let bytes = AtomicU64::new(if enabled { folder_bytes(&path) } else { 0 });
-        Self { path, enabled, pending: Mutex::default(), wake: Condvar::new(), bytes }
+        // It is due from the start: it may have been lost, or be older than what the control lane says.
+        let pending = Mutex::new(Pending { since: Some(Instant::now()), closing: false });
+        Self { path, enabled, pending, wake: Condvar::new(), bytes }
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
@@ -223,3 +226,6 @@ fn folder_bytes(path: &Path) -> u64 {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

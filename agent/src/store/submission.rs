@@ -121,6 +121,8 @@ mod lane_index {
     use serde::{Deserialize, Deserializer, Serializer};
     use tidegate_protocol::LaneId;
 
+    // serde hands a reference to whatever type the field has.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(lane: &LaneId, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(lane.0)
     }

@@ -75,7 +75,8 @@ pub enum ControlError {
 pub struct Bound {
     listener: UnixListener,
     path: PathBuf,
-    /// Device and inode of our socket: at the end only that one is removed.
+    /// Device and inode of our socket: at the end only that one is removed. The number is not given to another file
+    /// meanwhile, for a bound socket keeps its inode alive.
     identity: (u64, u64),
 }
 
@@ -140,7 +141,7 @@ pub fn bind(path: &Path) -> Result<Bound, ControlError> {
 }
 
 impl Bound {
-    /// Answers until `stop`, then removes the socket.
+    /// Answers until `stop`; the socket goes with `self`.
     pub async fn serve(self, source: Source, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
@@ -174,6 +175,13 @@ impl Bound {
                 }
             });
         }
+    }
+}
+
+impl Drop for Bound {
+    /// Removes the socket, also where the runtime ends before the task that serves it. One that another agent has put
+    /// in its place meanwhile stays.
+    fn drop(&mut self) {
         let ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == self.identity);
         if ours {

@@ -6,8 +6,8 @@ use tidegate_protocol::event::write_time;
 
 use super::{BrokerState, Connections, Status, Usage};
 
-/// Width of the column of names.
-const NAMES: usize = 16;
+/// Width of the column of names; a longer one is followed by a space nevertheless.
+const NAMES: usize = 18;
 
 /// Most lines shown of why a changed configuration was refused.
 const MISTAKES: usize = 10;
@@ -43,7 +43,7 @@ fn title(out: &mut String, text: &str) {
 }
 
 fn line(out: &mut String, name: &str, value: &str) {
-    let _ = writeln!(out, "  {name:<NAMES$}{value}");
+    let _ = writeln!(out, "  {name:<width$} {value}", width = NAMES - 1);
 }
 
 fn head(out: &mut String, status: &Status) {
@@ -126,7 +126,7 @@ fn lanes(out: &mut String, status: &Status) {
         (0..7).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
     out.push('\n');
     for row in rows {
-        let _ = write!(out, "{:<width$}", row[0], width = widths[0].max(NAMES));
+        let _ = write!(out, "{:<width$}", row[0], width = widths[0].max(NAMES + 2));
         for (cell, width) in row.iter().zip(&widths).skip(1) {
             let _ = write!(out, "  {cell:>width$}");
         }
@@ -138,7 +138,10 @@ fn flux(out: &mut String, status: &Status) {
     let verdict = &status.verdict;
     title(out, "Flux");
     line(out, "endpoint", &plain(&status.endpoint));
-    let mut text = if verdict.word.is_empty() { "nothing sent yet".to_owned() } else { plain(&verdict.word) };
+    let mut text = match verdict.word.as_str() {
+        "" | "unknown" => "nothing sent yet".to_owned(),
+        word => plain(word),
+    };
     if let Some(since) = verdict.since_ms {
         let _ = write!(text, " since {} ({})", time(since), span(status.now_ms.saturating_sub(since)));
     }

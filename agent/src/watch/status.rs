@@ -118,7 +118,7 @@ pub struct LaneStatus {
 #[serde(default)]
 pub struct VerdictStatus {
     /// The design's word: `accepted`, `throttled`, `maintenance`, `suspended`, `quota`, `misconfigured`, `poison`,
-    /// `transient`; empty before the first answer.
+    /// `transient`; empty or `unknown` before the first answer.
     pub word: String,
     /// Since when.
     pub since_ms: Option<u64>,

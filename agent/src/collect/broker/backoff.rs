@@ -55,7 +55,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_delay_passes_its_bound_and_the_bound_doubles_up_to_the_limit(draws in proptest::collection::vec(any::<u64>(), 1..80)) {
+        fn no_delay_passes_its_bound_and_the_bound_doubles_up_to_the_limit(
+            draws in proptest::collection::vec(any::<u64>(), 1..80),
+        ) {
             let bounds = Backoff { min: Duration::from_millis(100), max: Duration::from_secs(5) };
             let mut delays = Delays::new(bounds);
             for (attempt, draw) in draws.into_iter().enumerate() {

@@ -75,7 +75,7 @@ fn lost(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     while let Some(found) = cause {
         let inner = found.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if found.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+        if found.is::<rustls::Error>() || matches!(inner, Some(inner) if inner.is::<rustls::Error>()) {
             return LinkError::Tls(error.into());
         }
         cause = found.source();

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! What is between the pump and flash is bounded by [`HELD_BYTES`] and the channel's length, which is the window
-//! ([`Options::inflight`]): a broker that keeps to it never makes the pump stop. When it is full, the pump stops polling: see the module above for what then happens to the connection.
+//! ([`Options::inflight`]): a broker that keeps to it never makes the pump stop. When it is full, the pump stops
+//! polling: see the module above for what then happens to the connection.
 
 use std::collections::VecDeque;
 use std::pin::Pin;

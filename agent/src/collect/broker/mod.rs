@@ -14,14 +14,14 @@
 //! arrives into a bounded channel; the intake ([`intake`]) makes a bunch of what is there, maps it by the topic rules,
 //! submits it to the store (several at a time), and when the store has committed it acknowledges in the order received.
 //!
-//! **A store that stands still** (full or failing disk): acknowledgements are withheld. The pump goes on polling, and so
-//! pinging, until [`Options::inflight`] publishes or 1 MiB are held. With a broker that limits what it has in flight to
-//! fewer (Mosquitto's default is 20; in v5 Tidegate itself announces that number as Receive Maximum) that is never
-//! reached by QoS 1, and the connection stays up for as long as it takes. Otherwise the pump stops
-//! reading: TCP's flow control holds the broker, which hears no ping and closes the connection after 1.5 times the
-//! keep-alive, keeps QoS 1 for the session and drops QoS 0. When the store moves again, what was held is committed, its
-//! acknowledgements are dropped with their connection, and the next connection brings the rest. Polling without
-//! taking is impossible with rumqttc, and taking more would need memory without bound.
+//! **A store that stands still** (full or failing disk): acknowledgements are withheld. The pump goes on polling, and
+//! so pinging, until [`Options::inflight`] publishes or 1 MiB are held. With a broker that limits what it has in flight
+//! to fewer (Mosquitto's default is 20; in v5 Tidegate itself announces that number as Receive Maximum) that is never
+//! reached by QoS 1, and the connection stays up for as long as it takes. Otherwise the pump stops reading: TCP's flow
+//! control holds the broker, which hears no ping and closes the connection after 1.5 times the keep-alive, keeps QoS 1
+//! for the session and drops QoS 0. When the store moves again, what was held is committed, its acknowledgements are
+//! dropped with their connection, and the next connection brings the rest. Polling without taking is impossible with
+//! rumqttc, and taking more would need memory without bound.
 //!
 //! **Refused** is a publish whose topic no rule takes, or which is too large: it is counted durably
 //! ([`Change::Refused`](crate::store::Change::Refused)) and then acknowledged, because to a broker there is no other
@@ -301,7 +301,7 @@ impl Reports {
         if error.needs_operator() {
             tracing::error!(%broker, error = %text, "no connection to the broker until this is put right");
         } else {
-            tracing::warn!(%broker, error = %text, "the connection to the broker is lost or could not be made; trying again");
+            tracing::warn!(%broker, error = %text, "no connection to the broker; trying again");
         }
         self.last = Some((text, now));
     }

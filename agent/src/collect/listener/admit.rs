@@ -208,8 +208,8 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
     Some((serving, Some(ended)))
 }
 
-/// Joins the session and submits what changes by it; the future says whether what CONNACK promises is on flash. `None` if there
-/// is no room.
+/// Joins the session and submits what changes by it; the future says whether what CONNACK promises is on flash. `None`
+/// if there is no room.
 fn join_session(
     shared: &Shared,
     hello: &Hello,

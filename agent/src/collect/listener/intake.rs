@@ -6,8 +6,8 @@
 //! - Nothing is allocated for a publish: it goes from the read buffer into the submission's buffer.
 //! - Acknowledgements leave in the order of the packets they answer, over all kinds (MQTT 5, section 4.6): each
 //!   [`Round`] collects its answers in that order, and rounds are answered in theirs.
-//! - A record's bytes may be many times the bytes read (a topic alias names a topic with two), so a round has a budget and
-//!   stops when it is used; the rest stays with the caller.
+//! - A record's bytes may be many times the bytes read (a topic alias names a topic with two), so a round has a budget
+//!   and stops when it is used; the rest stays with the caller.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,15 +24,19 @@ use crate::collect::mapping::Rules;
 use crate::collect::session::PacketIds;
 use crate::store::{Change, LaneId, NewRecord, Origin, Refusal, Submission};
 
-/// Longest topic taken, in bytes; AWS `IoT` Core takes 256. It bounds what a topic alias can stand for. A longer one is refused as a
-/// topic that no rule matches.
+#[cfg(test)]
+mod tests;
+
+/// Longest topic taken, in bytes; AWS `IoT` Core takes 256. It bounds what a topic alias can stand for. A longer one
+/// is refused as a topic that no rule matches.
 pub(super) const MAX_TOPIC: usize = 1_024;
 
-/// Largest packet that is neither CONNECT nor PUBLISH. SUBSCRIBE is the only one that can grow, and one filter is granted.
+/// Largest packet that is neither CONNECT nor PUBLISH. SUBSCRIBE is the only one that can grow, and one filter is
+/// granted.
 const MAX_CONTROL: usize = 16 * 1024;
 
-/// Up to this size a PUBLISH of MQTT 3.1.1 that is larger than allowed is read to its end, counted and acknowledged; otherwise the
-/// client would send it again for ever, and nothing behind it. Beyond, the connection ends.
+/// Up to this size a PUBLISH of MQTT 3.1.1 that is larger than allowed is read to its end, counted and acknowledged;
+/// otherwise the client would send it again for ever, and nothing behind it. Beyond, the connection ends.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// What a record takes in a submission besides its texts and payload, at most.
@@ -122,13 +126,13 @@ pub(super) enum Step {
 }
 
 /// What the last topic was mapped to, so that a device that publishes on one topic is mapped once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Place {
     topic: String,
     device: Range<usize>,
-    /// `Err` if publishes on it are refused; `None` before the first.
-    lane: Option<Result<LaneId, Cause>>,
-    /// Whether `topic` is the topic: one that is too long is not remembered.
+    /// `Err` if publishes on it are refused.
+    lane: Result<LaneId, Cause>,
+    /// Whether `topic` is the topic: there is none before the first, and one that is too long is not remembered.
     remembered: bool,
 }
 
@@ -172,7 +176,7 @@ pub(super) struct Intake {
 impl Intake {
     pub(super) fn new(mut setup: Setup) -> Self {
         let rules = setup.rules.borrow_and_update().clone();
-        Self { setup, rules, place: Place::default(), aliases: Vec::new(), under_way: 0, discard: None }
+        Self { setup, rules, place: Place::new(), aliases: Vec::new(), under_way: 0, discard: None }
     }
 
     /// The answers of a round have been written.
@@ -251,27 +255,25 @@ impl Intake {
         round: &mut Round,
     ) -> Result<Option<Step>, Fault> {
         self.locate(publish)?;
-        let place = &self.place;
-        let need = RECORD_OVERHEAD + place.topic.len() + place.device.len() + publish.payload.len();
-        let repeat = publish.qos == 2 && self.setup.unreleased.contains(publish.packet_id);
-        let lane = match place.lane {
-            Some(Ok(lane)) => lane,
-            Some(Err(cause)) if !repeat => {
-                round.refuse(cause);
-                round.credits += u32::from(publish.qos > 0);
-                self.count(publish.qos)?;
-                answer(round, publish.qos, publish.packet_id, cause.reason(self.setup.version));
-                return Ok(None);
-            }
-            _ => LaneId(0),
-        };
-        if repeat {
-            // Its record is in this round, in one before it, or committed long ago: the order of answers sees to
-            // it that PUBREC follows the commit.
+        if publish.qos == 2 && self.setup.unreleased.contains(publish.packet_id) {
+            // Its record is in this round, in one before it, or committed long ago: the order of answers sees to it
+            // that PUBREC follows the commit.
             round.repeats += 1;
             answer(round, 2, publish.packet_id, 0);
             return Ok(None);
         }
+        let place = &self.place;
+        let lane = match place.lane {
+            Ok(lane) => lane,
+            Err(cause) => {
+                round.refuse(cause);
+                self.count(publish.qos)?;
+                round.credits += u32::from(publish.qos > 0);
+                answer(round, publish.qos, publish.packet_id, cause.reason(self.setup.version));
+                return Ok(None);
+            }
+        };
+        let need = RECORD_OVERHEAD + place.topic.len() + place.device.len() + publish.payload.len();
         if round.submission.bytes() + need > budget {
             return Ok(Some(Step::Full(need)));
         }
@@ -281,18 +283,9 @@ impl Intake {
             self.setup.unreleased.insert(publish.packet_id);
             origin = self.setup.session.map(|session| Origin { session, packet_id: publish.packet_id });
         }
-        let place = &self.place;
-        round.submission.push(
-            lane,
-            &NewRecord {
-                device: &place.topic[place.device.clone()],
-                topic: &place.topic,
-                payload: publish.payload,
-                time_ms,
-                origin,
-                will: false,
-            },
-        );
+        let (topic, device) = (&*self.place.topic, &self.place.topic[self.place.device.clone()]);
+        let record = NewRecord { device, topic, payload: publish.payload, time_ms, origin, will: false };
+        round.submission.push(lane, &record);
         round.payload_bytes += publish.payload.len() as u64;
         round.credits += u32::from(publish.qos == 1);
         answer(round, publish.qos, publish.packet_id, 0);
@@ -421,6 +414,10 @@ fn answer(round: &mut Round, qos: u8, packet_id: u16, reason: u8) {
 }
 
 impl Place {
+    fn new() -> Self {
+        Self { topic: String::new(), device: 0..0, lane: Err(Cause::Topic), remembered: false }
+    }
+
     fn find(&mut self, topic: &[u8], rules: &Rules, setup: &Setup) -> Result<(), Fault> {
         if self.remembered && self.topic.as_bytes() == topic {
             return Ok(());
@@ -430,11 +427,11 @@ impl Place {
         self.topic.clear();
         self.remembered = name.len() <= MAX_TOPIC;
         if !self.remembered {
-            self.lane = Some(Err(Cause::Topic));
+            self.lane = Err(Cause::Topic);
             return Ok(());
         }
         self.topic.push_str(name);
-        self.lane = Some(match rules.map(&self.topic) {
+        self.lane = match rules.map(&self.topic) {
             None => Err(Cause::Topic),
             Some(mapped) => {
                 // The device is a part of the topic, or all of it: that is what the lifetimes of `map` say.
@@ -443,7 +440,7 @@ impl Place {
                 let allowed = setup.devices.as_ref().is_none_or(|policy| (policy.0)(mapped.device));
                 if allowed { Ok(mapped.lane) } else { Err(Cause::Device) }
             }
-        });
+        };
         Ok(())
     }
 }

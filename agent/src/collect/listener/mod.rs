@@ -1,17 +1,18 @@
 //! Devices connect here: MQTT 3.1.1 and 5 over TCP or TLS, straight into the store.
 //!
 //! # Constraints
-//! - **A PUBACK means it is on flash.** QoS 1 is acknowledged after the record's group commit, QoS 2 likewise with PUBREC, and PUBCOMP
-//!   follows the commit of the release. Acknowledgements leave in the order received.
-//! - While the disk is full or failing, acknowledgements are withheld and sockets not read; no failure code is ever sent for a publish
-//!   that should be stored, because the client would forget it. Memory stays bounded meanwhile.
+//! - **A PUBACK means it is on flash.** QoS 1 is acknowledged after the record's group commit, QoS 2 likewise with
+//!   PUBREC, and PUBCOMP follows the commit of the release. Acknowledgements leave in the order received.
+//! - While the disk is full or failing, acknowledgements are withheld and sockets not read; no failure code is ever
+//!   sent for a publish that should be stored, because the client would forget it. Memory stays bounded meanwhile.
 //! - A client that asks for a session finds it again after a reconnect, a restart and a power cut.
-//! - It is an intake, not a broker: nothing goes from one device to another. SUBSCRIBE is granted for `tidegate/alarm` and
-//!   refused in SUBACK for everything else, never by hanging up. RETAIN is accepted and means nothing.
+//! - It is an intake, not a broker: nothing goes from one device to another. SUBSCRIBE is granted for `tidegate/alarm`
+//!   and refused in SUBACK for everything else, never by hanging up. RETAIN is accepted and means nothing.
 //! - Whatever a client sends, it harms nobody else: it is answered with the right reason and disconnected.
 //!
 //! # Operation
-//! One task serves one connection, all on the thread of the runtime (`current_thread` is enough; the store writes on its own):
+//! One task serves one connection, all on the thread of the runtime (`current_thread` is enough; the store writes on
+//! its own):
 //!
 //! ```text
 //! accept ─ (TLS) ─ admit: CONNECT, password, takeover, session ─ serve: read, submit, acknowledge ─ finish: will, session
@@ -22,14 +23,14 @@
 //! each other; [`super::session`] what lasts.
 //!
 //! # Refusing
-//! A publish whose topic no rule matches, whose device is not allowed or which is too large is refused and counted durably. MQTT 5 answers
-//! 0x90 or 0x87 in PUBACK or PUBREC, and DISCONNECT 0x95 for the size; 3.1.1 has no such answer, so there it is acknowledged once
-//! the refusal is on flash.
+//! A publish whose topic no rule matches, whose device is not allowed or which is too large is refused and counted
+//! durably. MQTT 5 answers 0x90 or 0x87 in PUBACK or PUBREC, and DISCONNECT 0x95 for the size; 3.1.1 has no such
+//! answer, so there it is acknowledged once the refusal is on flash.
 //!
 //! # Wills
 //! A will is stored as telemetry, by the same rules, when the connection ends other than by an orderly DISCONNECT,
-//! after its delay (MQTT 5); not when Tidegate stops, because then the devices are well. A will that waits for its delay is stored
-//! at once when Tidegate stops, and forgotten in a power cut.
+//! after its delay (MQTT 5); not when Tidegate stops, because then the devices are well. A will that waits for its
+//! delay is stored at once when Tidegate stops, and forgotten in a power cut.
 
 mod admit;
 mod connect;
@@ -182,8 +183,8 @@ impl Listener {
         self.tls.as_ref()?.0.local_addr().ok()
     }
 
-    /// Serves devices until told to stop. Then it accepts no more and reads no more, acknowledges what was received once it is on flash,
-    /// and says goodbye (MQTT 5: 0x8B), within the stop timeout.
+    /// Serves devices until told to stop. Then it accepts no more and reads no more, acknowledges what was received
+    /// once it is on flash, and says goodbye (MQTT 5: 0x8B), within the stop timeout.
     pub async fn run(self, stop: CancellationToken) {
         let Self { plain, tls, mut shared, max_connections, connect_timeout, stop_timeout } = self;
         shared.stop = stop.clone();
@@ -347,7 +348,8 @@ fn lasting(error: &io::Error) -> bool {
     matches!(code, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
 }
 
-/// Acknowledgements are small and must not wait for company; a dead line must be noticed. Without these it works, only later.
+/// Acknowledgements are small and must not wait for company; a dead line must be noticed. Without these it works, only
+/// later.
 fn prepare(stream: &TcpStream) {
     use rustix::net::sockopt;
     let prepared = stream.set_nodelay(true).and_then(|()| {

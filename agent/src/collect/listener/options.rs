@@ -24,7 +24,7 @@ pub struct Options {
     pub passwords: Option<PathBuf>,
     /// With `passwords`: whether a client without a user name is let in. Default: no.
     pub allow_anonymous: bool,
-    /// Connections at one time, those in their TLS handshake included. Default 1,000: an idle one costs about 3 KiB
+    /// Connections at one time, those in their TLS handshake included. Default 1,000: an idle one costs less than 8 KiB
     /// here and one descriptor, of which a service has 1,024 unless told otherwise.
     pub max_connections: usize,
     /// Largest packet accepted, in bytes, 1,024 to 1 MiB. Default 256 KiB: far above telemetry, and what one

@@ -2,14 +2,14 @@
 //!
 //! # Constraints
 //! - Hundreds of thousands of publishes a second over a few connections, on one thread: all that a read returns is one
-//!   submission with one answer, and all answers that are ready go out in one write. So this is one state machine polled by one
-//!   task, without a lock or a channel of its own.
-//! - An idle connection costs little: read buffers are shared by all connections of the thread ([`SCRATCH`]), and what a
-//!   connection owns is given back when it is empty.
-//! - Bounded, whatever the client or the disk does. Before the socket is read, permits are held for what the
-//!   records may take ([`Store::in_flight`], one a byte, shared by all); a connection has at most
-//!   [`MAX_BATCHES`] submissions and [`MAX_CONNECTION_BYTES`] under way. While a bound is reached the
-//!   socket is not read, so TCP holds the client back, and its keep-alive does not run: a full disk must not look like a dead client.
+//!   submission with one answer, and all answers that are ready go out in one write. So this is one state machine
+//!   polled by one task, without a lock or a channel of its own.
+//! - An idle connection costs little: read buffers are shared by all connections of the thread ([`SCRATCH`]), and what
+//!   a connection owns is given back when it is empty.
+//! - Bounded, whatever the client or the disk does. Before the socket is read, permits are held for what the records
+//!   may take ([`Store::in_flight`], one a byte, shared by all); a connection has at most [`MAX_BATCHES`] submissions
+//!   and [`MAX_CONNECTION_BYTES`] under way. While a bound is reached the socket is not read, so TCP holds the client
+//!   back, and its keep-alive does not run: a full disk must not look like a dead client.
 //! - What is kept of input is the start of one packet. If that packet is longer than [`FREE_PACKET`],
 //!   permits for all of it are taken from a shared budget before more is read; a
 //!   packet must be complete within [`PACKET_TIME`], so nobody sits on that budget. Where many records come
@@ -43,6 +43,9 @@ use super::table::{Go, Seat};
 use super::wire::Fault;
 use crate::collect::Alarm;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
+
+#[cfg(test)]
+mod tests;
 
 /// Bytes read at one time: 140 publishes of 200 bytes, more than the windows that clients keep open.
 const READ: usize = 32 * 1024;
@@ -106,8 +109,10 @@ pub(super) enum Ended {
 /// A submission on its way to flash, and what follows it.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// `None` if there was nothing to store.
+    /// `None` if there was nothing to store, or it is answered.
     wait: Option<oneshot::Receiver<Committed>>,
+    /// The store was closed before it answered.
+    lost: bool,
     answers: Vec<u8>,
     permit: Option<OwnedSemaphorePermit>,
     records: u64,
@@ -267,7 +272,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         self.intake.answered(batch.credits);
     }
 
-    /// Waits until everything submitted is answered; the answers are in `out` then. `false` if the store was closed before.
+    /// Waits until everything submitted is answered; the answers are in `out` then. `false` if the store was closed
+    /// before.
     pub(super) async fn drain(&mut self) -> bool {
         while let Some(batch) = self.batches.front_mut() {
             if !std::future::poll_fn(|context| batch.poll(context)).await {
@@ -460,6 +466,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         round.close(super::finish::cut(&self.seat.client_id));
         let mut batch = Batch {
             wait: None,
+            lost: false,
             answers: round.answers,
             permit: None,
             records: round.submission.records() as u64,
@@ -513,10 +520,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 impl Batch {
     /// Whether it is on flash; `false` if it never will be.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<bool> {
-        match &mut self.wait {
-            None => Poll::Ready(true),
-            Some(wait) => Pin::new(wait).poll(context).map(|answer| answer.is_ok()),
+        if let Some(wait) = &mut self.wait {
+            let Poll::Ready(answer) = Pin::new(wait).poll(context) else { return Poll::Pending };
+            self.wait = None;
+            self.lost = answer.is_err();
         }
+        Poll::Ready(!self.lost)
     }
 
     pub(super) fn count(&self, shared: &Shared) {

@@ -1,11 +1,11 @@
 //! Who is connected: one seat per client identifier, its session, and the wills that wait.
 //!
 //! # Takeover
-//! A client that connects takes its identifier's seat at once; whoever sits there is told to go, and the newcomer waits
-//! until that one has *finished*: until everything it submitted is answered by the store and its session is given back.
-//! Only then does the newcomer join the session, so that a QoS 2 publish which is repeated over the new connection
-//! is known, and its PUBREC cannot overtake the commit. A newcomer that gives up while it waits leaves whom it waited for
-//! to the next one ([`Finished`] passes it on), so a chain of takeovers keeps its order.
+//! A client that connects takes its identifier's seat at once; whoever sits there is told to go, and the newcomer
+//! waits until that one has *finished*: until everything it submitted is answered by the store and its session is
+//! given back. Only then does the newcomer join the session, so that a QoS 2 publish which is repeated over the new
+//! connection is known, and its PUBREC cannot overtake the commit. A newcomer that gives up while it waits leaves whom
+//! it waited for to the next one ([`Finished`] passes it on), so a chain of takeovers keeps its order.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

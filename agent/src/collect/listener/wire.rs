@@ -1,8 +1,9 @@
 //! Packets on the wire: framing, the PUBLISH that the intake lives from, and the short answers.
 //!
-//! `mqtt-protocol-core` parses and builds everything else. PUBLISH, PUBREL and their acknowledgements are done here because they are
-//! all but a few of the packets, and its packets own copies of what they carry: here nothing is copied or
-//! allocated between the read buffer and the record. Section numbers are those of MQTT 5; 3.1.1 is the same where not said otherwise.
+//! `mqtt-protocol-core` parses and builds everything else. PUBLISH, PUBREL and their acknowledgements are done here
+//! because they are all but a few of the packets, and its packets own copies of what they carry: here nothing is
+//! copied or allocated between the read buffer and the record. Section numbers are those of MQTT 5; 3.1.1 is the same
+//! where not said otherwise.
 
 use std::sync::Arc;
 

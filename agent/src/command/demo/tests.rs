@@ -21,3 +21,41 @@ fn anything_lost_or_wrong_is_a_failure() {
     let (_, result) = concluded(&Outcome { faults: vec!["x".into()], ..outcome(1, 1) });
     assert!(matches!(result, Err(DemoError::Wrong)));
 }
+
+#[tokio::test]
+async fn a_short_demo_delivers_everything_over_an_outage() {
+    let script = Script {
+        readings: 60,
+        pace: Duration::from_millis(20),
+        stop_after: Duration::from_millis(400),
+        down_for: Duration::from_millis(600),
+    };
+    let mut out = Vec::new();
+    let result = demo(script, Display::new(&mut out, false, Instant::now()), std::future::pending()).await;
+    let text = String::from_utf8(out).expect("the text is UTF-8");
+    assert!(result.is_ok(), "{result:?}\n{text}");
+    assert!(text.contains("\n240 collected, 240 delivered, 0 lost"), "{text}");
+    assert!(!folder(&text).exists(), "{text}");
+}
+
+#[tokio::test]
+async fn an_interrupted_demo_leaves_nothing_behind() {
+    let script = Script {
+        readings: 300,
+        pace: Duration::from_millis(20),
+        stop_after: Duration::from_secs(60),
+        down_for: Duration::ZERO,
+    };
+    let mut out = Vec::new();
+    let interrupted = tokio::time::sleep(Duration::from_millis(700));
+    let result = demo(script, Display::new(&mut out, false, Instant::now()), interrupted).await;
+    let text = String::from_utf8(out).expect("the text is UTF-8");
+    assert!(matches!(result, Err(DemoError::Interrupted)), "{result:?}");
+    assert!(!folder(&text).exists(), "{text}");
+}
+
+/// The folder that the demo said it uses.
+fn folder(text: &str) -> &Path {
+    let folder = text.split(", in ").nth(1).and_then(|rest| rest.split(", before").next()).expect("it is named");
+    Path::new(folder)
+}

@@ -9,6 +9,7 @@ use super::super::keys::nearest;
 use super::super::model::{Broker, Collect, LANES, Listener, MqttVersion, Rule, Tls};
 use super::super::pattern;
 use super::super::reader::{Section, Value};
+use super::super::surroundings::Content;
 use super::{DAY, KIB, MIB, pair};
 
 /// Most rules: each publish on a new topic is compared with all of them.
@@ -134,7 +135,7 @@ fn listener(section: Section<'_>) -> Listener {
         None if section.has("tls_bind") && !section.has("bind") => None,
         None => Some(SocketAddr::from(([127, 0, 0, 1], 1883))),
     };
-    let passwords_file = section.file("passwords_file").map(|(path, _)| path);
+    let passwords_file = section.file("passwords_file", Content::Passwords).map(|(path, _)| path);
     let certificates = tls.as_ref().is_some_and(|tls| tls.require_client_certificate);
     let allow_anonymous = section.boolean("allow_anonymous").unwrap_or(!section.has("passwords_file"));
     if !allow_anonymous && !section.has("passwords_file") && !certificates {
@@ -181,9 +182,9 @@ fn warn_of_open_doors(listener: &Listener, bind: Option<&Value<'_>>) {
 
 fn tls(section: &Section<'_>) -> Option<Tls> {
     let address = bind(section, "tls_bind", 8883);
-    let certificate = section.file("tls_certificate");
-    let key = section.file("tls_key");
-    let client_ca = section.file("tls_client_ca");
+    let certificate = section.file("tls_certificate", Content::Certificates);
+    let key = section.file("tls_key", Content::Key);
+    let client_ca = section.file("tls_client_ca", Content::Certificates);
     let require = section.boolean("tls_require_client_certificate").unwrap_or(false);
     if !section.has("tls_bind") {
         let first = [&certificate, &key, &client_ca].into_iter().flatten().next();
@@ -196,6 +197,9 @@ fn tls(section: &Section<'_>) -> Option<Tls> {
         if found.is_none() && !section.has(name) {
             section.missing(name, "write the path of its PEM file: tls_bind needs it");
         }
+    }
+    if let (Some((certificate, _)), Some(key)) = (&certificate, &key) {
+        section.belongs(certificate, key);
     }
     if require && !section.has("tls_client_ca") {
         section.missing("tls_client_ca", "write the CA's PEM file: tls_require_client_certificate needs it");
@@ -222,7 +226,7 @@ fn broker<'a>(
     if let (Some((_, value)), false) = (&password, section.has("username")) {
         value.problem("stands without username", "write username too, or remove this");
     }
-    let ca_file = section.file("ca_file").map(|(path, _)| path);
+    let ca_file = section.file("ca_file", Content::Certificates).map(|(path, _)| path);
     let client_certificate = pair(&section, "client_certificate", "client_key");
     if let Some((BrokerUrl { tls: false, .. }, _)) = &url {
         for value in ["ca_file", "client_certificate", "client_key"].iter().filter_map(|key| section.get(key)) {

@@ -7,6 +7,7 @@ use super::super::error::shown;
 use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout};
 use super::super::reader::{Section, Value};
 use super::super::secret::Secret;
+use super::super::surroundings::Content;
 use super::{DAY, KIB, MIB, pair};
 
 const WEBHOOK_KEYS: [&str; 1] = ["url_file"];
@@ -25,7 +26,7 @@ pub(super) fn forward(root: &Section<'_>) -> Forward {
     let section = root.section("forward");
     let flux = section.section("flux");
     let target = target(&flux);
-    let ca_file = flux.file("ca_file").map(|(path, _)| path);
+    let ca_file = flux.file("ca_file", Content::Certificates).map(|(path, _)| path);
     let client_certificate = pair(&flux, "client_certificate", "client_key");
     let seconds = Duration::from_secs;
     let connect_timeout = flux.duration("connect_timeout", &(seconds(1)..=seconds(300)), seconds(10));

@@ -91,3 +91,69 @@ fn the_control_socket_is_found_whatever_else_is_wrong() {
     let path = folder.file("c", b"[control]\nsocket = 5\n", 0o644);
     assert!(control_socket(&path).is_err());
 }
+
+/// A self-signed certificate and its key, as PEM.
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn certificates_and_keys_are_judged_by_what_they_hold() {
+    let folder = Folder::new();
+    let ((first, first_key), (_, second_key)) = (certificate(), certificate());
+    let paths = |certificate: &str, key: &str| {
+        let certificate = folder.file("c.pem", certificate.as_bytes(), 0o644);
+        (certificate, folder.file("k.pem", key.as_bytes(), 0o600))
+    };
+    let read = |(certificate, key): (PathBuf, PathBuf)| {
+        let flux = format!("client_certificate = \"{}\"\nclient_key = \"{}\"\n", certificate.display(), key.display());
+        parse(&format!("{SMALLEST}{flux}"), "test.toml")
+    };
+    let config = read(paths(&first, &first_key)).expect("they belong together");
+    assert!(config.forward.client_certificate.is_some());
+    assert_eq!(config.warnings, []);
+    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIF\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    for (certificate, key, words) in [
+        (&*first, &*second_key, &["line 6", "is not the key of"][..]),
+        (&first_key, &first, &["line 5", "no certificate", "line 6", "no private key"]),
+        (&first, locked, &["line 6", "passphrase"]),
+        (&first[..first.len() / 2], &first_key, &["line 5", "no certificate"]),
+        ("", "", &["line 5", "line 6"]),
+    ] {
+        let error = read(paths(certificate, key)).expect_err("not usable").to_string();
+        assert!(words.iter().all(|word| error.contains(word)), "{words:?} in {error}");
+    }
+    let config = {
+        let paths = paths(&first, &first_key);
+        fs::set_permissions(&paths.1, fs::Permissions::from_mode(0o644)).expect("chmod");
+        read(paths).expect("usable")
+    };
+    assert_eq!(config.warnings.len(), 1, "{:?}", config.warnings);
+}
+
+#[test]
+fn a_password_file_is_judged_line_by_line() {
+    let folder = Folder::new();
+    let read = |content: &str| {
+        let path = folder.file("passwords", content.as_bytes(), 0o600);
+        parse(&format!("{SMALLEST}[collect.listener]\npasswords_file = \"{}\"", path.display()), "test.toml")
+    };
+    let listener = read("# devices\n\npump:$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaA\r\n").expect("usable");
+    assert!(!listener.collect.listener.expect("a listener").allow_anonymous);
+    for (content, line) in
+        [("pump:secret\n", "line 1 of"), ("# x\n:$argon2id$a\n", "line 2 of"), ("pump\n", "line 1 of")]
+    {
+        let error = read(content).expect_err("not usable").to_string();
+        assert!(error.contains(line) && error.contains("$argon2id$") && !error.contains("secret"), "{error}");
+    }
+}
+
+#[test]
+fn the_file_system_of_a_store_that_is_not_there_yet_is_that_of_its_folder() {
+    let folder = Folder::new();
+    let here = surroundings::Disk.volume(folder.0.path()).expect("a file system");
+    let below = surroundings::Disk.volume(&folder.0.path().join("a/b/c")).expect("a file system");
+    assert!(here.bytes > 0);
+    assert_eq!((here.bytes, here.volatile), (below.bytes, below.volatile));
+}

@@ -121,7 +121,7 @@ proptest! {
         for seq in bad_ones.iter().filter(|seq| !aside.contains_key(seq)) {
             prop_assert!(refused_at[seq] > accepted_at, "{seq} waits, and another was accepted after its refusal");
         }
-        prop_assert!(run.put_aside.iter().all(|seq| bad(seq)));
+        prop_assert!(run.put_aside.iter().all(bad));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) struct Faults {
     pub(crate) sync: Option<(String, usize)>,
     /// Creating files whose path contains this text fails with this errno.
     pub(crate) create: Option<(String, i32)>,
+    /// Reads that touch this range of a path that contains this text fail.
+    pub(crate) read: Option<(String, std::ops::Range<u64>)>,
     /// Bytes that all files may hold together.
     pub(crate) capacity: Option<u64>,
     /// Cutting files fails.
@@ -42,7 +44,6 @@ struct Tree {
     folders: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     faults: Faults,
-    syncs: u64,
 }
 
 /// The disk; clones share it.
@@ -105,6 +106,18 @@ impl FaultyDisk {
         tree.synced.remove(path);
     }
 
+    /// What a killed process leaves: the cache is as it was, the lock is gone. Of this file only the first `synced`
+    /// bytes are on the medium.
+    pub(crate) fn killed(&self, path: &Path, synced: usize) -> Self {
+        let copy = self.copy();
+        let tree = copy.tree();
+        if let Some(bytes) = tree.files.get(path) {
+            bytes.lock().expect("no holder of this lock panics").synced.truncate(synced);
+        }
+        drop(tree);
+        copy
+    }
+
     /// A copy of what it holds now, as if all of it were durable (a clean stop).
     pub(crate) fn copy(&self) -> Self {
         let tree = self.tree();
@@ -113,11 +126,6 @@ impl FaultyDisk {
             copy.replace(path, &bytes.lock().expect("no holder of this lock panics").live.clone());
         }
         copy
-    }
-
-    /// Syncs of files so far.
-    pub(crate) fn syncs(&self) -> u64 {
-        self.tree().syncs
     }
 }
 
@@ -248,6 +256,13 @@ impl FaultyFile {
 
 impl DiskFile for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let faults = self.disk.tree().faults.clone();
+        if let Some((part, range)) = &faults.read {
+            let end = offset + buffer.len() as u64;
+            if self.path.to_string_lossy().contains(part.as_str()) && offset < range.end && range.start < end {
+                return Err(io::Error::from_raw_os_error(5));
+            }
+        }
         let contents = self.contents();
         let from = (offset as usize).min(contents.live.len());
         let count = buffer.len().min(contents.live.len() - from);
@@ -294,7 +309,6 @@ impl DiskFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut tree = self.disk.tree();
-        tree.syncs += 1;
         if let Some((part, left)) = &mut tree.faults.sync {
             if *left > 0 && self.path.to_string_lossy().contains(part.as_str()) {
                 *left -= 1;

@@ -72,7 +72,7 @@ impl Writer {
         self.pending = pending;
         self.flush()?;
         self.publish();
-        self.damage.clear();
+        self.set_aside();
         self.answer(count, scope);
         self.clean_up();
         self.shared.progress.send_modify(|commits| *commits += 1);
@@ -364,7 +364,9 @@ impl Writer {
         if changed {
             self.shared.index.changed();
         }
-        self.count(bytes);
+        if bytes > 0 {
+            self.count(bytes);
+        }
     }
 
     fn answer(&mut self, count: usize, scope: Scope) {

@@ -190,16 +190,10 @@ impl Ledger {
         let mut order: Vec<usize> = Vec::new();
         let mut lanes = Vec::new();
         for name in names {
-            match self.lanes.iter().position(|lane| lane.name == *name) {
-                Some(index) => {
-                    order.push(index);
-                    lanes.push(self.lanes[index].clone());
-                }
-                None => {
-                    order.push(usize::MAX);
-                    lanes.push(LaneLedger { name: name.clone(), ..LaneLedger::default() });
-                }
-            }
+            let known = self.lanes.iter().position(|lane| lane.name == *name);
+            order.push(known.unwrap_or(usize::MAX));
+            let fresh = || LaneLedger { name: name.clone(), ..LaneLedger::default() };
+            lanes.push(known.map_or_else(fresh, |index| self.lanes[index].clone()));
         }
         let place = |old: u8| order.iter().position(|&index| index == usize::from(old)).map(|index| index as u8);
         self.unreleased = std::mem::take(&mut self.unreleased)

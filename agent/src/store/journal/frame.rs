@@ -18,6 +18,9 @@ pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 /// Bytes read at one time while looking for the next good frame.
 const RESYNC_WINDOW: usize = 256 * 1024;
 
+/// Bytes read at one time around an unreadable place: a page, the least that the kernel reads.
+const BLOCK: usize = 4096;
+
 /// Appends one frame.
 pub(super) fn append(buffer: &mut Vec<u8>, salt: u32, seq: u64, body: &[u8]) {
     let start = buffer.len();
@@ -179,12 +182,35 @@ impl Scan {
         len <= BODY_LIMIT && (self.next..self.end).contains(&seq)
     }
 
+    /// Reads block by block, and leaves zeros (which are no frame) where the medium gives nothing. If it gives
+    /// nothing at all, it may be the medium that is gone, not the data: then nothing is given up, and the error
+    /// stands.
+    fn fill_around(&self, buffer: &mut [u8], error: io::Error) -> io::Result<usize> {
+        let (mut filled, mut any) = (0, false);
+        for block in buffer.chunks_mut(BLOCK) {
+            if let Ok(count) = read_full_at(&*self.file, block, self.offset + filled as u64) {
+                any = true;
+                filled += count;
+                if count < block.len() {
+                    break;
+                }
+            } else {
+                block.fill(0);
+                filled += block.len();
+            }
+        }
+        if any { Ok(filled) } else { Err(error) }
+    }
+
     /// Reads a window; says whether it reaches the end of what counts (or of the file, when that is shorter).
     fn fill(&self, buffer: &mut Vec<u8>, window: usize) -> io::Result<bool> {
         let count = (self.limit - self.offset).min(window as u64) as usize;
         buffer.clear();
         buffer.resize(count, 0);
-        let filled = read_full_at(&*self.file, buffer, self.offset)?;
+        let filled = match read_full_at(&*self.file, buffer, self.offset) {
+            Ok(filled) => filled,
+            Err(error) => self.fill_around(buffer, error)?,
+        };
         buffer.truncate(filled);
         Ok(filled < count || self.offset + filled as u64 >= self.limit)
     }

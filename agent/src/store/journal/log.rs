@@ -1,8 +1,8 @@
 //! A log: one lane's segments, as the writer appends to them and as readers see them.
 //!
 //! An append has three steps, so that several logs can be synced together: entries are *staged* in memory, *written*,
-//! and, once synced, *published*: only then do readers see them. If anything fails in between, the log is rolled back to
-//! what was last published, and the same entries can be staged again under the same numbers.
+//! and, once synced, *published*: only then do readers see them. If anything fails in between, the log is rolled back
+//! to what was last published, and the same entries can be staged again under the same numbers.
 
 use super::frame;
 use super::segment::{self, HEAD_LEN, Head, Identity};
@@ -87,7 +87,7 @@ impl View {
     /// When the record at `seq` was received, or one shortly before it.
     pub(super) fn time_at(&self, seq: u64) -> Option<u64> {
         let segment = &self.segments[self.find(seq)?];
-        let marked = self.times.range(segment.first..=seq).next_back().map(|(_, time)| *time);
+        let marked = self.times.range(segment.first..=seq.max(segment.first)).next_back().map(|(_, time)| *time);
         marked.or(segment.first_time)
     }
 }
@@ -278,6 +278,21 @@ impl Log {
         let view = self.shared.view();
         let last = view.segments.len().saturating_sub(1);
         (0..last).take_while(|&index| view.end(index) <= seq).count()
+    }
+
+    /// Takes a segment out of what readers see, unless it is the newest.
+    pub(super) fn forget(&mut self, first: u64, generation: u64) -> bool {
+        let mut view = self.shared.view();
+        let found = view.segments.iter().position(|one| (one.first, one.generation) == (first, generation));
+        match found.filter(|index| index + 1 < view.segments.len()) {
+            // The segment before it seems to reach up to the next one now: what is missing there is already counted.
+            Some(index) => {
+                let gone = view.segments.remove(index);
+                view.bytes = view.bytes.saturating_sub(gone.map_or(0, |segment| segment.len));
+                true
+            }
+            None => false,
+        }
     }
 
     /// Removes the oldest `count` segments, but never the newest; says how many bytes that freed.

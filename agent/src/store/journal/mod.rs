@@ -9,7 +9,7 @@
 //! - **Each byte is written once.** No rewriting, no compaction: space is freed by deleting files.
 //! - **It starts.** Start-up lists the folders and reads the newest segment of each lane; the backlog costs nothing.
 //! - **Bounded.** One commit holds at most 1 MiB of records (or one submission); one reader's chunk about 256 KiB; what
-//!   stands in memory per segment is 48 bytes.
+//!   stands in memory per segment is 40 bytes.
 //! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`).
 //!
 //! # On disk
@@ -53,36 +53,37 @@
 //! The **generation** rises with every segment of a lane. Where two segments hold the same `seq`, the later generation
 //! wins: a segment ends where a later one begins, whatever else stands in it.
 //!
-//! The sums of a segment's frames start from its own **salt**, so that a stale block, handed back by the file system from
-//! a deleted segment, never reads as a frame.
+//! The sums of a segment's frames start from its own **salt**, so that a stale block, handed back by the file system
+//! from a deleted segment, never reads as a frame.
 //!
 //! Every segment of the **control lane** begins with a snapshot of the whole state, so older ones can go (the last but
 //! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame: all or nothing.
 //!
 //! # Operation
 //!
-//! A commit takes what was submitted meanwhile (at most 1 MiB), makes room (below), numbers the records, frames them into
-//! one buffer per lane, writes each with one `pwrite`, syncs the files side by side, then the folders with new files, then *publishes*:
-//! the ledger takes the changes, readers see the records, the submissions are answered, and segments that lie wholly
-//! below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
+//! A commit takes what was submitted meanwhile (at most 1 MiB), makes room (below), numbers the records, frames them
+//! into one buffer per lane, writes each with one `pwrite`, syncs the files side by side, then the folders with new
+//! files, then *publishes*: the ledger takes the changes, readers see the records, the submissions are answered, and
+//! segments that lie wholly below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
 //!
 //! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
 //! waits at most [`commit_delay`](crate::store::Options::commit_delay), and only when the commit before it answered
 //! several submissions and fewer than half as many are back. A lone client never waits.
 //!
-//! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with the
-//! `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those released there, whatever
-//! reached flash first. When a lane begins a new segment, the control lane is told what is unreleased below it; only
-//! newer frames need to be looked through.
+//! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
+//! the `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those
+//! released there, whatever reached flash first. When a lane begins a new segment, the control lane is told what is
+//! unreleased below it; only newer frames need to be looked through.
 //!
-//! *Room.* Before records are written, segments are deleted until all fits in `max_size`: delivered ones first, then the oldest of the
-//! lowest lane upwards. What goes undelivered is first counted in the control lane, durably.
+//! *Room.* Before records are written, segments are deleted until all fits in `max_size`: delivered ones first, then
+//! the oldest of the lowest lane upwards. What goes undelivered is first counted in the control lane, durably.
 //!
-//! *Failure.* A failed write is cut back to the last committed byte (a segment that cannot even be cut is left for a new
-//! one); a failed sync is never repeated: its segment is abandoned at its last synced length, and the same records go, under
-//! the same numbers, to a new file of a later generation. The submissions stay, unanswered, and are tried again within a second until it
-//! works. Meanwhile changes of state are committed ahead of them, on a full disk with the reserve's space: the cursor
-//! advances, its segments go, and there is room again. The reserve is made anew before any record is written.
+//! *Failure.* A failed write is cut back to the last committed byte (a segment that cannot even be cut is left for a
+//! new one); a failed sync is never repeated: its segment is abandoned at its last synced length, and the same
+//! records go, under the same numbers, to a new file of a later generation. The submissions stay, unanswered, and are
+//! tried again within a second until it works. Meanwhile changes of state are committed ahead of them, on a full disk
+//! with the reserve's space: the cursor advances, its segments go, and there is room again. The reserve is made anew
+//! before any record is written.
 //!
 //! # Recovery
 //!
@@ -90,8 +91,9 @@
 //! 2. Each lane: list; drop what a later generation replaces; find the newest segment with a good head; walk its
 //!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail.
 //! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
-//! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or damaged, or the cursor, the sent mark or a noted
-//!    segment lies above what was found. Numbers go on above all evidence.
+//! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or
+//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found. Numbers go on above all
+//!    evidence.
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
 //!
@@ -133,15 +135,15 @@ const DAMAGE_LIMIT: usize = 64;
 /// How long closing waits for the writer: several syncs of a slow card.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
-/// A record lane's segment: a 64th of the limit, so that eviction takes little at a time; at least 64 KiB, so that heads and
-/// syncs of folders weigh little; at most 4 MiB, so that start-up, which reads one per lane, takes well below a
-/// second from a card that reads 20 MB/s.
+/// A record lane's segment: a 64th of the limit, so that eviction takes little at a time; at least 64 KiB, so that
+/// heads and syncs of folders weigh little; at most 4 MiB, so that start-up, which reads one per lane, takes well
+/// below a second from a card that reads 20 MB/s.
 fn segment_size(max_size: u64) -> u64 {
     (max_size / 64).clamp(64 * 1024, 4 * 1024 * 1024)
 }
 
-/// A control segment: small, for it is replayed at start-up; but four times its snapshot, so that snapshots stay a small
-/// part of what is written.
+/// A control segment: small, for it is replayed at start-up; but four times its snapshot, so that snapshots stay a
+/// small part of what is written.
 fn control_segment_size(max_size: u64, snapshot: usize) -> u64 {
     (max_size / 256).clamp(64 * 1024, 1024 * 1024).max(4 * snapshot as u64)
 }
@@ -294,6 +296,12 @@ impl Shared {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);
         let segments: u64 = logs.map(|log| log.view().bytes).sum();
         segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
+    }
+
+    /// Counts what is neither a segment nor the index.
+    fn measure_others(&self) {
+        let damaged = recover::folder_bytes(&*self.disk, &self.options.path.join("damaged"));
+        self.other_bytes.store(reserve_size(self.options.max_size) + damaged, Ordering::Relaxed);
     }
 
     /// A reader of a lane; of nothing if there is no such lane.

@@ -1,8 +1,8 @@
 //! Reading a lane in order.
 //!
-//! A reader has its own file handle and remembers where it stands, so reading on never scans twice, and a segment that
-//! is deleted meanwhile can still be read to its end. It sees committed bytes only. A damaged stretch is passed over to the next good
-//! frame; what is missing is told to the writer, which counts it once.
+//! A reader has its own file handle and remembers where it stands, so reading on never scans twice, and a segment
+//! that is deleted meanwhile can still be read to its end. It sees committed bytes only. A damaged stretch is passed
+//! over to the next good frame; what is missing is told to the writer, which counts it once.
 
 use super::frame::{Scan, Stop};
 use super::log::{LogShared, SegmentView};
@@ -97,7 +97,8 @@ impl LogReader {
             };
             let Some((segment, end)) = found else { return Ok(None) };
             *from = (*from).max(segment.first);
-            if !self.at.as_ref().is_some_and(|at| (at.first, at.generation) == (segment.first, segment.generation)) {
+            let wanted = (segment.first, segment.generation);
+            if self.at.as_ref().is_none_or(|at| (at.first, at.generation) != wanted) {
                 self.at = None;
                 match self.open(&segment) {
                     Ok(Some(position)) => self.at = Some(position),

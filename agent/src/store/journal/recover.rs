@@ -101,7 +101,7 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     let control = recover_control::read(&disk, &root.join("control"), &mut report)?;
     let names = lane_names(&*disk, &options, control.ledger.as_ref())?;
     make_folders(&*disk, &options, &names)?;
-    let recovery = Recovery::read(options, disk, control, names, report)?;
+    let recovery = Recovery::read(options, disk, control, &names, report)?;
     recovery.finish(lock)
 }
 
@@ -193,13 +193,13 @@ impl Recovery {
         options: Options,
         disk: Arc<dyn Disk>,
         mut control: ControlFound,
-        names: Vec<String>,
+        names: &[String],
         mut report: Report,
     ) -> Result<Self, StoreError> {
         let known = control.ledger.is_some();
         let mut ledger = control.ledger.take().unwrap_or_default();
-        let same = ledger.lanes.iter().map(|lane| &lane.name).eq(&names);
-        ledger.arrange(&names);
+        let same = ledger.lanes.iter().map(|lane| &lane.name).eq(names);
+        ledger.arrange(names);
         let mut lanes = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
             let of = known.then_some((&ledger, index));
@@ -295,6 +295,9 @@ impl Recovery {
             self.write_snapshot(&mut control, &lanes, &mut reserve)?;
         }
         self.tidy(&mut lanes, &mut control);
+        for (log, known) in lanes.iter().zip(&self.ledger.lanes) {
+            recover_lane::learn_time(&*self.disk, &log.shared, known.cursor);
+        }
         if let Err(error) = reserve.restore() {
             tracing::warn!(%error, "no room for the reserve: no records are taken until there is");
         }
@@ -381,9 +384,8 @@ impl Recovery {
     fn share(self, lanes: &[Log], aside: &Log, control: &Log) -> Arc<Shared> {
         let (gateway, epoch) = (&self.options.gateway, &self.ledger.epoch);
         let of = |lane: &str| identity(gateway, epoch, lane);
-        let other = reserve_size(self.options.max_size) + folder_bytes(&*self.disk, &self.options.path.join("damaged"));
         let finished = Mutex::new(false);
-        Arc::new(Shared {
+        let shared = Arc::new(Shared {
             segment_size: segment_size(self.options.max_size),
             aside_limit: aside_limit(self.options.max_size),
             logs: lanes.iter().map(|log| log.shared.clone()).collect(),
@@ -399,13 +401,15 @@ impl Recovery {
             progress: tokio::sync::watch::Sender::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
-            other_bytes: AtomicU64::new(other),
+            other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os())),
             ledger: Mutex::new(self.ledger),
             disk: self.disk,
             options: self.options,
-        })
+        });
+        shared.measure_others();
+        shared
     }
 }
 
@@ -457,8 +461,8 @@ pub(super) fn folder_bytes(disk: &dyn Disk, dir: &Path) -> u64 {
     disk.list(dir).map_or(0, |entries| entries.iter().map(|entry| entry.len).sum())
 }
 
-/// Eight characters that read well and cannot be mistaken for each other: 40 random bits, so that two epochs of one gateway
-/// are alike once in a million times a million.
+/// Eight characters that read well and cannot be mistaken for each other: 40 random bits, so that two epochs of one
+/// gateway are alike once in a million times a million.
 fn draw_epoch() -> io::Result<String> {
     const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz023456789";
     let mut bytes = [0; 8];

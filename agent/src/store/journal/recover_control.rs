@@ -7,6 +7,7 @@ use super::recover::{Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN};
 use crate::store::StoreError;
 use crate::store::disk::{Disk, Mode};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use tidegate_protocol::SEQ_LIMIT;
@@ -67,7 +68,7 @@ pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Res
     let mut oldest_first = newer.into_iter().rev();
     let Some(base) = oldest_first.next() else { return Ok(found) };
     let Some(snapshot) = base.snapshot else { return Ok(found) };
-    let mut ledger = Ledger { released_ahead: Some(Default::default()), ..*snapshot };
+    let mut ledger = Ledger { released_ahead: Some(HashSet::default()), ..*snapshot };
     for entry in
         base.entries.iter().chain(oldest_first.flat_map(|contents| contents.entries).collect::<Vec<_>>().iter())
     {
@@ -117,12 +118,12 @@ fn read_segment(disk: &Arc<dyn Disk>, dir: &Path, segment: &Found, end: u64) -> 
             }
         }
     }
-    // Made durable before anything is decided from it: after a crash of the process alone it may only be cached.
-    file.sync_data().map_err(|error| StoreError::Io {
-        action: "sync",
-        path: path.display().to_string(),
-        source: error,
-    })?;
+    // Made durable before anything is decided from it: after a crash of the process alone it may only be cached. If
+    // that fails it is not tried again: what was read is written anew, to another file.
+    if let Err(error) = file.sync_data().and_then(|()| disk.sync_dir(dir)) {
+        tracing::warn!(file = %path.display(), %error, "cannot sync");
+        contents.whole = false;
+    }
     contents.next = scan.next;
     contents.active = contents.whole.then(|| resume(file, &head, scan.offset));
     Ok(contents)

@@ -2,7 +2,7 @@
 
 use super::control::Ledger;
 use super::frame::{Scan, Stop};
-use super::log::{Active, View, resume};
+use super::log::{Active, LogShared, View, resume};
 use super::recover::{Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use crate::store::disk::{Disk, DiskFile, Mode};
@@ -10,6 +10,9 @@ use crate::store::{Origin, StoreError, submission};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_protocol::SEQ_LIMIT;
+
+/// Bytes read to see the first record of a segment.
+const FIRST_WINDOW: usize = 4096;
 
 /// What was found of a lane.
 #[derive(Debug, Default)]
@@ -64,7 +67,7 @@ pub(super) fn read(
             None => SEQ_LIMIT,
         };
         read_older(disk, dir, accounted, &mut found)?;
-        read_tail(dir, tail, accounted, &mut found, report)?;
+        read_tail(disk, dir, tail, accounted, &mut found, report)?;
     }
     found.view.bytes = found.view.segments.iter().map(|segment| segment.len).sum();
     Ok(found)
@@ -157,6 +160,7 @@ fn read_older(disk: &Arc<dyn Disk>, dir: &Path, accounted: u64, found: &mut Lane
 
 /// Walks the newest segment to its end, and makes durable what it shows.
 fn read_tail(
+    disk: &Arc<dyn Disk>,
     dir: &Path,
     tail: Tail,
     accounted: u64,
@@ -196,16 +200,41 @@ fn read_tail(
             }
         }
     }
-    tail.file.sync_data().map_err(|source| StoreError::Io {
-        action: "sync",
-        path: path.display().to_string(),
-        source,
-    })?;
     found.view.next = scan.next;
     if let Some(last) = found.view.segments.back_mut() {
         last.len = scan.offset;
     }
     found.head = Some(tail.head.identity.clone());
-    found.active = Some(resume(tail.file, &tail.head, scan.offset));
+    // After a crash of the process alone what was read may only be cached, and it is about to be handed out. A failed
+    // sync is not tried again: the file is left as it is, and numbers go on in a new epoch, so whatever the medium
+    // kept, no id names two records.
+    match tail.file.sync_data().and_then(|()| disk.sync_dir(dir)) {
+        Ok(()) => found.active = Some(resume(tail.file, &tail.head, scan.offset)),
+        Err(error) => {
+            let text = format!("{} cannot be synced: {error}", path.display());
+            report.add(text.clone());
+            found.doubt = Some(text);
+        }
+    }
     Ok(())
+}
+
+/// Learns when the first record of the segment at the cursor was received, so that it can be told how long the oldest
+/// one has waited. What cannot be read is met again, and counted, by the reader.
+pub(super) fn learn_time(disk: &dyn Disk, log: &LogShared, cursor: u64) {
+    let mut view = log.view();
+    let Some(index) = view.find(cursor) else { return };
+    let (segment, end) = (view.segments[index].clone(), view.end(index));
+    let Ok(file) = disk.open(&log.path(segment.first, segment.generation), Mode::Read) else { return };
+    let Ok(Some(head)) = segment::read_head(&*file, segment.first, segment.generation) else { return };
+    let (offset, next) = (HEAD_LEN as u64, segment.first);
+    let mut scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end };
+    let mut time = None;
+    let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
+        time = submission::time_ms(&bytes[body]);
+        false
+    });
+    if let (Ok(_), Some(segment)) = (read, view.segments.get_mut(index)) {
+        segment.first_time = time;
+    }
 }

@@ -1,11 +1,12 @@
 //! The byte limit: what is evicted to make room, and in which order.
 //!
 //! Delivered segments go first, whatever their lane. Then the oldest segment of the lowest lane that has any record,
-//! and so on upwards; a lane's only segment is closed first, because the newest is never removed. What goes undelivered is
-//! counted in the control lane, and that is on flash before the file is removed.
+//! and so on upwards; a lane's only segment is closed first, because the newest is never removed. What goes
+//! undelivered is counted in the control lane, and that is on flash before the file is removed.
 
 use super::commit::{Failure, Op};
 use super::control::Entry;
+use super::recover;
 use super::segment::{HEAD_LEN, framed};
 use super::writer::Writer;
 use std::io;
@@ -93,6 +94,23 @@ impl Writer {
         self.flush()?;
         self.publish();
         Ok(())
+    }
+
+    /// Moves segments that readers found without a head out of the way, once what they held is counted.
+    pub(super) fn set_aside(&mut self) {
+        let (disk, root) = (self.shared.disk.clone(), self.shared.options.path.clone());
+        for damage in std::mem::take(&mut self.damage) {
+            let Some((first, generation)) = damage.lost else { continue };
+            let Some(log) = self.lanes.get_mut(usize::from(damage.lane)) else { continue };
+            if !log.forget(first, generation) {
+                continue;
+            }
+            let path = log.shared.path(first, generation);
+            if let Err(error) = recover::set_aside(&*disk, &root, &path) {
+                tracing::warn!(file = %path.display(), %error, "cannot move a damaged segment out of the way");
+            }
+            self.shared.measure_others();
+        }
     }
 
     /// Plans which of the oldest put-aside segments go, so that `need` more bytes keep within their share.

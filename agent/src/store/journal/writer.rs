@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// First wait after a failed write: long enough not to spin, short enough that a single failed sync, which a new
 /// segment cures, is not felt.
-const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_FIRST: Duration = Duration::from_millis(10);
 /// Longest wait between tries: space that returns is noticed within about a second.
 const RETRY_LAST: Duration = Duration::from_secs(1);
 /// How often the writer looks after itself (restores the reserve) when nothing comes.

@@ -1,1 +1,188 @@
-//! tests
+//! What holds while the disk fails.
+
+use super::*;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
+
+#[test]
+fn a_failing_write_withholds_the_answer_harms_nothing_and_cures_itself() {
+    for errno in [EIO, ENOSPC, EROFS] {
+        for through in [0, 30, 500] {
+            let disk = FaultyDisk::default();
+            let (store, _) = open(&disk);
+            put(&store, NORMAL, &[b"before"]);
+            disk.set(|faults| {
+                faults.write = Some(("lane-normal".into(), errno));
+                faults.write_through = through;
+            });
+            let mut done = send(&store, submission(NORMAL, &[&[1; 300], &[2; 300]]));
+            until("the store says that it cannot write", || store.stats().stalled.is_some());
+            assert!(done.try_recv().is_err());
+            assert_eq!(payloads(&store, NORMAL), [b"before".to_vec()]);
+            disk.set(|faults| faults.write = None);
+            wait(done);
+            until("the store says that it can write", || store.stats().stalled.is_none());
+            put(&store, NORMAL, &[b"after"]);
+            let wanted = [b"before".to_vec(), vec![1; 300], vec![2; 300], b"after".to_vec()];
+            assert_eq!(payloads(&store, NORMAL), wanted);
+            let (store, opened) = open(&disk.crash(0));
+            assert!(!opened.new_epoch, "{:?}", opened.report);
+            assert_eq!(payloads(&store, NORMAL), wanted);
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_cannot_be_cut_back_is_left_for_a_new_one() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    put(&store, NORMAL, &[b"before"]);
+    disk.set(|faults| {
+        faults.write = Some(("lane-normal".into(), EIO));
+        faults.write_through = 100;
+        faults.set_len = true;
+    });
+    let done = send(&store, submission(NORMAL, &[&[1; 300]]));
+    until("the store says that it cannot write", || store.stats().stalled.is_some());
+    disk.set(|faults| (faults.write, faults.set_len) = (None, false));
+    wait(done);
+    assert_eq!(disk.paths("lane-normal").len(), 2);
+    assert_eq!(payloads(&open(&disk.crash(0)).0, NORMAL), [b"before".to_vec(), vec![1; 300]]);
+}
+
+#[test]
+fn a_failed_sync_moves_the_records_to_a_new_segment_under_their_numbers() {
+    let disk = FaultyDisk::default();
+    let (store, opened) = open(&disk);
+    assert!(opened.new_epoch);
+    put(&store, NORMAL, &[b"zero"]);
+    disk.set(|faults| faults.sync = Some(("lane-normal".into(), 1)));
+    put(&store, NORMAL, &[b"one", b"two"]);
+    put(&store, NORMAL, &[b"three"]);
+    let files = disk.paths("lane-normal");
+    assert_eq!(files.len(), 2);
+    assert!(files[1].to_string_lossy().contains("0000000000000001-0000000002"), "{files:?}");
+    for disk in [disk.crash(0), disk.crash(usize::MAX), disk.copy()] {
+        let (store, opened) = open(&disk);
+        assert!(!opened.new_epoch, "{:?}", opened.report);
+        let seen: Vec<_> = read_from(&store, NORMAL, 0).into_iter().map(|(_, seq, payload)| (seq, payload)).collect();
+        let wanted = [&b"zero"[..], b"one", b"two", b"three"].map(<[u8]>::to_vec);
+        assert_eq!(seen, (0..).zip(wanted).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn where_two_segments_hold_a_number_the_later_copy_wins() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    put(&store, NORMAL, &[b"zero"]);
+    // The medium keeps what the failed sync was about, and cannot be cut: both copies are there.
+    disk.set(|faults| {
+        faults.sync = Some(("lane-normal".into(), 1));
+        faults.set_len = true;
+    });
+    put(&store, NORMAL, &[b"one", b"two"]);
+    store.close();
+    let files = disk.paths("lane-normal");
+    let (old, new) = (disk.bytes(&files[0]).len(), disk.bytes(&files[1]).len());
+    assert!(old > 1024 + 100 && new > 1024 + 100, "{old} {new}");
+    let (store, opened) = open(&disk.copy());
+    assert!(!opened.new_epoch, "{:?}", opened.report);
+    assert_eq!(payloads(&store, NORMAL), [b"zero".to_vec(), b"one".to_vec(), b"two".to_vec()]);
+}
+
+#[test]
+fn every_file_may_fail_to_sync_once_and_nothing_is_lost_or_doubled() {
+    for part in ["control", "lane-critical", "lane-bulk", "aside"] {
+        let disk = FaultyDisk::default();
+        let (store, _) = open(&disk);
+        put(&store, CRITICAL, &[b"c0"]);
+        put(&store, BULK, &[b"b0"]);
+        disk.set(|faults| faults.sync = Some((part.into(), 1)));
+        let mut all = submission(CRITICAL, &[b"c1"]);
+        all.push(BULK, &record(b"b1"));
+        all.change(Change::Acknowledge { lane: CRITICAL, below: 1 });
+        all.change(Change::PutAside { lane: BULK, seq: 0, reason: "bad".into() });
+        wait(send(&store, all));
+        let (store, opened) = open(&disk.crash(0));
+        assert!(!opened.new_epoch, "{part}: {:?}", opened.report);
+        assert_eq!(payloads(&store, BULK), [b"b0".to_vec(), b"b1".to_vec()], "{part}");
+        assert_eq!(store.cursor(CRITICAL), 1, "{part}");
+        assert_eq!(read_from(&store, CRITICAL, 1).len(), 1, "{part}");
+        assert_eq!(store.put_aside(9).map(|kept| kept.len()).ok(), Some(1), "{part}");
+        assert_eq!(store.stats().put_aside, 1, "{part}");
+    }
+}
+
+#[test]
+fn on_a_full_disk_the_cursor_advances_and_makes_room() {
+    let disk = FaultyDisk::default();
+    let capacity = 6 * 1024 * 1024;
+    disk.set(|faults| faults.capacity = Some(capacity));
+    let (store, _) = open(&disk);
+    let mut waiting = Vec::new();
+    for _ in 0..80 {
+        waiting.push(send(&store, submission(NORMAL, &[&vec![3; 100_000]])));
+    }
+    until("the disk is full", || store.stats().stalled.is_some());
+    let stored = store.stats().lanes[1].next;
+    assert!((40..60).contains(&stored), "{stored}");
+    // Others take what is left, to the last byte: only the reserve is there for the cursor.
+    let left = capacity - disk.paths("").iter().map(|path| disk.bytes(path).len() as u64).sum::<u64>();
+    disk.replace(std::path::Path::new("/store/log-of-someone-else"), &vec![0; left as usize]);
+    change(&store, Change::Sent { lane: NORMAL, below: stored });
+    assert!(disk.paths("reserve").is_empty(), "the reserve was used");
+    assert!(store.stats().stalled.is_some());
+    change(&store, Change::Acknowledge { lane: NORMAL, below: stored });
+    for done in waiting {
+        wait(done);
+    }
+    assert_eq!(store.stats().lanes[1].next, 80);
+    assert_eq!(disk.paths("reserve").len(), 1);
+    let (store, opened) = open(&disk.crash(0));
+    assert!(!opened.new_epoch, "{:?}", opened.report);
+    assert_eq!(store.stats().lanes[1].waiting, 80 - stored);
+}
+
+#[test]
+fn changes_handed_in_with_records_go_ahead_of_them_while_there_is_no_room() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    put(&store, NORMAL, &[b"zero"]);
+    disk.set(|faults| faults.write = Some(("lane-".into(), ENOSPC)));
+    let mut both = submission(NORMAL, &[b"one"]);
+    both.change(Change::Acknowledge { lane: NORMAL, below: 1 });
+    let mut done = send(&store, both);
+    until("the cursor advances", || store.cursor(NORMAL) == 1);
+    assert!(done.try_recv().is_err());
+    change(&store, Change::Session(session(1)));
+    disk.set(|faults| faults.write = None);
+    wait(done);
+    assert_eq!(read_from(&store, NORMAL, 1).len(), 1);
+}
+
+#[test]
+fn a_store_closed_while_it_cannot_write_ends_and_answers_nobody() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    disk.set(|faults| faults.write = Some(("lane-".into(), EIO)));
+    let done = send(&store, submission(NORMAL, &[b"one"]));
+    store.close();
+    assert!(done.blocking_recv().is_err());
+    disk.set(|faults| faults.write = None);
+    drop(store);
+    assert_eq!(numbers(&open(&disk).0, NORMAL), [0_u64; 0]);
+}
+
+#[test]
+fn opening_on_a_disk_that_refuses_says_so_and_works_later() {
+    let disk = FaultyDisk::default();
+    disk.set(|faults| faults.create = Some(("control".into(), EROFS)));
+    let refused = Store::open_on(options(), Arc::new(disk.clone()));
+    assert!(matches!(refused, Err(StoreError::Io { .. })), "{refused:?}");
+    disk.set(|faults| faults.create = None);
+    let (store, _) = open(&disk);
+    put(&store, NORMAL, &[b"one"]);
+}

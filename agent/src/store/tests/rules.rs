@@ -129,7 +129,7 @@ fn unreleased_packet_ids_outlast_restart_power_cut_rolls_and_delivery() {
     change(&store, Change::Acknowledge { lane: NORMAL, below: 5 });
     // Enough for several segments and a few control snapshots.
     for _ in 0..6 {
-        put(&store, NORMAL, &[&[0; 600_000]]);
+        put(&store, NORMAL, &[&vec![0; 600_000]]);
     }
     change(&store, Change::Release(origin(1, 3)));
     let disk = disk.crash(0);

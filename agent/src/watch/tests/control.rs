@@ -122,7 +122,8 @@ async fn a_socket_that_nobody_answers_on_is_replaced_and_one_that_lives_is_not()
     let first = bind(&path).expect("the stale one is replaced");
     assert!(matches!(bind(&path), Err(ControlError::InUse { .. })));
     drop(first);
-    let second = bind(&path).expect("the first has died");
+    assert!(!path.exists(), "what is dropped without having been served is removed too");
+    let second = bind(&path).expect("the first has ended");
     // Another agent may have taken the path over (an operator removed the file): its socket stays.
     std::fs::remove_file(&path).expect("remove");
     let third = bind(&path).expect("the path is free");
@@ -130,9 +131,10 @@ async fn a_socket_that_nobody_answers_on_is_replaced_and_one_that_lives_is_not()
     stop.cancel();
     timeout(BOUND, second.serve(source(), stop)).await.expect("it ends");
     assert!(path.exists());
-    drop(third);
     let entries: Vec<_> = std::fs::read_dir(folder.path()).expect("list").collect();
     assert_eq!(entries.len(), 1, "nothing else is left behind: {entries:?}");
+    drop(third);
+    assert!(!path.exists());
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
     let text = human(&sample());
     for words in [
         "gateway gw-1",
-        "running for     1 h 2 min (process 42)",
+        "running for       1 h 2 min (process 42)",
         "takes effect at the next start: store.max_size",
         "1,234,567",
         "the oldest for 1 min 40 s",
@@ -52,6 +52,12 @@ fn a_gateway_that_has_only_begun_can_be_shown() {
     let text = human(&Status::default());
     assert!(text.contains("nothing sent yet") && text.contains("never since"), "{text}");
     assert!(!text.contains('!'), "nothing is wrong yet:\n{text}");
+}
+
+#[test]
+fn a_long_name_does_not_run_into_its_value() {
+    let limits = vec![("a name longer than its column".to_owned(), "7".to_owned())];
+    assert!(human(&Status { limits, ..sample() }).contains("its column 7\n"));
 }
 
 #[test]

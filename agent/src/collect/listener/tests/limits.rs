@@ -46,11 +46,11 @@ async fn mqtt_5_is_told_the_limits() {
 async fn a_packet_that_is_too_large_ends_mqtt_5_and_is_read_past_in_3_1_1() {
     let gate = Gate::with(Options { max_packet_size: 2_000, ..options() }, Vec::new());
     let mut v5 = gate.v5("c5").await;
-    v5.send(&publish(5, 1, 1, "d/a", &[0; 5_000])).await;
+    v5.send(&publish(5, 1, 1, "d/a", &vec![0; 5_000])).await;
     assert_eq!(v5.rest().await, [0xe0, 1, 0x95]);
     let mut v3 = gate.v3("c3").await;
-    let large = [publish(4, 1, 1, "d/a", &[0; 300_000]), publish(4, 2, 2, "d/a", &[0; 2_000])].concat();
-    v3.send(&[large, publish(4, 0, 0, "d/a", &[0; 50_000]), publish(4, 1, 3, "d/a", b"fits")].concat()).await;
+    let large = [publish(4, 1, 1, "d/a", &vec![0; 300_000]), publish(4, 2, 2, "d/a", &vec![0; 2_000])].concat();
+    v3.send(&[large, publish(4, 0, 0, "d/a", &vec![0; 50_000]), publish(4, 1, 3, "d/a", b"fits")].concat()).await;
     v3.expect(&[0x40, 2, 0, 1, 0x50, 2, 0, 2, 0x40, 2, 0, 3]).await;
     gate.until("counted", |stats| stats.refused_size.get() == 4).await;
     assert_eq!(gate.store.stats().refused, 4, "durably");

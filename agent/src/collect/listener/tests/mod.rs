@@ -17,15 +17,39 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Deps, Listener, Options};
+use super::{Deps, Listener, Options, Shared};
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{Alarm, Stats};
 use crate::store::{self, KeptSession, LaneId, LaneOptions, ReadLimit, Store};
 
 /// Longest time a test waits for anything.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 const NORMAL: LaneId = LaneId(1);
+
+fn store() -> (Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lane = |name: &str| LaneOptions { name: name.to_owned() };
+    let (store, _) = Store::open(store::Options {
+        path: folder.path().to_owned(),
+        gateway: "gw-test".into(),
+        lanes: vec![lane("critical"), lane("normal"), lane("bulk")],
+        max_size: 64 * 1024 * 1024,
+        commit_delay: Duration::from_millis(1),
+        max_sessions: 100,
+    })
+    .expect("a store");
+    (store, folder)
+}
+
+/// What connections share, for tests that make a connection of their own; the second value keeps it in force.
+pub(super) fn shared() -> (Arc<Shared>, (watch::Sender<Arc<Rules>>, tempfile::TempDir)) {
+    let (store, folder) = store();
+    let (sender, rules) = watch::channel(rules(&["d/{device}"], None));
+    let (alarms, _) = broadcast::channel(16);
+    let deps = Deps { store, rules, kept: Vec::new(), next_session_id: 1, stats: Arc::default(), alarms };
+    (Arc::new(Listener::bind(options(), deps).expect("a listener").shared), (sender, folder))
+}
 
 struct Gate {
     addr: SocketAddr,
@@ -54,17 +78,7 @@ impl Gate {
     }
 
     fn with(options: Options, kept: Vec<KeptSession>) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let lane = |name: &str| LaneOptions { name: name.to_owned() };
-        let (store, _) = Store::open(store::Options {
-            path: folder.path().to_owned(),
-            gateway: "gw-test".into(),
-            lanes: vec![lane("critical"), lane("normal"), lane("bulk")],
-            max_size: 64 * 1024 * 1024,
-            commit_delay: Duration::from_millis(1),
-            max_sessions: 100,
-        })
-        .expect("a store");
+        let (store, folder) = store();
         let stats = Arc::new(Stats::default());
         let (rules, receiver) = watch::channel(rules(&["d/{device}"], None));
         let (alarms, _) = broadcast::channel(16);

@@ -71,7 +71,8 @@ async fn a_packet_that_arrives_byte_by_byte_is_one_packet() {
 async fn packets_of_all_sizes_come_out_as_they_went_in() {
     let gate = Gate::open();
     let mut client = gate.v3("c").await;
-    let sizes = [0, 1, 100, 127, 128, 4_000, 4_096, 5_000, 16_384, 32_768, 40_000, 100_000, 262_000, 3, 90_000, 2];
+    let sizes =
+        [0_usize, 1, 100, 127, 128, 4_000, 4_096, 5_000, 16_384, 32_768, 40_000, 100_000, 262_000, 3, 90_000, 2];
     let payloads: Vec<Vec<u8>> = sizes.iter().map(|size| (0..*size).map(|byte| (byte % 251) as u8).collect()).collect();
     let (mut reader, mut writer) = client.stream.split();
     let sending = async {

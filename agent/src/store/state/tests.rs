@@ -1,0 +1,145 @@
+use super::*;
+use crate::store::{
+    Change, LaneId, LaneOptions, NewRecord, Options, Refusal, SessionRecord, Store, StoreError, Submission,
+};
+use proptest::prelude::*;
+use std::os::unix::fs::MetadataExt;
+
+fn options(path: &Path) -> Options {
+    Options {
+        path: path.to_path_buf(),
+        gateway: "gw-1".into(),
+        lanes: vec![LaneOptions { name: "normal".into() }],
+        max_size: 64 * 1024 * 1024,
+        commit_delay: Duration::ZERO,
+        max_sessions: 1000,
+    }
+}
+
+fn change(store: &Store, changes: &[Change]) {
+    let mut submission = Submission::new();
+    let record = NewRecord { device: "d", topic: "t", payload: b"x", time_ms: 1, origin: None, will: false };
+    submission.push(LaneId(0), &record);
+    for change in changes {
+        submission.change(change.clone());
+    }
+    let done = submission.on_commit();
+    store.submit(submission);
+    done.blocking_recv().expect("the store commits");
+}
+
+fn indexed(path: &Path) -> Contents {
+    let sled = open(&path.join("index")).expect("the index opens");
+    sled.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).expect("it can be read")).collect()
+}
+
+/// Opens, applies the changes, closes; gives what the index should hold then.
+fn run(path: &Path, changes: &[Change]) -> Contents {
+    let (store, opened) = Store::open(options(path)).expect("the store opens");
+    assert!(opened.report.is_empty(), "{:?}", opened.report);
+    change(&store, changes);
+    let contents = store.inner.shared.index_contents();
+    store.close();
+    contents
+}
+
+fn session(id: u64) -> Change {
+    Change::Session(SessionRecord { id, client_id: format!("c-{id}"), expiry_s: 60, disconnected_ms: Some(id) })
+}
+
+#[test]
+fn at_close_the_index_holds_what_the_control_lane_adds_up_to() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let refused = Change::Refused(Refusal { cause: "size".into(), who: "c".into(), count: 3 });
+    let aside = Change::PutAside { lane: LaneId(0), seq: 0, reason: "400".into() };
+    run(folder.path(), &[]);
+    let contents = run(folder.path(), &[session(1), session(2), refused, aside, Change::SessionEnd { id: 1 }]);
+    let keys: Vec<_> = contents.keys().map(|key| String::from_utf8_lossy(&key[..7]).into_owned()).collect();
+    assert_eq!(keys, ["aside/\0", "counter", "counter", "counter", "lane/no", "session"]);
+    assert_eq!(indexed(folder.path()), contents);
+    assert!(folder_bytes(&folder.path().join("index")) < 1024 * 1024);
+}
+
+#[test]
+fn an_index_that_is_deleted_damaged_or_no_folder_is_made_anew() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let path = folder.path();
+    run(path, &[session(1)]);
+    std::fs::remove_dir_all(path.join("index")).expect("it is there");
+    assert_eq!(run(path, &[session(2)]), indexed(path));
+    std::fs::write(path.join("index/db"), vec![0x55; 70_000]).expect("it can be written");
+    assert_eq!(run(path, &[session(3)]), indexed(path));
+    std::fs::write(path.join("index/conf"), b"nonsense").expect("it can be written");
+    assert_eq!(run(path, &[session(4)]), indexed(path));
+}
+
+#[test]
+fn the_second_of_two_on_one_folder_is_told_what_to_do() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let (_store, _) = Store::open(options(folder.path())).expect("the store opens");
+    assert!(matches!(Store::open(options(folder.path())), Err(StoreError::Locked { .. })));
+}
+
+#[test]
+fn the_reserve_has_real_blocks_and_files_are_for_the_gateway_alone() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let (store, _) = Store::open(options(&folder.path().join("deep/er"))).expect("the store opens");
+    change(&store, &[]);
+    let root = folder.path().join("deep/er");
+    let reserve = std::fs::metadata(root.join("reserve")).expect("it is there");
+    assert!(reserve.blocks() * 512 >= 1024 * 1024);
+    assert_eq!(reserve.mode() & 0o077, 0);
+    assert_eq!(std::fs::metadata(root.join("lane-normal")).map(|about| about.mode() & 0o077).ok(), Some(0));
+}
+
+fn any_change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        (0..20_u64).prop_map(session),
+        (0..20_u64).prop_map(|id| Change::SessionEnd { id }),
+        (0..30_u64).prop_map(|below| Change::Acknowledge { lane: LaneId(0), below }),
+        (0..30_u64).prop_map(|below| Change::Sent { lane: LaneId(0), below }),
+        Just(Change::PutAside { lane: LaneId(0), seq: 0, reason: "bad".into() }),
+    ]
+}
+
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).expect("it can be made");
+    for entry in std::fs::read_dir(from).expect("it is there").flatten() {
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to.join(entry.file_name()));
+        } else {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("it can be copied");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_index_however_old_or_damaged_answers_the_same_after_a_checkpoint(
+        rounds in prop::collection::vec((prop::collection::vec(any_change(), 0..12), 0..4_u8, any::<u16>()), 1..6)
+    ) {
+        let folder = tempfile::tempdir().expect("there is room for a test");
+        let (path, old) = (folder.path().join("store"), folder.path().join("old"));
+        run(&path, &[]);
+        copy(&path.join("index"), &old);
+        for (changes, what, place) in rounds {
+            match what {
+                0 => std::fs::remove_dir_all(path.join("index")).expect("it is there"),
+                1 => copy(&old, &path.join("index")),
+                2 => {
+                    let db = path.join("index/db");
+                    let mut bytes = std::fs::read(&db).expect("it is there");
+                    let at = usize::from(place) % bytes.len();
+                    bytes[at] ^= 0x10;
+                    std::fs::write(&db, bytes).expect("it can be written");
+                }
+                _ => {}
+            }
+            let contents = run(&path, &changes);
+            prop_assert_eq!(indexed(&path), contents);
+        }
+    }
+}
