@@ -51,6 +51,12 @@ fn everything_acknowledged_survives_being_killed_at_any_moment() {
         // The moment is what is random; nothing is waited for here.
         std::thread::sleep(Duration::from_micros(rng.between(0, 100_000)));
         agent.kill();
+        if rng.between(0, 3) == 0 {
+            // A second one while it recovers from the first.
+            agent.spawn();
+            std::thread::sleep(Duration::from_micros(rng.between(0, 40_000)));
+            agent.kill();
+        }
         agent.start();
     }
     for (name, qos, running) in running {
