@@ -139,6 +139,36 @@ fn bad_records_are_found_and_put_aside_and_all_others_arrive_in_order() {
     assert!(requests < 100, "{requests} requests for three bad records in 400");
 }
 
+/// Takes a minute or two: each repeat may cost an event, so the agent waits that long before it.
+#[test]
+fn a_batch_that_arrives_but_is_not_taken_is_repeated_only_a_few_times_and_then_put_aside() {
+    let flux = Flux::start();
+    flux.answer_by(|request| if request.holds("half") { Answer::not_good(207) } else { Answer::Accept });
+    let mut setup = Setup::webhook(&flux);
+    setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
+    let agent = setup.start();
+    publish(&agent, "unlucky", (0..10).map(|n| format!("\"half {n}\"")));
+    flux.wait_for_requests(1);
+    agent.wait_for_verdict("transient");
+    // Another lane is accepted all the while, which shows that the endpoint is not at fault.
+    let (mut alarm, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "alarm"));
+    let mut sent = 0;
+    wait::until("the batch is put aside", Duration::from_secs(220), || {
+        if sent <= flux.payloads_of("alarm").len() {
+            alarm.publish_acknowledged("devices/alarm/alarm", b"1", 1);
+            sent += 1;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        agent.put_aside() == 10
+    });
+    wait::until("nothing waits", BOUND, || agent.waiting() == 0);
+    let tries = flux.look(|log| log.requests.iter().filter(|request| request.status == 207).count());
+    assert!((2..=4).contains(&tries), "the batch was sent {tries} times");
+    publish(&agent, "after", numbers(0..5));
+    wait::until("what comes after is delivered", BOUND, || flux.payloads_of("after") == numbers(0..5));
+    flux.assert_sound();
+}
+
 #[test]
 fn while_everything_is_refused_nothing_is_put_aside_and_all_arrives_when_it_is_over() {
     for status in [400, 422] {

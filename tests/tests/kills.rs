@@ -18,12 +18,13 @@ fn rounds() -> u64 {
     std::env::var("TIDEGATE_TEST_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(30)
 }
 
-/// The devices of a run: every way in which MQTT promises something over a break, and one that asks for nothing.
+/// The devices of a run: every way in which MQTT promises something over a break, and one that asks for nothing. Two
+/// publish as fast as they are acknowledged, so that there is always something in flight when the kill comes.
 fn devices() -> Vec<Device> {
     let pause = Duration::from_millis(2);
     vec![
-        Device { pause, ..Device::new("v311-once", Version::V311) },
-        Device { pause, window: 100, ..Device::new("v5-once", Version::V5) },
+        Device { window: 5, ..Device::new("v311-once", Version::V311) },
+        Device { window: 50, ..Device::new("v5-once", Version::V5) },
         Device { pause, qos: Qos::ExactlyOnce, ..Device::new("v311-twice", Version::V311) },
         Device { pause, qos: Qos::ExactlyOnce, ..Device::new("v5-twice", Version::V5) },
         Device { pause, lasting: false, ..Device::new("v5-clean", Version::V5) },
@@ -48,8 +49,14 @@ fn everything_acknowledged_survives_being_killed_at_any_moment() {
             running.iter().zip(&before).all(|((.., running), before)| running.acknowledged() > *before)
         });
         // The moment is what is random; nothing is waited for here.
-        std::thread::sleep(Duration::from_micros(rng.between(0, 250_000)));
+        std::thread::sleep(Duration::from_micros(rng.between(0, 100_000)));
         agent.kill();
+        if rng.between(0, 3) == 0 {
+            // A second one while it recovers from the first.
+            agent.spawn();
+            std::thread::sleep(Duration::from_micros(rng.between(0, 40_000)));
+            agent.kill();
+        }
         agent.start();
     }
     for (name, qos, running) in running {
@@ -78,7 +85,7 @@ fn everything_acknowledged_survives_being_killed_while_flux_is_away() {
     for _ in 0..rounds() / 3 {
         let before = running[0].2.acknowledged();
         wait::until("something is acknowledged", BOUND, || running[0].2.acknowledged() > before);
-        std::thread::sleep(Duration::from_micros(rng.between(0, 200_000)));
+        std::thread::sleep(Duration::from_micros(rng.between(0, 100_000)));
         agent.kill();
         agent.start();
     }

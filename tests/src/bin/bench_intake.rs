@@ -28,8 +28,8 @@ struct Round {
     usage: Usage,
     /// CPU time of the load generator itself: what it took from the machine while it measured.
     load_cpu: Duration,
-    /// Group commits, only of Tidegate.
-    commits: Option<u64>,
+    /// Group commits per second, warm-up included; only of Tidegate.
+    commits_per_second: Option<f64>,
 }
 
 fn main() {
@@ -81,8 +81,9 @@ fn measure(side: Side, connections: usize, window: usize, arguments: &Arguments)
             let commits_before = commits(&agent);
             let measured = plan(agent.address()).run()?;
             let usage = Usage::of(agent.pid()).unwrap_or_default().since(&before);
-            let commits = commits(&agent).zip(commits_before).map(|(after, before)| after - before);
-            Ok(Round { side, measured, usage, load_cpu: load_cpu(), commits })
+            let commits = commits(&agent).zip(commits_before).map(|(after, before)| (after - before) as f64);
+            let commits_per_second = commits.map(|commits| commits / (warm_up + measured.elapsed.as_secs_f64()));
+            Ok(Round { side, measured, usage, load_cpu: load_cpu(), commits_per_second })
         }
         Side::Mosquitto => {
             // The best it can do: no log, no limit that could hold publishes back, and Nagle's delay as it comes by
@@ -93,7 +94,7 @@ fn measure(side: Side, connections: usize, window: usize, arguments: &Arguments)
             let before = Usage::of(pid).unwrap_or_default();
             let measured = plan(broker.address()).run()?;
             let usage = Usage::of(pid).unwrap_or_default().since(&before);
-            Ok(Round { side, measured, usage, load_cpu: load_cpu(), commits: None })
+            Ok(Round { side, measured, usage, load_cpu: load_cpu(), commits_per_second: None })
         }
     }
 }
@@ -121,14 +122,10 @@ fn commits(agent: &Agent) -> Option<u64> {
 }
 
 fn print(round: &Round) {
-    let Round { side, measured, usage, load_cpu, commits } = round;
-    let seconds = measured.elapsed.as_secs_f64();
-    let (per_second, per_commit) = match commits {
-        Some(commits) if *commits > 0 => (
-            format!("{:.0}", *commits as f64 / seconds),
-            format!("{:.0}", measured.acknowledged as f64 / *commits as f64),
-        ),
-        _ => ("-".to_owned(), "-".to_owned()),
+    let Round { side, measured, usage, load_cpu, commits_per_second } = round;
+    let (per_second, per_commit) = match commits_per_second {
+        Some(commits) => (format!("{commits:.0}"), format!("{:.0}", measured.rate() / commits)),
+        None => ("-".to_owned(), "-".to_owned()),
     };
     println!(
         "  {:9} {:>9.0} {:>8.2} {:>8.2} {:>9.1} {:>6.2} {:>11.2} {:>11.1} {:>10} {:>13}",
