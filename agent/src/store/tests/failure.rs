@@ -149,6 +149,30 @@ fn on_a_full_disk_the_cursor_advances_and_makes_room() {
 }
 
 #[test]
+fn a_disk_smaller_than_two_segments_never_gets_stuck_once_all_is_delivered() {
+    let disk = FaultyDisk::default();
+    disk.set(|faults| faults.capacity = Some(1_900_000));
+    let (store, _) = open(&disk);
+    let mut sent = 0;
+    let mut under_way: Vec<_> = (0..40).map(|_| send(&store, submission(NORMAL, &[&vec![3; 50_000]]))).collect();
+    until("all is stored and delivered", || {
+        let next = store.stats().lanes[1].next;
+        if next > sent {
+            change(&store, Change::Sent { lane: NORMAL, below: next });
+            change(&store, Change::Acknowledge { lane: NORMAL, below: next });
+            sent = next;
+        }
+        under_way.retain_mut(|done| done.try_recv().is_err());
+        under_way.is_empty()
+    });
+    assert_eq!(store.stats().lanes[1].next, 40);
+    let (store, opened) = open(&disk.crash(0));
+    assert!(!opened.new_epoch, "{:?}", opened.report);
+    put(&store, NORMAL, &[b"next"]);
+    assert_eq!(store.stats().lanes[1].next, 41);
+}
+
+#[test]
 fn changes_handed_in_with_records_go_ahead_of_them_while_there_is_no_room() {
     let disk = FaultyDisk::default();
     let (store, _) = open(&disk);
