@@ -295,6 +295,10 @@ impl Writer {
                 log.roll_back(&*disk, unsynced.contains(&tag));
             }
             self.aside_drop = 0;
+            if failure.is_full() && unsynced.iter().any(|tag| *tag >= self.lanes.len()) {
+                // Some file systems find out only now. The next try has the reserve's room.
+                self.reserve.release();
+            }
             return Err(failure);
         }
         Ok(())

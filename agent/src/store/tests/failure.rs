@@ -149,6 +149,22 @@ fn on_a_full_disk_the_cursor_advances_and_makes_room() {
 }
 
 #[test]
+fn a_full_disk_that_only_the_sync_finds_out_leaves_the_reserve_to_the_control_lane() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    put(&store, NORMAL, &[b"zero"]);
+    disk.set(|faults| {
+        faults.sync = Some(("control".into(), 1));
+        faults.sync_errno = Some(ENOSPC);
+        faults.write = Some(("lane-".into(), ENOSPC));
+    });
+    change(&store, Change::Acknowledge { lane: NORMAL, below: 1 });
+    assert_eq!(disk.paths("control").len(), 2, "the first one is abandoned");
+    assert_eq!(open(&disk.crash(0)).0.cursor(NORMAL), 1);
+    assert!(disk.paths("reserve").is_empty());
+}
+
+#[test]
 fn a_disk_smaller_than_two_segments_never_gets_stuck_once_all_is_delivered() {
     let disk = FaultyDisk::default();
     disk.set(|faults| faults.capacity = Some(1_900_000));
