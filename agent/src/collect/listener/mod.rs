@@ -137,6 +137,7 @@ impl Listener {
         let acceptor = options.tls.as_ref().map(Acceptor::new).transpose()?;
         let plain = options.plain.map(listen).transpose()?;
         let tls = options.tls.as_ref().map(|tls| listen(tls.bind)).transpose()?;
+        warn_if_open(&options);
         let started = Instant::now();
         let limits = Limits {
             max_sessions: options.max_sessions,
@@ -189,6 +190,11 @@ impl Listener {
         let Self { plain, tls, mut shared, max_connections, connect_timeout, stop_timeout } = self;
         shared.stop = stop.clone();
         let shared = Arc::new(shared);
+        for (listener, how) in [(plain.as_ref(), "plain"), (tls.as_ref().map(|(listener, _)| listener), "TLS")] {
+            if let Some(address) = listener.and_then(|listener| listener.local_addr().ok()) {
+                tracing::info!(%address, how, "devices may connect");
+            }
+        }
         let mut reception =
             Reception { shared: shared.clone(), tasks: JoinSet::new(), max_connections, connect_timeout, told: None };
         let mut ticks = tokio::time::interval(TICK);
@@ -316,6 +322,20 @@ async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: IpA
         }
         Some(Err(_)) => shared.stats.timeouts.add(1),
         None => {}
+    }
+}
+
+/// Says so if anyone who reaches the address may publish. That may be meant: a network of devices alone is common.
+fn warn_if_open(options: &Options) {
+    if options.passwords.is_some() && !options.allow_anonymous {
+        return;
+    }
+    let certified = |tls: &TlsOptions| tls.client_ca.is_some() && tls.require_client_certificate;
+    let tls = options.tls.as_ref().filter(|tls| !certified(tls)).map(|tls| tls.bind);
+    for address in [options.plain, tls].into_iter().flatten() {
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "whoever reaches this address may publish: no password or certificate is needed");
+        }
     }
 }
 

@@ -179,3 +179,12 @@ async fn beyond_max_connections_others_are_refused_and_those_inside_served() {
     gate.until("room again", |stats| stats.connections.get() <= MAX as u64 / 2).await;
     gate.v3("after").await;
 }
+
+#[test]
+fn only_what_lies_with_this_machine_pauses_accepting() {
+    let error = |errno: rustix::io::Errno| std::io::Error::from_raw_os_error(errno.raw_os_error());
+    for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOBUFS] {
+        assert!(super::super::lasting(&error(errno)), "{errno}");
+    }
+    assert!(!super::super::lasting(&error(rustix::io::Errno::CONNABORTED)));
+}
