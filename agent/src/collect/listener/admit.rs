@@ -92,7 +92,7 @@ async fn greet<S: AsyncRead + Unpin>(visitor: &mut Visitor<S>, input: &mut Vec<u
     };
     let hello = timeout_at(visitor.deadline, read_connect(&mut visitor.stream, input)).await;
     let hello = hello.map_err(|_| late())??;
-    let Some(passwords) = &visitor.shared.passwords else { return Ok(hello) };
+    let Some(passwords) = visitor.shared.credentials.passwords() else { return Ok(hello) };
     let unknown: fn(&Shared) -> &Counter = |shared| &shared.stats.not_authorized;
     let Some(user) = &hello.user else {
         if visitor.shared.allow_anonymous || visitor.certified {
