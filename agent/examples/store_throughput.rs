@@ -48,6 +48,12 @@ async fn submitter(store: Store, batch: usize, until: Instant) -> u64 {
     sent
 }
 
+/// The most memory that was ever resident.
+fn memory() -> Result<String, std::io::Error> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    Ok(status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().replace('\t', " "))
+}
+
 fn run(
     runtime: &tokio::runtime::Runtime,
     store: &Store,
@@ -68,8 +74,7 @@ fn run(
     });
     let (seconds, after) = (start.elapsed().as_secs_f64(), store.stats());
     let commits = after.commits - before.commits;
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let memory = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default();
+    let memory = memory()?;
     println!(
         "{submitters:4} submitters x {batch:3}: {:9.0} records/s, {:6.0} commits/s, {:4.0} records/commit, {memory}",
         sent as f64 / seconds,
@@ -113,5 +118,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = open(path)?;
     println!("reopened in {:?}", start.elapsed());
     store.close();
+    println!("at the end, checkpoints of the index included: {}", memory()?);
     Ok(())
 }

@@ -2,12 +2,13 @@
 //!
 //! Telemetry walks one way: [`collect`] → [`store`] → [`forward`], one hop each, by value. What leaves the gateway
 //! leaves through [`shape`]. `gateway` alone knows all rooms; a room knows `tidegate_protocol` and what it is handed.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod collect;
 pub mod config;
 pub mod forward;
 pub mod gateway;
+pub mod secret;
 pub mod shape;
 pub mod store;
 pub mod watch;

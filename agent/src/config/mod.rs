@@ -17,7 +17,7 @@
 //! each other.
 //!
 //! # Where it touches the disk
-//! It reads: the file itself, the secret files it names (regular, at most [`secret::MAX_FILE`] bytes), the
+//! It reads: the file itself, the secret files it names (regular, at most [`MAX_FILE`](crate::secret::MAX_FILE) bytes), the
 //! certificate, key and password files it names (regular, at most [`MAX_FILE`] bytes), and asks for the size and kind of the file
 //! system that the store is on. It writes nothing.
 
@@ -28,7 +28,6 @@ mod keys;
 mod model;
 mod pattern;
 mod reader;
-pub mod secret;
 mod sections;
 mod surroundings;
 pub mod units;
@@ -36,6 +35,7 @@ pub mod units;
 #[cfg(test)]
 mod tests;
 
+pub use crate::secret::Secret;
 pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
@@ -43,7 +43,6 @@ pub use model::{
     Backoff, Batch, Broker, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, LANES, Layout, Listener, Log,
     LogLevel, LogTarget, Metrics, MqttVersion, Rule, Store, Tls,
 };
-pub use secret::Secret;
 
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
-use super::secret::Secret;
+use crate::secret::Secret;
 
 /// The lanes, first to go first. (They become configuration of their own with the store's reservations.)
 pub const LANES: [&str; 3] = ["critical", "normal", "bulk"];

@@ -11,9 +11,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Problem, shown};
 use super::keys;
-use super::secret::Secret;
 use super::surroundings::{Content, Surroundings, Volume};
 use super::units;
+use crate::secret::Secret;
 
 /// Most mistakes that are reported; more of them mean that this is another kind of file.
 const MOST_PROBLEMS: usize = 100;

@@ -10,8 +10,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::secret::{self, Secret};
 use super::{LoadError, MAX_FILE};
+use crate::secret::{self, Secret};
 
 /// A secret as its file holds it.
 pub(super) struct SecretFile {

@@ -3,9 +3,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::secret::Secret;
 use super::surroundings::{Content, Fault, SecretFile, Surroundings, Volume};
 use super::*;
+use crate::secret::Secret;
 
 mod changed;
 mod default_file;

@@ -299,9 +299,13 @@ impl Course {
         self.trying = Some(trying);
     }
 
-    /// Another record, of this lane or another, was accepted just now.
+    /// Another record, of this lane or another, was accepted just now, before whatever this lane tries next is sent.
     pub(super) fn prove(&mut self) {
         self.refusals = 0;
+        if let Some(Trying::Suspect(suspect)) = &mut self.trying {
+            // It was read and has not left yet.
+            suspect.proven = true;
+        }
         for suspect in &mut self.suspects {
             suspect.proven = true;
         }

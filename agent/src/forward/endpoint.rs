@@ -4,7 +4,7 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 
 use super::options::{Flux, OptionsError};
-use super::secret::Secret;
+use crate::secret::Secret;
 use crate::shape::wire::Target;
 
 /// Longest life a token may be asked for (API reference of `POST /v1/auth`).
@@ -136,4 +136,54 @@ pub(super) fn strike_out(text: &str, secrets: &[&str]) -> String {
     let mut secrets: Vec<&str> = secrets.iter().copied().filter(|secret| !secret.is_empty()).collect();
     secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn webhook(url: &str) -> Endpoint {
+        Endpoint::new(&Flux::Webhook { url: Secret::new(url) }).expect("a good URL")
+    }
+
+    #[test]
+    fn a_url_gives_target_host_and_path() {
+        for (url, host, port, tls, header, path) in [
+            ("https://api.soracom.io/v1/x?y=z", "api.soracom.io", 443, true, "api.soracom.io", "/v1/x?y=z"),
+            ("http://uni.soracom.io", "uni.soracom.io", 80, false, "uni.soracom.io", "/"),
+            (" http://[::1]:8080/hook\n", "::1", 8080, false, "[::1]:8080", "/hook"),
+            ("HTTPS://h:1/", "h", 1, true, "h:1", "/"),
+        ] {
+            let endpoint = webhook(url);
+            assert_eq!(endpoint.target, Target { host: host.into(), port, tls }, "{url}");
+            assert_eq!(endpoint.host_header, header);
+            assert_eq!(endpoint.uri(), path);
+        }
+    }
+
+    #[test]
+    fn an_api_below_a_path_keeps_it() {
+        let endpoint = Endpoint::new(&Flux::Api {
+            base: "https://host/jp/".into(),
+            app_id: "a-1".into(),
+            channel_id: "c_2".into(),
+            auth_key_id: Secret::new("keyId-x"),
+            auth_key: Secret::new("secret-y"),
+            token_timeout: std::time::Duration::from_secs(3600),
+        })
+        .expect("good options");
+        assert_eq!(endpoint.uri(), "/jp/v1/flux/apps/a-1/channels/c_2/messages");
+        assert_eq!(endpoint.auth.as_ref().map(|auth| auth.path.to_string()).as_deref(), Some("/jp/v1/auth"));
+        assert_eq!(endpoint.redact("key secret-y of keyId-x"), "key *** of ***");
+    }
+
+    #[test]
+    fn every_long_part_of_a_secret_path_is_struck_out() {
+        let endpoint = webhook("https://h/v1/hooks/abcdefgh/abcdefghijkl?token=12345678");
+        assert_eq!(
+            endpoint.redact("no /v1/hooks/abcdefgh/abcdefghijkl?token=12345678"),
+            "no /v1/hooks/***/***?token=***"
+        );
+        assert_eq!(endpoint.redact("no \"v1\" \"abcdefghijkl\""), "no \"v1\" \"***\"");
+    }
 }

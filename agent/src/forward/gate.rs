@@ -47,3 +47,49 @@ impl Gate {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::{Flux, Options};
+
+    #[test]
+    fn each_verdict_closes_the_gate_for_as_long_as_it_says() {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let until = now + 40 * second;
+        for seed in 0..200 {
+            for (verdict, range) in [
+                (Verdict::Accepted, None),
+                (Verdict::Poison { too_large: false }, None),
+                (Verdict::Transient { costly: true }, None),
+                (Verdict::Throttled { until }, Some((40, 44))),
+                (Verdict::Maintenance { until }, Some((40, 44))),
+                (Verdict::Suspended, Some((60, 120))),
+                (Verdict::Quota, Some((60, 120))),
+                (Verdict::Misconfigured, Some((60, 120))),
+                (Verdict::Transient { costly: false }, Some((1, 2))),
+            ] {
+                let mut gate = Gate::new(&options);
+                gate.judged(verdict, now, &mut Jitter::new(seed));
+                let closed = gate.closed_until(now).map(|until| until - now);
+                let within = |(low, high)| closed.is_some_and(|wait| wait >= low * second && wait <= high * second);
+                assert!(range.map_or(closed.is_none(), within), "{verdict:?}: {closed:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn probes_become_rare_and_an_acceptance_opens_the_gate() {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let (now, mut jitter, mut gate) = (Instant::now(), Jitter::new(7), Gate::new(&options));
+        let mut longest = Duration::ZERO;
+        for _ in 0..50 {
+            gate.judged(Verdict::Suspended, now, &mut jitter);
+            longest = longest.max(gate.closed_until(now).map_or(Duration::ZERO, |until| until - now));
+        }
+        assert!(longest > options.probe.max / 2 && longest <= options.probe.max, "{longest:?}");
+        gate.judged(Verdict::Accepted, now, &mut jitter);
+        assert_eq!(gate.closed_until(now), None);
+    }
+}

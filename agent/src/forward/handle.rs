@@ -46,6 +46,8 @@ pub struct Stats {
     pub bytes_received: u64,
     /// TCP connections made.
     pub connections: u64,
+    /// When Flux last accepted a batch (ms since the Unix epoch).
+    pub last_accepted_ms: Option<u64>,
     /// Records put aside.
     pub put_aside: u64,
     /// Records refused alone that wait until another is accepted, to tell a bad record from a bad endpoint.
@@ -120,6 +122,8 @@ impl Handle {
         stats.bytes_sent = counts.sent;
         stats.bytes_received = counts.received;
         stats.connections = counts.connections;
+        let now = now_ms();
+        stats.verdict.until_ms = stats.verdict.until_ms.filter(|until| *until > now);
         stats
     }
 

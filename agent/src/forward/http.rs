@@ -41,6 +41,13 @@ use crate::shape::wire::Wire;
 /// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
 const ANSWER_BYTES: usize = 64 * 1024;
 
+/// Bytes of an answer's head at most; real ones are below 2 KiB.
+const HEAD_BYTES: usize = 32 * 1024;
+
+/// Bytes a second that even a bad line carries: half the slowest speed class (32 kbit/s). A large body gets so much
+/// longer, or it would be cut and repeated for ever on a line that is merely slow.
+const SLOWEST_LINE: f64 = 2_000.0;
+
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -212,6 +219,8 @@ impl Link {
 
     /// Sends a request and reads its whole answer, on the connection at hand or a new one.
     async fn round_trip(&mut self, mut request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
+        let bytes = hyper::body::Body::size_hint(request.body()).lower();
+        let limit = self.answer_timeout + Duration::from_secs_f64(bytes as f64 / SLOWEST_LINE);
         loop {
             // The connection is out of `self` meanwhile, so that whatever ends this early drops it.
             let idle = self.idle_limit;
@@ -221,7 +230,7 @@ impl Link {
                 Some(connection) => connection,
                 None => self.connect().await.map_err(Failure::NotSent)?,
             };
-            match timeout(self.answer_timeout, exchange(&mut connection.sender, request)).await {
+            match timeout(limit, exchange(&mut connection.sender, request)).await {
                 Ok(Ok((answer, whole))) => {
                     connection.used_at = Instant::now();
                     self.connection = whole.then_some(connection);
@@ -233,9 +242,9 @@ impl Link {
                     return Err(if unsent.is_some() { Failure::NotSent(reason) } else { Failure::Cut(reason) });
                 }
                 Err(_) => {
-                    let seconds = self.answer_timeout.as_secs_f32();
+                    let seconds = limit.as_secs_f32();
                     let host = &self.endpoint.target.host;
-                    return Err(Failure::Cut(format!("{host} gave no whole answer within {seconds} s")));
+                    return Err(Failure::Cut(format!("{host} gave no whole answer within {seconds:.0} s")));
                 }
             }
         }
@@ -243,7 +252,10 @@ impl Link {
 
     async fn connect(&self) -> Result<Connection, String> {
         let stream = self.wire.connect(&self.endpoint.target).await.map_err(|error| chain(&error))?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| chain(&error))?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(HEAD_BYTES);
+        let handshake = builder.handshake(TokioIo::new(stream)).await;
+        let (sender, connection) = handshake.map_err(|error| chain(&error))?;
         let driver = tokio::spawn(async move {
             // Its error reaches whoever waits for an answer; without one, a closed connection is no event.
             let _ = connection.await;

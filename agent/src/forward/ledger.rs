@@ -112,3 +112,44 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_announced_only_once_the_commit_is_on_flash() {
+        let (store, _folder) = crate::forward::tests::open_store();
+        let mut ledger = Ledger::new([(0, 0), (5, 7)].into_iter());
+        assert!(ledger.announced(1, 7), "what an earlier run announced stays so");
+        ledger.announce(1, 20);
+        assert!(!ledger.announced(1, 8));
+        ledger.submit(&store, true);
+        assert!(!ledger.announced(1, 8), "submitted is not committed");
+        ledger.announce(1, 30);
+        let commit = ledger.committing.take().expect("one is under way");
+        commit.blocking_recv().expect("the store answers");
+        ledger.committed();
+        assert!(ledger.announced(1, 20) && !ledger.announced(1, 21), "what came meanwhile is in the next commit");
+        assert!(!ledger.announced(0, 1));
+    }
+
+    #[test]
+    fn an_acknowledgement_travels_with_an_announcement_that_is_near_and_else_alone() {
+        let (store, _folder) = crate::forward::tests::open_store();
+        let mut ledger = Ledger::new([(0, 0)].into_iter());
+        ledger.acknowledge(0, 3);
+        ledger.submit(&store, true);
+        assert!(ledger.committing.is_none(), "it waits for the announcement");
+        ledger.announce(0, 9);
+        ledger.submit(&store, true);
+        assert!(ledger.committing.take().is_some());
+        ledger.committed();
+        ledger.acknowledge(0, 2);
+        ledger.submit(&store, false);
+        assert!(ledger.committing.is_none(), "there is nothing new in it");
+        ledger.acknowledge(0, 4);
+        ledger.submit(&store, false);
+        assert!(ledger.committing.is_some());
+    }
+}

@@ -2,24 +2,24 @@
 //!
 //! # Constraints
 //! - A record leaves the store only when Flux accepted it, or when it was put aside with its reason; it is put aside
-//!   only when another record is accepted at that time, because otherwise the endpoint is at fault ([`course`]).
+//!   only when another record is accepted at that time, because otherwise the endpoint is at fault (`course`).
 //! - Delivery is at least once. Before the first byte of a record leaves, the store knows durably that it may have been
 //!   sent; a record that was sent before, or waited longer than a set time, says `replayed: true`.
 //! - Each request costs an event of the customer's plan, so bodies are as full as the limits and the age allow.
-//! - Within a lane, records arrive in order of `seq` but for what [`course`] names.
+//! - Within a lane, records arrive in order of `seq` but for what `course` names.
 //! - Nothing outside is trusted: answers are read up to a size and a time, and shown cut, escaped and with secrets
 //!   struck out. A webhook's URL is a secret as a whole; only its host is ever shown.
 //!
 //! # How it works
-//! [`pump`] is the loop. For each [`lane`] it has the next batch read and laid out ([`batch`]) where blocking is
-//! allowed, announces it to the store ([`ledger`]), and sends one at a time over one kept-open connection ([`http`],
-//! [`token`]) to the [`endpoint`]; [`lanes`] says whose turn it is. [`verdict`] judges the answer; [`course`] says what
-//! follows for the lane, [`gate`] and [`backoff`] when the endpoint may be tried again, [`size`] how large a body may be.
+//! `pump` is the loop. For each `lane` it has the next batch read and laid out (`batch`) where blocking is
+//! allowed, announces it to the store (`ledger`), and sends one at a time over one kept-open connection (`http`,
+//! `token`) to the `endpoint`; `lanes` says whose turn it is. `verdict` judges the answer; `course` says what
+//! follows for the lane, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
 //! The parts that decide are pure: they are given the time and the randomness and know no socket.
 //!
 //! # On disk and on the wire
 //! Nothing is written but through the store's control lane (`Sent`, `Acknowledge`, `PutAside`). What goes over the wire
-//! is described in [`http`] and in [`tidegate_protocol::event`].
+//! is described in `http` and in [`tidegate_protocol::event`].
 //!
 //! # Recovery
 //! After a start it goes on at each lane's cursor. What a run knew besides (back-off, suspects, the learnt size, the
@@ -41,14 +41,13 @@ mod lanes;
 mod ledger;
 mod options;
 mod pump;
-mod secret;
 mod size;
 mod token;
 mod verdict;
 
+pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
 pub use options::{BatchOptions, DelayRange, Flux, LaneOptions, Layout, Options, OptionsError};
-pub use secret::Secret;
 pub use verdict::Verdict;
 
 use std::sync::{Arc, Mutex};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 pub use tidegate_protocol::batch::Layout;
 
-use super::secret::Secret;
+use crate::secret::Secret;
 
 /// The way into the Flux app, with its secrets as values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +113,8 @@ pub struct Options {
     /// Delays between looks at an endpoint that will not take anything until somebody acts (suspended, quota,
     /// misconfigured), and between repeats that each may cost an event.
     pub probe: DelayRange,
-    /// Longest time from the first byte of a request to the last of its answer.
+    /// Longest time from the first byte of a request to the last of its answer, besides the time that the body takes on
+    /// the slowest line (2,000 B/s).
     pub answer_timeout: Duration,
     /// A connection that carried nothing for so long is not used again.
     pub idle_limit: Duration,

@@ -45,13 +45,16 @@ const MARK_SLACK_MS: u64 = 10_000;
 /// many batches that were not sent are marked `replayed`, too.
 const ANNOUNCE_AHEAD: u64 = 8;
 
+/// Transient failures in a row that are worth a line in the log.
+const TRANSIENT_NEWS: u32 = 3;
+
 /// A change of verdict to the same word is logged above debug at most so often: isolating a bad record changes it with
 /// every request.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// First sequence number of a lane that was certainly never sent, as the store remembers it.
 fn sent_before(lane: &LaneStats) -> u64 {
-    lane.cursor
+    lane.sent
 }
 
 /// Whether anything was ever delivered, as far as the store's figures show.
@@ -88,6 +91,9 @@ pub(super) struct Pump {
     delivered: bool,
     jitter: Jitter,
     logged: HashMap<&'static str, Instant>,
+    /// Verdicts of the same word in a row, and the word last logged.
+    streak: (&'static str, u32),
+    last_logged: &'static str,
 }
 
 impl Pump {
@@ -112,6 +118,8 @@ impl Pump {
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
             jitter: Jitter::from_system(),
             logged: HashMap::new(),
+            streak: ("", 0),
+            last_logged: "",
             store,
             wire,
             handle,
@@ -411,6 +419,7 @@ impl Pump {
         if verdict == Verdict::Accepted {
             self.lanes.iter_mut().for_each(Lane::prove);
             self.handle.update(|stats| {
+                stats.last_accepted_ms = Some(now_ms());
                 stats.forwarded += batch.events as u64;
                 stats.batches += 1;
             });
@@ -437,13 +446,11 @@ impl Pump {
         let until_ms = self.gate.closed_until(now).map(|until| now_ms + (until - now).as_millis() as u64);
         let suspects = self.lanes.iter().map(|lane| lane.course.suspects() as u64).sum();
         let body_limit = self.size.current(now) as u64;
-        let mut changed = false;
         self.handle.update(|stats| {
             stats.suspects = suspects;
             stats.body_limit = body_limit;
             let standing = &mut stats.verdict;
-            changed = standing.word != verdict.word();
-            if changed {
+            if standing.word != verdict.word() {
                 verdict.word().clone_into(&mut standing.word);
                 standing.since_ms = now_ms;
                 verdict.advice().clone_into(&mut standing.advice);
@@ -453,19 +460,23 @@ impl Pump {
                 reason.clone_into(&mut standing.reason);
             }
         });
-        if changed {
-            self.log_verdict(verdict, reason, now);
-        }
+        self.log_verdict(verdict, reason, now);
     }
 
+    /// Logs a verdict that is news. A cut connection is none: SORACOM ends sessions at any time without notice, so a
+    /// transient failure is logged when it has lasted for [`TRANSIENT_NEWS`] tries.
     fn log_verdict(&mut self, verdict: Verdict, reason: &str, now: Instant) {
         let (word, advice) = (verdict.word(), verdict.advice());
-        if !self.may_log(word, now) {
+        self.streak = if self.streak.0 == word { (word, self.streak.1.saturating_add(1)) } else { (word, 1) };
+        let passing = verdict == Verdict::Transient { costly: false } && self.streak.1 < TRANSIENT_NEWS;
+        if passing || self.last_logged == word || !self.may_log(word, now) {
             tracing::debug!(verdict = word, reason, "verdict");
             return;
         }
+        let first = std::mem::replace(&mut self.last_logged, word).is_empty();
         match verdict {
-            Verdict::Accepted => tracing::info!("Flux accepts"),
+            Verdict::Accepted if first => tracing::info!("Flux accepts records"),
+            Verdict::Accepted => tracing::info!("Flux accepts records again"),
             Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured => {
                 tracing::error!(
                     verdict = word,
@@ -474,7 +485,7 @@ impl Pump {
                     "Flux takes nothing until somebody acts; records are kept"
                 );
             }
-            _ => tracing::warn!(verdict = word, reason, advice, "Flux did not accept; records are kept"),
+            _ => tracing::warn!(verdict = word, reason, advice, "Flux does not accept; records are kept"),
         }
     }
 

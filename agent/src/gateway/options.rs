@@ -10,6 +10,7 @@ use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{broker, listener};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::secret::Secret;
 use crate::shape::wire;
 use crate::store;
 
@@ -74,7 +75,7 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
         },
         credentials: config.username.as_ref().map(|username| broker::Credentials {
             username: username.clone(),
-            password: broker::Password(config.password.as_ref().map_or("", |secret| secret.expose()).into()),
+            password: config.password.clone().unwrap_or_else(|| Secret::new("")),
         }),
         keep_alive: config.keep_alive,
         session_expiry: config.session_expiry,
@@ -87,14 +88,14 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
 pub(super) fn forward(config: &Config) -> forward::Options {
     let forward = &config.forward;
     let flux = match &forward.target {
-        config::FluxTarget::Webhook { url } => forward::Flux::Webhook { url: forward::Secret::new(url.expose()) },
+        config::FluxTarget::Webhook { url } => forward::Flux::Webhook { url: url.clone() },
         config::FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
             forward::Flux::Api {
                 base: base_url.clone(),
                 app_id: app_id.clone(),
                 channel_id: channel_id.clone(),
-                auth_key_id: forward::Secret::new(auth_key_id.expose()),
-                auth_key: forward::Secret::new(auth_key.expose()),
+                auth_key_id: auth_key_id.clone(),
+                auth_key: auth_key.clone(),
                 token_timeout: *token_timeout,
             }
         }

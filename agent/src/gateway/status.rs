@@ -62,7 +62,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
             });
             status.counts = counts(&collected, &stored, &sent);
             status.oldest_waiting = oldest(&stored, now);
-            status.verdict = verdict(sent.verdict);
+            status.verdict = verdict(sent);
             status.epoch.clone_from(&stored.epoch);
             status.store = StoreStatus {
                 path: status.store.path,
@@ -120,14 +120,15 @@ fn oldest(stored: &store::Stats, now: u64) -> Option<OldestWaiting> {
     Some(OldestWaiting { lane: lane.clone(), time_ms, age_ms: now.saturating_sub(time_ms) })
 }
 
-fn verdict(standing: forward::Standing) -> VerdictStatus {
+fn verdict(sent: forward::Stats) -> VerdictStatus {
+    let standing = sent.verdict;
     VerdictStatus {
         since_ms: (standing.since_ms > 0).then_some(standing.since_ms),
         word: standing.word,
         until_ms: standing.until_ms,
         reason: standing.reason,
         advice: standing.advice,
-        last_accepted_ms: None,
+        last_accepted_ms: sent.last_accepted_ms,
     }
 }
 

@@ -47,8 +47,8 @@ pub(super) async fn run(
     up.send_replace(true);
     let ended = tokio::select! {
         () = stop.cancelled() => None,
-        _ = finished(running.listener.as_mut()) => Some("the listener"),
-        _ = finished(running.broker.as_mut()) => Some("the broker intake"),
+        () = finished(running.listener.as_mut()) => Some("the listener"),
+        () = finished(running.broker.as_mut()) => Some("the broker intake"),
         _ = &mut running.forwarder => Some("the forwarder"),
     };
     let result = ended.map_or(Ok(()), |room| Err(GatewayError::Ended { room }));
@@ -186,15 +186,11 @@ async fn raise_alarms(store: Store, alarms: broadcast::Sender<Alarm>) {
     while progress.changed().await.is_ok() {
         let stalled = store.stats().stalled;
         if stalled != known {
-            let text = match &stalled {
-                Some(reason) => {
-                    tracing::error!("nothing can be stored, acknowledgements are withheld: {reason}");
-                    serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": status::now_ms()})
-                }
-                None => {
-                    tracing::info!("the store writes again");
-                    serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": status::now_ms()})
-                }
+            // The store has logged it.
+            let text = if let Some(reason) = &stalled {
+                serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": status::now_ms()})
+            } else {
+                serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": status::now_ms()})
             };
             // Nobody listening is no failure.
             let _ = alarms.send(Alarm(text.to_string().into()));

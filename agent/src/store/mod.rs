@@ -36,7 +36,7 @@ pub struct ReadLimit {
 /// A lane as the store is told of it.
 #[derive(Debug, Clone)]
 pub struct LaneOptions {
-    /// Its name, as it stands in configuration, in folder names and in events.
+    /// Its name, as it stands in configuration, in folder names and in events: 1 to 64 of `a-z`, `0-9`, `_` and `-`.
     pub name: String,
 }
 
@@ -45,15 +45,15 @@ pub struct LaneOptions {
 pub struct Options {
     /// The folder it lives in; made if it is not there.
     pub path: std::path::PathBuf,
-    /// This gateway's id.
+    /// This gateway's id, 1 to 255 bytes.
     pub gateway: String,
     /// Lanes in order of priority, first to go first; evicted from last.
     pub lanes: Vec<LaneOptions>,
-    /// Bytes on disk that the store may use in all.
+    /// Bytes on disk that the store may use in all, at least [`MIN_MAX_SIZE`].
     pub max_size: u64,
-    /// Longest time a commit waits for company.
+    /// Longest time a commit waits for company ([`DEFAULT_COMMIT_DELAY`]); 0 never waits.
     pub commit_delay: std::time::Duration,
-    /// Sessions kept at most.
+    /// Sessions kept at most; a further one ends that which has been without a connection for longest.
     pub max_sessions: usize,
 }
 
@@ -289,7 +289,8 @@ impl Store {
     }
 
     /// Commits what was submitted, checkpoints, and stops the threads; waits for that, 10 s at most. Later
-    /// submissions are dropped unanswered. On a disk that cannot be written, what is unanswered stays so.
+    /// submissions are dropped unanswered. Dropping the last handle does the same; async code closes where blocking is
+    /// allowed. On a disk that cannot be written, what is unanswered stays so.
     pub fn close(&self) {
         self.inner.shared.close();
     }

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rumqttc::QoS;
-use tidegate::collect::broker::{Credentials, Options, OptionsError, Password, Protocol, TlsOptions};
+use tidegate::collect::broker::{Credentials, Options, OptionsError, Protocol, TlsOptions};
+use tidegate::secret::Secret;
 
 use crate::gateway::{Gateway, options};
 use crate::mosquitto::Mosquitto;
@@ -97,7 +98,7 @@ async fn passwords(protocol: Protocol) {
     let broker = Mosquitto::start_in(folder, "allow_anonymous false\npassword_file {folder}/passwords");
     let with = |password: &str| Options {
         protocol,
-        credentials: Some(Credentials { username: "gw".into(), password: Password(password.into()) }),
+        credentials: Some(Credentials { username: "gw".into(), password: Secret::new(password) }),
         ..options(broker.port)
     };
     let gateway = Gateway::start(with("wrong"));
@@ -137,7 +138,7 @@ fn options_that_cannot_work_are_refused_with_what_to_write_instead() {
     for (options, error) in cases {
         assert_eq!(options.validate(), Err(error));
     }
-    let secret = Credentials { username: "gw".into(), password: Password("hidden".into()) };
+    let secret = Credentials { username: "gw".into(), password: Secret::new("hidden") };
     let shown = format!("{:?}", Options { credentials: Some(secret), ..good });
     assert!(!shown.contains("hidden"));
 }

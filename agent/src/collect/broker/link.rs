@@ -110,7 +110,7 @@ fn open_v4(options: &Options, transport: Transport, unreleased: &[u16]) -> (Clie
         .set_inflight(OUTGOING_WINDOW)
         .set_max_packet_size(options.read_limit(), options.read_limit());
     if let Some(credentials) = &options.credentials {
-        mqtt.set_credentials(&credentials.username, &*credentials.password.0);
+        mqtt.set_credentials(&credentials.username, credentials.password.expose());
     }
     let (client, mut source) = rumqttc::AsyncClient::new(mqtt, REQUESTS);
     source.network_options.set_connection_timeout(options.connect_timeout.as_secs().max(1)).set_tcp_nodelay(true);
@@ -139,7 +139,7 @@ fn open_v5(options: &Options, transport: Transport, unreleased: &[u16]) -> (Clie
         .set_manual_acks(true)
         .set_outgoing_inflight_upper_limit(OUTGOING_WINDOW);
     if let Some(credentials) = &options.credentials {
-        mqtt.set_credentials(&credentials.username, &*credentials.password.0);
+        mqtt.set_credentials(&credentials.username, credentials.password.expose());
     }
     let (client, mut source) = v5::AsyncClient::new(mqtt, REQUESTS);
     for &packet_id in unreleased {

@@ -61,6 +61,7 @@ use self::intake::{Ended, Intake, pump};
 use self::retained::LastSeen;
 use super::Stats;
 use super::mapping::Rules;
+use crate::secret::Secret;
 use crate::store::Store;
 
 /// Publishes of QoS 1 that may be unacknowledged, unless told otherwise: with a commit every 5 ms it lets 20,000 a
@@ -89,23 +90,13 @@ pub enum Protocol {
     V5,
 }
 
-/// A password, which never shows in a log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(pub String);
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Password(…)")
-    }
-}
-
 /// Who the gateway is to the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// User name.
     pub username: String,
     /// Password; may be empty.
-    pub password: Password,
+    pub password: Secret,
 }
 
 /// What to subscribe to, and where.

@@ -6,9 +6,9 @@ use super::super::address::{self, Url};
 use super::super::error::shown;
 use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout};
 use super::super::reader::{Section, Value};
-use super::super::secret::Secret;
 use super::super::surroundings::Content;
 use super::{DAY, KIB, MIB, pair};
+use crate::secret::Secret;
 
 const WEBHOOK_KEYS: [&str; 1] = ["url_file"];
 const API_KEYS: [&str; 7] =

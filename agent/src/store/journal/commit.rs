@@ -9,14 +9,18 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 use tidegate_protocol::LaneId;
 
 /// Record bytes in one commit at most, beyond the first submission: what a gateway's flash takes in a few tens of
 /// milliseconds, and all the memory the writer needs for it.
 const COMMIT_BYTES: usize = 1024 * 1024;
 
-/// Changes in one commit at most while records wait; the rest follows in the next.
+/// Changes in one commit at most, beyond the first submission; the rest follows in the next.
 const COMMIT_CHANGES: usize = 4096;
+
+/// Changes in one control frame at most: with client identifiers of 64 KiB, half of what a frame may hold.
+const FRAME_ENTRIES: usize = 64;
 
 /// Segments of the control lane that are kept: the newest, and the one before it, whose snapshot and entries lead to
 /// the same state should the newest snapshot be damaged.
@@ -50,7 +54,17 @@ pub(super) struct Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "cannot {} {}: {}", self.action, self.path.display(), self.error)
+        write!(formatter, "cannot {} {}: {}", self.action, self.path.display(), self.error)?;
+        let advice = match self.error.kind() {
+            _ if is_full(&self.error) => "free space on that file system, or lower max_size",
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "the file system is read-only: look for disk errors in the kernel's log, then remount it"
+            }
+            io::ErrorKind::PermissionDenied => "give tidegate's user the right to write there",
+            io::ErrorKind::Other => return Ok(()),
+            _ => "look for disk errors in the kernel's log",
+        };
+        write!(formatter, " ({advice})")
     }
 }
 
@@ -81,19 +95,15 @@ impl Writer {
 
     /// How many submissions go into this commit.
     fn select(&self, scope: Scope) -> usize {
-        if scope == Scope::Control {
-            let mut changes = 0;
-            let wanted = self.pending.iter().take_while(|one| {
-                changes += one.changes().len();
-                changes <= COMMIT_CHANGES
-            });
-            return wanted.count().max(1).min(self.pending.len());
-        }
-        let limit = (self.shared.segment_size as usize / 4).min(COMMIT_BYTES);
-        let mut bytes = 0;
+        let limit = match scope {
+            Scope::Everything => (self.shared.segment_size as usize / 4).min(COMMIT_BYTES),
+            Scope::Control => usize::MAX,
+        };
+        let (mut bytes, mut changes) = (0, 0);
         let wanted = self.pending.iter().take_while(|one| {
             bytes += framed(one.records(), one.bytes()) as usize;
-            bytes <= limit
+            changes += one.changes().len();
+            bytes <= limit && changes <= COMMIT_CHANGES
         });
         wanted.count().max(1).min(self.pending.len())
     }
@@ -101,6 +111,7 @@ impl Writer {
     fn stage(&mut self, pending: &VecDeque<Submission>, count: usize, scope: Scope) {
         self.ops.clear();
         self.overlay.clear();
+        self.sessions.clear();
         self.stage_damage();
         for one in pending.iter().take(count) {
             let mut changes = one.changes().iter().peekable();
@@ -204,21 +215,17 @@ impl Writer {
         }
     }
 
-    /// Sessions are bounded by the listener; should it hand over more than it said, the one longest gone ends.
     fn stage_session(&mut self, record: &SessionRecord) {
-        let ledger = self.shared.ledger();
-        let full = ledger.sessions.len() >= self.shared.options.max_sessions;
-        let oldest = (full && !ledger.sessions.contains_key(&record.id))
-            .then(|| {
-                let gone = ledger.sessions.values().filter(|one| one.disconnected_ms.is_some());
-                gone.min_by_key(|one| one.disconnected_ms).map(|one| one.id)
-            })
-            .flatten();
-        drop(ledger);
-        if let Some(id) = oldest {
+        let limit = self.shared.options.max_sessions;
+        let (ended, fits) = self.sessions.admit(&self.shared.ledger(), record, limit);
+        for id in ended {
             self.ops.push(Op::Entry(Entry::Change(Change::SessionEnd { id })));
         }
-        self.ops.push(Op::Entry(Entry::Change(Change::Session(record.clone()))));
+        if fits {
+            self.ops.push(Op::Entry(Entry::Change(Change::Session(record.clone()))));
+        } else if let Some(count) = self.refused_sessions.add(1, Instant::now()) {
+            tracing::warn!(count, "no room for more lasting sessions: all that are kept are connected");
+        }
     }
 
     fn stage_aside(&mut self, lane: LaneId, seq: u64, reason: &str) {
@@ -262,8 +269,10 @@ impl Writer {
             self.control.segment_size = super::control_segment_size(self.shared.options.max_size, self.body.len());
             self.control.stage(&self.body);
         }
-        control::encode_entries(&entries, &mut self.body);
-        self.control.stage(&self.body);
+        for some in entries.chunks(FRAME_ENTRIES) {
+            control::encode_entries(some, &mut self.body);
+            self.control.stage(&self.body);
+        }
         if self.body.capacity() > COMMIT_BYTES {
             self.body = Vec::new();
         }
@@ -271,7 +280,9 @@ impl Writer {
 
     /// Writes and syncs what is staged, or takes all of it back.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.shared.begin_io(Some(Instant::now()));
         let result = self.write_all().and_then(|()| self.sync_all());
+        self.shared.begin_io(None);
         if let Err((failure, unsynced)) = result {
             let disk = self.shared.disk.clone();
             let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! Snapshot { kind: b'S', ledger: CBOR(Ledger) }          // the first frame of every control segment
-//! Entries  { kind: b'E', entries: CBOR([Entry, ...]) }   // what one commit changed: all of it or nothing
+//! Entries  { kind: b'E', entries: CBOR([Entry, ...]) }   // what one commit changed, up to 64 a frame
 //! ```
 //!
 //! Lanes stand in entries by their index in the ledger of the snapshot at the head of their segment.
@@ -18,6 +18,10 @@ const ENTRIES: u8 = b'E';
 
 /// Damaged ranges remembered per lane, so that a range that is read twice is counted once.
 const BAD_RANGES: usize = 256;
+
+/// Unreleased QoS 2 publishes remembered at most: 3 MB of a snapshot, whose frame may have 8 MiB. The listener keeps
+/// far below it; beyond it a repeat is stored twice rather than taken for known.
+const UNRELEASED: usize = 65_536;
 
 /// One lasting change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,7 +158,9 @@ impl Ledger {
     /// Notes that a record with an origin is stored.
     pub(super) fn store(&mut self, origin: Origin, lane: u8, seq: u64) {
         self.next_session = self.next_session.max(origin.session.saturating_add(1));
-        self.unreleased.insert(origin, (lane, seq));
+        if self.unreleased.len() < UNRELEASED || self.unreleased.contains_key(&origin) {
+            self.unreleased.insert(origin, (lane, seq));
+        }
     }
 
     fn release(&mut self, origin: Origin, lane: u8, seq: u64) {

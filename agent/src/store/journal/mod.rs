@@ -57,7 +57,8 @@
 //! from a deleted segment, never reads as a frame.
 //!
 //! Every segment of the **control lane** begins with a snapshot of the whole state, so older ones can go (the last but
-//! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame: all or nothing.
+//! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame (of 64
+//! at most): all or nothing.
 //!
 //! # Operation
 //!
@@ -97,8 +98,8 @@
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
 //!
-//! Until step 5 is done nothing on the disk has changed, and what steps 5 and 6 do leads to the same state when it is
-//! cut short and done again: a second crash during recovery changes nothing.
+//! Until step 5 is done nothing on the disk has changed (missing folders apart), and what steps 5 and 6 do leads to
+//! the same state when it is cut short and done again: a second crash during recovery changes nothing.
 
 mod aside;
 mod commit;
@@ -112,6 +113,8 @@ mod recover_lane;
 mod reserve;
 mod room;
 mod segment;
+mod seldom;
+mod sessions;
 mod sync;
 mod writer;
 
@@ -134,6 +137,9 @@ const DAMAGE_LIMIT: usize = 64;
 
 /// How long closing waits for the writer: several syncs of a slow card.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A commit that takes longer is shown as a stall: slow cards pause for a second or two while they tidy up.
+const HANGS: Duration = Duration::from_secs(10);
 
 /// A record lane's segment: a 64th of the limit, so that eviction takes little at a time; at least 64 KiB, so that
 /// heads and syncs of folders weigh little; at most 4 MiB, so that start-up, which reads one per lane, takes well
@@ -209,6 +215,8 @@ pub(super) struct Shared {
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
     stalled: Mutex<Option<String>>,
+    /// Since when the disk has been at work on the present commit.
+    io_since: Mutex<Option<Instant>>,
     pub(super) index: Arc<Index>,
 }
 
@@ -291,6 +299,21 @@ impl Shared {
         self.progress.send_modify(|commits| *commits += 1);
     }
 
+    fn begin_io(&self, now: Option<Instant>) {
+        *self.io_since.lock().expect("no holder of this lock panics") = now;
+    }
+
+    /// Why nothing can be written now: an error, or a disk that does not answer.
+    fn stalled(&self) -> Option<String> {
+        let reason = self.stalled.lock().expect("no holder of this lock panics").clone();
+        let since = *self.io_since.lock().expect("no holder of this lock panics");
+        let hangs = since.map(|since| since.elapsed()).filter(|time| *time > HANGS);
+        reason.or_else(|| {
+            let path = self.options.path.display();
+            hangs.map(|time| format!("the disk under {path} has not answered for {} s", time.as_secs()))
+        })
+    }
+
     /// Bytes of everything of ours in the folder.
     fn total_bytes(&self) -> u64 {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);
@@ -363,7 +386,7 @@ impl Shared {
             max_size: self.options.max_size,
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
-            stalled: self.stalled.lock().expect("no holder of this lock panics").clone(),
+            stalled: self.stalled(),
         }
     }
 }
@@ -376,7 +399,11 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     let syncer = sync::Syncer::start().map_err(failed)?;
     let writer = writer::Writer::new(shared.clone(), parts, syncer);
     let index = Index::start(&shared).map_err(failed)?;
-    std::thread::Builder::new().name("tidegate-store".into()).spawn(move || writer.run(index)).map_err(failed)?;
+    let started = std::thread::Builder::new().name("tidegate-store".into()).spawn(move || writer.run(index));
+    if let Err(error) = started {
+        shared.index.close();
+        return Err(failed(error));
+    }
     Ok((shared, opened))
 }
 

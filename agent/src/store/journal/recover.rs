@@ -403,6 +403,7 @@ impl Recovery {
             bytes_written: AtomicU64::new(0),
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
+            io_since: Mutex::new(None),
             index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os())),
             ledger: Mutex::new(self.ledger),
             disk: self.disk,

@@ -7,6 +7,7 @@ use super::recover::{Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::{Origin, StoreError, submission};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_protocol::SEQ_LIMIT;
@@ -158,7 +159,36 @@ fn read_older(disk: &Arc<dyn Disk>, dir: &Path, accounted: u64, found: &mut Lane
     Ok(())
 }
 
-/// Walks the newest segment to its end, and makes durable what it shows.
+/// Walks all frames of the newest segment, past damage, up to the last good one.
+fn walk(scan: &mut Scan, path: &Path, accounted: u64, found: &mut LaneFound, report: &mut Report) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    loop {
+        let stop = scan.pass(&mut buffer, WINDOW, |bytes, seq, body| {
+            if let Some(origin) = submission::origin(&bytes[body]).filter(|_| seq >= accounted) {
+                found.origins.push((origin, seq));
+            }
+            true
+        })?;
+        let expected = scan.next;
+        match stop {
+            Stop::Window => {}
+            Stop::End | Stop::Enough => return Ok(()),
+            Stop::Bad if scan.resync(&mut buffer)? => {
+                report.add(format!("{}: records {expected} to {} cannot be read", path.display(), scan.next - 1));
+                found.damage.push((expected, scan.next));
+            }
+            Stop::Bad => {
+                let text = format!("{}: the last {} bytes are torn", path.display(), scan.limit - scan.offset);
+                report.add(text.clone());
+                found.doubt = Some(text);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Walks the newest segment to its end, and makes durable what it shows: after a crash of the process alone it may only
+/// be cached, and it is about to be handed out.
 fn read_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
@@ -169,53 +199,27 @@ fn read_tail(
 ) -> Result<(), StoreError> {
     let Some(segment) = found.view.segments.back().cloned() else { return Ok(()) };
     let path = dir.join(segment::file_name(segment.first, segment.generation));
-    let failed = |error| read_error(&path, error);
     let (offset, next) = (HEAD_LEN as u64, segment.first);
     let mut scan =
         Scan { file: tail.file.clone(), salt: tail.head.salt, offset, limit: segment.len, next, end: SEQ_LIMIT };
-    let mut buffer = Vec::new();
-    loop {
-        let stop = scan
-            .pass(&mut buffer, WINDOW, |bytes, seq, body| {
-                if let Some(origin) = submission::origin(&bytes[body]).filter(|_| seq >= accounted) {
-                    found.origins.push((origin, seq));
-                }
-                true
-            })
-            .map_err(failed)?;
-        let expected = scan.next;
-        match stop {
-            Stop::Window => {}
-            Stop::End | Stop::Enough => break,
-            Stop::Bad if scan.resync(&mut buffer).map_err(failed)? => {
-                report.add(format!("{}: records {expected} to {} cannot be read", path.display(), scan.next - 1));
-                found.damage.push((expected, scan.next));
-            }
-            Stop::Bad => {
-                let text = format!("{}: the last {} bytes are torn", path.display(), segment.len - scan.offset);
-                report.add(text.clone());
-                found.doubt = Some(text);
-                found.cut = Some((path.clone(), tail.file.clone(), scan.offset));
-                break;
-            }
-        }
+    walk(&mut scan, &path, accounted, found, report).map_err(|error| read_error(&path, error))?;
+    if scan.offset < segment.len {
+        found.cut = Some((path.clone(), tail.file.clone(), scan.offset));
     }
     found.view.next = scan.next;
     if let Some(last) = found.view.segments.back_mut() {
         last.len = scan.offset;
     }
     found.head = Some(tail.head.identity.clone());
-    // After a crash of the process alone what was read may only be cached, and it is about to be handed out. A failed
-    // sync is not tried again: the file is left as it is, and numbers go on in a new epoch, so whatever the medium
-    // kept, no id names two records.
-    match tail.file.sync_data().and_then(|()| disk.sync_dir(dir)) {
-        Ok(()) => found.active = Some(resume(tail.file, &tail.head, scan.offset)),
-        Err(error) => {
-            let text = format!("{} cannot be synced: {error}", path.display());
-            report.add(text.clone());
-            found.doubt = Some(text);
-        }
+    if let Err(error) = tail.file.sync_data().and_then(|()| disk.sync_dir(dir)) {
+        // A failed sync is not tried again: the file is left as it is, and numbers go on in a new epoch, so whatever
+        // the medium kept, no id names two records.
+        let text = format!("{} cannot be synced: {error}", path.display());
+        report.add(text.clone());
+        found.doubt = Some(text);
+        return Ok(());
     }
+    found.active = Some(resume(tail.file, &tail.head, scan.offset));
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use super::recover;
 use super::segment::{HEAD_LEN, framed};
 use super::writer::Writer;
 use std::io;
+use std::time::Instant;
 
 /// What one commit may add to the control lane and to the heads of new segments, counted generously.
 const OVERHEAD: u64 = 16 * 1024;
@@ -64,8 +65,10 @@ impl Writer {
         self.ops.push(Op::Entry(Entry::Evicted { lane: index as u8, below, records }));
         self.commit_ops()?;
         let freed = self.lanes[index].remove_front(&*disk, 1);
-        let lane = &self.lanes[index].shared.name;
-        tracing::warn!(%lane, records, freed, "the byte limit is reached: the oldest records were evicted");
+        if let Some(records) = self.evictions.add(records, Instant::now()) {
+            let lane = &self.lanes[index].shared.name;
+            tracing::warn!(%lane, records, freed, "the byte limit is reached: the oldest records are evicted");
+        }
         Ok(true)
     }
 

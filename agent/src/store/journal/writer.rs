@@ -4,6 +4,8 @@ use super::Shared;
 use super::commit::{Failure, Op, Scope};
 use super::log::Log;
 use super::reserve::Reserve;
+use super::seldom::Seldom;
+use super::sessions::SessionRoom;
 use super::sync::Syncer;
 use crate::store::{Origin, Submission};
 use std::collections::{HashMap, VecDeque};
@@ -45,6 +47,7 @@ pub(super) struct Writer {
     pub(super) ops: Vec<Op>,
     /// QoS 2 origins as the present commit leaves them.
     pub(super) overlay: HashMap<Origin, Option<(u8, u64)>>,
+    pub(super) sessions: SessionRoom,
     pub(super) body: Vec<u8>,
     pub(super) incoming: Vec<Submission>,
     /// Segments of what is put aside that go with the present commit.
@@ -54,6 +57,9 @@ pub(super) struct Writer {
     pub(super) damage: Vec<super::Damage>,
     pub(super) lock: Box<dyn Debug + Send + Sync>,
     stall: Option<Stall>,
+    stalls: Seldom,
+    pub(super) evictions: Seldom,
+    pub(super) refused_sessions: Seldom,
 }
 
 /// What recovery hands to the writer.
@@ -79,6 +85,7 @@ impl Writer {
             pending: VecDeque::new(),
             ops: Vec::new(),
             overlay: HashMap::new(),
+            sessions: SessionRoom::default(),
             body: Vec::new(),
             incoming: Vec::new(),
             aside_drop: 0,
@@ -86,6 +93,9 @@ impl Writer {
             damage: Vec::new(),
             lock,
             stall: None,
+            stalls: Seldom::default(),
+            evictions: Seldom::default(),
+            refused_sessions: Seldom::default(),
         }
     }
 
@@ -146,17 +156,20 @@ impl Writer {
             (Ok(()), Some(_)) => {
                 self.stall = None;
                 self.shared.set_stalled(None);
-                tracing::info!("the store writes again");
+                tracing::debug!("the store writes again");
             }
             (Err(_), Some(stall)) => {
                 stall.wait = (stall.wait * 2).min(RETRY_LAST);
                 stall.retry = now + stall.wait;
             }
             (Err(failure), none) => {
-                tracing::error!(
-                    reason = %failure,
-                    "the store cannot write; nothing stored is harmed, acknowledgements are withheld, trying again"
-                );
+                if let Some(times) = self.stalls.add(1, now) {
+                    tracing::error!(
+                        reason = %failure,
+                        times,
+                        "the store cannot write; nothing stored is harmed, acknowledgements are withheld, trying again"
+                    );
+                }
                 *none = Some(Stall { wait: RETRY_FIRST, retry: now + RETRY_FIRST, control_retry: None });
                 self.shared.set_stalled(Some(failure.to_string()));
             }

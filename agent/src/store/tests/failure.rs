@@ -8,7 +8,7 @@ const EROFS: i32 = 30;
 
 #[test]
 fn a_failing_write_withholds_the_answer_harms_nothing_and_cures_itself() {
-    for errno in [EIO, ENOSPC, EROFS] {
+    for (errno, advice) in [(EIO, "kernel's log"), (ENOSPC, "free space"), (EROFS, "remount")] {
         for through in [0, 30, 500] {
             let disk = FaultyDisk::default();
             let (store, _) = open(&disk);
@@ -18,7 +18,9 @@ fn a_failing_write_withholds_the_answer_harms_nothing_and_cures_itself() {
                 faults.write_through = through;
             });
             let mut done = send(&store, submission(NORMAL, &[&[1; 300], &[2; 300]]));
-            until("the store says that it cannot write", || store.stats().stalled.is_some());
+            until("the store says why it cannot write", || {
+                store.stats().stalled.is_some_and(|reason| reason.contains("lane-normal") && reason.contains(advice))
+            });
             assert!(done.try_recv().is_err());
             assert_eq!(payloads(&store, NORMAL), [b"before".to_vec()]);
             disk.set(|faults| faults.write = None);

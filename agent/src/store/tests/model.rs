@@ -251,8 +251,13 @@ impl Run {
     }
 }
 
+/// Runs of each: a few seconds' worth, or as many as are asked for.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, max_shrink_iters: 2000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_does_what_the_model_says(steps in prop::collection::vec(step(), 1..60)) {

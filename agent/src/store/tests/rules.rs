@@ -243,3 +243,47 @@ fn a_closed_store_drops_submissions_unanswered() {
     let done = send(&store, submission(NORMAL, &[b"late"]));
     assert!(done.blocking_recv().is_err());
 }
+
+#[test]
+fn sessions_over_the_limit_end_the_one_longest_gone_and_never_a_connected_one() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open_with(&disk, Options { max_sessions: 3, ..options() });
+    for id in 0..3 {
+        let disconnected_ms = [Some(20), None, Some(10)][id as usize];
+        change(&store, Change::Session(SessionRecord { disconnected_ms, ..session(id) }));
+    }
+    for id in 3..8 {
+        change(&store, Change::Session(session(id)));
+    }
+    change(&store, Change::Session(SessionRecord { disconnected_ms: Some(5), ..session(1) }));
+    store.close();
+    let (_store, opened) = open_with(&disk, Options { max_sessions: 3, ..options() });
+    let kept: Vec<_> = opened.sessions.iter().map(|one| (one.record.id, one.record.disconnected_ms)).collect();
+    assert_eq!(kept, [(1, Some(5)), (3, None), (4, None)]);
+}
+
+#[test]
+fn the_longest_client_identifiers_never_make_a_snapshot_that_cannot_be_read() {
+    let disk = FaultyDisk::default();
+    let options = || Options { max_sessions: 1000, ..options() };
+    let (store, _) = open_with(&disk, options());
+    let mut all = Submission::new();
+    for id in 0..200 {
+        let client_id = "x".repeat(65_535);
+        all.change(Change::Session(SessionRecord { id, client_id, expiry_s: 1, disconnected_ms: Some(id) }));
+    }
+    wait(send(&store, all));
+    // Until the control lane has rolled again.
+    for _ in 0..12 {
+        let mut some = Submission::new();
+        for id in 0..25 {
+            let client_id = "y".repeat(65_535);
+            some.change(Change::Session(SessionRecord { id, client_id, expiry_s: 1, disconnected_ms: None }));
+        }
+        wait(send(&store, some));
+    }
+    store.close();
+    let (_store, opened) = open_with(&disk, options());
+    assert!(!opened.new_epoch, "{:?}", opened.report);
+    assert!(opened.sessions.len() > 20, "{}", opened.sessions.len());
+}

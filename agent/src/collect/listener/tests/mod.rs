@@ -120,9 +120,18 @@ impl Gate {
 
     /// Topics and payloads of one lane, in order.
     fn stored_in(&self, lane: LaneId) -> Vec<(String, String, Vec<u8>)> {
-        let limit = ReadLimit { records: 1_000_000, bytes: usize::MAX };
-        let chunk = self.store.reader(lane).read(0, limit).expect("readable");
-        chunk.iter().map(|record| (record.device.into(), record.topic.into(), record.payload.into())).collect()
+        let limit = ReadLimit { records: 10_000, bytes: 16 * 1024 * 1024 };
+        let (mut reader, mut from, mut found) = (self.store.reader(lane), 0, Vec::new());
+        loop {
+            let chunk = reader.read(from, limit).expect("readable");
+            for record in chunk.iter() {
+                found.push((record.device.into(), record.topic.into(), record.payload.into()));
+                from = record.seq + 1;
+            }
+            if chunk.is_empty() {
+                return found;
+            }
+        }
     }
 
     fn payloads(&self) -> Vec<Vec<u8>> {

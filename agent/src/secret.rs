@@ -1,4 +1,7 @@
-//! Values that must not be seen: a webhook's URL, a key, a password.
+//! Values that must not be seen: a webhook's URL, a key, a token, a password.
+//!
+//! The one type for them in all rooms, so that a value stays hidden on its way from the configuration's file to the
+//! wire. It is known to every room, as the protocol is.
 
 use std::fmt;
 
@@ -22,7 +25,7 @@ impl Secret {
 }
 
 impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(hidden)")
     }
 }
