@@ -139,7 +139,6 @@ fn bad_records_are_found_and_put_aside_and_all_others_arrive_in_order() {
     assert!(requests < 100, "{requests} requests for three bad records in 400");
 }
 
-/// Takes a minute or two: each repeat may cost an event, so the agent waits that long before it.
 #[test]
 fn a_batch_that_arrives_but_is_not_taken_is_repeated_only_a_few_times_and_then_put_aside() {
     let flux = Flux::start();
@@ -153,7 +152,7 @@ fn a_batch_that_arrives_but_is_not_taken_is_repeated_only_a_few_times_and_then_p
     // Another lane is accepted all the while, which shows that the endpoint is not at fault.
     let (mut alarm, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "alarm"));
     let mut sent = 0;
-    wait::until("the batch is put aside", Duration::from_secs(220), || {
+    wait::until("the batch is put aside", BOUND, || {
         if sent <= flux.payloads_of("alarm").len() {
             alarm.publish_acknowledged("devices/alarm/alarm", b"1", 1);
             sent += 1;
