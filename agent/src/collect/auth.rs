@@ -153,7 +153,7 @@ impl Passwords {
             return Err(AuthError::TooLong { path: path.to_owned() });
         }
         if metadata.permissions().mode() & 0o004 != 0 {
-            tracing::warn!(path = %path.display(), "every user of this machine can read the password file; `chmod o-r` it");
+            tracing::warn!(path = %path.display(), "every user of this machine can read the password file: chmod o-r");
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
         let users = parse(&text).map_err(|(line, fault)| AuthError::Line { path: path.to_owned(), line, fault })?;

@@ -15,8 +15,8 @@
 //! its own):
 //!
 //! ```text
-//! accept ─ (TLS) ─ admit: CONNECT, password, takeover, session ─ serve: read, submit, acknowledge ─ finish: will, session
-//!                         connect                    table               intake  wire                       table
+//! accept ─ (TLS) ─ admit: CONNECT, password, takeover, session ─ serve: read, submit, answer ─ finish: will, session
+//!                         connect  credentials  table                   intake  wire                    table
 //! ```
 //!
 //! `serve` says how reading, submitting and acknowledging are bounded; `table` how one client's connections follow
@@ -232,7 +232,7 @@ impl Listener {
         if !tasks.is_empty() {
             tracing::warn!(
                 connections = tasks.len(),
-                "stopped before everything received was on flash; it was not acknowledged, and the devices will send it again"
+                "stopped before all that was received was on flash; it is not acknowledged, the devices will send it again"
             );
         }
         tasks.shutdown().await;
@@ -408,7 +408,7 @@ fn housekeep(shared: &Arc<Shared>, tasks: &mut JoinSet<()>, expire: bool) {
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         if error.is_panic() {
-            tracing::error!(%error, "serving a connection failed; this is a fault in Tidegate, the connection was closed");
+            tracing::error!(%error, "serving a connection failed and it was closed; this is a fault in Tidegate");
         }
     }
 }
