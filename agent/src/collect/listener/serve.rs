@@ -9,7 +9,10 @@
 //! - Bounded, whatever the client or the disk does. Before the socket is read, permits are held for what the records
 //!   may take ([`Store::in_flight`], one a byte, shared by all); a connection has at most [`MAX_BATCHES`] submissions
 //!   and [`MAX_CONNECTION_BYTES`] under way. While a bound is reached the socket is not read, so TCP holds the client
-//!   back, and its keep-alive does not run: a full disk must not look like a dead client.
+//!   back.
+//! - A full disk must not look like a dead client: the keep-alive does not run while the socket is not read, nor while
+//!   an acknowledgement is owed, because many clients wait for it and say nothing meanwhile. Until a bound is reached
+//!   pings are answered, so that the client does not take Tidegate for dead either.
 //! - What is kept of input is the start of one packet. If that packet is longer than [`FREE_PACKET`],
 //!   permits for all of it are taken from a shared budget before more is read; a
 //!   packet must be complete within [`PACKET_TIME`], so nobody sits on that budget. Where many records come
@@ -270,6 +273,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         self.in_flight_bytes -= batch.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         self.out.extend_from_slice(&batch.answers);
         self.intake.answered(batch.credits);
+        if self.batches.is_empty() {
+            self.last_heard = Instant::now();
+        }
     }
 
     /// Waits until everything submitted is answered; the answers are in `out` then. `false` if the store was closed
@@ -534,6 +540,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     fn deadline(&self) -> Option<(Instant, Ended)> {
         let writing = self.write_since.map(|since| (since + self.shared.write_timeout, Ended::NotReading));
         let heard = self.keep_alive.map(|keep_alive| (self.last_heard + keep_alive, Ended::Silent));
+        let heard = heard.filter(|_| self.batches.is_empty());
         let begun = !self.input.is_empty() && !self.unprocessed;
         let packet = begun.then(|| (self.packet_since + PACKET_TIME, Ended::Silent));
         let reading = if self.suspended { [None, None] } else { [heard, packet] };

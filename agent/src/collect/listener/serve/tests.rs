@@ -122,6 +122,26 @@ async fn with_as_much_under_way_as_allowed_nothing_is_read_and_keep_alive_does_n
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_one_acknowledgement_is_owed_pings_are_answered_and_keep_alive_does_not_run() {
+    let (shared, _kept) = shared();
+    let (mut serving, mut far) = serving(&shared, Version::V5, 10);
+    let commit = under_way(&mut serving, &[0x40, 2, 0, 1]);
+    let served = tokio::spawn(async move { serving.serve().await });
+    far.write_all(&[0xc0, 0]).await.expect("sent");
+    let mut pong = [0; 2];
+    far.read_exact(&mut pong).await.expect("answered");
+    assert_eq!(pong, [0xd0, 0]);
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert!(!served.is_finished(), "it may wait for its PUBACK and say nothing");
+    commit.send(Committed {}).expect("waited for");
+    let mut answer = [0; 4];
+    far.read_exact(&mut answer).await.expect("answered");
+    let begun = Instant::now();
+    assert_eq!(served.await.expect("ended"), Ended::Silent);
+    assert_eq!(begun.elapsed().as_secs(), 15, "and the keep-alive runs again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_packet_must_be_complete_in_time_whatever_the_keep_alive() {
     let (shared, _kept) = shared();
     let (mut serving, mut far) = serving(&shared, Version::V5, 0);
