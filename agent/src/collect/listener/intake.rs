@@ -31,10 +31,6 @@ mod tests;
 /// is refused as a topic that no rule matches.
 pub(super) const MAX_TOPIC: usize = 1_024;
 
-/// Largest packet that is neither CONNECT nor PUBLISH. SUBSCRIBE is the only one that can grow, and one filter is
-/// granted.
-const MAX_CONTROL: usize = 16 * 1024;
-
 /// Up to this size a PUBLISH of MQTT 3.1.1 that is larger than allowed is read to its end, counted and acknowledged;
 /// otherwise the client would send it again for ever, and nothing behind it. Beyond, the connection ends.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
@@ -200,8 +196,8 @@ impl Intake {
                 Ok(None) => return (at, Step::More(0)),
                 Err(fault) => return (at, Step::Fault(fault)),
             };
-            let limit = if header.kind() == kind::PUBLISH { self.setup.max_packet_size } else { MAX_CONTROL };
-            if header.total > limit.min(self.setup.max_packet_size) {
+            // For all packets: it is what MQTT 5 was told, and a SUBSCRIBE of many filters is answered, not hung up on.
+            if header.total > self.setup.max_packet_size {
                 match self.too_large(header, rest, round) {
                     Ok(Some(taken)) => {
                         at += taken;

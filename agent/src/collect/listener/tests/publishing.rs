@@ -233,6 +233,23 @@ async fn only_alarms_can_be_subscribed_to_and_nobody_is_hung_up_on() {
 }
 
 #[tokio::test]
+async fn a_subscribe_of_a_thousand_filters_is_answered_for_each_of_them() {
+    let gate = Gate::open();
+    let filters: Vec<String> = (0..1_000).map(|number| format!("plant/line/{number:04}/setpoint")).collect();
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    for (version, refused) in [(4, 0x80), (5, 0x87)] {
+        let mut client = gate.raw().await;
+        client.send(&connect(version, "c", 2, 0, &[])).await;
+        client.packet().await;
+        client.send(&subscribe(version, 7, &filters)).await;
+        let answer = client.packet().await;
+        assert!(answer.ends_with(&vec![refused; 1_000]), "version {version}: {answer:?}");
+        client.send(&[0xc0, 0]).await;
+        client.expect(&[0xd0, 0]).await;
+    }
+}
+
+#[tokio::test]
 async fn a_long_alarm_is_cut_and_a_small_client_is_spared() {
     let gate = Gate::open();
     let mut small = gate.raw().await;
