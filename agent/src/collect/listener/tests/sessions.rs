@@ -170,6 +170,23 @@ async fn a_will_is_stored_when_the_connection_breaks() {
 }
 
 #[tokio::test]
+async fn a_will_is_stored_when_another_connection_takes_over() {
+    let gate = Gate::open();
+    for (version, expected) in [(4, 1), (5, 2)] {
+        let mut first = gate.raw().await;
+        first.send(&with_will(version, "c", &[], if version == 5 { &[0] } else { &[] })).await;
+        first.packet().await;
+        let mut second = gate.raw().await;
+        second.send(&connect(version, "c", 2, 0, &[])).await;
+        second.packet().await;
+        gate.until("the will", |stats| stats.wills.get() == expected).await;
+        second.send(&[0xe0, 0]).await;
+        second.rest().await;
+    }
+    assert_eq!(gate.stored_in(NORMAL).len(), 2);
+}
+
+#[tokio::test]
 async fn a_will_is_dropped_by_an_orderly_disconnect_and_kept_by_0x04() {
     let gate = Gate::open();
     for (version, disconnect, stored) in
