@@ -13,6 +13,8 @@ const SPREAD: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     not_before: Option<Instant>,
+    /// The endpoint itself named the time.
+    told: bool,
     backoff: Backoff,
     probe: Backoff,
 }
@@ -20,7 +22,15 @@ pub(super) struct Gate {
 impl Gate {
     /// Open.
     pub(super) fn new(options: &Options) -> Self {
-        Self { not_before: None, backoff: Backoff::new(options.backoff), probe: Backoff::new(options.probe) }
+        let (backoff, probe) = (Backoff::new(options.backoff), Backoff::new(options.probe));
+        Self { not_before: None, told: false, backoff, probe }
+    }
+
+    /// New options: it opens at once, because an operator who reloads may have mended what was wrong; but a time that
+    /// the same endpoint asked for is kept to, or reloads would be a way around its rate limit.
+    pub(super) fn reload(&mut self, options: &Options, same_endpoint: bool) {
+        let kept = self.not_before.filter(|_| self.told && same_endpoint);
+        *self = Self { not_before: kept, told: kept.is_some(), ..Self::new(options) };
     }
 
     /// When it opens, if it is closed at `now`.
@@ -30,6 +40,7 @@ impl Gate {
 
     /// Takes a verdict into account.
     pub(super) fn judged(&mut self, verdict: Verdict, now: Instant, jitter: &mut Jitter) {
+        self.told = matches!(verdict, Verdict::Throttled { .. } | Verdict::Maintenance { .. });
         self.not_before = match verdict {
             Verdict::Accepted => {
                 self.backoff.succeeded(now);
@@ -76,6 +87,29 @@ mod tests {
                 let within = |(low, high)| closed.is_some_and(|wait| wait >= low * second && wait <= high * second);
                 assert!(range.map_or(closed.is_none(), within), "{verdict:?}: {closed:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_reload_opens_the_gate_unless_the_same_endpoint_named_a_time() {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let now = Instant::now();
+        let until = now + Duration::from_secs(40);
+        for (verdict, same_endpoint, stays) in [
+            (Verdict::Throttled { until }, true, true),
+            (Verdict::Maintenance { until }, true, true),
+            (Verdict::Throttled { until }, false, false),
+            (Verdict::Misconfigured, true, false),
+            (Verdict::Suspended, true, false),
+            (Verdict::Quota, true, false),
+            (Verdict::Transient { costly: false }, true, false),
+        ] {
+            let mut gate = Gate::new(&options);
+            gate.judged(verdict, now, &mut Jitter::new(1));
+            gate.reload(&options, same_endpoint);
+            assert_eq!(gate.closed_until(now).is_some(), stays, "{verdict:?}");
+            gate.reload(&options, same_endpoint);
+            assert_eq!(gate.closed_until(now).is_some(), stays, "{verdict:?}, twice");
         }
     }
 

@@ -127,8 +127,8 @@ impl Handle {
         stats
     }
 
-    /// Takes new options into use, and tries the endpoint at once whatever it said before. Lanes cannot change in
-    /// number. If the options cannot be used, the old ones stay.
+    /// Takes new options into use, and tries the endpoint at once, unless it is the same and named a time
+    /// (`Retry-After`). Lanes cannot change in number. If the options cannot be used, the old ones stay.
     pub fn reload(&self, options: Options) -> Result<(), OptionsError> {
         let lanes = self.reload.borrow().options.lanes.len();
         let checked = Checked::new(options, lanes)?;

@@ -350,13 +350,13 @@ impl Pump {
         }
     }
 
-    /// Takes new options into use and tries at once.
+    /// Takes new options into use; see [`Gate::reload`] for when it tries again.
     fn reconfigure(&mut self, config: Arc<Checked>) {
         let now = Instant::now();
         let same_endpoint = self.config.options.flux == config.options.flux;
         self.config = config;
         let options = &self.config.options;
-        self.gate = Gate::new(options);
+        self.gate.reload(options, same_endpoint);
         self.size = SizeLimit::new(options.batch.max_bytes);
         self.order = LaneOrder::new(&options.lanes);
         self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, now));
