@@ -1,4 +1,5 @@
 //! The `tidegate` command as a shell sees it: output, exit codes, closed pipes.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
