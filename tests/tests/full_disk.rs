@@ -6,7 +6,8 @@ use std::time::Duration;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::device::{Device, Running};
 use tidegate_tests::flux::Flux;
-use tidegate_tests::mqtt::Version;
+use tidegate_tests::mqtt::packet::{self, Connect};
+use tidegate_tests::mqtt::{Client, Packet, Qos, Silence, Version};
 use tidegate_tests::tools::LoopDisk;
 use tidegate_tests::wait;
 
@@ -60,6 +61,38 @@ fn on_a_full_disk_acknowledgements_are_withheld_and_all_arrives_once_there_is_ro
     outcome.assert_delivered(&flux, "writer", true, BOUND);
     flux.assert_sound();
     assert_eq!(agent.evicted(), 0);
+}
+
+#[test]
+fn a_client_that_waits_for_its_puback_in_silence_is_kept_and_who_listens_for_alarms_is_told() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start_stopped();
+    let agent = agent_on(&disk, &flux);
+    let (mut listening, _) = Client::connect(agent.address(), &Connect::new(Version::V311, "technician"));
+    listening.send(&packet::subscribe(Version::V311, 1, "tidegate/alarm"));
+    assert_eq!(listening.expect(), Packet::Suback { id: 1, codes: vec![0] });
+    let mut alarm = || match listening.expect() {
+        Packet::Other(0x30, body) => String::from_utf8_lossy(&body).into_owned(),
+        other => panic!("{other:?} instead of an alarm"),
+    };
+    let running = device(&agent);
+    wait::until("some are acknowledged", BOUND, || running.acknowledged() > 500);
+    disk.fill();
+    wait_until_withheld(&running);
+    let told = alarm();
+    assert!(told.contains(r#""state":"stalled""#), "{told}");
+    let connect = Connect { keep_alive: 1, ..Connect::new(Version::V311, "quiet") };
+    let (mut quiet, _) = Client::connect(agent.address(), &connect);
+    quiet.publish("devices/quiet/telemetry", b"1", Qos::AtLeastOnce, 1);
+    // Twice what a silent client is given.
+    assert_eq!(quiet.receive(Duration::from_secs(3)), Err(Silence::TimedOut));
+    disk.free();
+    assert_eq!(quiet.expect(), Packet::Puback { id: 1, reason: 0 });
+    let told = alarm();
+    assert!(told.contains(r#""state":"recovered""#), "{told}");
+    flux.resume();
+    running.finish().assert_delivered(&flux, "writer", true, BOUND);
+    flux.assert_sound();
 }
 
 #[test]
