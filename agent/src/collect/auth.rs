@@ -3,7 +3,7 @@
 //! # Constraints
 //! - Argon2 is made to cost memory and time; a gateway has little of either. So one password is verified at a time, on
 //!   a blocking thread, a hash that would cost more than [`MAX_MEMORY_KIB`] or [`MAX_PASSES`] is refused when the file
-//!   is read, and the memory goes back to the system after each (see [`compute`]): it is outside the memory aim.
+//!   is read, and the memory goes back to the system after each (see `compute`): it is outside the memory aim.
 //! - A device that reconnects must not pay again: a success is remembered, keyed by a keyed hash of user and password;
 //!   the password itself is not kept.
 //! - Whether a user exists cannot be told from the time of the answer: an unknown one costs a verification too.

@@ -2,7 +2,7 @@
 //!
 //! rustls with `ring`; TLS 1.2 and 1.3. A handshake costs a signature, milliseconds on a small gateway, on the thread
 //! that serves all devices. So the first flight is read by all at the same time, but only one handshake computes
-//! before all other tasks have had their turn ([`Acceptor::accept`]): a thousand devices that come back at once after
+//! before all other tasks have had their turn (`Acceptor::accept`): a thousand devices that come back at once after
 //! a power cut delay each other, not those that are connected.
 
 use std::path::{Path, PathBuf};

@@ -10,8 +10,8 @@
 //! - Memory is bounded whatever the broker sends and however long the store stands still.
 //!
 //! # Operation
-//! Each connection is a new event loop ([`link`]) with two halves in one task. The pump polls rumqttc and puts what
-//! arrives into a bounded channel; the intake ([`intake`]) makes a bunch of what is there, maps it by the topic rules,
+//! Each connection is a new event loop (`link`) with two halves in one task. The pump polls rumqttc and puts what
+//! arrives into a bounded channel; the intake (`intake`) makes a bunch of what is there, maps it by the topic rules,
 //! submits it to the store (several at a time), and when the store has committed it acknowledges in the order received.
 //!
 //! **A store that stands still** (full or failing disk): acknowledgements are withheld. The pump goes on polling, and
@@ -28,7 +28,7 @@
 //! answer than to have it sent again for ever.
 //!
 //! **Retained messages** come again after each SUBSCRIBE; one that equals the last seen on its topic is acknowledged,
-//! counted and not stored ([`retained`]).
+//! counted and not stored (`retained`).
 //!
 //! **Reconnecting** is by exponential back-off with full jitter, begun anew only after a connection has been good for
 //! [`GOOD_AFTER`]. It subscribes again after every connect, whatever the broker says of the session.

@@ -7,9 +7,9 @@
 //! - An idle connection costs little: read buffers are shared by all connections of the thread ([`SCRATCH`]), and what
 //!   a connection owns is given back when it is empty.
 //! - Bounded, whatever the client or the disk does. Before the socket is read, permits are held for what the records
-//!   may take ([`Store::in_flight`], one a byte, shared by all); a connection has at most [`MAX_BATCHES`] submissions
-//!   and [`MAX_CONNECTION_BYTES`] under way. While a bound is reached the socket is not read, so TCP holds the client
-//!   back.
+//!   may take ([`in_flight`](crate::store::Store::in_flight), one a byte, shared by all); a connection has at most
+//!   [`MAX_BATCHES`] submissions and [`MAX_CONNECTION_BYTES`] under way. While a bound is reached the socket is not
+//!   read, so TCP holds the client back.
 //! - A full disk must not look like a dead client: the keep-alive does not run while the socket is not read, nor while
 //!   an acknowledgement is owed, because many clients wait for it and say nothing meanwhile. Until a bound is reached
 //!   pings are answered, so that the client does not take Tidegate for dead either.
