@@ -7,7 +7,8 @@ use std::time::Duration;
 use tidegate_tests::agent::Setup;
 use tidegate_tests::device::Device;
 use tidegate_tests::flux::{Answer, Flux};
-use tidegate_tests::mqtt::{Qos, Version};
+use tidegate_tests::mqtt::packet::Connect;
+use tidegate_tests::mqtt::{Client, Qos, Version};
 use tidegate_tests::rng::Rng;
 use tidegate_tests::wait;
 
@@ -71,6 +72,30 @@ fn everything_acknowledged_survives_being_killed_at_any_moment() {
         outcome.assert_delivered(&flux, &name, qos == Qos::ExactlyOnce, BOUND);
     }
     flux.assert_sound();
+}
+
+#[test]
+fn a_start_reads_the_newest_segments_and_not_the_backlog() {
+    const PAYLOAD: usize = 100_000;
+    const COUNT: u16 = 600;
+    /// The newest segment of the lane (4 MiB at this limit), the control lane, and what the forwarder reads ahead.
+    const MAY_READ: u64 = 16 * 1024 * 1024;
+    let flux = Flux::start_stopped();
+    let mut setup = Setup::webhook(&flux);
+    setup.set("store", "max_size", "\"1GiB\"");
+    let mut agent = setup.start();
+    let (mut camera, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "camera"));
+    for id in 1..=COUNT {
+        camera.publish_acknowledged("devices/camera/telemetry", &[b'x'; PAYLOAD], id);
+    }
+    agent.kill();
+    agent.start();
+    assert_eq!(agent.waiting(), u64::from(COUNT));
+    // Bytes read by system calls, from the cache or not (proc_pid_io(5)).
+    let io = std::fs::read_to_string(format!("/proc/{}/io", agent.pid())).expect("its own processes can be looked at");
+    let read = io.lines().find_map(|line| line.strip_prefix("rchar: ")).and_then(|bytes| bytes.parse::<u64>().ok());
+    let read = read.expect("rchar stands in it");
+    assert!(read < MAY_READ, "{read} bytes were read at start, of {} stored", PAYLOAD * usize::from(COUNT));
 }
 
 #[test]
