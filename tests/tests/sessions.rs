@@ -259,6 +259,27 @@ fn a_refused_publish_is_answered_as_the_version_allows_and_counted() {
 }
 
 #[test]
+fn a_device_that_is_not_named_is_refused_as_the_version_allows_until_a_reload_names_it() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    setup.set("collect", "devices", "[\"pump-*\"]");
+    let mut agent = setup.start();
+    let (mut new, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "new"));
+    let (mut old, _) = Client::connect(agent.address(), &Connect::new(Version::V311, "old"));
+    new.publish("devices/fan/telemetry", b"1", Qos::AtLeastOnce, 1);
+    assert_eq!(new.expect(), Packet::Puback { id: 1, reason: 0x87 });
+    old.publish_acknowledged("devices/fan/telemetry", b"2", 1);
+    assert_eq!(agent.refused(), 2, "acknowledged, so durably counted");
+    new.publish_acknowledged("devices/pump-3/telemetry", b"3", 2);
+    agent.setup.set("collect", "devices", "[\"pump-*\", \"fan\"]");
+    agent.reload();
+    agent.wait_for_log("configuration read again", BOUND);
+    new.publish_acknowledged("devices/fan/telemetry", b"4", 3);
+    flux.wait_for(2, BOUND);
+    assert_eq!((flux.payloads_of("pump-3"), flux.payloads_of("fan")), (vec!["3".to_owned()], vec!["4".to_owned()]));
+}
+
+#[test]
 fn refusals_stay_counted_after_a_kill() {
     let flux = Flux::start();
     let mut agent = Setup::webhook(&flux).start();

@@ -18,6 +18,11 @@
 //! whole topic as device; otherwise it is refused. `{device}` matches any level but an empty one: a device without a
 //! name could not be told from another. As in MQTT, a topic that begins with `$` is not matched by a pattern that
 //! begins with `+`, `#` or `{device}`, nor taken by the fallback: such topics are a broker's own (`$SYS`).
+//!
+//! Besides, the rules may name the devices that may publish ([`Rules::only`]); a name that ends in `*` stands for all
+//! that begin so. Others are refused, whatever the topic rule says.
+
+use std::collections::HashSet;
 
 use tidegate_protocol::LaneId;
 
@@ -111,6 +116,14 @@ struct Pattern {
 pub struct Rules {
     patterns: Vec<Pattern>,
     fallback: Option<LaneId>,
+    devices: Option<Devices>,
+}
+
+/// Devices that may publish.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Devices {
+    names: HashSet<Box<str>>,
+    beginnings: Vec<Box<str>>,
 }
 
 impl Rules {
@@ -129,7 +142,26 @@ impl Rules {
                 fault,
             })?);
         }
-        Ok(Self { patterns, fallback })
+        Ok(Self { patterns, fallback, devices: None })
+    }
+
+    /// The same rules for these devices only, by their names or, before a `*` at the end, the beginning of their names.
+    #[must_use]
+    pub fn only<'a>(self, devices: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut only = Devices::default();
+        for device in devices {
+            match device.strip_suffix('*') {
+                Some(beginning) => only.beginnings.push(beginning.into()),
+                None => drop(only.names.insert(device.into())),
+            }
+        }
+        Self { devices: Some(only), ..self }
+    }
+
+    /// Whether a device that [`Rules::map`] named may publish.
+    pub fn allows(&self, device: &str) -> bool {
+        let Some(devices) = &self.devices else { return true };
+        devices.names.contains(device) || devices.beginnings.iter().any(|beginning| device.starts_with(&**beginning))
     }
 
     /// The device and lane of a topic; `None` if it is to be refused.

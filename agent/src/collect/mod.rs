@@ -19,13 +19,3 @@ pub use stats::{Counter, Snapshot, Stats};
 /// A text for the subscribers of `tidegate/alarm`: what a person near the gateway should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm(pub Arc<str>);
-
-/// Decides whether a device may publish, by the name that the topic rule gave it.
-#[derive(Clone)]
-pub struct DevicePolicy(pub Arc<dyn Fn(&str) -> bool + Send + Sync>);
-
-impl std::fmt::Debug for DevicePolicy {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("DevicePolicy")
-    }
-}

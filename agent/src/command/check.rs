@@ -36,11 +36,7 @@ fn understood(config: &Config, source: &str) -> String {
     for rule in &config.collect.rules {
         line("rule", format!("{} → {}", rule.topic, rule.lane));
     }
-    let others = config.collect.default_lane.as_ref().map_or_else(
-        || "other topics are refused and counted".to_owned(),
-        |lane| format!("other topics → {lane}, the whole topic being the device"),
-    );
-    line("", others);
+    line("", others(config));
     let store = &config.store;
     let delay = format_duration(store.commit_delay);
     line(
@@ -69,6 +65,18 @@ fn understood(config: &Config, source: &str) -> String {
         }
     }
     out
+}
+
+/// What becomes of the topics and devices that nothing names.
+fn others(config: &Config) -> String {
+    let topics = config.collect.default_lane.as_ref().map_or_else(
+        || "other topics are refused and counted".to_owned(),
+        |lane| format!("other topics → {lane}, the whole topic being the device"),
+    );
+    match &config.collect.devices {
+        Some(devices) => format!("{topics}; devices not among the {} named are refused and counted", devices.len()),
+        None => topics,
+    }
 }
 
 fn listener(listener: &Listener) -> String {

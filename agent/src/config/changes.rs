@@ -50,6 +50,7 @@ pub(super) fn facts(config: &Config) -> Facts {
     };
     put("gateway.id", &config.gateway.id);
     put("collect.default_lane", &config.collect.default_lane);
+    put("collect.devices", &config.collect.devices);
     put("collect.rule.topic", &config.collect.rules.iter().map(|rule| &rule.topic).collect::<Vec<_>>());
     put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
     put("store.path", &config.store.path);

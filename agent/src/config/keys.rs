@@ -48,6 +48,7 @@ pub const KEYS: &[Key] = &[
     fixed("collect.broker.inflight"),
     fixed("collect.broker.max_packet_size"),
     live("collect.default_lane"),
+    live("collect.devices"),
     live("collect.rule.topic"),
     live("collect.rule.lane"),
     fixed("store.path"),

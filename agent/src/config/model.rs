@@ -47,6 +47,8 @@ pub struct Collect {
     pub broker: Option<Broker>,
     /// The lane of topics that no rule matches; `None` refuses them. One of [`LANES`].
     pub default_lane: Option<String>,
+    /// Devices that may publish, as the topic rules name them; a `*` at the end stands for any end. `None` lets all.
+    pub devices: Option<Vec<String>>,
     /// Topic rules; the first that matches wins. Never empty; at most 256.
     pub rules: Vec<Rule>,
 }

@@ -26,7 +26,11 @@ fn lane(name: &str) -> LaneId {
 pub(super) fn rules(config: &Config) -> Result<Arc<Rules>, GatewayError> {
     let rules = config.collect.rules.iter().map(|rule| Rule { topic: rule.topic.clone(), lane: lane(&rule.lane) });
     let fallback = config.collect.default_lane.as_deref().map(lane);
-    Ok(Arc::new(Rules::new(rules.collect(), fallback)?))
+    let mut rules = Rules::new(rules.collect(), fallback)?;
+    if let Some(devices) = &config.collect.devices {
+        rules = rules.only(devices.iter().map(String::as_str));
+    }
+    Ok(Arc::new(rules))
 }
 
 pub(super) fn store(config: &Config) -> store::Options {

@@ -39,6 +39,7 @@ pub(super) struct Tally {
     pub(super) records: u64,
     pub(super) payload_bytes: u64,
     pub(super) refused_topic: u64,
+    pub(super) refused_device: u64,
     pub(super) refused_size: u64,
     pub(super) retained_repeats: u64,
 }
@@ -68,6 +69,10 @@ impl Bunch {
             self.tally.refused_topic += 1;
             return self.refuse("topic", topic);
         };
+        if !judge.rules.allows(mapped.device) {
+            self.tally.refused_device += 1;
+            return self.refuse("device", mapped.device);
+        }
         if publish.payload.len() + topic.len() + LENGTH_AND_ID > judge.max_size {
             self.tally.refused_size += 1;
             return self.refuse("size", mapped.device);
@@ -140,6 +145,18 @@ mod tests {
         let counts: Vec<_> = bunch.refusals.iter().map(|refusal| (refusal.cause.as_str(), refusal.count)).collect();
         assert_eq!(counts, [("topic", 2), ("topic", 1), ("size", 1)]);
         assert_eq!(bunch.refusals[2].who, "a");
+    }
+
+    #[test]
+    fn a_device_that_may_not_publish_is_refused_by_its_name() {
+        let (rules, mut last_seen) = (rules().only(["b"]), LastSeen::default());
+        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100 };
+        let mut bunch = Bunch::default();
+        for topic in ["devices/a/telemetry", "devices/b/telemetry"] {
+            bunch.take(&publish(Some(topic), b"1", false), &mut judge, 1);
+        }
+        assert_eq!((bunch.tally.refused_device, bunch.tally.records), (1, 1));
+        assert_eq!((bunch.refusals[0].cause.as_str(), bunch.refusals[0].who.as_str()), ("device", "a"));
     }
 
     #[test]

@@ -236,6 +236,7 @@ impl<'a> Intake<'a> {
         stats.collected.add(tally.records);
         stats.collected_bytes.add(tally.payload_bytes);
         stats.refused_topic.add(tally.refused_topic);
+        stats.refused_device.add(tally.refused_device);
         stats.refused_size.add(tally.refused_size);
         let given = acks.iter().take_while(|ack| self.client.acknowledge(**ack)).count();
         self.deps.state.change(|state| {

@@ -271,7 +271,6 @@ fn assemble<S: AsyncRead + AsyncWrite + Unpin>(
         receive_maximum: u32::from(shared.receive_maximum),
         expiry_s: granted.expiry_s,
         rules: shared.rules.clone(),
-        devices: shared.devices.clone(),
     };
     Serving::new(Parts {
         stream: visitor.stream,

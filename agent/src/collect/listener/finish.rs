@@ -156,10 +156,9 @@ async fn settle(
 pub(super) async fn store_will(shared: &Shared, client_id: &str, will: Will) {
     let rules = shared.rules.borrow().clone();
     let mapped = rules.map(&will.topic);
-    let allowed = |device: &str| shared.devices.as_ref().is_none_or(|policy| (policy.0)(device));
     let mut submission = Submission::new();
     let (cause, counter) = match mapped {
-        Some(mapped) if allowed(mapped.device) => ("", &shared.stats.wills),
+        Some(mapped) if rules.allows(mapped.device) => ("", &shared.stats.wills),
         Some(_) => ("device", &shared.stats.refused_device),
         None => ("topic", &shared.stats.refused_topic),
     };

@@ -19,7 +19,6 @@ use tokio::sync::watch;
 use super::connect::MAX_ALIASES;
 use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
-use crate::collect::DevicePolicy;
 use crate::collect::mapping::Rules;
 use crate::collect::session::PacketIds;
 use crate::store::{Change, LaneId, NewRecord, Origin, Refusal, Submission};
@@ -154,7 +153,6 @@ pub(super) struct Setup {
     /// The session expiry granted; a DISCONNECT may not make it of 0 another.
     pub(super) expiry_s: u32,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
-    pub(super) devices: Option<DevicePolicy>,
 }
 
 /// The receiving half of a connection's state.
@@ -303,7 +301,7 @@ impl Intake {
 
     /// Finds out where a publish goes, and leaves it in `self.place`.
     fn locate(&mut self, publish: &Publish<'_>) -> Result<(), Fault> {
-        let Some(alias) = publish.alias else { return self.place.find(publish.topic, &self.rules, &self.setup) };
+        let Some(alias) = publish.alias else { return self.place.find(publish.topic, &self.rules) };
         let invalid = Fault { reason: DisconnectReasonCode::TopicAliasInvalid, what: "a topic alias out of range" };
         if alias == 0 || alias > MAX_ALIASES {
             return Err(invalid);
@@ -312,9 +310,9 @@ impl Intake {
         if publish.topic.is_empty() {
             let topic = self.aliases.get(index).and_then(Option::as_deref);
             let topic = topic.ok_or(protocol("a topic alias that stands for nothing"))?;
-            return self.place.find(topic.as_bytes(), &self.rules, &self.setup);
+            return self.place.find(topic.as_bytes(), &self.rules);
         }
-        self.place.find(publish.topic, &self.rules, &self.setup)?;
+        self.place.find(publish.topic, &self.rules)?;
         if self.aliases.len() <= index {
             self.aliases.resize(index + 1, None);
         }
@@ -414,7 +412,7 @@ impl Place {
         Self { topic: String::new(), device: 0..0, lane: Err(Cause::Topic), remembered: false }
     }
 
-    fn find(&mut self, topic: &[u8], rules: &Rules, setup: &Setup) -> Result<(), Fault> {
+    fn find(&mut self, topic: &[u8], rules: &Rules) -> Result<(), Fault> {
         if self.remembered && self.topic.as_bytes() == topic {
             return Ok(());
         }
@@ -433,8 +431,7 @@ impl Place {
                 // The device is a part of the topic, or all of it: that is what the lifetimes of `map` say.
                 let start = mapped.device.as_ptr() as usize - self.topic.as_ptr() as usize;
                 self.device = start..start + mapped.device.len();
-                let allowed = setup.devices.as_ref().is_none_or(|policy| (policy.0)(mapped.device));
-                if allowed { Ok(mapped.lane) } else { Err(Cause::Device) }
+                if rules.allows(mapped.device) { Ok(mapped.lane) } else { Err(Cause::Device) }
             }
         };
         Ok(())

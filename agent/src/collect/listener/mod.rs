@@ -64,7 +64,7 @@ use self::table::Table;
 use crate::collect::mapping::Rules;
 use crate::collect::session::{Limits, Now, Sessions};
 use crate::collect::tls::Acceptor;
-use crate::collect::{Alarm, DevicePolicy, Stats};
+use crate::collect::{Alarm, Stats};
 use crate::store::{Store, Submission};
 
 /// Connections the system may hold that are not accepted yet: devices that all come back at once after a power cut.
@@ -91,7 +91,6 @@ const TCP_PROBES: u32 = 4;
 struct Shared {
     store: Store,
     rules: watch::Receiver<Arc<Rules>>,
-    devices: Option<DevicePolicy>,
     stats: Arc<Stats>,
     alarms: broadcast::Sender<Alarm>,
     table: Arc<Table>,
@@ -156,7 +155,6 @@ impl Listener {
         let shared = Shared {
             store: deps.store,
             rules: deps.rules,
-            devices: options.devices,
             stats: deps.stats,
             alarms: deps.alarms,
             table: Table::new(sessions),

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, watch};
 use crate::collect::auth::AuthError;
 use crate::collect::mapping::Rules;
 use crate::collect::tls::TlsError;
-use crate::collect::{Alarm, DevicePolicy, Stats};
+use crate::collect::{Alarm, Stats};
 use crate::store::{KeptSession, Store};
 
 /// How devices are let in. [`Options::default`] listens nowhere: set `plain`, `tls` or both.
@@ -43,8 +43,6 @@ pub struct Options {
     pub write_timeout: Duration,
     /// Time for acknowledging what was received when told to stop. Default 5 s.
     pub stop_timeout: Duration,
-    /// Decides which devices may publish; `None` lets all.
-    pub devices: Option<DevicePolicy>,
 }
 
 impl Default for Options {
@@ -62,7 +60,6 @@ impl Default for Options {
             receive_maximum: 256,
             write_timeout: Duration::from_secs(20),
             stop_timeout: Duration::from_secs(5),
-            devices: None,
         }
     }
 }

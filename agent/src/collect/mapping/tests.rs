@@ -90,6 +90,19 @@ fn a_wrong_rule_is_named_with_what_to_write_instead() {
 }
 
 #[test]
+fn only_devices_that_are_named_or_begin_as_named_may_publish() {
+    let all = Rules::new(Vec::new(), Some(LaneId(0))).expect("valid");
+    assert!(all.allows("pump-3") && all.allows(""));
+    let some = all.only(["pump-3", "meter-*"]);
+    for (device, allowed) in
+        [("pump-3", true), ("pump-30", false), ("pump", false), ("meter-", true), ("meter-7", true), ("meter", false)]
+    {
+        assert_eq!(some.allows(device), allowed, "{device}");
+    }
+    assert!(some.only(["*"]).allows("any"));
+}
+
+#[test]
 fn the_number_of_rules_is_bounded() {
     let rule = Rule { topic: "{device}".into(), lane: A };
     assert!(Rules::new(vec![rule.clone(); MAX_RULES], None).is_ok());

@@ -9,6 +9,7 @@ use super::*;
 const VALUES: &[(&str, &str, &str)] = &[
     ("gateway.id", "\"a\"", "\"b\""),
     ("collect.default_lane", "\"bulk\"", "\"normal\""),
+    ("collect.devices", "[\"a\"]", "[\"a\", \"b*\"]"),
     ("collect.listener.bind", "\"127.0.0.1:1\"", "\"127.0.0.1:2\""),
     ("collect.listener.tls_bind", "\"127.0.0.1:3\"", "\"127.0.0.1:4\""),
     ("collect.listener.tls_certificate", "\"/a\"", "\"/b\""),

@@ -212,6 +212,25 @@ fn each_kind_of_endpoint_has_its_own_keys() {
 }
 
 #[test]
+fn devices_are_judged_one_by_one() {
+    for (value, line) in [
+        ("\"pump-3\"", "found the text \"pump-3\""),
+        ("[]", "found 0 devices"),
+        ("[\"pump-3\", \"\"]", "found \"\""),
+        ("[\"a*b\"]", "found \"a*b\""),
+        ("[\"a/#\"]", "found \"a/#\""),
+        ("[7]", "write each device in quotes"),
+    ] {
+        let found = problems(&format!("{SMALLEST}[collect]\ndevices = {value}"));
+        let [problem] = &found[..] else { panic!("{value}: {found:?}") };
+        let shown = problem.to_string();
+        assert!(shown.contains("collect.devices") && shown.contains(line), "{value}: {shown}");
+    }
+    let config = good(&format!("{SMALLEST}[collect]\ndevices = [\"pump-3\", \"meter-*\"]"));
+    assert_eq!(config.collect.devices.as_deref(), Some(&["pump-3".to_owned(), "meter-*".to_owned()][..]));
+}
+
+#[test]
 fn a_gateway_id_that_cannot_be_used_is_said() {
     for id in ["", "a b", "-a", "ä", "a/b", &"x".repeat(65)] {
         let text = format!("[gateway]\nid = \"{id}\"\n[forward.flux]\nkind = \"unified\"");

@@ -15,7 +15,6 @@ fn intake(version: Version, session: Option<u64>) -> (Intake, watch::Sender<Arc<
         receive_maximum: 65_535,
         expiry_s: 0,
         rules,
-        devices: None,
     };
     (Intake::new(setup), sender)
 }

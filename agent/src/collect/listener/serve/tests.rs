@@ -30,7 +30,6 @@ fn serving_on<S: AsyncRead + AsyncWrite + Unpin>(
         receive_maximum: 100,
         expiry_s: 0,
         rules: shared.rules.clone(),
-        devices: None,
     };
     Box::new(Serving::new(Parts {
         stream,

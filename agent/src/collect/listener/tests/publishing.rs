@@ -101,8 +101,8 @@ async fn publishes_behind_connect_are_not_lost() {
 
 #[tokio::test]
 async fn what_is_refused_is_counted_and_answered_in_the_clients_version() {
-    let policy = crate::collect::DevicePolicy(Arc::new(|device: &str| device != "bad"));
-    let gate = Gate::with(Options { devices: Some(policy), ..options() }, Vec::new());
+    let gate = Gate::open();
+    gate.rules.send_modify(|rules| *rules = Arc::new(Rules::clone(rules).only(["good"])));
     let mut v5 = gate.v5("c5").await;
     v5.send(&publish(5, 1, 1, "other", b"x")).await;
     v5.expect(&[0x40, 3, 0, 1, 0x90]).await;
