@@ -85,8 +85,9 @@ fn a_start_reads_the_newest_segments_and_not_the_backlog() {
     setup.set("store", "max_size", "\"1GiB\"");
     let mut agent = setup.start();
     let (mut camera, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "camera"));
+    let payload = vec![b'x'; PAYLOAD];
     for id in 1..=COUNT {
-        camera.publish_acknowledged("devices/camera/telemetry", &[b'x'; PAYLOAD], id);
+        camera.publish_acknowledged("devices/camera/telemetry", &payload, id);
     }
     agent.kill();
     agent.start();
