@@ -176,7 +176,7 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<(Box<Serving<S>>, Option<Ended>)> {
     let shared = visitor.shared.clone();
     let Some((granted, will, committed)) = join_session(&shared, &hello, &seat) else {
-        tracing::warn!("as many lasting sessions as max_sessions allows are connected: a client was refused");
+        shared.tell_no_room();
         let v3 = Some(ConnectReturnCode::ServerUnavailable);
         let refused = refuse(hello.version, v3, ConnectReasonCode::QuotaExceeded, "there is no room for a session");
         return deny(visitor, Denied::Refused(refused, |shared| &shared.stats.connections_refused)).await;

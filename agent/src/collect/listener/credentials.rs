@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::options::{ListenError, Options, TlsOptions};
+use super::options::{ListenError, TlsOptions};
 use crate::collect::auth::Passwords;
 use crate::collect::tls::Acceptor;
 
@@ -38,8 +38,7 @@ impl Current {
 }
 
 impl Credentials {
-    pub(super) fn open(options: &Options) -> Result<Self, ListenError> {
-        let (passwords, tls) = (options.passwords.clone(), options.tls.clone());
+    pub(super) fn open(passwords: Option<PathBuf>, tls: Option<TlsOptions>) -> Result<Self, ListenError> {
         let current = Mutex::new(Current::read(passwords.as_ref(), tls.as_ref())?);
         Ok(Self(Arc::new(Inner { passwords, tls, current })))
     }

@@ -47,7 +47,7 @@ mod wire;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -102,9 +102,21 @@ struct Shared {
     packet_budget: Arc<Semaphore>,
     stop: CancellationToken,
     started: Instant,
+    /// When it was last logged that there is no room for a session.
+    no_room_told: Mutex<Option<Instant>>,
 }
 
 impl Shared {
+    /// Logs that a client was refused a lasting session; clients try again without end, so at most once in
+    /// [`LOG_PAUSE`].
+    fn tell_no_room(&self) {
+        let mut told = self.no_room_told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= LOG_PAUSE) {
+            *told = Some(Instant::now());
+            tracing::warn!("as many lasting sessions as max_sessions allows are connected: clients are refused");
+        }
+    }
+
     fn now(&self) -> Now {
         Now { monotonic_ms: self.started.elapsed().as_millis() as u64, wall_ms: serve::unix_ms() }
     }
@@ -133,10 +145,14 @@ impl Listener {
     /// See [`ListenError`]; each says what to do.
     pub fn bind(options: Options, deps: Deps) -> Result<Self, ListenError> {
         options.check()?;
-        let credentials = Credentials::open(&options)?;
+        let tls_bind = options.tls.as_ref().map(|tls| tls.bind);
+        let open_to = open_addresses(&options);
+        let credentials = Credentials::open(options.passwords, options.tls)?;
         let plain = options.plain.map(listen).transpose()?;
-        let tls = options.tls.as_ref().map(|tls| listen(tls.bind)).transpose()?;
-        warn_if_open(&options);
+        let tls = tls_bind.map(listen).transpose()?;
+        for address in open_to {
+            tracing::warn!(%address, "whoever reaches this address may publish: no password or certificate is needed");
+        }
         let started = Instant::now();
         let limits = Limits {
             max_sessions: options.max_sessions,
@@ -166,6 +182,7 @@ impl Listener {
             packet_budget: Arc::new(Semaphore::new(serve::PACKET_BYTES.max(options.max_packet_size as usize))),
             stop: CancellationToken::new(),
             started,
+            no_room_told: Mutex::default(),
         };
         let (max_connections, connect_timeout) = (options.max_connections, options.connect_timeout);
         Ok(Self { plain, tls, shared, max_connections, connect_timeout, stop_timeout: options.stop_timeout })
@@ -326,18 +343,14 @@ async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: IpA
     }
 }
 
-/// Says so if anyone who reaches the address may publish. That may be meant: a network of devices alone is common.
-fn warn_if_open(options: &Options) {
+/// Addresses at which anyone who reaches them may publish. That may be meant: a network of devices alone is common.
+fn open_addresses(options: &Options) -> Vec<SocketAddr> {
     if options.passwords.is_some() && !options.allow_anonymous {
-        return;
+        return Vec::new();
     }
     let certified = |tls: &TlsOptions| tls.client_ca.is_some() && tls.require_client_certificate;
     let tls = options.tls.as_ref().filter(|tls| !certified(tls)).map(|tls| tls.bind);
-    for address in [options.plain, tls].into_iter().flatten() {
-        if !address.ip().is_loopback() {
-            tracing::warn!(%address, "whoever reaches this address may publish: no password or certificate is needed");
-        }
-    }
+    [options.plain, tls].into_iter().flatten().filter(|address| !address.ip().is_loopback()).collect()
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, ListenError> {
