@@ -1,11 +1,12 @@
 //! What `status` shows, gathered from the rooms' own figures.
 
+use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Rooms, Shared};
 use crate::collect;
-use crate::config::Config;
 use crate::config::units::{format_duration, format_size};
+use crate::config::{self, Config};
 use crate::forward;
 use crate::store;
 use crate::watch::{
@@ -45,21 +46,8 @@ pub(super) fn gather(shared: &Shared) -> Status {
         Rooms::Running { store, forward, plain, tls, .. } => {
             let stored = store.stats();
             let sent = forward.stats();
-            let addresses = plain
-                .iter()
-                .map(ToString::to_string)
-                .chain(tls.iter().map(|address| format!("{address} (TLS)")))
-                .collect();
-            status.listener = config.collect.listener.as_ref().map(|listener| Connections {
-                addresses,
-                connections: Usage { now: collected.connections, limit: listener.max_connections as u64 },
-                sessions: Usage { now: collected.sessions, limit: listener.max_sessions as u64 },
-                turned_away: collected.connections_refused
-                    + collected.malformed
-                    + collected.not_reading
-                    + collected.not_authorized
-                    + collected.tls_failed,
-            });
+            let addresses = [*plain, *tls];
+            status.listener = config.collect.listener.as_ref().map(|it| listener(it, addresses, &collected));
             status.counts = counts(&collected, &stored, &sent);
             status.oldest_waiting = oldest(&stored, now);
             status.verdict = verdict(sent);
@@ -75,6 +63,25 @@ pub(super) fn gather(shared: &Shared) -> Status {
         }
     }
     status
+}
+
+/// `addresses`: for plain MQTT and over TLS.
+fn listener(
+    config: &config::Listener,
+    [plain, tls]: [Option<SocketAddr>; 2],
+    collected: &collect::Snapshot,
+) -> Connections {
+    let plain = plain.iter().map(ToString::to_string);
+    Connections {
+        addresses: plain.chain(tls.iter().map(|address| format!("{address} (TLS)"))).collect(),
+        connections: Usage { now: collected.connections, limit: config.max_connections as u64 },
+        sessions: Usage { now: collected.sessions, limit: config.max_sessions as u64 },
+        turned_away: collected.connections_refused
+            + collected.malformed
+            + collected.not_reading
+            + collected.not_authorized
+            + collected.tls_failed,
+    }
 }
 
 fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::Stats) -> Counts {

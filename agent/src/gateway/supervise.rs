@@ -100,20 +100,16 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
         tracing::warn!("store: {line}");
     }
     let (alarms, _) = broadcast::channel(ALARMS);
-    let listener = match &config.collect.listener {
-        None => None,
-        Some(listener) => Some(Listener::bind(
-            options::listener(listener),
-            listener::Deps {
-                store: store.clone(),
-                rules: shared.rules.subscribe(),
-                kept: opened.sessions,
-                next_session_id: opened.next_session_id,
-                stats: Arc::clone(&shared.stats),
-                alarms: alarms.clone(),
-            },
-        )?),
+    let deps = listener::Deps {
+        store: store.clone(),
+        rules: shared.rules.subscribe(),
+        kept: opened.sessions,
+        next_session_id: opened.next_session_id,
+        stats: Arc::clone(&shared.stats),
+        alarms: alarms.clone(),
     };
+    let bind = |config: &_| Listener::bind(options::listener(config), deps);
+    let listener = config.collect.listener.as_ref().map(bind).transpose()?;
     let broker_options = config.collect.broker.as_ref().map(options::broker);
     if let Some(options) = &broker_options {
         options.validate()?;
