@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::collect::broker::State as BrokerLink;
-use crate::collect::listener::ListenError;
+use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
 use crate::forward;
@@ -102,7 +102,13 @@ enum Rooms {
     /// The store is not open yet.
     Opening { problem: Option<String> },
     /// All of them run.
-    Running { store: Store, forward: forward::Handle, plain: Option<SocketAddr>, tls: Option<SocketAddr> },
+    Running {
+        store: Store,
+        forward: forward::Handle,
+        credentials: Option<Credentials>,
+        plain: Option<SocketAddr>,
+        tls: Option<SocketAddr>,
+    },
 }
 
 /// What the supervisor, the status and a reload share.
@@ -203,7 +209,11 @@ impl Gateway {
         let rules = options::rules(&config).map_err(|error| told(&error))?;
         // The endpoint's options are handed over even if they are the same: a reload is also how an operator says
         // "try again now" after mending something on the other side.
-        if let Rooms::Running { forward, .. } = &*self.shared.rooms() {
+        if let Rooms::Running { forward, credentials, .. } = &*self.shared.rooms() {
+            // A renewed certificate or a changed password stands behind the same path, so no key tells.
+            if let Some(credentials) = credentials {
+                credentials.reload().map_err(|error| told(&error))?;
+            }
             forward.reload(options::forward(&config)).map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);

@@ -15,6 +15,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -147,8 +148,12 @@ impl Passwords {
     /// If it cannot be read, or the first line that is not one, with its number.
     pub fn open(path: &Path) -> Result<Self, AuthError> {
         let read = |source| AuthError::Read { path: path.to_owned(), source };
-        if std::fs::metadata(path).map_err(read)?.len() > MAX_FILE {
+        let metadata = std::fs::metadata(path).map_err(read)?;
+        if metadata.len() > MAX_FILE {
             return Err(AuthError::TooLong { path: path.to_owned() });
+        }
+        if metadata.permissions().mode() & 0o004 != 0 {
+            tracing::warn!(path = %path.display(), "every user of this machine can read the password file: chmod o-r");
         }
         let text = std::fs::read_to_string(path).map_err(read)?;
         let users = parse(&text).map_err(|(line, fault)| AuthError::Line { path: path.to_owned(), line, fault })?;

@@ -42,7 +42,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
     status.store.max_bytes = config.store.max_size;
     match &*shared.rooms() {
         Rooms::Opening { problem } => status.store.stalled.clone_from(problem),
-        Rooms::Running { store, forward, plain, tls } => {
+        Rooms::Running { store, forward, plain, tls, .. } => {
             let stored = store.stats();
             let sent = forward.stats();
             let addresses = plain

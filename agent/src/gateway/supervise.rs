@@ -120,7 +120,8 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     }
     let (forwarder, handle) = Forwarder::new(options::forward(&config), store.clone(), wire)?;
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
-    *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, plain, tls };
+    let credentials = listener.as_ref().map(Listener::credentials);
+    *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, credentials, plain, tls };
 
     let (intakes, forwarding) = (CancellationToken::new(), CancellationToken::new());
     let broker = broker_options.map(|options| {

@@ -19,8 +19,11 @@ use crate::collect::Counter;
 use crate::collect::session::{Granted, PacketIds};
 use crate::store::Submission;
 
-/// Largest CONNECT taken, in bytes: before it is read nobody knows who sends it. A will of 16 KiB has room.
-const MAX_CONNECT: usize = 32 * 1024;
+/// Largest CONNECT taken, in bytes: before it is read nobody knows who sends it. A will of 8 KiB has room.
+const MAX_CONNECT: usize = 16 * 1024;
+
+/// Where the protocol level stands in the body of a CONNECT that calls the protocol MQTT (section 3.1.2).
+const LEVEL: usize = 6;
 
 /// A connection that may not yet publish.
 pub(super) struct Visitor<S> {
@@ -89,7 +92,7 @@ async fn greet<S: AsyncRead + Unpin>(visitor: &mut Visitor<S>, input: &mut Vec<u
     };
     let hello = timeout_at(visitor.deadline, read_connect(&mut visitor.stream, input)).await;
     let hello = hello.map_err(|_| late())??;
-    let Some(passwords) = &visitor.shared.passwords else { return Ok(hello) };
+    let Some(passwords) = visitor.shared.credentials.passwords() else { return Ok(hello) };
     let unknown: fn(&Shared) -> &Counter = |shared| &shared.stats.not_authorized;
     let Some(user) = &hello.user else {
         if visitor.shared.allow_anonymous || visitor.certified {
@@ -115,8 +118,10 @@ async fn read_connect<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>)
             return Err(bad("the first packet is not CONNECT"));
         }
         if let Some(header) = wire::header(input).map_err(|fault| bad(fault.what))? {
-            if header.total > MAX_CONNECT {
-                return Err(bad("CONNECT is too large"));
+            if header.total > MAX_CONNECT && input.len() > header.len + LEVEL {
+                let version = if input[header.len + LEVEL] == 5 { Version::V5 } else { Version::V3 };
+                let refused = refuse(version, None, ConnectReasonCode::PacketTooLarge, "CONNECT is too large");
+                return Err(Denied::Refused(refused, |shared| &shared.stats.malformed));
             }
             if let Some(body) = input.get(header.len..header.total) {
                 let parsed = connect::parse(body);

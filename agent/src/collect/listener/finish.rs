@@ -29,6 +29,7 @@ const LINGER_BYTES: usize = 1024 * 1024;
 /// Ends a connection.
 pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(mut serving: Box<Serving<S>>, ended: Ended) {
     note(&serving, ended);
+    serving.close_intake();
     if ended == Ended::Stopping {
         // Bounded by the one who stops: it drops this task when its time is over.
         serving.drain().await;

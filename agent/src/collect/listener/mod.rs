@@ -15,8 +15,8 @@
 //! its own):
 //!
 //! ```text
-//! accept ─ (TLS) ─ admit: CONNECT, password, takeover, session ─ serve: read, submit, acknowledge ─ finish: will, session
-//!                         connect                    table               intake  wire                       table
+//! accept ─ (TLS) ─ admit: CONNECT, password, takeover, session ─ serve: read, submit, answer ─ finish: will, session
+//!                         connect  credentials  table                   intake  wire                    table
 //! ```
 //!
 //! `serve` says how reading, submitting and acknowledging are bounded; `table` how one client's connections follow
@@ -34,6 +34,7 @@
 
 mod admit;
 mod connect;
+mod credentials;
 mod finish;
 mod intake;
 mod options;
@@ -55,11 +56,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+pub use credentials::Credentials;
 pub use options::{Deps, ListenError, Options, TlsOptions};
 
 use self::admit::{Visitor, converse};
 use self::table::Table;
-use crate::collect::auth::Passwords;
 use crate::collect::mapping::Rules;
 use crate::collect::session::{Limits, Now, Sessions};
 use crate::collect::tls::Acceptor;
@@ -94,7 +95,7 @@ struct Shared {
     stats: Arc<Stats>,
     alarms: broadcast::Sender<Alarm>,
     table: Arc<Table>,
-    passwords: Option<Passwords>,
+    credentials: Credentials,
     allow_anonymous: bool,
     max_packet_size: u32,
     receive_maximum: u16,
@@ -113,7 +114,7 @@ impl Shared {
 /// The intake for devices: bound, and not yet running.
 pub struct Listener {
     plain: Option<TcpListener>,
-    tls: Option<(TcpListener, Acceptor)>,
+    tls: Option<TcpListener>,
     shared: Shared,
     max_connections: usize,
     connect_timeout: Duration,
@@ -133,10 +134,10 @@ impl Listener {
     /// See [`ListenError`]; each says what to do.
     pub fn bind(options: Options, deps: Deps) -> Result<Self, ListenError> {
         options.check()?;
-        let passwords = options.passwords.as_deref().map(Passwords::open).transpose()?;
-        let acceptor = options.tls.as_ref().map(Acceptor::new).transpose()?;
+        let credentials = Credentials::open(&options)?;
         let plain = options.plain.map(listen).transpose()?;
         let tls = options.tls.as_ref().map(|tls| listen(tls.bind)).transpose()?;
+        warn_if_open(&options);
         let started = Instant::now();
         let limits = Limits {
             max_sessions: options.max_sessions,
@@ -159,7 +160,7 @@ impl Listener {
             stats: deps.stats,
             alarms: deps.alarms,
             table: Table::new(sessions),
-            passwords,
+            credentials,
             allow_anonymous: options.allow_anonymous,
             max_packet_size: options.max_packet_size,
             receive_maximum: options.receive_maximum,
@@ -169,7 +170,6 @@ impl Listener {
             started,
         };
         let (max_connections, connect_timeout) = (options.max_connections, options.connect_timeout);
-        let tls = tls.zip(acceptor);
         Ok(Self { plain, tls, shared, max_connections, connect_timeout, stop_timeout: options.stop_timeout })
     }
 
@@ -180,7 +180,12 @@ impl Listener {
 
     /// Where it listens for MQTT over TLS.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
-        self.tls.as_ref()?.0.local_addr().ok()
+        self.tls.as_ref()?.local_addr().ok()
+    }
+
+    /// What to tell when the password file or a certificate has changed.
+    pub fn credentials(&self) -> Credentials {
+        self.shared.credentials.clone()
     }
 
     /// Serves devices until told to stop. Then it accepts no more and reads no more, acknowledges what was received
@@ -189,6 +194,11 @@ impl Listener {
         let Self { plain, tls, mut shared, max_connections, connect_timeout, stop_timeout } = self;
         shared.stop = stop.clone();
         let shared = Arc::new(shared);
+        for (listener, how) in [(plain.as_ref(), "plain"), (tls.as_ref(), "TLS")] {
+            if let Some(address) = listener.and_then(|listener| listener.local_addr().ok()) {
+                tracing::info!(%address, how, "devices may connect");
+            }
+        }
         let mut reception =
             Reception { shared: shared.clone(), tasks: JoinSet::new(), max_connections, connect_timeout, told: None };
         let mut ticks = tokio::time::interval(TICK);
@@ -203,8 +213,8 @@ impl Listener {
                 }
                 Some(ended) = reception.tasks.join_next() => report(ended),
                 accepted = accept(plain.as_ref()) => reception.receive(accepted, None).await,
-                accepted = accept(tls.as_ref().map(|(listener, _)| listener)) => {
-                    reception.receive(accepted, tls.as_ref().map(|(_, acceptor)| acceptor)).await;
+                accepted = accept(tls.as_ref()) => {
+                    reception.receive(accepted, shared.credentials.acceptor()).await;
                 }
             }
         }
@@ -222,7 +232,7 @@ impl Listener {
         if !tasks.is_empty() {
             tracing::warn!(
                 connections = tasks.len(),
-                "stopped before everything received was on flash; it was not acknowledged, and the devices will send it again"
+                "stopped before all that was received was on flash; it is not acknowledged, the devices will send it again"
             );
         }
         tasks.shutdown().await;
@@ -240,7 +250,7 @@ struct Reception {
 }
 
 impl Reception {
-    async fn receive(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>, tls: Option<&Acceptor>) {
+    async fn receive(&mut self, accepted: io::Result<(TcpStream, SocketAddr)>, tls: Option<Acceptor>) {
         let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if lasting(&error) => {
@@ -260,7 +270,6 @@ impl Reception {
         self.shared.stats.connections_total.add(1);
         let open = Open::new(self.shared.clone());
         let deadline = Instant::now() + self.connect_timeout;
-        let tls = tls.cloned();
         self.tasks.spawn(async move {
             prepare(&stream);
             connection(stream, &open, deadline, from.ip(), tls).await;
@@ -316,6 +325,20 @@ async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: IpA
         }
         Some(Err(_)) => shared.stats.timeouts.add(1),
         None => {}
+    }
+}
+
+/// Says so if anyone who reaches the address may publish. That may be meant: a network of devices alone is common.
+fn warn_if_open(options: &Options) {
+    if options.passwords.is_some() && !options.allow_anonymous {
+        return;
+    }
+    let certified = |tls: &TlsOptions| tls.client_ca.is_some() && tls.require_client_certificate;
+    let tls = options.tls.as_ref().filter(|tls| !certified(tls)).map(|tls| tls.bind);
+    for address in [options.plain, tls].into_iter().flatten() {
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "whoever reaches this address may publish: no password or certificate is needed");
+        }
     }
 }
 
@@ -385,7 +408,7 @@ fn housekeep(shared: &Arc<Shared>, tasks: &mut JoinSet<()>, expire: bool) {
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         if error.is_panic() {
-            tracing::error!(%error, "serving a connection failed; this is a fault in Tidegate, the connection was closed");
+            tracing::error!(%error, "serving a connection failed and it was closed; this is a fault in Tidegate");
         }
     }
 }

@@ -337,7 +337,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         }
         if self.unflushed {
             match Pin::new(&mut self.stream).poll_flush(context) {
-                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    if self.out.is_empty() {
+                        self.write_since = None;
+                    }
+                }
                 Poll::Ready(Err(_)) => return Err(Ended::Broken),
                 Poll::Pending => {
                     self.write_since.get_or_insert_with(Instant::now);
@@ -369,6 +374,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     fn poll_room(&mut self, context: &mut Context<'_>) -> Option<OwnedSemaphorePermit> {
         let full = self.batches.len() >= MAX_BATCHES || self.in_flight_bytes >= MAX_CONNECTION_BYTES;
         if full || self.out.len() >= MAX_OUT {
+            if self.suspended {
+                self.leave_queues();
+            }
             return None;
         }
         let held = self.packet_permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
@@ -384,6 +392,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             Poll::Ready(permit) => permit,
             Poll::Pending => None,
         }
+    }
+
+    /// Gives up waiting for permits. A request that waits may be granted at any time, and what is granted to one who
+    /// does not come for it is lost to all others.
+    fn leave_queues(&mut self) {
+        self.in_flight = PollSemaphore::new(self.shared.store.in_flight().clone());
+        self.packet_budget = PollSemaphore::new(self.shared.packet_budget.clone());
+    }
+
+    /// Nothing more will be read: gives back everything that reading needs.
+    pub(super) fn close_intake(&mut self) {
+        self.leave_queues();
+        self.packet_permit = None;
+        self.input = Vec::new();
+        self.alarms = None;
+        self.timer = None;
     }
 
     fn read(

@@ -287,7 +287,10 @@ proptest! {
     }
 
     #[test]
-    fn packet_ids_are_a_set(operations in prop::collection::vec((any::<bool>(), 0_u16..200, any::<bool>()), 0..400), many in any::<bool>()) {
+    fn packet_ids_are_a_set(
+        operations in prop::collection::vec((any::<bool>(), 0_u16..200), 0..400),
+        many in any::<bool>(),
+    ) {
         let mut set = PacketIds::default();
         let mut model = std::collections::BTreeSet::new();
         if many {
@@ -296,7 +299,7 @@ proptest! {
                 model.insert(id);
             }
         }
-        for (insert, id, _) in operations {
+        for (insert, id) in operations {
             if insert {
                 prop_assert_eq!(set.insert(id), model.insert(id));
             } else {

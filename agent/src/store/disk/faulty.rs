@@ -27,6 +27,8 @@ pub(crate) struct Faults {
     /// The next so many `sync_data` of paths that contain this text fail; what was written since the last good one
     /// stays readable, and never becomes durable.
     pub(crate) sync: Option<(String, usize)>,
+    /// The errno they fail with; EIO if none is given.
+    pub(crate) sync_errno: Option<i32>,
     /// Creating files whose path contains this text fails with this errno.
     pub(crate) create: Option<(String, i32)>,
     /// Reads that touch this range of a path that contains this text fail.
@@ -312,9 +314,10 @@ impl DiskFile for FaultyFile {
         if let Some((part, left)) = &mut tree.faults.sync {
             if *left > 0 && self.path.to_string_lossy().contains(part.as_str()) {
                 *left -= 1;
+                let errno = tree.faults.sync_errno.unwrap_or(5);
                 drop(tree);
                 self.contents().poisoned = true;
-                return Err(io::Error::from_raw_os_error(5));
+                return Err(io::Error::from_raw_os_error(errno));
             }
         }
         drop(tree);

@@ -1,6 +1,7 @@
 //! One group commit: number, frame, write, sync, publish, answer.
 
 use super::control::{self, Entry};
+use super::log::Log;
 use super::reserve::is_full;
 use super::segment::framed;
 use super::writer::Writer;
@@ -71,6 +72,10 @@ impl fmt::Display for Failure {
 impl Failure {
     pub(super) fn new(action: &'static str, path: PathBuf, error: io::Error) -> Self {
         Self { action, path, error }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        is_full(&self.error)
     }
 }
 
@@ -290,6 +295,10 @@ impl Writer {
                 log.roll_back(&*disk, unsynced.contains(&tag));
             }
             self.aside_drop = 0;
+            if failure.is_full() && unsynced.iter().any(|tag| *tag >= self.lanes.len()) {
+                // Some file systems find out only now. The next try has the reserve's room.
+                self.reserve.release();
+            }
             return Err(failure);
         }
         Ok(())
@@ -298,20 +307,17 @@ impl Writer {
     fn write_all(&mut self) -> Result<(), (Failure, Vec<usize>)> {
         let failed = |action, path: &std::path::Path, error| (Failure::new(action, path.into(), error), vec![]);
         let disk = self.shared.disk.clone();
-        if self.lanes.iter().any(super::log::Log::is_staged) {
+        if self.lanes.iter().any(Log::has_entries) {
             // Records never use the space that is kept for the control lane.
             let path = &self.shared.options.path;
             self.reserve.restore().map_err(|error| failed("keep a reserve in", path, error))?;
         }
-        for log in self.lanes.iter_mut().filter(|log| log.is_staged()) {
-            log.write(&*disk).map_err(|error| failed("write to", &log.shared.dir, error))?;
-        }
-        for log in [&mut self.aside, &mut self.control] {
-            if !log.is_staged() {
-                continue;
-            }
+        let record_lanes = self.lanes.len();
+        let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);
+        for (tag, log) in logs.enumerate().filter(|(_, log)| log.is_staged()) {
             let mut result = log.write(&*disk);
-            if result.as_ref().is_err_and(is_full) && self.reserve.release() {
+            let may_use_reserve = tag >= record_lanes || !log.has_entries();
+            if may_use_reserve && result.as_ref().is_err_and(is_full) && self.reserve.release() {
                 result = log.write(&*disk);
             }
             result.map_err(|error| failed("write to", &log.shared.dir, error))?;
@@ -398,7 +404,7 @@ impl Writer {
     }
 
     /// Removes segments that nothing needs any more.
-    fn clean_up(&mut self) {
+    pub(super) fn clean_up(&mut self) {
         let disk = self.shared.disk.clone();
         let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(|lane| lane.cursor).collect();
         for (log, cursor) in self.lanes.iter_mut().zip(cursors) {

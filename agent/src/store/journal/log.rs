@@ -183,6 +183,11 @@ impl Log {
         !self.staged.is_empty()
     }
 
+    /// Whether entries are staged, not only the head of a new segment.
+    pub(super) fn has_entries(&self) -> bool {
+        self.staged_entries > 0
+    }
+
     /// Bytes staged.
     pub(super) fn staged_bytes(&self) -> u64 {
         self.staged.len() as u64

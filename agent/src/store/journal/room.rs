@@ -82,6 +82,19 @@ impl Writer {
         }
     }
 
+    /// On a full disk: lets go of newest segments of which everything is delivered, by making empty ones behind them
+    /// (with the space of the reserve). On a disk of a few segments' size there may be nothing else to let go.
+    pub(super) fn roll_delivered(&mut self) -> Result<(), Failure> {
+        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(|lane| lane.cursor).collect();
+        for (index, cursor) in cursors.into_iter().enumerate() {
+            if cursor >= self.lanes[index].next && self.holds_records(index) {
+                self.roll(index)?;
+            }
+        }
+        self.clean_up();
+        Ok(())
+    }
+
     /// Closes a lane's newest segment by making an empty one behind it.
     fn roll(&mut self, index: usize) -> Result<(), Failure> {
         self.ops.clear();

@@ -28,6 +28,8 @@ const IDLE: Duration = Duration::from_secs(10);
 struct Stall {
     wait: Duration,
     retry: Instant,
+    /// For want of room.
+    full: bool,
     /// Control records do not get through either, until then.
     control_retry: Option<Instant>,
 }
@@ -113,6 +115,10 @@ impl Writer {
             }
             let records_wait = self.stall.as_ref().is_some_and(|stall| now < stall.retry);
             if !records_wait || closing {
+                if self.stall.as_ref().is_some_and(|stall| stall.full) {
+                    // Should this fail too, the commit says why.
+                    let _ = self.roll_delivered();
+                }
                 let result = self.commit(Scope::Everything);
                 let failed = result.is_err();
                 self.settle(result, now);
@@ -158,7 +164,8 @@ impl Writer {
                 self.shared.set_stalled(None);
                 tracing::debug!("the store writes again");
             }
-            (Err(_), Some(stall)) => {
+            (Err(failure), Some(stall)) => {
+                stall.full = failure.is_full();
                 stall.wait = (stall.wait * 2).min(RETRY_LAST);
                 stall.retry = now + stall.wait;
             }
@@ -170,7 +177,8 @@ impl Writer {
                         "the store cannot write; nothing stored is harmed, acknowledgements are withheld, trying again"
                     );
                 }
-                *none = Some(Stall { wait: RETRY_FIRST, retry: now + RETRY_FIRST, control_retry: None });
+                let (wait, full) = (RETRY_FIRST, failure.is_full());
+                *none = Some(Stall { wait, retry: now + wait, control_retry: None, full });
                 self.shared.set_stalled(Some(failure.to_string()));
             }
         }

@@ -149,6 +149,46 @@ fn on_a_full_disk_the_cursor_advances_and_makes_room() {
 }
 
 #[test]
+fn a_full_disk_that_only_the_sync_finds_out_leaves_the_reserve_to_the_control_lane() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    put(&store, NORMAL, &[b"zero"]);
+    disk.set(|faults| {
+        faults.sync = Some(("control".into(), 1));
+        faults.sync_errno = Some(ENOSPC);
+        faults.write = Some(("lane-".into(), ENOSPC));
+    });
+    change(&store, Change::Acknowledge { lane: NORMAL, below: 1 });
+    assert_eq!(disk.paths("control").len(), 2, "the first one is abandoned");
+    assert_eq!(open(&disk.crash(0)).0.cursor(NORMAL), 1);
+    assert!(disk.paths("reserve").is_empty());
+}
+
+#[test]
+fn a_disk_smaller_than_two_segments_never_gets_stuck_once_all_is_delivered() {
+    let disk = FaultyDisk::default();
+    disk.set(|faults| faults.capacity = Some(1_900_000));
+    let (store, _) = open(&disk);
+    let mut sent = 0;
+    let mut under_way: Vec<_> = (0..40).map(|_| send(&store, submission(NORMAL, &[&vec![3; 50_000]]))).collect();
+    until("all is stored and delivered", || {
+        let next = store.stats().lanes[1].next;
+        if next > sent {
+            change(&store, Change::Sent { lane: NORMAL, below: next });
+            change(&store, Change::Acknowledge { lane: NORMAL, below: next });
+            sent = next;
+        }
+        under_way.retain_mut(|done| done.try_recv().is_err());
+        under_way.is_empty()
+    });
+    assert_eq!(store.stats().lanes[1].next, 40);
+    let (store, opened) = open(&disk.crash(0));
+    assert!(!opened.new_epoch, "{:?}", opened.report);
+    put(&store, NORMAL, &[b"next"]);
+    assert_eq!(store.stats().lanes[1].next, 41);
+}
+
+#[test]
 fn changes_handed_in_with_records_go_ahead_of_them_while_there_is_no_room() {
     let disk = FaultyDisk::default();
     let (store, _) = open(&disk);

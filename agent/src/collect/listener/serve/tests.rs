@@ -12,6 +12,15 @@ use crate::collect::session::PacketIds;
 
 fn serving(shared: &Arc<Shared>, version: Version, keep_alive: u16) -> (Box<Serving<DuplexStream>>, DuplexStream) {
     let (near, far) = duplex(1_000_000);
+    (serving_on(near, shared, version, keep_alive), far)
+}
+
+fn serving_on<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    shared: &Arc<Shared>,
+    version: Version,
+    keep_alive: u16,
+) -> Box<Serving<S>> {
     let setup = Setup {
         version,
         session: None,
@@ -23,8 +32,8 @@ fn serving(shared: &Arc<Shared>, version: Version, keep_alive: u16) -> (Box<Serv
         rules: shared.rules.clone(),
         devices: None,
     };
-    let serving = Serving::new(Parts {
-        stream: near,
+    Box::new(Serving::new(Parts {
+        stream,
         seat: shared.table.sit("c"),
         intake: Intake::new(setup),
         out: Vec::new(),
@@ -33,12 +42,11 @@ fn serving(shared: &Arc<Shared>, version: Version, keep_alive: u16) -> (Box<Serv
         max_packet_size: u32::MAX,
         will: None,
         shared: shared.clone(),
-    });
-    (Box::new(serving), far)
+    }))
 }
 
 /// Adds a submission that is on its way; the sender commits it.
-fn under_way(serving: &mut Serving<DuplexStream>, answers: &[u8]) -> oneshot::Sender<Committed> {
+fn under_way<S>(serving: &mut Serving<S>, answers: &[u8]) -> oneshot::Sender<Committed> {
     let (commit, wait) = oneshot::channel();
     serving.batches.push_back(Batch {
         wait: Some(wait),
@@ -160,4 +168,53 @@ async fn who_takes_over_waits_until_everything_before_is_on_flash() {
     assert_eq!(goodbye, [0xe0, 1, 0x8e], "told at once, and not acknowledged");
     drop(far);
     assert_eq!(timeout(PATIENCE, first).await.expect("in time").expect("ended"), Ended::TakenOver);
+}
+
+/// A stream that takes bytes at once and needs a second to pass them on, as TLS may.
+struct Lazy {
+    stream: DuplexStream,
+    flushing: Option<Pin<Box<Sleep>>>,
+}
+
+impl AsyncRead for Lazy {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Lazy {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.flushing = Some(Box::pin(tokio::time::sleep(Duration::from_secs(1))));
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        match &mut self.flushing {
+            Some(flushing) => flushing.as_mut().poll(context).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_late_is_not_one_that_does_not_read() {
+    let (shared, _kept) = shared();
+    let (near, mut far) = duplex(1_000);
+    let mut serving = serving_on(Lazy { stream: near, flushing: None }, &shared, Version::V5, 0);
+    let served = tokio::spawn(async move { serving.serve().await });
+    far.write_all(&[0xc0, 0]).await.expect("sent");
+    let mut answer = [0; 2];
+    far.read_exact(&mut answer).await.expect("answered");
+    tokio::time::sleep(2 * shared.write_timeout).await;
+    assert!(!served.is_finished());
+    drop(far);
+    assert_eq!(served.await.expect("ended"), Ended::Broken);
 }

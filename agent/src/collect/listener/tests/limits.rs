@@ -133,6 +133,37 @@ async fn while_the_store_takes_no_more_nothing_is_read_and_nobody_is_silent() {
 }
 
 #[tokio::test]
+async fn connections_that_end_while_the_store_takes_no_more_do_not_block_those_that_follow() {
+    // More than there are reads that fit into what may be under way.
+    const CLIENTS: u16 = 100;
+    let gate = Gate::open();
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let mut client = gate.raw().await;
+        let will = [text("d/gone"), text("lost")].concat();
+        client.send(&connect_with(4, &format!("c{number}"), 0x06, 0, &[], &will)).await;
+        client.expect(&[0x20, 2, 0, 0]).await;
+        clients.push(client);
+    }
+    let all = gate.store.in_flight().clone().acquire_many_owned(IN_FLIGHT_BYTES as u32).await.expect("open");
+    for client in &mut clients {
+        client.send(&publish(4, 1, 1, "d/a", b"x")).await;
+    }
+    let mut successors = Vec::new();
+    for number in 0..CLIENTS {
+        let mut client = gate.raw().await;
+        client.send(&connect(4, &format!("c{number}"), 2, 0, &[])).await;
+        successors.push(client);
+    }
+    gate.until("all are told", |stats| stats.taken_over.get() == u64::from(CLIENTS)).await;
+    drop(all);
+    for client in &mut successors {
+        client.expect(&[0x20, 2, 0, 0]).await;
+    }
+    assert_eq!(gate.stats.wills.get(), u64::from(CLIENTS));
+}
+
+#[tokio::test]
 async fn long_packets_take_turns_when_there_is_no_room_for_all() {
     let gate = Gate::with(Options { max_packet_size: 1024 * 1024, ..options() }, Vec::new());
     let payload = vec![7; 900_000];
@@ -178,4 +209,13 @@ async fn beyond_max_connections_others_are_refused_and_those_inside_served() {
     clients.truncate(MAX / 2);
     gate.until("room again", |stats| stats.connections.get() <= MAX as u64 / 2).await;
     gate.v3("after").await;
+}
+
+#[test]
+fn only_what_lies_with_this_machine_pauses_accepting() {
+    let error = |errno: rustix::io::Errno| std::io::Error::from_raw_os_error(errno.raw_os_error());
+    for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOBUFS] {
+        assert!(super::super::lasting(&error(errno)), "{errno}");
+    }
+    assert!(!super::super::lasting(&error(rustix::io::Errno::CONNABORTED)));
 }

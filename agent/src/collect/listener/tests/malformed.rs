@@ -83,9 +83,6 @@ async fn mqtt_3_1_1_is_hung_up_on_without_a_word() {
 async fn a_connect_that_is_none_is_refused_as_its_version_allows() {
     let gate = Gate::open();
     let will = |flags: u8, topic: &str| connect_with(4, "c", flags, 0, &[], &[text(topic), text("gone")].concat());
-    let mut long = connect(5, "c", 2, 0, &[]);
-    long[1] = 0xff;
-    long.insert(2, 0x7f);
     let cases: Vec<(&str, Vec<u8>, Vec<u8>)> = vec![
         ("PINGREQ first", vec![0xc0, 0], vec![]),
         ("TLS first", vec![0x16, 3, 1, 2, 0, 1], vec![]),
@@ -108,7 +105,8 @@ async fn a_connect_that_is_none_is_refused_as_its_version_allows() {
         ("bytes behind the end", packet(0x10, &[&connect(4, "c", 2, 0, &[])[2..], b"more"]), vec![]),
         ("enhanced authentication", connect(5, "c", 2, 0, &[0x15, 0, 1, b'x']), vec![0x20, 3, 0, 0x8c, 0]),
         ("a property twice", connect(5, "c", 2, 0, &[0x21, 0, 1, 0x21, 0, 1]), vec![0x20, 3, 0, 0x82, 0]),
-        ("256 MiB", vec![0x10, 0xff, 0xff, 0xff, 0x7f], vec![]),
+        ("256 MiB, 3.1.1", [&[0x10, 0xff, 0xff, 0xff, 0x7f][..], &connect(4, "c", 2, 0, &[])[2..]].concat(), vec![]),
+        ("20 KiB, 5", connect_with(5, "c", 0x82, 0, &[], &[78, 32].repeat(10_000)), vec![0x20, 3, 0, 0x95, 0]),
     ];
     let count = cases.len() as u64;
     for (name, bytes, answer) in cases {

@@ -58,6 +58,7 @@ struct Gate {
     stats: Arc<Stats>,
     rules: watch::Sender<Arc<Rules>>,
     alarms: broadcast::Sender<Alarm>,
+    credentials: super::Credentials,
     stop: CancellationToken,
     running: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -92,10 +93,11 @@ impl Gate {
         };
         let listener = Listener::bind(options, deps).expect("a listener");
         let (addr, tls_addr) = (listener.local_addr(), listener.tls_addr());
+        let credentials = listener.credentials();
         let stop = CancellationToken::new();
         let running = tokio::spawn(listener.run(stop.clone()));
         let addr = addr.or(tls_addr).expect("an address");
-        Self { addr, tls_addr, store, stats, rules, alarms, stop, running, _folder: folder }
+        Self { addr, tls_addr, store, stats, rules, alarms, credentials, stop, running, _folder: folder }
     }
 
     async fn raw(&self) -> Client {

@@ -242,3 +242,28 @@ async fn anonymous_clients_may_be_allowed_beside_passwords_and_certificates_stan
         assert_eq!(talk(&mut stream, &hello, 4).await.expect("answered"), [0x20, 2, 0, code]);
     }
 }
+
+#[tokio::test]
+async fn renewed_certificates_and_passwords_hold_from_the_next_connection_on() {
+    let (papers, renewed) = (Papers::new(), Papers::new());
+    let path = passwords(papers.folder.path());
+    let limited = Options { passwords: Some(path.clone()), tls: Some(papers.options(false, false)), ..options() };
+    let gate = Gate::with(limited, Vec::new());
+    let tls_addr = gate.tls_addr.expect("bound");
+    let hello = connect_with(4, "c", 0xc2, 0, &[], &[text("pump"), text("s3cret")].concat());
+    let mut before = papers.connect(tls_addr, false).await.expect("a handshake");
+    assert_eq!(talk(&mut before, &hello, 4).await.expect("answered"), [0x20, 2, 0, 0]);
+
+    std::fs::write(&path, "pump:nonsense").expect("written");
+    std::fs::copy(renewed.path("server.pem"), papers.path("server.pem")).expect("copied");
+    assert!(gate.credentials.reload().is_err(), "neither the file nor the pair can be used");
+    assert!(papers.connect(tls_addr, false).await.is_ok(), "all is as it was");
+
+    std::fs::write(&path, "").expect("written");
+    std::fs::copy(renewed.path("server.key"), papers.path("server.key")).expect("copied");
+    gate.credentials.reload().expect("usable");
+    assert!(papers.connect(tls_addr, false).await.is_err(), "the old authority did not sign the new certificate");
+    let mut after = renewed.connect(tls_addr, false).await.expect("a handshake");
+    assert_eq!(talk(&mut after, &hello, 4).await.expect("answered"), [0x20, 2, 0, 4], "the user is gone");
+    assert_eq!(talk(&mut before, &publish(4, 1, 1, "d/a", b"x"), 4).await.expect("answered"), [0x40, 2, 0, 1]);
+}
