@@ -41,7 +41,15 @@ impl Device {
     /// QoS 1, window 20, a lasting session, no pause.
     #[must_use]
     pub fn new(name: &str, version: Version) -> Self {
-        Self { name: name.to_owned(), version, qos: Qos::AtLeastOnce, window: 20, lasting: true, pause: Duration::ZERO }
+        Self {
+            name: name.to_owned(),
+            version,
+            qos: Qos::AtLeastOnce,
+            window: 20,
+            lasting: true,
+            kind: "telemetry",
+            pause: Duration::ZERO,
+        }
     }
 
     /// Where it publishes.
