@@ -58,7 +58,7 @@ pub struct Session {
     pub id: u64,
     /// QoS 2 publishes received and not released.
     pub unreleased: PacketIds,
-    /// Whether the client has subscribed to alarms; remembered until Tidegate restarts.
+    /// Whether the client has subscribed to alarms.
     pub subscribed: bool,
 }
 
@@ -120,7 +120,8 @@ impl Sessions {
         let mut table = Self { limits, by_client: HashMap::new(), next_id, next_order: 0 };
         let mut changes = Vec::new();
         for session in kept {
-            let rest = table.rest(session.unreleased.into_iter().collect(), false, now);
+            let subscribed = session.record.subscribed;
+            let rest = table.rest(session.unreleased.into_iter().collect(), subscribed, now);
             let entry = Entry { id: session.record.id, expiry_s: session.record.expiry_s, rest: Some(rest) };
             if let Some(twin) = table.by_client.insert(session.record.client_id.into(), entry) {
                 changes.push(Change::SessionEnd { id: twin.id });
@@ -158,7 +159,7 @@ impl Sessions {
             let id = self.next_id;
             self.next_id += 1;
             self.by_client.insert(client_id.into(), Entry { id, expiry_s: granted_s, rest: None });
-            changes.push(record(id, client_id, granted_s, None));
+            changes.push(record(id, client_id, granted_s, None, false));
             session = Some(Session { id, unreleased: PacketIds::default(), subscribed: false });
         }
         let wait = !changes.is_empty();
@@ -177,7 +178,7 @@ impl Sessions {
         Granted {
             present: true,
             expiry_s,
-            changes: vec![record(entry.id, client_id, expiry_s, None)],
+            changes: vec![record(entry.id, client_id, expiry_s, None, subscribed)],
             wait,
             session: Some(Session { id: entry.id, unreleased, subscribed }),
         }
@@ -186,7 +187,8 @@ impl Sessions {
     /// The connection has ended and gives its session back, with the life it is to have from now on (seconds).
     pub fn leave(&mut self, client_id: &str, session: Session, expiry_s: u32, now: Now) -> Option<Change> {
         let expiry_s = expiry_s.min(self.limits.max_age_s);
-        let rest = self.rest(session.unreleased, session.subscribed, now);
+        let subscribed = session.subscribed;
+        let rest = self.rest(session.unreleased, subscribed, now);
         let entry = self.by_client.get_mut(client_id).filter(|entry| entry.id == session.id)?;
         if expiry_s == 0 {
             self.by_client.remove(client_id);
@@ -194,7 +196,7 @@ impl Sessions {
         }
         entry.expiry_s = expiry_s;
         entry.rest = Some(rest);
-        Some(record(session.id, client_id, expiry_s, Some(now.wall_ms)))
+        Some(record(session.id, client_id, expiry_s, Some(now.wall_ms), subscribed))
     }
 
     /// Ends the sessions whose time is over; to be called now and then.
@@ -237,6 +239,13 @@ impl Sessions {
     }
 }
 
-fn record(id: u64, client_id: &str, expiry_s: u32, disconnected_ms: Option<u64>) -> Change {
-    Change::Session(SessionRecord { id, client_id: client_id.to_owned(), expiry_s, disconnected_ms })
+/// A session as it is to be kept.
+pub(super) fn record(
+    id: u64,
+    client_id: &str,
+    expiry_s: u32,
+    disconnected_ms: Option<u64>,
+    subscribed: bool,
+) -> Change {
+    Change::Session(SessionRecord { id, client_id: client_id.to_owned(), expiry_s, disconnected_ms, subscribed })
 }

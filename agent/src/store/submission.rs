@@ -61,6 +61,9 @@ pub struct SessionRecord {
     pub expiry_s: u32,
     /// Since when it has had no connection (ms since the Unix epoch); `None` while connected.
     pub disconnected_ms: Option<u64>,
+    /// Whether the client has subscribed to `tidegate/alarm`: a session that lasts keeps its subscription.
+    #[serde(default)]
+    pub subscribed: bool,
 }
 
 /// Publishes that were refused for one cause.

@@ -21,7 +21,7 @@ use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
 use crate::collect::DevicePolicy;
 use crate::collect::mapping::Rules;
-use crate::collect::session::PacketIds;
+use crate::collect::session::{PacketIds, record};
 use crate::store::{Change, LaneId, NewRecord, Origin, Refusal, Submission};
 
 #[cfg(test)]
@@ -170,13 +170,24 @@ pub(super) struct Intake {
     aliases: Vec<Option<Box<str>>>,
     /// QoS 1 and 2 publishes under way.
     under_way: u32,
+    /// Whether the session, as it is kept, has the subscription.
+    kept_subscribed: bool,
     discard: Option<Discard>,
 }
 
 impl Intake {
     pub(super) fn new(mut setup: Setup) -> Self {
         let rules = setup.rules.borrow_and_update().clone();
-        Self { setup, rules, place: Place::new(), aliases: Vec::new(), under_way: 0, discard: None }
+        let kept_subscribed = setup.subscribed;
+        Self { setup, rules, place: Place::new(), aliases: Vec::new(), under_way: 0, kept_subscribed, discard: None }
+    }
+
+    /// What is to be kept of a lasting session whose client has subscribed or unsubscribed since it was last asked.
+    pub(super) fn changed_subscription(&mut self, client_id: &str) -> Option<Change> {
+        let subscribed = self.setup.subscribed;
+        let id = self.setup.session.filter(|_| subscribed != self.kept_subscribed)?;
+        self.kept_subscribed = subscribed;
+        Some(record(id, client_id, self.setup.expiry_s, None, subscribed))
     }
 
     /// The answers of a round have been written.

@@ -13,7 +13,7 @@ fn empty() -> Sessions {
 }
 
 fn kept(id: u64, client: &str, disconnected_ms: Option<u64>, unreleased: &[u16]) -> KeptSession {
-    let record = SessionRecord { id, client_id: client.into(), expiry_s: 50, disconnected_ms };
+    let record = SessionRecord { id, client_id: client.into(), expiry_s: 50, disconnected_ms, subscribed: false };
     KeptSession { record, unreleased: unreleased.to_vec() }
 }
 
@@ -22,7 +22,8 @@ fn a_new_session_is_committed_before_it_is_promised() {
     let granted = empty().join("a", false, u32::MAX, at(0)).expect("room");
     assert!(granted.wait && !granted.present);
     assert_eq!(granted.expiry_s, LIMITS.max_age_s);
-    let record = SessionRecord { id: 1, client_id: "a".into(), expiry_s: 100, disconnected_ms: None };
+    let record =
+        SessionRecord { id: 1, client_id: "a".into(), expiry_s: 100, disconnected_ms: None, subscribed: false };
     assert_eq!(granted.changes, [Change::Session(record)]);
 }
 
@@ -32,7 +33,13 @@ fn a_session_is_found_again_with_what_was_not_released() {
     let mut session = table.join("a", false, 50, at(0)).expect("room").session.expect("lasting");
     session.unreleased.insert(7);
     let left = table.leave("a", session, 50, at(10));
-    let record = SessionRecord { id: 1, client_id: "a".into(), expiry_s: 50, disconnected_ms: Some(1_010_000) };
+    let record = SessionRecord {
+        id: 1,
+        client_id: "a".into(),
+        expiry_s: 50,
+        disconnected_ms: Some(1_010_000),
+        subscribed: false,
+    };
     assert_eq!(left, Some(Change::Session(record)));
     let granted = table.join("a", false, 50, at(20)).expect("room");
     assert!(granted.present && !granted.wait);

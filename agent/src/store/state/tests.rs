@@ -44,7 +44,13 @@ fn run(path: &Path, changes: &[Change]) -> Contents {
 }
 
 fn session(id: u64) -> Change {
-    Change::Session(SessionRecord { id, client_id: format!("c-{id}"), expiry_s: 60, disconnected_ms: Some(id) })
+    Change::Session(SessionRecord {
+        id,
+        client_id: format!("c-{id}"),
+        expiry_s: 60,
+        disconnected_ms: Some(id),
+        subscribed: false,
+    })
 }
 
 #[test]

@@ -107,5 +107,5 @@ fn numbers(store: &Store, lane: LaneId) -> Vec<u64> {
 }
 
 fn session(id: u64) -> SessionRecord {
-    SessionRecord { id, client_id: format!("client-{id}"), expiry_s: 3600, disconnected_ms: None }
+    SessionRecord { id, client_id: format!("client-{id}"), expiry_s: 3600, disconnected_ms: None, subscribed: false }
 }

@@ -270,7 +270,13 @@ fn the_longest_client_identifiers_never_make_a_snapshot_that_cannot_be_read() {
     let mut all = Submission::new();
     for id in 0..200 {
         let client_id = "x".repeat(65_535);
-        all.change(Change::Session(SessionRecord { id, client_id, expiry_s: 1, disconnected_ms: Some(id) }));
+        all.change(Change::Session(SessionRecord {
+            id,
+            client_id,
+            expiry_s: 1,
+            disconnected_ms: Some(id),
+            subscribed: false,
+        }));
     }
     wait(send(&store, all));
     // Until the control lane has rolled again.
@@ -278,7 +284,13 @@ fn the_longest_client_identifiers_never_make_a_snapshot_that_cannot_be_read() {
         let mut some = Submission::new();
         for id in 0..25 {
             let client_id = "y".repeat(65_535);
-            some.change(Change::Session(SessionRecord { id, client_id, expiry_s: 1, disconnected_ms: None }));
+            some.change(Change::Session(SessionRecord {
+                id,
+                client_id,
+                expiry_s: 1,
+                disconnected_ms: None,
+                subscribed: false,
+            }));
         }
         wait(send(&store, some));
     }

@@ -198,3 +198,21 @@ fn refusals_of_a_round_are_one_change_for_each_cause() {
     assert!(!round.submission.is_empty());
     assert_eq!(round.answers.len(), 200);
 }
+
+#[test]
+fn a_lasting_session_is_kept_anew_each_time_its_subscription_changes_and_only_then() {
+    let subscribe = [&[0x82, 19, 0, 1, 0, 14][..], b"tidegate/alarm", &[0]].concat();
+    let unsubscribe = [&[0xa2, 18, 0, 2, 0, 14][..], b"tidegate/alarm"].concat();
+    let (mut lasting, _rules) = intake(Version::V3, Some(3));
+    let kept = |subscribed| record(3, "c", 0, None, subscribed);
+    assert_eq!(lasting.changed_subscription("c"), None);
+    for (packet, expected) in
+        [(&subscribe, Some(kept(true))), (&subscribe, None), (&unsubscribe, Some(kept(false))), (&unsubscribe, None)]
+    {
+        feed(&mut lasting, packet, &[100], 1_000);
+        assert_eq!(lasting.changed_subscription("c"), expected);
+    }
+    let (mut clean, _rules) = intake(Version::V3, None);
+    feed(&mut clean, &subscribe, &[100], 1_000);
+    assert_eq!(clean.changed_subscription("c"), None);
+}

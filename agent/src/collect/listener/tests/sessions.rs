@@ -31,13 +31,26 @@ async fn a_session_is_found_again_after_a_reconnect() {
 
 #[tokio::test]
 async fn a_session_is_found_again_after_a_restart() {
-    let record = SessionRecord { id: 7, client_id: "c".into(), expiry_s: 600, disconnected_ms: None };
+    let record =
+        SessionRecord { id: 7, client_id: "c".into(), expiry_s: 600, disconnected_ms: None, subscribed: false };
     let gate = Gate::with(options(), vec![KeptSession { record, unreleased: vec![5] }]);
     let (mut client, present) = lasting(&gate, "c").await;
     assert!(present);
     client.send(&[publish(4, 2, 5, "d/a", b"known"), publish(4, 2, 6, "d/a", b"new")].concat()).await;
     client.expect(&[0x50, 2, 0, 5, 0x50, 2, 0, 6]).await;
     assert_eq!(gate.payloads(), [b"new".to_vec()]);
+}
+
+#[tokio::test]
+async fn a_session_found_again_after_a_restart_still_hears_alarms() {
+    let record = SessionRecord { id: 7, client_id: "c".into(), expiry_s: 600, disconnected_ms: None, subscribed: true };
+    let gate = Gate::with(options(), vec![KeptSession { record, unreleased: vec![] }]);
+    let (mut client, present) = lasting(&gate, "c").await;
+    assert!(present);
+    client.send(&[0xc0, 0]).await;
+    client.expect(&[0xd0, 0]).await;
+    gate.alarms.send(Alarm("the disk is full".into())).expect("a subscriber");
+    assert!(client.packet().await.ends_with(b"the disk is full"));
 }
 
 #[tokio::test]
