@@ -141,7 +141,9 @@ fn on_a_read_only_file_system_it_starts_says_so_and_collects_once_it_can() {
     let mut agent = setup.spawn();
     wait::until("the status says why nothing can be stored", BOUND, || {
         agent.assert_running();
-        agent.try_status().is_some_and(|status| status.pointer("/store/stalled").is_some_and(|why| why.is_string()))
+        agent
+            .try_status()
+            .is_some_and(|status| status.pointer("/store/stalled").is_some_and(serde_json::Value::is_string))
     });
     let running = device(&agent);
     wait::never("a publish is acknowledged without a store", Duration::from_secs(1), || running.acknowledged() > 0);
