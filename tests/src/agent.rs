@@ -133,6 +133,14 @@ impl Setup {
         path
     }
 
+    /// Writes the configuration, starts the agent and waits for nothing.
+    #[track_caller]
+    pub fn spawn(self) -> Agent {
+        let mut agent = Agent { setup: self, child: None };
+        agent.spawn();
+        agent
+    }
+
     /// Writes the configuration, starts the agent and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Agent {

@@ -110,7 +110,7 @@ impl Mosquitto {
         let port = ports::free_port();
         // Root would give its rights up for the user `mosquitto`, who may not write here.
         let text = format!(
-            "user root\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence_location {}/\n{extra}\n",
+            "user root\nper_listener_settings true\nlistener {port} 127.0.0.1\nallow_anonymous true\npersistence_location {}/\n{extra}\n",
             folder.path().display()
         );
         std::fs::write(folder.path().join("mosquitto.conf"), text).expect("a configuration for mosquitto");
@@ -204,6 +204,13 @@ impl LoopDisk {
         self.folder.path().join("disk")
     }
 
+    /// Mounts it again as `ro` or `rw`; nobody may have a file open for writing there.
+    #[track_caller]
+    pub fn remount(&self, how: &str) {
+        let mut command = Command::new(find("mount", "mount"));
+        run(command.arg("-o").arg(format!("remount,{how}")).arg(self.path()));
+    }
+
     /// Fills it to the last block with a file of somebody else's.
     #[track_caller]
     pub fn fill(&self) {
@@ -232,6 +239,8 @@ impl LoopDisk {
 
 impl Drop for LoopDisk {
     fn drop(&mut self) {
+        // A test that failed may have left files that refuse even their deletion; without them it does nothing.
+        let _ = Command::new("chattr").args(["-R", "-i"]).arg(self.path()).stderr(Stdio::null()).status();
         // Lazily: a process of a failed test may still have a file open there.
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }

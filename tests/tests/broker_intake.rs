@@ -1,14 +1,15 @@
 //! Tidegate subscribes on a broker that is already there: a real Mosquitto, also one that goes away and comes back.
 #![forbid(unsafe_code)]
 
+use std::process::Command;
 use std::time::Duration;
 
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::device::Device;
 use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::Version;
-use tidegate_tests::tools::Mosquitto;
-use tidegate_tests::wait;
+use tidegate_tests::tools::{self, Mosquitto};
+use tidegate_tests::{certs, ports, wait};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -84,4 +85,44 @@ fn a_broker_that_comes_later_is_found() {
     agent.assert_running();
     broker.resume();
     wait_for_subscription(&flux, &broker, "late");
+}
+
+#[test]
+fn a_broker_is_reached_over_tls_with_a_password_and_a_certificate() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    let certs = certs::make(setup.folder());
+    let passwords = setup.folder().join("broker-passwords");
+    tools::run(
+        Command::new(tools::find("mosquitto_passwd", "mosquitto"))
+            .args(["-b", "-c"])
+            .arg(&passwords)
+            .args(["tidegate", "open sesame"]),
+    );
+    // The devices come in by the plain listener of the same broker, the gateway by TLS.
+    let tls_port = ports::free_port();
+    let broker = Mosquitto::start(&format!(
+        "listener {tls_port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\n\
+         require_certificate true\nallow_anonymous false\npassword_file {}",
+        certs.ca.display(),
+        certs.server.display(),
+        certs.server_key.display(),
+        passwords.display()
+    ));
+    let password = setup.folder().join("password");
+    std::fs::write(&password, "open sesame\n").expect("a file in the temporary folder");
+    setup.without("collect.listener");
+    setup.set("collect.broker", "topics", "[\"devices/#\"]");
+    for (key, value) in [
+        ("url", format!("mqtts://localhost:{tls_port}")),
+        ("username", "tidegate".to_owned()),
+        ("password_file", password.display().to_string()),
+        ("ca_file", certs.ca.display().to_string()),
+        ("client_certificate", certs.client.display().to_string()),
+        ("client_key", certs.client_key.display().to_string()),
+    ] {
+        setup.set("collect.broker", key, &format!("\"{value}\""));
+    }
+    let _agent = setup.start();
+    wait_for_subscription(&flux, &broker, "private");
 }

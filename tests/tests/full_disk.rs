@@ -1,6 +1,7 @@
-//! A disk that is full, in a small file system of its own, and then has room again.
+//! A disk that is full or may not be written, in a small file system of its own, and then has room or right again.
 #![forbid(unsafe_code)]
 
+use std::process::Command;
 use std::time::Duration;
 
 use tidegate_tests::agent::{Agent, Setup};
@@ -8,7 +9,7 @@ use tidegate_tests::device::{Device, Running};
 use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::packet::{self, Connect};
 use tidegate_tests::mqtt::{Client, Packet, Qos, Silence, Version};
-use tidegate_tests::tools::LoopDisk;
+use tidegate_tests::tools::{self, LoopDisk};
 use tidegate_tests::wait;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -132,5 +133,56 @@ fn an_agent_killed_on_a_full_disk_starts_there_and_loses_nothing() {
     let outcome = running.finish();
     assert_eq!(outcome.sessions_lost, 0, "a session was lost");
     outcome.assert_delivered(&flux, "writer", false, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
+fn a_store_that_may_not_be_written_withholds_acknowledgements_until_it_may() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start();
+    let mut agent = agent_on(&disk, &flux);
+    let running = device(&agent);
+    wait::until("some are acknowledged", BOUND, || running.acknowledged() > 500);
+    // Immutable files refuse even root.
+    let chattr = |flag: &str| {
+        let mut command = Command::new(tools::find("chattr", "e2fsprogs"));
+        tools::run(command.args(["-R", flag]).arg(disk.path().join("store")));
+    };
+    chattr("+i");
+    wait_until_withheld(&running);
+    let withheld_at = running.acknowledged();
+    assert!(agent.stalled().is_some(), "status does not say that the store cannot write");
+    wait::never("a publish is acknowledged that could not be stored", Duration::from_secs(1), || {
+        running.acknowledged() > withheld_at
+    });
+    agent.assert_running();
+    chattr("-i");
+    wait::until("acknowledgements go on", BOUND, || running.acknowledged() > withheld_at + 500);
+    let outcome = running.finish();
+    assert_eq!(outcome.connects, 1, "the connection was not kept");
+    outcome.assert_delivered(&flux, "writer", true, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
+fn on_a_read_only_file_system_it_starts_says_so_and_collects_once_it_can() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start();
+    disk.remount("ro");
+    let mut setup = Setup::webhook(&flux);
+    setup.store_at(&disk.path().join("store"));
+    let mut agent = setup.spawn();
+    wait::until("the status says why nothing can be stored", BOUND, || {
+        agent.assert_running();
+        agent
+            .try_status()
+            .is_some_and(|status| status.pointer("/store/stalled").is_some_and(serde_json::Value::is_string))
+    });
+    let running = device(&agent);
+    wait::never("a publish is acknowledged without a store", Duration::from_secs(1), || running.acknowledged() > 0);
+    disk.remount("rw");
+    wait::until("publishes are acknowledged", BOUND, || running.acknowledged() > 100);
+    let outcome = running.finish();
+    outcome.assert_delivered(&flux, "writer", true, BOUND);
     flux.assert_sound();
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tidegate_tests::agent::Setup;
+use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::device::Device;
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::mqtt::packet::Connect;
@@ -27,18 +27,31 @@ fn devices() -> Vec<Device> {
         Device { window: 5, ..Device::new("v311-once", Version::V311) },
         Device { window: 50, ..Device::new("v5-once", Version::V5) },
         Device { pause, qos: Qos::ExactlyOnce, ..Device::new("v311-twice", Version::V311) },
-        Device { pause, qos: Qos::ExactlyOnce, ..Device::new("v5-twice", Version::V5) },
-        Device { pause, lasting: false, ..Device::new("v5-clean", Version::V5) },
+        Device { pause, qos: Qos::ExactlyOnce, kind: "alarm", ..Device::new("v5-twice", Version::V5) },
+        Device { pause, lasting: false, kind: "bulk", ..Device::new("v5-clean", Version::V5) },
     ]
+}
+
+/// An agent with a rule for each lane.
+fn agent(flux: &Flux) -> Agent {
+    let mut setup = Setup::webhook(flux);
+    setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
+    setup.rule("topic = \"devices/{device}/bulk\"\nlane = \"bulk\"");
+    setup.start()
 }
 
 #[test]
 fn everything_acknowledged_survives_being_killed_at_any_moment() {
     let mut rng = Rng::seeded("everything_acknowledged_survives_being_killed_at_any_moment");
     let flux = Flux::start();
-    // Answers are lost now and then, so that records are sent again, before and after a kill.
-    flux.answer_by(|request| if request.number % 7 == 3 { Answer::CutAnswer } else { Answer::Accept });
-    let mut agent = Setup::webhook(&flux).start();
+    // Answers and requests are lost and refused now and then, so that records are sent again, before and after a kill.
+    flux.answer_by(|request| match request.number % 40 {
+        3 => Answer::CutAnswer,
+        15 => Answer::CutRequest,
+        28 => Answer::status(503),
+        _ => Answer::Accept,
+    });
+    let mut agent = agent(&flux);
     let running: Vec<_> = devices()
         .into_iter()
         .map(|device| (device.name.clone(), device.qos, device.start_counting(agent.address())))
@@ -103,7 +116,7 @@ fn a_start_reads_the_newest_segments_and_not_the_backlog() {
 fn everything_acknowledged_survives_being_killed_while_flux_is_away() {
     let mut rng = Rng::seeded("everything_acknowledged_survives_being_killed_while_flux_is_away");
     let flux = Flux::start_stopped();
-    let mut agent = Setup::webhook(&flux).start();
+    let mut agent = agent(&flux);
     let running: Vec<_> = devices()
         .into_iter()
         .map(|device| (device.name.clone(), device.qos, device.start_counting(agent.address())))

@@ -7,7 +7,7 @@ use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::device::Device;
 use tidegate_tests::flux::{AUTH_KEY, AUTH_KEY_ID, Answer, Flux};
 use tidegate_tests::mqtt::Version;
-use tidegate_tests::wait;
+use tidegate_tests::{certs, wait};
 
 const BOUND: Duration = Duration::from_secs(60);
 
@@ -105,6 +105,24 @@ fn a_webhooks_url_comes_from_a_file_and_is_shown_nowhere() {
     assert_eq!(flux.payloads_of("hook"), sent);
     let shown = agent.status().to_string() + &agent.log();
     assert!(!shown.contains("s3cr3tpath"), "the webhook's secret path is shown");
+}
+
+#[test]
+fn https_is_spoken_to_an_endpoint_whose_authority_is_known_and_to_no_other() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let certs = certs::make(folder.path());
+    let flux = Flux::start_tls(&certs);
+    let mut agent = Setup::webhook(&flux).start();
+    let sent = publish(&agent, "private", 30);
+    agent.wait_for_verdict("transient");
+    assert_eq!((flux.requests(), agent.waiting()), (0, 30), "it spoke to an authority it does not know");
+    assert!(flux.connections() > 0, "it did not even try");
+    agent.terminate();
+    agent.setup.set("forward.flux", "ca_file", &format!("\"{}\"", certs.ca.display()));
+    agent.start();
+    flux.wait_for(30, BOUND);
+    assert_eq!(flux.payloads_of("private"), sent);
+    flux.assert_sound();
 }
 
 #[test]

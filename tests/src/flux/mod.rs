@@ -25,6 +25,7 @@ pub use answer::{Answer, Request};
 pub use received::{Event, Id, Log, Received};
 use server::Command;
 
+use crate::certs::Certs;
 use crate::{ports, wait};
 
 /// The authentication key id that `/v1/auth` takes.
@@ -57,6 +58,8 @@ pub struct Logins {
 
 struct Shared {
     connections: AtomicUsize,
+    /// Only if it speaks HTTPS.
+    tls: Option<tokio_rustls::TlsAcceptor>,
     program: Mutex<Program>,
     log: Mutex<Log>,
     logins: Mutex<Logins>,
@@ -92,10 +95,23 @@ impl Flux {
     /// Starts one that has its port but does not listen yet.
     #[must_use]
     pub fn start_stopped() -> Self {
+        Self::build(None)
+    }
+
+    /// Starts one that speaks HTTPS with the server's certificate of these.
+    #[must_use]
+    pub fn start_tls(certs: &Certs) -> Self {
+        let flux = Self::build(Some(certs));
+        flux.resume();
+        flux
+    }
+
+    fn build(certs: Option<&Certs>) -> Self {
         let port = ports::free_port();
         let shared = Arc::new(Shared {
             program: Mutex::new(Program { next: VecDeque::new(), rule: Box::new(|_| Answer::Accept) }),
             connections: AtomicUsize::new(0),
+            tls: certs.map(server::acceptor),
             log: Mutex::default(),
             logins: Mutex::default(),
         });
@@ -108,10 +124,13 @@ impl Flux {
         Self { port, shared, commands, thread: Some(thread) }
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        match self.shared.tls {
+            None => format!("http://127.0.0.1:{}", self.port),
+            Some(_) => format!("https://localhost:{}", self.port),
+        }
     }
 
     /// A webhook's URL.

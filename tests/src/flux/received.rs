@@ -130,7 +130,12 @@ impl Log {
     /// The accepted events, each once, in the order in which they first were accepted.
     #[must_use]
     pub fn delivered_events(&self) -> Vec<&Event> {
-        self.delivered.iter().filter_map(|id| self.seen.get(id)).collect()
+        self.delivered_from(0).collect()
+    }
+
+    /// The same without the first `skip` of them: for one who has looked before.
+    pub fn delivered_from(&self, skip: usize) -> impl Iterator<Item = &Event> {
+        self.delivered.iter().skip(skip).filter_map(|id| self.seen.get(id))
     }
 
     /// Fails unless records of one device and lane were first accepted in the order of their sequence numbers.

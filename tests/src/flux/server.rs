@@ -13,17 +13,36 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Response};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use super::{AUTH_KEY, AUTH_KEY_ID, Answer, Received, Request, Shared, lock, received};
+use crate::certs::Certs;
 
 /// What the handle asks of the server.
 pub(super) enum Command {
     Listen(mpsc::SyncSender<()>),
     Stop(mpsc::SyncSender<()>),
     Quit,
+}
+
+/// Makes what turns connections into TLS ones from PEM files.
+pub(super) fn acceptor(certs: &Certs) -> TlsAcceptor {
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&certs.server)
+        .and_then(Iterator::collect)
+        .expect("the server's certificate was just made");
+    let key = PrivateKeyDer::from_pem_file(&certs.server_key).expect("the server's key was just made");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .expect("ring serves every protocol version and the key fits the certificate");
+    TlsAcceptor::from(Arc::new(config))
 }
 
 pub(super) fn run(port: u16, shared: &Arc<Shared>, inbox: UnboundedReceiver<Command>) {
@@ -71,6 +90,17 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
+    match shared.tls.clone() {
+        None => serve_requests(stream, shared).await,
+        Some(acceptor) => {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                serve_requests(stream, shared).await;
+            }
+        }
+    }
+}
+
+async fn serve_requests(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { handle(request, &shared).await }
