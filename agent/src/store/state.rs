@@ -8,7 +8,8 @@
 //! last checkpoint, and when the store is closed. A checkpoint opens sled, compares what it holds with what the
 //! ledger says now, writes only the differences, calls `flush()`, then `fsync`s the `db` file (sled's flush promises
 //! nothing on Linux), and drops the handle: so it holds no memory in between, and a handle that has met a full disk
-//! is never used again. Damage found on the way (an error that is not the file system's refusal, or a panic inside
+//! is never used again. What was written is read back through a new handle: sled opened over one flipped bit may take
+//! writes that its next recovery cuts off again. Damage found on the way (an error that is not the file system's refusal, or a panic inside
 //! sled) removes the folder; the next attempt follows at once, from nothing.
 //!
 //! Keys and values (CBOR):
@@ -66,6 +67,8 @@ enum IndexError {
     Damaged(#[source] sled::Error),
     #[error("the index is damaged: its library panicked")]
     Panicked,
+    #[error("the index is damaged: it does not give back what was written")]
+    Differs,
 }
 
 impl From<sled::Error> for IndexError {
@@ -153,7 +156,7 @@ impl Index {
 
     fn checkpoint(&self, contents: &Contents) {
         let mut result = write(&self.path, contents);
-        if let Err(error @ (IndexError::Damaged(_) | IndexError::Panicked)) = &result {
+        if let Err(error @ (IndexError::Damaged(_) | IndexError::Panicked | IndexError::Differs)) = &result {
             tracing::warn!(folder = %self.path.display(), %error, "the index is made anew from the control lane");
             result = std::fs::remove_dir_all(&self.path)
                 .map_err(IndexError::Refused)
@@ -196,9 +199,18 @@ fn write(path: &Path, contents: &Contents) -> Result<(), IndexError> {
             sled.flush()?;
         }
         drop(sled);
-        std::fs::File::open(path.join("db")).and_then(|file| file.sync_all()).map_err(IndexError::Refused)
+        std::fs::File::open(path.join("db")).and_then(|file| file.sync_all()).map_err(IndexError::Refused)?;
+        if changes > 0 && read(path)? != *contents {
+            return Err(IndexError::Differs);
+        }
+        Ok(())
     };
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Err(IndexError::Panicked))
+}
+
+/// Everything that sled holds.
+fn read(path: &Path) -> Result<Contents, sled::Error> {
+    open(path)?.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
 }
 
 fn open(path: &Path) -> Result<sled::Db, sled::Error> {

@@ -29,8 +29,7 @@ fn change(store: &Store, changes: &[Change]) {
 }
 
 fn indexed(path: &Path) -> Contents {
-    let sled = open(&path.join("index")).expect("the index opens");
-    sled.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).expect("it can be read")).collect()
+    read(&path.join("index")).expect("the index can be read")
 }
 
 /// Opens, applies the changes, closes; gives what the index should hold then.
