@@ -142,6 +142,29 @@ fn a_second_connection_of_a_client_takes_over_and_the_first_is_closed() {
     }
 }
 
+/// Mosquitto and Paho keep to it by themselves; a client that does not is told so, as MQTT 5 §4.9 has it.
+#[test]
+fn a_version_5_client_is_told_how_many_publishes_it_may_have_outstanding() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    setup.set("collect.listener", "receive_maximum", "7");
+    let agent = setup.start();
+    let mut client = Client::open(agent.address(), Version::V5);
+    client.send(&Connect::new(Version::V5, "eager").encode());
+    match client.expect() {
+        Packet::Connack { code: 0, properties, .. } => {
+            assert!(properties.windows(3).any(|window| window == [0x21, 0, 7]), "{properties:02x?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    // QoS 2 publishes that are not released stay outstanding, however fast the server is.
+    for id in 1..=8 {
+        client.publish("devices/eager/telemetry", b"1", Qos::ExactlyOnce, id);
+    }
+    let last = std::iter::from_fn(|| client.receive(BOUND).ok()).last();
+    assert_eq!(last, Some(Packet::Disconnect(0x93)), "receive maximum exceeded");
+}
+
 #[test]
 fn a_last_will_is_stored_when_the_connection_breaks_and_not_after_an_orderly_disconnect() {
     let flux = Flux::start();
