@@ -1,7 +1,7 @@
 //! A file system in memory that forgets what was not synced, on command: see [`tidegate_tests::forgetful`].
 //!
 //! `forgetful-fs MOUNTPOINT SEED SYNC_MICROSECONDS` mounts, then obeys its standard input, line by line:
-//! `cut all` or `cut part` (answered `lost SECTORS TORN NAMES`), `mount` (answered `mounted`). It unmounts and ends
+//! `cut all`, `cut tail` or `cut part` (answered `lost SECTORS TORN NAMES`), `mount` (answered `mounted`). It unmounts and ends
 //! when its input does.
 #![forbid(unsafe_code)]
 
@@ -43,6 +43,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     for order in std::io::stdin().lock().lines() {
         match order?.as_str() {
             "cut all" => say(&format!("lost {}", powered.cut(Loss::All)))?,
+            "cut tail" => say(&format!("lost {}", powered.cut(Loss::Tail)))?,
             "cut part" => say(&format!("lost {}", powered.cut(Loss::Part)))?,
             "mount" => {
                 drop(mounted);

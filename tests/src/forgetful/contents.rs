@@ -76,8 +76,9 @@ impl Contents {
     pub(super) fn cut(&mut self, loss: Loss, rng: &mut Rng, taken: &mut Lost) {
         let left = match (loss, rng.between(0, 5)) {
             _ if self.pending.is_empty() => return,
-            (Loss::All, _) | (Loss::Part, 0) => self.durable.clone(),
-            (Loss::Part, 1) => self.now.clone(),
+            (Loss::All, _) | (_, 0) => self.durable.clone(),
+            (_, 1) => self.now.clone(),
+            (Loss::Tail, _) => self.beginning(rng),
             (Loss::Part, _) => self.mixture(rng),
         };
         let sectors = left.len().max(self.now.len()).div_ceil(SECTOR);
@@ -87,6 +88,24 @@ impl Contents {
         self.durable.clone_from(&left);
         self.now = left;
         self.pending.clear();
+    }
+
+    /// The first of the pending changes, and of a write after them the first sectors.
+    fn beginning(&self, rng: &mut Rng) -> Vec<u8> {
+        let mut left = self.durable.clone();
+        let whole = rng.between(0, self.pending.len() as u64) as usize;
+        for (_, change) in &self.pending[..whole] {
+            change.apply(&mut left);
+        }
+        if let Some((_, Change::Write { offset, bytes })) = self.pending.get(whole) {
+            let sectors = (offset + bytes.len()).div_ceil(SECTOR) - offset / SECTOR;
+            let end = (offset / SECTOR + rng.between(0, sectors as u64 + 1) as usize) * SECTOR;
+            let bytes = bytes[..end.saturating_sub(*offset).min(bytes.len())].to_owned();
+            if !bytes.is_empty() {
+                Change::Write { offset: *offset, bytes }.apply(&mut left);
+            }
+        }
+        left
     }
 
     /// Each sector, and the length, as they were after any number of the pending changes.

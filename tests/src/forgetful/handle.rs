@@ -68,7 +68,11 @@ impl ForgetfulDisk {
     /// answers EIO. Whoever uses the disk must be killed, before or after.
     #[track_caller]
     pub fn cut(&mut self, loss: Loss) -> Lost {
-        self.order(if loss == Loss::All { "cut all" } else { "cut part" });
+        self.order(match loss {
+            Loss::All => "cut all",
+            Loss::Tail => "cut tail",
+            Loss::Part => "cut part",
+        });
         let rest = self.expect("lost ");
         rest.parse().unwrap_or_else(|error| panic!("forgetful-fs said lost {rest:?}: {error}"))
     }

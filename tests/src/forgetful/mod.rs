@@ -19,7 +19,8 @@
 //!
 //! # What a cut leaves
 //!
-//! [`Loss::All`] drops everything unsynced. [`Loss::Part`] keeps a random part: of each file all, nothing, or a
+//! [`Loss::All`] drops everything unsynced. [`Loss::Tail`] keeps, of each file and each folder by itself, the first few
+//! changes, the last of them up to any sector of 512 bytes. [`Loss::Part`] keeps any part: of each file all, nothing, or a
 //! mixture in which each page of 4096 bytes, now and then each sector of 512, stands at any moment between the last
 //! sync and now, and the length likewise (what is within the length and was never written reads as zeros); of each
 //! folder all, nothing, the first few changes, or any of them as long as the changes of one name keep their order.
@@ -44,6 +45,8 @@ pub use serve::Powered;
 pub enum Loss {
     /// Everything.
     All,
-    /// A random part.
+    /// What came last: the medium writes in order.
+    Tail,
+    /// Any part: the medium writes as it likes.
     Part,
 }

@@ -87,9 +87,13 @@ impl Names {
     /// Loses power.
     pub(super) fn cut(&mut self, loss: Loss, rng: &mut Rng, taken: &mut Lost) {
         let pending = std::mem::take(&mut self.pending);
-        let (kinds, count) = if loss == Loss::All { (1, 0) } else { (4, pending.len() as u64) };
+        let kinds = match loss {
+            Loss::All => 1,
+            Loss::Tail => 3,
+            Loss::Part => 4,
+        };
         let kind = rng.between(0, kinds);
-        let first = rng.between(0, count + 1) as usize;
+        let first = rng.between(0, pending.len() as u64 + 1) as usize;
         let mut given_up: BTreeSet<&OsStr> = BTreeSet::new();
         for (index, (_, change)) in pending.iter().enumerate() {
             let keep = match kind {

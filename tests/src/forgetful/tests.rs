@@ -89,6 +89,26 @@ fn a_partial_cut_leaves_old_and_new_sectors_side_by_side_and_nothing_else() {
 }
 
 #[test]
+fn a_cut_of_the_tail_leaves_the_beginning_of_what_was_written() {
+    let mut lengths = BTreeSet::new();
+    for seed in 0..300 {
+        let mut medium = Medium::new(Rng::from_seed(seed));
+        let file = create(&mut medium, "a");
+        sync(&mut medium, ROOT);
+        let bytes: Vec<u8> = (0..3000_u16).map(|index| (index % 251) as u8).collect();
+        for (offset, chunk) in (0..).step_by(1000).zip(bytes.chunks(1000)) {
+            medium.write(file.inode, offset, chunk).expect("it may");
+        }
+        medium.cut(Loss::Tail);
+        let left = contents(&medium, "a").expect("it is named");
+        assert!(bytes.starts_with(&left), "seed {seed}: {} bytes are not the beginning", left.len());
+        lengths.insert(left.len());
+    }
+    // Whole writes, and sectors of the next.
+    assert_eq!(lengths, [0, 512, 1000, 1024, 1536, 2000, 2048, 2560, 3000].into());
+}
+
+#[test]
 fn a_partial_cut_keeps_the_changes_of_one_name_in_their_order() {
     let mut seen = BTreeSet::new();
     for seed in 0..300 {
