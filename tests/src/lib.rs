@@ -12,6 +12,7 @@ pub mod bench;
 pub mod certs;
 pub mod device;
 pub mod flux;
+pub mod forgetful;
 pub mod mqtt;
 pub mod ports;
 pub mod readings;
