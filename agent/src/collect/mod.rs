@@ -2,7 +2,9 @@
 //!
 //! [`listener`] is where devices connect; [`broker`] subscribes on a broker that is already there. Both turn
 //! publishes into records by the topic rules of [`mapping`], hand them to the store, and thank the sender only when
-//! the store says that they are on flash.
+//! the store says that they are on flash. What no rule takes, or is too large, is refused: counted durably, logged
+//! (`turned_away`), and answered with a failure where the protocol has one. MQTT 3.1.1 has none, so there, and to a
+//! broker, a refused publish is acknowledged like a stored one once its refusal is on flash.
 
 use std::sync::Arc;
 
@@ -13,6 +15,7 @@ pub mod mapping;
 pub mod session;
 mod stats;
 pub mod tls;
+mod turned_away;
 
 pub use stats::{Counter, Snapshot, Stats};
 

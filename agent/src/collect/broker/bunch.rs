@@ -6,6 +6,7 @@ use super::link::{Ack, Publish};
 use super::retained::LastSeen;
 use super::state::printable;
 use crate::collect::mapping::Rules;
+use crate::collect::turned_away::{Cause, Seen, TurnedAway};
 use crate::store::{Change, NewRecord, Refusal, Submission};
 
 /// Most publishes in one bunch: with a commit of a few milliseconds more would not be faster, and fewer means that
@@ -50,6 +51,14 @@ pub(super) struct Judge<'a> {
     pub(super) last_seen: &'a mut LastSeen,
     /// Largest packet taken, in bytes, without fixed header and properties.
     pub(super) max_size: usize,
+    /// Where refusals are logged, and the broker that is named there.
+    pub(super) log: (&'a TurnedAway, &'a str),
+}
+
+impl<'a> Judge<'a> {
+    fn seen(&self) -> Seen<'a> {
+        Seen { broker: Some(self.log.1), ..Seen::default() }
+    }
 }
 
 impl Bunch {
@@ -63,19 +72,23 @@ impl Bunch {
         self.acks.extend(publish.ack);
         let Some(topic) = publish.topic.as_deref() else {
             self.tally.refused_topic += 1;
-            return self.refuse("topic", "a topic that is not UTF-8");
+            let seen =
+                Seen { what: Some("a topic that is not UTF-8"), size: Some(publish.payload.len()), ..judge.seen() };
+            return self.refuse(judge, Cause::Topic, "a topic that is not UTF-8", &seen);
         };
+        let size = publish.payload.len() + topic.len() + LENGTH_AND_ID;
+        let seen = Seen { topic: Some(topic.as_bytes()), size: Some(size), ..judge.seen() };
         let Some(mapped) = judge.rules.map(topic) else {
             self.tally.refused_topic += 1;
-            return self.refuse("topic", topic);
+            return self.refuse(judge, Cause::Topic, topic, &seen);
         };
         if !judge.rules.allows(mapped.device) {
             self.tally.refused_device += 1;
-            return self.refuse("device", mapped.device);
+            return self.refuse(judge, Cause::Device, mapped.device, &seen);
         }
-        if publish.payload.len() + topic.len() + LENGTH_AND_ID > judge.max_size {
+        if size > judge.max_size {
             self.tally.refused_size += 1;
-            return self.refuse("size", mapped.device);
+            return self.refuse(judge, Cause::Size, mapped.device, &seen);
         }
         if judge.last_seen.repeats(topic, &publish.payload) && publish.retained {
             self.tally.retained_repeats += 1;
@@ -95,7 +108,9 @@ impl Bunch {
         }
     }
 
-    fn refuse(&mut self, cause: &str, who: &str) {
+    fn refuse(&mut self, judge: &Judge<'_>, cause: Cause, who: &str, seen: &Seen<'_>) {
+        judge.log.0.tell(cause, 1, seen);
+        let cause = cause.name();
         let mut who = printable(who, MAX_WHO - 8);
         who.shrink_to_fit();
         match self.refusals.iter_mut().find(|refusal| refusal.cause == cause && refusal.who == who) {
@@ -109,8 +124,10 @@ impl Bunch {
 mod tests {
     use super::*;
     use crate::collect::mapping::Rule;
+    use crate::collect::turned_away::tests::Captured;
     use bytes::Bytes;
     use tidegate_protocol::LaneId;
+    use tracing::level_filters::LevelFilter;
 
     fn rules() -> Rules {
         Rules::new(vec![Rule { topic: "devices/{device}/telemetry".into(), lane: LaneId(1) }], None)
@@ -122,8 +139,9 @@ mod tests {
     }
 
     fn taken(publishes: &[Publish]) -> Bunch {
-        let (rules, mut last_seen) = (rules(), LastSeen::default());
-        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 8 + 19 + 4 };
+        let (rules, mut last_seen, log) = (rules(), LastSeen::default(), TurnedAway::default());
+        let mut judge =
+            Judge { rules: &rules, last_seen: &mut last_seen, max_size: 8 + 19 + 4, log: (&log, "broker:1883") };
         let mut bunch = Bunch::default();
         for publish in publishes {
             bunch.take(publish, &mut judge, 1);
@@ -148,9 +166,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_is_logged_with_its_topic_size_and_broker() {
+        let captured = Captured::from(LevelFilter::WARN);
+        let topic = Some("other/1");
+        taken(&[
+            publish(topic, b"1", false),
+            publish(topic, b"2", false),
+            publish(Some("devices/a/telemetry"), b"123456789", false),
+        ]);
+        let by = "broker=\"broker:1883\"";
+        assert_eq!(captured.with(&["cause=\"topic\"", "topic=\"other/1\"", "size=12", by]).len(), 1);
+        assert_eq!(captured.with(&["cause=\"size\"", "topic=\"devices/a/telemetry\"", "size=32", by]).len(), 1);
+        assert_eq!(captured.with(&[]).len(), 2);
+    }
+
+    #[test]
     fn a_device_that_may_not_publish_is_refused_by_its_name() {
-        let (rules, mut last_seen) = (rules().only(["b"]), LastSeen::default());
-        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100 };
+        let (rules, mut last_seen, log) = (rules().only(["b"]), LastSeen::default(), TurnedAway::default());
+        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100, log: (&log, "broker:1883") };
         let mut bunch = Bunch::default();
         for topic in ["devices/a/telemetry", "devices/b/telemetry"] {
             bunch.take(&publish(Some(topic), b"1", false), &mut judge, 1);

@@ -23,6 +23,7 @@ use super::link::{Ack, Arrival, Client, Grant, Source};
 use super::retained::LastSeen;
 use super::state::{now_ms, printable};
 use super::{Deps, Options};
+use crate::collect::turned_away::TurnedAway;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
 
 /// Bytes of publishes received and not yet committed, one more publish excepted: a quarter of what the store lets be
@@ -113,6 +114,9 @@ pub(super) struct Intake<'a> {
     deps: &'a Deps,
     client: Client,
     last_seen: &'a mut LastSeen,
+    log: &'a TurnedAway,
+    /// The broker's name in the log.
+    name: String,
     arrivals: mpsc::Receiver<Arrived>,
     room: Arc<Semaphore>,
     bunch: Bunch,
@@ -129,6 +133,7 @@ impl<'a> Intake<'a> {
         deps: &'a Deps,
         client: Client,
         last_seen: &'a mut LastSeen,
+        log: &'a TurnedAway,
     ) -> (Self, Way) {
         let (sender, arrivals) = mpsc::channel(usize::from(options.inflight.max(1)));
         let room = Arc::new(Semaphore::new(HELD_BYTES));
@@ -138,6 +143,8 @@ impl<'a> Intake<'a> {
             deps,
             client,
             last_seen,
+            log,
+            name: options.name(),
             arrivals,
             room,
             bunch: Bunch::default(),
@@ -199,7 +206,8 @@ impl<'a> Intake<'a> {
                 Arrival::Subscribed(grants) => self.subscribed(grants),
                 Arrival::Publish(publish) => {
                     let max_size = self.options.max_packet_size;
-                    let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_size };
+                    let log = (self.log, self.name.as_str());
+                    let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_size, log };
                     self.bunch.take(&publish, &mut judge, time_ms);
                     match (&mut self.bunch.held, room) {
                         (Some(held), Some(room)) => held.merge(room),
@@ -258,10 +266,10 @@ impl<'a> Intake<'a> {
         });
         self.deps.stats.brokers.add(1);
         self.deps.stats.broker_reconnects.add(u64::from(again));
-        tracing::info!(broker = %self.options.name(), session_present, "connected to the broker");
+        tracing::info!(broker = %self.name, session_present, "connected to the broker");
         if lost {
             tracing::warn!(
-                broker = %self.options.name(),
+                broker = %self.name,
                 "the broker had forgotten this gateway's session, and with it what it held for it; \
                  let it keep sessions over a restart (Mosquitto: persistence true)"
             );
@@ -287,7 +295,7 @@ impl<'a> Intake<'a> {
                 Grant::Granted { .. } => {}
                 Grant::Refused(reason) => {
                     tracing::error!(
-                        broker = %self.options.name(), filter = %printable(&filter, 128), %reason,
+                        broker = %self.name, filter = %printable(&filter, 128), %reason,
                         "the broker refuses this subscription: nothing arrives by it; \
                          allow it in the broker's access rules, or remove it from topics"
                     );
@@ -297,7 +305,7 @@ impl<'a> Intake<'a> {
         }
         for filter in &lowered {
             tracing::warn!(
-                broker = %self.options.name(), filter = %printable(filter, 128),
+                broker = %self.name, filter = %printable(filter, 128),
                 "the broker grants this subscription at QoS 0 only: what it sends by it may be lost on the way"
             );
         }

@@ -25,7 +25,7 @@
 //!
 //! **Refused** is a publish whose topic no rule takes, or which is too large: it is counted durably
 //! ([`Change::Refused`](crate::store::Change::Refused)) and then acknowledged, because to a broker there is no other
-//! answer than to have it sent again for ever.
+//! answer than to have it sent again for ever. One line a minute for each cause says so in the log at warn level.
 //!
 //! **Retained messages** come again after each SUBSCRIBE; one that equals the last seen on its topic is acknowledged,
 //! counted and not stored (`retained`).
@@ -61,6 +61,7 @@ use self::intake::{Ended, Intake, pump};
 use self::retained::LastSeen;
 use super::Stats;
 use super::mapping::Rules;
+use super::turned_away::TurnedAway;
 use crate::secret::Secret;
 use crate::store::Store;
 
@@ -217,10 +218,11 @@ pub async fn run(options: Options, deps: Deps, stop: CancellationToken) -> Resul
     let mut last_seen = LastSeen::default();
     let mut unreleased = Vec::new();
     let mut reports = Reports::default();
+    let log = TurnedAway::default();
     while !stop.is_cancelled() {
         let begun = Instant::now();
         let connects = deps.state.snapshot().connects;
-        let ended = connection(&options, &deps, &stop, &mut last_seen, &unreleased).await;
+        let ended = connection(&options, &deps, &stop, (&mut last_seen, &log), &unreleased).await;
         if deps.state.snapshot().connects > connects {
             deps.stats.brokers.sub(1);
         }
@@ -250,12 +252,12 @@ async fn connection(
     options: &Options,
     deps: &Deps,
     stop: &CancellationToken,
-    last_seen: &mut LastSeen,
+    (last_seen, log): (&mut LastSeen, &TurnedAway),
     unreleased: &[u16],
 ) -> Result<(), LinkError> {
     let tls = options.tls.as_ref().map(tls::config).transpose()?;
     let (client, source) = link::open(options, tls, unreleased);
-    let (intake, way) = Intake::new(options, deps, client.clone(), last_seen);
+    let (intake, way) = Intake::new(options, deps, client.clone(), last_seen, log);
     let mut pump = std::pin::pin!(pump(source, way, options.keep_alive));
     let mut intake = std::pin::pin!(intake.run(stop));
     let ended = tokio::select! {

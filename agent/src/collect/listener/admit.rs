@@ -1,7 +1,7 @@
 //! From an accepted socket to a connection that is served: CONNECT, authentication, takeover, session, CONNACK.
 
 use std::future::Future;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode};
@@ -17,6 +17,7 @@ use super::table::Seat;
 use super::wire::{self, Version, kind};
 use crate::collect::Counter;
 use crate::collect::session::{Granted, PacketIds};
+use crate::collect::turned_away::{Cause, Seen};
 use crate::store::Submission;
 
 /// Largest CONNECT taken, in bytes: before it is read nobody knows who sends it. A will of 8 KiB has room.
@@ -25,13 +26,16 @@ const MAX_CONNECT: usize = 16 * 1024;
 /// Where the protocol level stands in the body of a CONNECT that calls the protocol MQTT (section 3.1.2).
 const LEVEL: usize = 6;
 
+/// What a TLS record with a handshake begins with (RFC 8446, section 5.1); as an MQTT packet it would be a PUBLISH.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// A connection that may not yet publish.
 pub(super) struct Visitor<S> {
     pub(super) stream: S,
     pub(super) shared: Arc<Shared>,
     /// Until when its CONNECT must be answered.
     pub(super) deadline: Instant,
-    pub(super) from: IpAddr,
+    pub(super) from: SocketAddr,
     /// Whether its TLS certificate was checked.
     pub(super) certified: bool,
 }
@@ -40,8 +44,8 @@ pub(super) struct Visitor<S> {
 enum Denied {
     /// It is gone, or Tidegate stops: nothing is said.
     Gone,
-    /// It is told why, and counted.
-    Refused(Refused, fn(&Shared) -> &Counter),
+    /// It is told why, counted and logged.
+    Refused(Refused),
 }
 
 /// Serves a connection from its first byte to its last.
@@ -65,68 +69,105 @@ async fn admit<S: AsyncRead + AsyncWrite + Unpin>(mut visitor: Visitor<S>) -> Op
         () = stop.cancelled() => Err(Denied::Gone),
         hello = greet(&mut visitor, &mut input) => hello,
     };
-    let (hello, seat) = match hello {
-        Ok(hello) => match take_seat(&visitor, &hello).await {
-            Ok(seat) => (hello, seat),
-            Err(denied) => return deny(visitor, denied).await,
-        },
-        Err(denied) => return deny(visitor, denied).await,
+    let hello = match hello {
+        Ok(hello) => hello,
+        Err(denied) => return deny(visitor, None, denied).await,
     };
-    join(visitor, hello, seat, input).await
+    match enter(&visitor, &hello).await {
+        Ok(seat) => join(visitor, hello, seat, input).await,
+        Err(denied) => deny(visitor, Some(&hello), denied).await,
+    }
 }
 
-async fn deny<S: AsyncRead + AsyncWrite + Unpin, T>(visitor: Visitor<S>, denied: Denied) -> Option<T> {
-    if let Denied::Refused(refused, counter) = denied {
-        counter(&visitor.shared).add(1);
-        tracing::debug!(why = refused.what, "a CONNECT was refused");
+async fn deny<S: AsyncRead + AsyncWrite + Unpin, T>(
+    visitor: Visitor<S>,
+    hello: Option<&Hello>,
+    denied: Denied,
+) -> Option<T> {
+    if let Denied::Refused(refused) = denied {
+        counter(&visitor.shared, refused.cause).add(1);
+        let seen = Seen {
+            peer: Some(visitor.from),
+            client: hello.map(|hello| &*hello.client_id),
+            user: hello.and_then(|hello| hello.user.as_deref()),
+            what: Some(refused.what),
+            ..Seen::default()
+        };
+        visitor.shared.turned_away.tell(refused.cause, 1, &seen);
         turn_away(visitor.stream, &refused.reply).await;
     }
     None
 }
 
-/// Reads CONNECT and checks who sends it. What came behind it stays in `input`.
+/// What counts those who are not let in.
+fn counter(shared: &Shared, cause: Cause) -> &Counter {
+    let stats = &shared.stats;
+    match cause {
+        Cause::Password | Cause::NoUser => &stats.not_authorized,
+        Cause::Late | Cause::Store => &stats.timeouts,
+        Cause::Connections | Cause::Sessions => &stats.connections_refused,
+        _ => &stats.malformed,
+    }
+}
+
+fn late() -> Denied {
+    Denied::Refused(Refused { reply: Vec::new(), cause: Cause::Late, what: "no CONNECT in time" })
+}
+
+/// Reads CONNECT. What came behind it stays in `input`.
 async fn greet<S: AsyncRead + Unpin>(visitor: &mut Visitor<S>, input: &mut Vec<u8>) -> Result<Hello, Denied> {
-    let late = || {
-        let what = "no CONNECT in time";
-        Denied::Refused(Refused { reply: Vec::new(), what }, |shared| &shared.stats.timeouts)
-    };
-    let hello = timeout_at(visitor.deadline, read_connect(&mut visitor.stream, input)).await;
-    let hello = hello.map_err(|_| late())??;
-    let Some(passwords) = visitor.shared.credentials.passwords() else { return Ok(hello) };
-    let unknown: fn(&Shared) -> &Counter = |shared| &shared.stats.not_authorized;
+    timeout_at(visitor.deadline, read_connect(&mut visitor.stream, input)).await.map_err(|_| late())?
+}
+
+/// Checks who it is, and takes the client's seat.
+async fn enter<S>(visitor: &Visitor<S>, hello: &Hello) -> Result<Seat, Denied> {
+    tokio::select! {
+        biased;
+        () = visitor.shared.stop.cancelled() => return Err(Denied::Gone),
+        allowed = authorize(visitor, hello) => allowed?,
+    }
+    take_seat(visitor, hello).await
+}
+
+async fn authorize<S>(visitor: &Visitor<S>, hello: &Hello) -> Result<(), Denied> {
+    let Some(passwords) = visitor.shared.credentials.passwords() else { return Ok(()) };
     let Some(user) = &hello.user else {
         if visitor.shared.allow_anonymous || visitor.certified {
-            return Ok(hello);
+            return Ok(());
         }
-        let v3 = Some(ConnectReturnCode::NotAuthorized);
+        let (v3, v5) = (Some(ConnectReturnCode::NotAuthorized), ConnectReasonCode::NotAuthorized);
         let what = "a user name and password are needed";
-        return Err(Denied::Refused(refuse(hello.version, v3, ConnectReasonCode::NotAuthorized, what), unknown));
+        return Err(Denied::Refused(refuse(hello.version, v3, v5, Cause::NoUser, what)));
     };
-    let verified = passwords.verify(user, hello.password.as_deref().unwrap_or_default(), visitor.from);
+    let password = hello.password.as_deref().unwrap_or_default();
+    let verified = passwords.verify(user, password, visitor.from.ip());
     if timeout_at(visitor.deadline, verified).await.map_err(|_| late())? {
-        return Ok(hello);
+        return Ok(());
     }
-    let v3 = Some(ConnectReturnCode::BadUserNameOrPassword);
-    let what = "a wrong user name or password";
-    Err(Denied::Refused(refuse(hello.version, v3, ConnectReasonCode::BadUserNameOrPassword, what), unknown))
+    let (v3, v5) = (Some(ConnectReturnCode::BadUserNameOrPassword), ConnectReasonCode::BadUserNameOrPassword);
+    Err(Denied::Refused(refuse(hello.version, v3, v5, Cause::Password, "a wrong user name or password")))
 }
 
 async fn read_connect<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> Result<Hello, Denied> {
-    let bad = |what| Denied::Refused(Refused { reply: Vec::new(), what }, |shared| &shared.stats.malformed);
+    let bad = |cause, what| Denied::Refused(Refused { reply: Vec::new(), cause, what });
     loop {
-        if input.first().is_some_and(|first| *first != kind::CONNECT << 4) {
-            return Err(bad("the first packet is not CONNECT"));
+        match input.first() {
+            Some(&TLS_HANDSHAKE) => return Err(bad(Cause::TlsOnPlain, "the first byte is that of a TLS handshake")),
+            Some(&first) if first != kind::CONNECT << 4 => {
+                return Err(bad(Cause::Connect, "the first packet is not CONNECT"));
+            }
+            _ => {}
         }
-        if let Some(header) = wire::header(input).map_err(|fault| bad(fault.what))? {
+        if let Some(header) = wire::header(input).map_err(|fault| bad(Cause::Connect, fault.what))? {
             if header.total > MAX_CONNECT && input.len() > header.len + LEVEL {
                 let version = if input[header.len + LEVEL] == 5 { Version::V5 } else { Version::V3 };
-                let refused = refuse(version, None, ConnectReasonCode::PacketTooLarge, "CONNECT is too large");
-                return Err(Denied::Refused(refused, |shared| &shared.stats.malformed));
+                let (code, what) = (ConnectReasonCode::PacketTooLarge, "a CONNECT of more than 16 KiB");
+                return Err(Denied::Refused(refuse(version, None, code, Cause::Connect, what)));
             }
             if let Some(body) = input.get(header.len..header.total) {
                 let parsed = connect::parse(body);
                 input.drain(..header.total);
-                return parsed.map_err(|refused| Denied::Refused(refused, |shared| &shared.stats.malformed));
+                return parsed.map_err(Denied::Refused);
             }
         }
         input.reserve(512);
@@ -154,8 +195,8 @@ async fn take_seat<S>(visitor: &Visitor<S>, hello: &Hello) -> Result<Seat, Denie
         Err(_) => {
             let v3 = Some(ConnectReturnCode::ServerUnavailable);
             let what = "what its last connection sent is not on flash yet";
-            let refused = refuse(hello.version, v3, ConnectReasonCode::ServerUnavailable, what);
-            Err(Denied::Refused(refused, |shared| &shared.stats.timeouts))
+            let code = ConnectReasonCode::ServerUnavailable;
+            Err(Denied::Refused(refuse(hello.version, v3, code, Cause::Store, what)))
         }
     }
 }
@@ -176,10 +217,9 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<(Box<Serving<S>>, Option<Ended>)> {
     let shared = visitor.shared.clone();
     let Some((granted, will, committed)) = join_session(&shared, &hello, &seat) else {
-        shared.tell_no_room();
-        let v3 = Some(ConnectReturnCode::ServerUnavailable);
-        let refused = refuse(hello.version, v3, ConnectReasonCode::QuotaExceeded, "there is no room for a session");
-        return deny(visitor, Denied::Refused(refused, |shared| &shared.stats.connections_refused)).await;
+        let (v3, v5) = (Some(ConnectReturnCode::ServerUnavailable), ConnectReasonCode::QuotaExceeded);
+        let refused = refuse(hello.version, v3, v5, Cause::Sessions, "there is no room for a session");
+        return deny(visitor, Some(&hello), Denied::Refused(refused)).await;
     };
     if let Some(will) = will {
         store_will(&shared, &seat.client_id, will).await;
@@ -201,8 +241,11 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
         (Ok(false), _) => Ended::StoreClosed,
         (Err(_), _) => {
             let v3 = Some(ConnectReturnCode::ServerUnavailable);
-            serving.out = refuse(version, v3, ConnectReasonCode::ServerUnavailable, "").reply;
-            shared.stats.timeouts.add(1);
+            let what = "its session is not on flash yet";
+            let refused = refuse(version, v3, ConnectReasonCode::ServerUnavailable, Cause::Store, what);
+            counter(&shared, refused.cause).add(1);
+            shared.turned_away.tell(refused.cause, 1, &Seen { what: Some(what), ..serving.seen() });
+            serving.out = refused.reply;
             Ended::Refused
         }
         (_, Err(error)) => {
@@ -274,6 +317,7 @@ fn assemble<S: AsyncRead + AsyncWrite + Unpin>(
     };
     Serving::new(Parts {
         stream: visitor.stream,
+        from: visitor.from,
         seat,
         intake: Intake::new(setup),
         out: Vec::new(),

@@ -8,6 +8,7 @@ use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode
 use packet::{v3_1_1, v5_0};
 
 use super::wire::{Version, topic_name};
+use crate::collect::turned_away::Cause;
 
 /// Longest client identifier in bytes. The specification asks for 23; this bounds what a session costs.
 pub(super) const MAX_CLIENT_ID: usize = 256;
@@ -48,7 +49,9 @@ pub(super) struct Will {
 pub(super) struct Refused {
     /// The CONNACK to send before closing; empty if there is none.
     pub(super) reply: Vec<u8>,
-    /// What the log is told.
+    /// What is counted, and logged for an operator.
+    pub(super) cause: Cause,
+    /// What the log is told besides.
     pub(super) what: &'static str,
 }
 
@@ -57,6 +60,7 @@ pub(super) fn refuse(
     version: Version,
     v3: Option<ConnectReturnCode>,
     v5: ConnectReasonCode,
+    cause: Cause,
     what: &'static str,
 ) -> Refused {
     let reply = match (version, v3) {
@@ -64,15 +68,15 @@ pub(super) fn refuse(
         (Version::V3, None) => Vec::new(),
         (Version::V5, _) => vec![0x20, 3, 0, v5 as u8, 0],
     };
-    Refused { reply, what }
+    Refused { reply, cause, what }
 }
 
 /// Reads the body of a CONNECT.
 pub(super) fn parse(body: &[u8]) -> Result<Hello, Refused> {
-    let silent = |what| Refused { reply: Vec::new(), what };
+    let silent = |what| Refused { reply: Vec::new(), cause: Cause::Connect, what };
     // MQTT 3.1 called itself MQIsdp; the answer to it is 3.1.1's (3.1.2.2 of that specification).
     if body.starts_with(b"\0\x06MQIsdp\x03") {
-        return Err(refuse_version(Version::V3));
+        return Err(refuse_version(Version::V3, "MQTT 3.1"));
     }
     let [0, 4, b'M', b'Q', b'T', b'T', level, flags, ..] = *body else {
         return Err(silent("CONNECT of another protocol"));
@@ -80,10 +84,10 @@ pub(super) fn parse(body: &[u8]) -> Result<Hello, Refused> {
     let version = match level {
         4 => Version::V3,
         5 => Version::V5,
-        0..4 => return Err(refuse_version(Version::V3)),
-        _ => return Err(refuse_version(Version::V5)),
+        0..4 => return Err(refuse_version(Version::V3, "a protocol level below 4")),
+        _ => return Err(refuse_version(Version::V5, "a protocol level above 5")),
     };
-    let bad = |what| refuse(version, None, ConnectReasonCode::MalformedPacket, what);
+    let bad = |what| refuse(version, None, ConnectReasonCode::MalformedPacket, Cause::Connect, what);
     let will = flags & 0x04 != 0;
     if flags & 1 != 0 || flags & 0x18 == 0x18 || (!will && flags & 0x38 != 0) {
         return Err(bad("the flags of CONNECT are contradictory"));
@@ -94,9 +98,12 @@ pub(super) fn parse(body: &[u8]) -> Result<Hello, Refused> {
     };
     let hello = hello.map_err(|error| match error {
         MqttError::BadAuthenticationMethod => {
-            refuse(version, None, ConnectReasonCode::BadAuthenticationMethod, "enhanced authentication is not offered")
+            let code = ConnectReasonCode::BadAuthenticationMethod;
+            refuse(version, None, code, Cause::Connect, "enhanced authentication is not offered")
         }
-        MqttError::ProtocolError => refuse(version, None, ConnectReasonCode::ProtocolError, "CONNECT breaks the rules"),
+        MqttError::ProtocolError => {
+            refuse(version, None, ConnectReasonCode::ProtocolError, Cause::Connect, "CONNECT breaks the rules")
+        }
         _ => bad("CONNECT is malformed"),
     })?;
     if hello.client_id.contains('\0') || hello.user.as_deref().is_some_and(|user| user.contains('\0')) {
@@ -104,19 +111,20 @@ pub(super) fn parse(body: &[u8]) -> Result<Hello, Refused> {
     }
     if hello.will.as_ref().is_some_and(|will| topic_name(will.topic.as_bytes()).is_err()) {
         let code = ConnectReasonCode::TopicNameInvalid;
-        return Err(refuse(version, None, code, "the will's topic is not one"));
+        return Err(refuse(version, None, code, Cause::Connect, "the will's topic is not one"));
     }
     let unnamed = hello.client_id.is_empty() && version == Version::V3 && !hello.clean;
     if unnamed || hello.client_id.len() > MAX_CLIENT_ID {
         let code = Some(ConnectReturnCode::IdentifierRejected);
-        return Err(refuse(version, code, ConnectReasonCode::ClientIdentifierNotValid, "the client identifier"));
+        let what = "a client identifier longer than 256 bytes, or an empty one without a clean session";
+        return Err(refuse(version, code, ConnectReasonCode::ClientIdentifierNotValid, Cause::Connect, what));
     }
     Ok(hello)
 }
 
-fn refuse_version(version: Version) -> Refused {
+fn refuse_version(version: Version, what: &'static str) -> Refused {
     let code = Some(ConnectReturnCode::UnacceptableProtocolVersion);
-    refuse(version, code, ConnectReasonCode::UnsupportedProtocolVersion, "a protocol version that is not spoken")
+    refuse(version, code, ConnectReasonCode::UnsupportedProtocolVersion, Cause::Version, what)
 }
 
 fn parse_v3(body: &[u8]) -> Result<Hello, MqttError> {

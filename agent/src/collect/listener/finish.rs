@@ -16,6 +16,7 @@ use super::serve::{Batch, Ended, Serving, unix_ms};
 use super::table::Seat;
 use super::wire::{self, Version};
 use crate::collect::session::Session;
+use crate::collect::turned_away::{Cause, Seen};
 use crate::store::{Change, NewRecord, Refusal, Submission};
 
 /// Time for the last words to leave.
@@ -67,14 +68,17 @@ fn reason(ended: Ended) -> Option<Reason> {
 fn note<S>(serving: &Serving<S>, ended: Ended) {
     let stats = &serving.shared.stats;
     match ended {
-        Ended::Fault(_) => stats.malformed.add(1),
+        Ended::Fault(fault) => {
+            stats.malformed.add(1);
+            serving.shared.turned_away.tell(Cause::Packet, 1, &Seen { what: Some(fault.what), ..serving.seen() });
+        }
         Ended::Silent => stats.timeouts.add(1),
         Ended::NotReading => stats.not_reading.add(1),
         Ended::TakenOver => stats.taken_over.add(1),
         _ => {}
     }
     // `{:?}` escapes control characters; the identifier is at most 256 bytes.
-    tracing::debug!(client = ?serving.seat.client_id, ?ended, "a connection has ended");
+    tracing::debug!(peer = %serving.from, client = ?serving.seat.client_id, ?ended, "a connection has ended");
 }
 
 async fn say<S: AsyncWrite + Unpin>(stream: &mut S, words: &[u8]) {
@@ -158,12 +162,12 @@ pub(super) async fn store_will(shared: &Shared, client_id: &str, will: Will) {
     let mapped = rules.map(&will.topic);
     let mut submission = Submission::new();
     let (cause, counter) = match mapped {
-        Some(mapped) if rules.allows(mapped.device) => ("", &shared.stats.wills),
-        Some(_) => ("device", &shared.stats.refused_device),
-        None => ("topic", &shared.stats.refused_topic),
+        Some(mapped) if rules.allows(mapped.device) => (None, &shared.stats.wills),
+        Some(_) => (Some(Cause::Device), &shared.stats.refused_device),
+        None => (Some(Cause::Topic), &shared.stats.refused_topic),
     };
     let mut permit = None;
-    if let (Some(mapped), "") = (mapped, cause) {
+    if let (Some(mapped), None) = (mapped, cause) {
         let bytes = RECORD_OVERHEAD + 2 * will.topic.len() + will.payload.len();
         // Closed only with the store.
         let Ok(acquired) = shared.store.in_flight().clone().acquire_many_owned(bytes as u32).await else { return };
@@ -171,8 +175,11 @@ pub(super) async fn store_will(shared: &Shared, client_id: &str, will: Will) {
         let (device, topic, payload) = (mapped.device, &*will.topic, &*will.payload);
         let time_ms = unix_ms();
         submission.push(mapped.lane, &NewRecord { device, topic, payload, time_ms, origin: None, will: true });
-    } else {
-        let refusal = Refusal { cause: cause.to_owned(), who: cut(client_id).to_owned(), count: 1 };
+    } else if let Some(cause) = cause {
+        let (topic, size) = (Some(will.topic.as_bytes()), Some(will.payload.len()));
+        let seen = Seen { client: Some(client_id), topic, size, what: Some("a last will"), ..Seen::default() };
+        shared.turned_away.tell(cause, 1, &seen);
+        let refusal = Refusal { cause: cause.name().to_owned(), who: cut(client_id).to_owned(), count: 1 };
         submission.change(Change::Refused(refusal));
     }
     let committed = submission.on_commit();

@@ -21,6 +21,7 @@ use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
 use crate::collect::mapping::Rules;
 use crate::collect::session::{PacketIds, record};
+use crate::collect::turned_away::{self, SHOWN, Seen, TurnedAway};
 use crate::store::{Change, LaneId, NewRecord, Origin, Refusal, Submission};
 
 #[cfg(test)]
@@ -31,7 +32,8 @@ mod tests;
 pub(super) const MAX_TOPIC: usize = 1_024;
 
 /// Up to this size a PUBLISH of MQTT 3.1.1 that is larger than allowed is read to its end, counted and acknowledged;
-/// otherwise the client would send it again for ever, and nothing behind it. Beyond, the connection ends.
+/// otherwise the client would send it again for ever, and nothing behind it. Beyond, it is counted and the connection
+/// ends.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 
 /// What a record takes in a submission besides its texts and payload, at most.
@@ -48,11 +50,11 @@ pub(super) enum Cause {
 impl Cause {
     const ALL: [Self; 3] = [Self::Topic, Self::Device, Self::Size];
 
-    fn name(self) -> &'static str {
+    fn logged(self) -> turned_away::Cause {
         match self {
-            Self::Topic => "topic",
-            Self::Device => "device",
-            Self::Size => "size",
+            Self::Topic => turned_away::Cause::Topic,
+            Self::Device => turned_away::Cause::Device,
+            Self::Size => turned_away::Cause::Size,
         }
     }
 
@@ -79,15 +81,41 @@ pub(super) struct Round {
     pub(super) payload_bytes: u64,
     /// Publishes refused, by [`Cause`].
     pub(super) refused: [u32; 3],
+    /// The first refused of each, for the log.
+    examples: [Option<Example>; 3],
     /// QoS 2 publishes known already.
     pub(super) repeats: u32,
     /// Publishes that are no longer under way when `answers` has been written (section 4.9).
     pub(super) credits: u32,
 }
 
+/// A publish that was refused.
+#[derive(Debug)]
+struct Example {
+    /// Its topic, as far as a log line shows it; `None` if nothing of it was received.
+    topic: Option<Box<[u8]>>,
+    /// Bytes of its packet.
+    size: usize,
+}
+
 impl Round {
-    fn refuse(&mut self, cause: Cause) {
+    fn refuse(&mut self, cause: Cause, topic: Option<&[u8]>, size: usize) {
         self.refused[cause as usize] += 1;
+        self.examples[cause as usize].get_or_insert_with(|| {
+            // One byte more than is shown, so that it can be seen that it was cut.
+            let topic = topic.map(|topic| topic[..topic.len().min(SHOWN + 1)].into());
+            Example { topic, size }
+        });
+    }
+
+    /// Logs what was refused; `seen` says by whom.
+    pub(super) fn log(&self, log: &TurnedAway, seen: &Seen<'_>) {
+        for cause in Cause::ALL {
+            if let Some(example) = &self.examples[cause as usize] {
+                let seen = Seen { topic: example.topic.as_deref(), size: Some(example.size), ..*seen };
+                log.tell(cause.logged(), u64::from(self.refused[cause as usize]), &seen);
+            }
+        }
     }
 
     /// Makes the refusals part of what is to be committed.
@@ -95,7 +123,7 @@ impl Round {
         for cause in Cause::ALL {
             let count = self.refused[cause as usize];
             if count > 0 {
-                let refusal = Refusal { cause: cause.name().to_owned(), who: who.to_owned(), count };
+                let refusal = Refusal { cause: cause.logged().name().to_owned(), who: who.to_owned(), count };
                 self.submission.change(Change::Refused(refusal));
             }
         }
@@ -132,11 +160,16 @@ struct Place {
 }
 
 /// A packet that is too large and is being read past.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Discard {
-    left: usize,
+    total: usize,
+    read: usize,
     qos: u8,
+    /// Where in the packet its topic begins and ends; the packet identifier follows.
+    topic: Range<usize>,
     packet_id: u16,
+    /// As much of the topic as a log line shows.
+    shown: Vec<u8>,
 }
 
 /// What is fixed for a connection once it is accepted.
@@ -197,7 +230,10 @@ impl Intake {
             self.rules = self.setup.rules.borrow_and_update().clone();
             self.place.remembered = false;
         }
-        let mut at = self.discard(input, round);
+        let mut at = match self.discard(input, round) {
+            Ok(taken) => taken,
+            Err(fault) => return (0, Step::Fault(fault)),
+        };
         loop {
             let rest = &input[at..];
             let header = match wire::header(rest) {
@@ -238,7 +274,7 @@ impl Intake {
         match header.kind() {
             kind::PUBLISH => {
                 let publish = wire::publish(header.first, body, version)?;
-                return self.publish(&publish, budget, time_ms, round);
+                return self.publish(&publish, header.total, budget, time_ms, round);
             }
             kind::PUBREL => self.release(wire::pubrel(body, version)?, round),
             kind::PINGREQ if body.is_empty() => round.at_once.extend_from_slice(&wire::PINGRESP),
@@ -255,6 +291,7 @@ impl Intake {
     fn publish(
         &mut self,
         publish: &Publish<'_>,
+        size: usize,
         budget: usize,
         time_ms: u64,
         round: &mut Round,
@@ -271,7 +308,9 @@ impl Intake {
         let lane = match place.lane {
             Ok(lane) => lane,
             Err(cause) => {
-                round.refuse(cause);
+                // A topic that is too long is not in `place`, one that an alias stands for is not in the packet.
+                let topic = if publish.topic.is_empty() { place.topic.as_bytes() } else { publish.topic };
+                round.refuse(cause, Some(topic), size);
                 self.count(publish.qos)?;
                 round.credits += u32::from(publish.qos > 0);
                 answer(round, publish.qos, publish.packet_id, cause.reason(self.setup.version));
@@ -368,44 +407,62 @@ impl Intake {
     /// A packet is larger than allowed. Says how much of it was taken, `None` if more must be seen of it.
     fn too_large(&mut self, header: Header, rest: &[u8], round: &mut Round) -> Result<Option<usize>, Fault> {
         let fault = Fault { reason: DisconnectReasonCode::PacketTooLarge, what: "a packet that is too large" };
-        let is_publish = header.kind() == kind::PUBLISH;
-        if self.setup.version == Version::V5 || !is_publish || header.total > MAX_DISCARDED {
-            if is_publish {
-                round.refuse(Cause::Size);
-            }
+        if header.kind() != kind::PUBLISH {
             return Err(fault);
         }
         let body = &rest[header.len.min(rest.len())..];
-        let qos = (header.first >> 1) & 3;
-        let Some(length) = body.first_chunk::<2>() else { return Ok(None) };
-        let topic = usize::from(u16::from_be_bytes(*length));
-        if topic > MAX_TOPIC {
+        let length = body.first_chunk::<2>().map(|length| usize::from(u16::from_be_bytes(*length)));
+        if self.setup.version == Version::V5 || header.total > MAX_DISCARDED {
+            // The connection ends at once: what is not here of the topic by now is not waited for.
+            let topic = length.map(|length| &body[2..body.len().min(2 + length)]);
+            round.refuse(Cause::Size, topic, header.total);
             return Err(fault);
         }
-        let mut packet_id = 0;
-        if qos > 0 {
-            let Some(id) = body[2..].get(topic..topic + 2) else { return Ok(None) };
-            packet_id = u16::from_be_bytes([id[0], id[1]]);
-            if packet_id == 0 {
-                return Err(malformed("packet identifier 0"));
-            }
+        let Some(length) = length else { return Ok(None) };
+        let qos = (header.first >> 1) & 3;
+        let topic = header.len + 2..header.len + 2 + length;
+        if topic.end + if qos > 0 { 2 } else { 0 } > header.total {
+            return Err(malformed("PUBLISH is too short"));
         }
-        self.discard = Some(Discard { left: header.total, qos, packet_id });
-        Ok(Some(self.discard(rest, round)))
+        let discard = Discard { total: header.total, read: 0, qos, topic, packet_id: 0, shown: Vec::new() };
+        self.discard = Some(discard);
+        self.discard(rest, round).map(Some)
     }
 
     /// Reads past a packet that is too large; when it is over, it is counted and acknowledged.
-    fn discard(&mut self, input: &[u8], round: &mut Round) -> usize {
-        let Some(mut discard) = self.discard.take() else { return 0 };
-        let taken = discard.left.min(input.len());
-        discard.left -= taken;
-        if discard.left > 0 {
+    fn discard(&mut self, input: &[u8], round: &mut Round) -> Result<usize, Fault> {
+        let Some(mut discard) = self.discard.take() else { return Ok(0) };
+        let taken = (discard.total - discard.read).min(input.len());
+        discard.see(&input[..taken]);
+        if discard.read < discard.total {
             self.discard = Some(discard);
-        } else {
-            round.refuse(Cause::Size);
-            answer(round, discard.qos, discard.packet_id, 0);
+            return Ok(taken);
         }
-        taken
+        if discard.qos > 0 && discard.packet_id == 0 {
+            return Err(malformed("packet identifier 0"));
+        }
+        round.refuse(Cause::Size, Some(&discard.shown), discard.total);
+        answer(round, discard.qos, discard.packet_id, 0);
+        Ok(taken)
+    }
+}
+
+impl Discard {
+    /// Takes of the next bytes what must be known of the packet.
+    fn see(&mut self, bytes: &[u8]) {
+        let here = self.read..self.read + bytes.len();
+        // The part of `bytes` that lies in a range of the packet.
+        let part = |range: Range<usize>| {
+            let (start, end) = (range.start.max(here.start), range.end.min(here.end));
+            if start < end { &bytes[start - here.start..end - here.start] } else { &[] }
+        };
+        self.shown.extend_from_slice(part(self.topic.start..self.topic.end.min(self.topic.start + SHOWN + 1)));
+        if self.qos > 0 {
+            for &byte in part(self.topic.end..self.topic.end + 2) {
+                self.packet_id = self.packet_id << 8 | u16::from(byte);
+            }
+        }
+        self.read = here.end;
     }
 }
 

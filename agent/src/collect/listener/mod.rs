@@ -25,7 +25,12 @@
 //! # Refusing
 //! A publish whose topic no rule matches, whose device is not allowed or which is too large is refused and counted
 //! durably. MQTT 5 answers 0x90 or 0x87 in PUBACK or PUBREC, and DISCONNECT 0x95 for the size; 3.1.1 has no such
-//! answer, so there it is acknowledged once the refusal is on flash.
+//! answer, so there it is acknowledged once the refusal is on flash: otherwise the client would send it again for ever,
+//! and nothing behind it. One that is too large is read past for that, up to 16 MiB; a larger one is counted and ends
+//! the connection, as it does in MQTT 5.
+//!
+//! Whatever is refused or turned away leaves a line in the log that names who it was and what to do, at warn level
+//! once a minute for each cause (`turned_away`).
 //!
 //! # Wills
 //! A will is stored as telemetry, by the same rules, when the connection ends other than by an orderly DISCONNECT,
@@ -46,8 +51,8 @@ mod tests;
 mod wire;
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -64,6 +69,7 @@ use self::table::Table;
 use crate::collect::mapping::Rules;
 use crate::collect::session::{Limits, Now, Sessions};
 use crate::collect::tls::Acceptor;
+use crate::collect::turned_away::{Cause, Seen, TurnedAway};
 use crate::collect::{Alarm, Stats};
 use crate::store::{Store, Submission};
 
@@ -79,7 +85,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// How many ticks lie between two looks at the sessions' ages.
 const EXPIRE_TICKS: u64 = 60;
 
-/// At most one log line about refused connections in this time.
+/// At most one log line about connections that cannot be accepted in this time.
 const LOG_PAUSE: Duration = Duration::from_secs(60);
 
 /// A device behind a line that died without a word is noticed after two minutes, also if it asked for no keep-alive.
@@ -102,21 +108,10 @@ struct Shared {
     packet_budget: Arc<Semaphore>,
     stop: CancellationToken,
     started: Instant,
-    /// When it was last logged that there is no room for a session.
-    no_room_told: Mutex<Option<Instant>>,
+    turned_away: TurnedAway,
 }
 
 impl Shared {
-    /// Logs that a client was refused a lasting session; clients try again without end, so at most once in
-    /// [`LOG_PAUSE`].
-    fn tell_no_room(&self) {
-        let mut told = self.no_room_told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.is_none_or(|told| told.elapsed() >= LOG_PAUSE) {
-            *told = Some(Instant::now());
-            tracing::warn!("as many lasting sessions as max_sessions allows are connected: clients are refused");
-        }
-    }
-
     fn now(&self) -> Now {
         Now { monotonic_ms: self.started.elapsed().as_millis() as u64, wall_ms: serve::unix_ms() }
     }
@@ -182,7 +177,7 @@ impl Listener {
             packet_budget: Arc::new(Semaphore::new(serve::PACKET_BYTES.max(options.max_packet_size as usize))),
             stop: CancellationToken::new(),
             started,
-            no_room_told: Mutex::default(),
+            turned_away: TurnedAway::default(),
         };
         let (max_connections, connect_timeout) = (options.max_connections, options.connect_timeout);
         Ok(Self { plain, tls, shared, max_connections, connect_timeout, stop_timeout: options.stop_timeout })
@@ -278,8 +273,8 @@ impl Reception {
         };
         if self.tasks.len() >= self.max_connections {
             self.shared.stats.connections_refused.add(1);
-            let max = self.max_connections;
-            self.tell(|| tracing::warn!(max, "as many connections as max_connections allows: others are refused"));
+            let seen = Seen { peer: Some(from), ..Seen::default() };
+            self.shared.turned_away.tell(Cause::Connections, 1, &seen);
             return;
         }
         self.shared.stats.connections_total.add(1);
@@ -287,7 +282,7 @@ impl Reception {
         let deadline = Instant::now() + self.connect_timeout;
         self.tasks.spawn(async move {
             prepare(&stream);
-            connection(stream, &open, deadline, from.ip(), tls).await;
+            connection(stream, &open, deadline, from, tls).await;
         });
     }
 
@@ -315,7 +310,7 @@ impl Drop for Open {
     }
 }
 
-async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: IpAddr, tls: Option<Acceptor>) {
+async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: SocketAddr, tls: Option<Acceptor>) {
     let shared = open.0.clone();
     let Some(acceptor) = tls else {
         return converse(Visitor { stream, shared, deadline, from, certified: false }).await;
@@ -336,11 +331,23 @@ async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: IpA
         }
         Some(Ok(Err(error))) => {
             shared.stats.tls_failed.add(1);
-            tracing::debug!(%from, %error, "a TLS handshake failed");
+            let cause = if no_tls(&error) { Cause::PlainOnTls } else { Cause::Tls };
+            let what = error.to_string();
+            shared.turned_away.tell(cause, 1, &Seen { peer: Some(from), what: Some(&what), ..Seen::default() });
         }
-        Some(Err(_)) => shared.stats.timeouts.add(1),
+        Some(Err(_)) => {
+            shared.stats.timeouts.add(1);
+            let what = Some("the TLS handshake was not finished in time");
+            shared.turned_away.tell(Cause::Late, 1, &Seen { peer: Some(from), what, ..Seen::default() });
+        }
         None => {}
     }
+}
+
+/// Whether a handshake failed because what came is not TLS.
+fn no_tls(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::InvalidMessage(_)))
 }
 
 /// Addresses at which anyone who reaches them may publish. That may be meant: a network of devices alone is common.

@@ -27,6 +27,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -45,6 +46,7 @@ use super::subscribe;
 use super::table::{Go, Seat};
 use super::wire::Fault;
 use crate::collect::Alarm;
+use crate::collect::turned_away::Seen;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
 
 #[cfg(test)]
@@ -129,6 +131,8 @@ pub(super) struct Batch {
 pub(super) struct Serving<S> {
     pub(super) stream: S,
     pub(super) shared: Arc<Shared>,
+    /// Where the client connects from.
+    pub(super) from: SocketAddr,
     pub(super) seat: Seat,
     pub(super) intake: Intake,
     pub(super) batches: VecDeque<Batch>,
@@ -168,6 +172,7 @@ async fn next_alarm(mut alarms: broadcast::Receiver<Alarm>) -> (Result<Alarm, Re
 /// What a connection is made of when it is accepted.
 pub(super) struct Parts<S> {
     pub(super) stream: S,
+    pub(super) from: SocketAddr,
     pub(super) shared: Arc<Shared>,
     pub(super) seat: Seat,
     pub(super) intake: Intake,
@@ -182,6 +187,13 @@ pub(super) struct Parts<S> {
     pub(super) will: Option<Will>,
 }
 
+impl<S> Serving<S> {
+    /// Who it is, for the log.
+    pub(super) fn seen(&self) -> Seen<'_> {
+        Seen { peer: Some(self.from), client: Some(&self.seat.client_id), ..Seen::default() }
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     pub(super) fn new(parts: Parts<S>) -> Self {
         let now = Instant::now();
@@ -189,6 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         let keep_alive = Duration::from_millis(u64::from(parts.keep_alive) * 1_500);
         let mut serving = Self {
             stream: parts.stream,
+            from: parts.from,
             seat: parts.seat,
             intake: parts.intake,
             batches: VecDeque::new(),
@@ -493,6 +506,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 
     fn submit(&mut self, mut round: Round, mut permit: OwnedSemaphorePermit) {
         self.out.append(&mut round.at_once);
+        round.log(&self.shared.turned_away, &self.seen());
         round.close(super::finish::cut(&self.seat.client_id));
         if let Some(change) = self.intake.changed_subscription(&self.seat.client_id) {
             // Before its SUBACK leaves: the session lasts with its subscription.

@@ -33,6 +33,7 @@ fn serving_on<S: AsyncRead + AsyncWrite + Unpin>(
     };
     Box::new(Serving::new(Parts {
         stream,
+        from: ([127, 0, 0, 1], 1).into(),
         seat: shared.table.sit("c"),
         intake: Intake::new(setup),
         out: Vec::new(),

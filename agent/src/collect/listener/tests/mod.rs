@@ -5,6 +5,7 @@ mod malformed;
 mod publishing;
 mod secured;
 mod sessions;
+mod turned_away;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,9 +7,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tracing::level_filters::LevelFilter;
 
 use super::*;
 use crate::collect::listener::{ListenError, TlsOptions};
+use crate::collect::turned_away::tests::Captured;
 
 /// An authority, a server and a client, as files.
 struct Papers {
@@ -124,6 +126,28 @@ async fn a_client_certificate_is_asked_for_checked_and_may_be_required() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_fails_is_logged_with_its_address_and_why() {
+    let captured = Captured::from(LevelFilter::INFO);
+    let papers = Papers::new();
+    let gate = Gate::with(Options { tls: Some(papers.options(true, true)), ..options() }, Vec::new());
+    let addr = gate.tls_addr.expect("bound");
+    let mut plain = Client { stream: TcpStream::connect(addr).await.expect("connected") };
+    let peer = plain.stream.local_addr().expect("an address").to_string();
+    plain.send(&connect(4, "c", 2, 0, &[])).await;
+    plain.rest().await;
+    gate.until("plain MQTT", |stats| stats.tls_failed.get() == 1).await;
+    let lines = captured.with(&["WARN", r#"cause="no TLS""#, &peer, "switch TLS on"]);
+    assert_eq!(lines.len(), 1, "{:?}", captured.with(&[]));
+    // With TLS 1.3 the client has finished before the server sees that a certificate is missing.
+    if let Ok(mut stream) = papers.connect(addr, false).await {
+        talk(&mut stream, &connect(4, "c", 2, 0, &[]), 4).await.expect_err("no certificate");
+    }
+    gate.until("no certificate", |stats| stats.tls_failed.get() == 2).await;
+    let lines = captured.with(&["WARN", r#"cause="TLS""#, "peer=127.0.0.1:", "sent no certificates", "tls_client_ca"]);
+    assert_eq!(lines.len(), 1, "{:?}", captured.with(&[]));
+}
+
+#[tokio::test]
 async fn who_does_not_finish_a_handshake_is_disconnected_and_delays_nobody() {
     let papers = Papers::new();
     let tls = Some(papers.options(false, false));
@@ -205,6 +229,7 @@ fn passwords(folder: &Path) -> PathBuf {
 
 #[tokio::test]
 async fn passwords_are_asked_for_and_refused_in_the_clients_version() {
+    let captured = Captured::from(LevelFilter::INFO);
     let papers = Papers::new();
     let gate = Gate::with(Options { passwords: Some(passwords(papers.folder.path())), ..options() }, Vec::new());
     let named = |version, user: &str, password: &str| {
@@ -223,6 +248,13 @@ async fn passwords_are_asked_for_and_refused_in_the_clients_version() {
         assert_eq!(client.rest().await, answer);
     }
     assert_eq!(gate.stats.not_authorized.get(), 5);
+    let wrong = captured.with(&["WARN", r#"cause="password""#]);
+    assert!(
+        matches!(&wrong[..], [line] if line.contains(r#"user="pump""#) && line.contains("peer=127.0.0.1:")),
+        "{wrong:?}"
+    );
+    assert!(!wrong[0].contains("wrong\""), "the password is nobody's business: {wrong:?}");
+    assert_eq!(captured.with(&["WARN", r#"cause="no user name""#, r#"client="c""#, "allow_anonymous"]).len(), 1);
     let mut client = gate.raw().await;
     client.send(&named(4, "pump", "s3cret")).await;
     client.expect(&[0x20, 2, 0, 0]).await;
