@@ -396,11 +396,17 @@ impl Pump {
         if current {
             self.gate.judged(judged.verdict, now, &mut self.jitter);
         }
-        self.settle(lane, &batch, judged.verdict, &reason, now);
-        self.publish(judged.verdict, &reason, now);
+        let put_aside = self.settle(lane, &batch, judged.verdict, &reason, now);
+        if put_aside && !self.lanes.iter().any(|lane| lane.course.is_in_doubt()) {
+            // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
+            self.publish(Verdict::Accepted, "", now);
+        } else {
+            self.publish(judged.verdict, &reason, now);
+        }
     }
 
-    fn settle(&mut self, index: usize, batch: &Batch, verdict: Verdict, reason: &str, now: Instant) {
+    /// Draws a verdict's consequences for the batch's lane; says whether the batch was put aside.
+    fn settle(&mut self, index: usize, batch: &Batch, verdict: Verdict, reason: &str, now: Instant) -> bool {
         let outcome = match verdict {
             Verdict::Accepted => {
                 self.delivered = true;
@@ -438,6 +444,7 @@ impl Pump {
             }
         }
         self.ledger.acknowledge(index, self.lanes[index].course.settled_below());
+        settled.put_aside
     }
 
     /// Shows the verdict, and logs it when it changes.

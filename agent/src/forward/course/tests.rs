@@ -202,9 +202,11 @@ fn a_lone_bad_record_waits_until_another_is_accepted() {
         course.begin(next);
         assert!(!course.settle(refused()).put_aside);
         assert_eq!(course.settled_below(), 7);
+        assert!(course.is_in_doubt());
     }
     // Another lane's batch is accepted.
     course.prove();
+    assert!(!course.is_in_doubt());
     let next = course.next(|| 8);
     assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: false });
     course.begin(next);
