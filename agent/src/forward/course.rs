@@ -317,6 +317,17 @@ impl Course {
         }
     }
 
+    /// Another endpoint is used from now on: what the one before took proves nothing about it.
+    pub(super) fn change_endpoint(&mut self) {
+        self.refusals = 0;
+        if let Some(Trying::Suspect(suspect)) = &mut self.trying {
+            suspect.proven = false;
+        }
+        for suspect in &mut self.suspects {
+            suspect.proven = false;
+        }
+    }
+
     /// Settles what was tried. After [`Outcome::Accepted`] all lanes are to be told by [`Course::prove`].
     pub(super) fn settle(&mut self, outcome: Outcome) -> Settled {
         let mut settled = Settled { put_aside: false, pace: Pace::Same };

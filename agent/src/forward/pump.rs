@@ -88,6 +88,8 @@ pub(super) struct Pump {
     /// At home while no request is under way.
     link: Option<Link>,
     request: Option<Request>,
+    /// The request under way was begun before the last reload.
+    overtaken: bool,
     delivered: bool,
     jitter: Jitter,
     logged: HashMap<&'static str, Instant>,
@@ -115,6 +117,7 @@ impl Pump {
             loads: JoinSet::new(),
             link: None,
             request: None,
+            overtaken: false,
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
             jitter: Jitter::from_system(),
             logged: HashMap::new(),
@@ -362,8 +365,10 @@ impl Pump {
         self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, now));
         if !same_endpoint {
             self.delivered = false;
+            self.lanes.iter_mut().for_each(|lane| lane.course.change_endpoint());
         }
         // A link that is out is replaced when it comes home.
+        self.overtaken = self.link.is_none();
         if self.link.is_some() {
             self.link = Some(self.new_link());
         }
@@ -390,24 +395,39 @@ impl Pump {
                 Judged { verdict: Verdict::Transient { costly: false }, reason }
             }
         };
-        let reason = judged.reason;
-        let current = link.is_for(&self.config);
-        self.link = Some(if current { link } else { self.new_link() });
-        if current {
-            self.gate.judged(judged.verdict, now, &mut self.jitter);
+        let Judged { verdict, reason } = judged;
+        let overtaken = std::mem::take(&mut self.overtaken);
+        let same_endpoint = link.is_to(&self.config);
+        self.link = Some(if link.is_for(&self.config) { link } else { self.new_link() });
+        // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
+        // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
+        let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
+        if same_endpoint && (named || !overtaken) {
+            self.gate.judged(verdict, now, &mut self.jitter);
         }
-        let put_aside = self.settle(lane, &batch, judged.verdict, &reason, now);
+        let outcome = if same_endpoint {
+            self.outcome(&batch, verdict, now)
+        } else if verdict == Verdict::Accepted {
+            Outcome::Accepted
+        } else {
+            // What an endpoint that is not used any more refuses, the new one may take.
+            Outcome::Unjudged
+        };
+        let put_aside = self.settle(lane, &batch, outcome, &reason, (now, overtaken));
+        if outcome == Outcome::Accepted && same_endpoint {
+            self.lanes.iter_mut().for_each(Lane::prove);
+        }
         if put_aside && !self.lanes.iter().any(|lane| lane.course.is_in_doubt()) {
             // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
             self.publish(Verdict::Accepted, "", now);
-        } else {
-            self.publish(judged.verdict, &reason, now);
+        } else if same_endpoint {
+            self.publish(verdict, &reason, now);
         }
     }
 
-    /// Draws a verdict's consequences for the batch's lane; says whether the batch was put aside.
-    fn settle(&mut self, index: usize, batch: &Batch, verdict: Verdict, reason: &str, now: Instant) -> bool {
-        let outcome = match verdict {
+    /// What a verdict of the endpoint in use means for the batch's lane.
+    fn outcome(&mut self, batch: &Batch, verdict: Verdict, now: Instant) -> Outcome {
+        match verdict {
             Verdict::Accepted => {
                 self.delivered = true;
                 self.size.accepted(batch.body.len());
@@ -420,17 +440,29 @@ impl Pump {
             Verdict::Poison { .. } => Outcome::Refused { first: batch.first(), last: batch.last() },
             Verdict::Transient { costly: true } => Outcome::NotTaken,
             _ => Outcome::Unjudged,
-        };
+        }
+    }
+
+    /// Draws the consequences for the batch's lane; says whether the batch was put aside.
+    fn settle(
+        &mut self,
+        index: usize,
+        batch: &Batch,
+        outcome: Outcome,
+        reason: &str,
+        (now, overtaken): (Instant, bool),
+    ) -> bool {
         let settled = self.lanes[index].course.settle(outcome);
-        if verdict == Verdict::Accepted {
-            self.lanes.iter_mut().for_each(Lane::prove);
+        if outcome == Outcome::Accepted {
             self.handle.update(|stats| {
                 stats.last_accepted_ms = Some(now_ms());
                 stats.forwarded += batch.events as u64;
                 stats.batches += 1;
             });
         }
-        self.lanes[index].wait(settled.pace, now, &mut self.jitter);
+        if !overtaken {
+            self.lanes[index].wait(settled.pace, now, &mut self.jitter);
+        }
         if settled.put_aside {
             for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
                 self.ledger.put_aside(index, seq, reason);

@@ -1,6 +1,7 @@
 //! The forwarder between the store and a Flux on loopback.
 
 mod flux;
+mod reload;
 mod secrets;
 mod storm;
 

@@ -216,6 +216,27 @@ fn a_lone_bad_record_waits_until_another_is_accepted() {
 }
 
 #[test]
+fn what_one_endpoint_accepts_proves_nothing_about_another() {
+    let mut course = Course::new(7);
+    course.begin_fresh(Span { from: 7, below: 8 });
+    let refused = || Outcome::Refused { first: 7, last: 7 };
+    course.settle(refused());
+    course.prove();
+    course.change_endpoint();
+    let next = course.next(|| 8);
+    assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: true });
+    course.begin(next);
+    assert!(!course.settle(refused()).put_aside);
+    course.prove();
+    course.begin(course.next(|| 8));
+    course.change_endpoint();
+    assert!(!course.settle(refused()).put_aside, "it was under way when the endpoint changed");
+    course.prove();
+    course.begin(course.next(|| 8));
+    assert!(course.settle(refused()).put_aside);
+}
+
+#[test]
 fn a_batch_that_is_not_taken_is_sent_three_times_in_all_while_others_are() {
     let records: BTreeSet<u64> = (0..60).collect();
     let mut sent = 0;
