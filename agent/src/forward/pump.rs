@@ -9,7 +9,6 @@
 //! way, news from the store, new options, and the next moment at which something falls due. After each of them it
 //! looks what can be done now ([`Pump::step`]).
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +27,7 @@ use super::http::{Exchange, Link, chain};
 use super::lane::{Lane, Loaded};
 use super::lanes::LaneOrder;
 use super::ledger::Ledger;
+use super::report::Report;
 use super::size::SizeLimit;
 use super::verdict::{Context, Judged, Verdict, judge, shown};
 use crate::shape::wire::Wire;
@@ -44,13 +44,6 @@ const MARK_SLACK_MS: u64 = 10_000;
 /// waits for a commit, which on an SD card takes longer than a request. The price is that after a power cut up to so
 /// many batches that were not sent are marked `replayed`, too.
 const ANNOUNCE_AHEAD: u64 = 8;
-
-/// Transient failures in a row that are worth a line in the log.
-const TRANSIENT_NEWS: u32 = 3;
-
-/// A change of verdict to the same word is logged above debug at most so often: isolating a bad record changes it with
-/// every request.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// First sequence number of a lane that was certainly never sent, as the store remembers it.
 fn sent_before(lane: &LaneStats) -> u64 {
@@ -92,10 +85,7 @@ pub(super) struct Pump {
     overtaken: bool,
     delivered: bool,
     jitter: Jitter,
-    logged: HashMap<&'static str, Instant>,
-    /// Verdicts of the same word in a row, and the word last logged.
-    streak: (&'static str, u32),
-    last_logged: &'static str,
+    report: Report,
 }
 
 impl Pump {
@@ -120,9 +110,7 @@ impl Pump {
             overtaken: false,
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
             jitter: Jitter::from_system(),
-            logged: HashMap::new(),
-            streak: ("", 0),
-            last_logged: "",
+            report: Report::default(),
             store,
             wire,
             handle,
@@ -183,6 +171,7 @@ impl Pump {
                 tracing::info!("stopped before the last batch was answered; it will be sent again");
             }
         }
+        self.report.put_asides_left();
         let last = async {
             loop {
                 self.ledger.submit(&self.store, false);
@@ -219,6 +208,7 @@ impl Pump {
             self.start_request(now);
         }
         self.ledger.submit(&self.store, !self.loads.is_empty());
+        self.report.put_asides_due(now);
     }
 
     /// Announces the fresh batch of a lane and, while a backlog waits, what comes after it.
@@ -298,7 +288,7 @@ impl Pump {
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(now)).min();
-        [lanes, self.gate.closed_until(now)].into_iter().flatten().min()
+        [lanes, self.gate.closed_until(now), self.report.due()].into_iter().flatten().min()
     }
 
     /// Takes back what a read found.
@@ -468,12 +458,7 @@ impl Pump {
                 self.ledger.put_aside(index, seq, reason);
             }
             self.handle.update(|stats| stats.put_aside += batch.events as u64);
-            let (first, last, lane) = (batch.first(), batch.last(), shown(&batch.lane_name));
-            if self.may_log("put aside", now) {
-                tracing::warn!(lane, first, last, reason, "records put aside: Flux takes others, not these");
-            } else {
-                tracing::debug!(lane, first, last, reason, "records put aside");
-            }
+            self.report.put_aside(index, batch, reason, now);
         }
         self.ledger.acknowledge(index, self.lanes[index].course.settled_below());
         settled.put_aside
@@ -499,42 +484,7 @@ impl Pump {
                 reason.clone_into(&mut standing.reason);
             }
         });
-        self.log_verdict(verdict, reason, now);
-    }
-
-    /// Logs a verdict that is news. A cut connection is none: SORACOM ends sessions at any time without notice, so a
-    /// transient failure is logged when it has lasted for [`TRANSIENT_NEWS`] tries.
-    fn log_verdict(&mut self, verdict: Verdict, reason: &str, now: Instant) {
-        let (word, advice) = (verdict.word(), verdict.advice());
-        self.streak = if self.streak.0 == word { (word, self.streak.1.saturating_add(1)) } else { (word, 1) };
-        let passing = verdict == Verdict::Transient { costly: false } && self.streak.1 < TRANSIENT_NEWS;
-        if passing || self.last_logged == word || !self.may_log(word, now) {
-            tracing::debug!(verdict = word, reason, "verdict");
-            return;
-        }
-        let first = std::mem::replace(&mut self.last_logged, word).is_empty();
-        match verdict {
-            Verdict::Accepted if first => tracing::info!("Flux accepts records"),
-            Verdict::Accepted => tracing::info!("Flux accepts records again"),
-            Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured => {
-                tracing::error!(
-                    verdict = word,
-                    reason,
-                    advice,
-                    "Flux takes nothing until somebody acts; records are kept"
-                );
-            }
-            _ => tracing::warn!(verdict = word, reason, advice, "Flux does not accept; records are kept"),
-        }
-    }
-
-    fn may_log(&mut self, what: &'static str, now: Instant) -> bool {
-        let last = self.logged.get(what);
-        let may = last.is_none_or(|last| now.saturating_duration_since(*last) >= LOG_EVERY);
-        if may {
-            self.logged.insert(what, now);
-        }
-        may
+        self.report.verdict(verdict, reason, now);
     }
 }
 

@@ -3,6 +3,7 @@
 mod flux;
 mod reload;
 mod secrets;
+mod shown;
 mod storm;
 
 use std::time::{Duration, Instant};
