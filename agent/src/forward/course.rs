@@ -208,6 +208,12 @@ impl Course {
         self.suspects.len() + usize::from(matches!(self.trying, Some(Trying::Suspect(_))))
     }
 
+    /// Whether a record was refused since another was last accepted, so that either may be at fault.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        let tried = matches!(&self.trying, Some(Trying::Suspect(suspect)) if !suspect.proven);
+        tried || self.suspects.iter().any(|suspect| !suspect.proven)
+    }
+
     /// What to try next; `end` gives the lane's next sequence number: records exist below it.
     pub(super) fn next(&self, end: impl FnOnce() -> u64) -> Next {
         if self.trying.is_some() {
@@ -308,6 +314,17 @@ impl Course {
         }
         for suspect in &mut self.suspects {
             suspect.proven = true;
+        }
+    }
+
+    /// Another endpoint is used from now on: what the one before took proves nothing about it.
+    pub(super) fn change_endpoint(&mut self) {
+        self.refusals = 0;
+        if let Some(Trying::Suspect(suspect)) = &mut self.trying {
+            suspect.proven = false;
+        }
+        for suspect in &mut self.suspects {
+            suspect.proven = false;
         }
     }
 

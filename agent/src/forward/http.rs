@@ -150,11 +150,16 @@ impl Link {
         }
     }
 
-    /// Whether it is still what the configuration asks for.
+    /// Whether it goes where the configuration says.
+    pub(super) fn is_to(&self, config: &Checked) -> bool {
+        self.endpoint == config.endpoint
+    }
+
+    /// Whether it is still all that the configuration asks for.
     pub(super) fn is_for(&self, config: &Checked) -> bool {
         let options = &config.options;
         let limits = (options.answer_timeout, options.idle_limit);
-        self.endpoint == config.endpoint && (self.answer_timeout, self.idle_limit) == limits
+        self.is_to(config) && (self.answer_timeout, self.idle_limit) == limits
     }
 
     /// Strikes everything secret out of a text that is to be shown.

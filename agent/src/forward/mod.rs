@@ -14,7 +14,7 @@
 //! `pump` is the loop. For each `lane` it has the next batch read and laid out (`batch`) where blocking is
 //! allowed, announces it to the store (`ledger`), and sends one at a time over one kept-open connection (`http`,
 //! `token`) to the `endpoint`; `lanes` says whose turn it is. `verdict` judges the answer; `course` says what
-//! follows for the lane, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
+//! follows for the lane, `report` what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
 //! The parts that decide are pure: they are given the time and the randomness and know no socket.
 //!
 //! # On disk and on the wire
@@ -41,6 +41,7 @@ mod lanes;
 mod ledger;
 mod options;
 mod pump;
+mod report;
 mod size;
 mod token;
 mod verdict;

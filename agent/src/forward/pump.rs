@@ -9,7 +9,6 @@
 //! way, news from the store, new options, and the next moment at which something falls due. After each of them it
 //! looks what can be done now ([`Pump::step`]).
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +27,7 @@ use super::http::{Exchange, Link, chain};
 use super::lane::{Lane, Loaded};
 use super::lanes::LaneOrder;
 use super::ledger::Ledger;
+use super::report::Report;
 use super::size::SizeLimit;
 use super::verdict::{Context, Judged, Verdict, judge, shown};
 use crate::shape::wire::Wire;
@@ -44,13 +44,6 @@ const MARK_SLACK_MS: u64 = 10_000;
 /// waits for a commit, which on an SD card takes longer than a request. The price is that after a power cut up to so
 /// many batches that were not sent are marked `replayed`, too.
 const ANNOUNCE_AHEAD: u64 = 8;
-
-/// Transient failures in a row that are worth a line in the log.
-const TRANSIENT_NEWS: u32 = 3;
-
-/// A change of verdict to the same word is logged above debug at most so often: isolating a bad record changes it with
-/// every request.
-const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// First sequence number of a lane that was certainly never sent, as the store remembers it.
 fn sent_before(lane: &LaneStats) -> u64 {
@@ -88,12 +81,11 @@ pub(super) struct Pump {
     /// At home while no request is under way.
     link: Option<Link>,
     request: Option<Request>,
+    /// The request under way was begun before the last reload.
+    overtaken: bool,
     delivered: bool,
     jitter: Jitter,
-    logged: HashMap<&'static str, Instant>,
-    /// Verdicts of the same word in a row, and the word last logged.
-    streak: (&'static str, u32),
-    last_logged: &'static str,
+    report: Report,
 }
 
 impl Pump {
@@ -115,11 +107,10 @@ impl Pump {
             loads: JoinSet::new(),
             link: None,
             request: None,
+            overtaken: false,
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
             jitter: Jitter::from_system(),
-            logged: HashMap::new(),
-            streak: ("", 0),
-            last_logged: "",
+            report: Report::default(),
             store,
             wire,
             handle,
@@ -180,6 +171,7 @@ impl Pump {
                 tracing::info!("stopped before the last batch was answered; it will be sent again");
             }
         }
+        self.report.put_asides_left();
         let last = async {
             loop {
                 self.ledger.submit(&self.store, false);
@@ -216,6 +208,7 @@ impl Pump {
             self.start_request(now);
         }
         self.ledger.submit(&self.store, !self.loads.is_empty());
+        self.report.put_asides_due(now);
     }
 
     /// Announces the fresh batch of a lane and, while a backlog waits, what comes after it.
@@ -295,7 +288,7 @@ impl Pump {
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(now)).min();
-        [lanes, self.gate.closed_until(now)].into_iter().flatten().min()
+        [lanes, self.gate.closed_until(now), self.report.due()].into_iter().flatten().min()
     }
 
     /// Takes back what a read found.
@@ -362,8 +355,10 @@ impl Pump {
         self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, now));
         if !same_endpoint {
             self.delivered = false;
+            self.lanes.iter_mut().for_each(|lane| lane.course.change_endpoint());
         }
         // A link that is out is replaced when it comes home.
+        self.overtaken = self.link.is_none();
         if self.link.is_some() {
             self.link = Some(self.new_link());
         }
@@ -390,18 +385,39 @@ impl Pump {
                 Judged { verdict: Verdict::Transient { costly: false }, reason }
             }
         };
-        let reason = judged.reason;
-        let current = link.is_for(&self.config);
-        self.link = Some(if current { link } else { self.new_link() });
-        if current {
-            self.gate.judged(judged.verdict, now, &mut self.jitter);
+        let Judged { verdict, reason } = judged;
+        let overtaken = std::mem::take(&mut self.overtaken);
+        let same_endpoint = link.is_to(&self.config);
+        self.link = Some(if link.is_for(&self.config) { link } else { self.new_link() });
+        // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
+        // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
+        let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
+        if same_endpoint && (named || !overtaken) {
+            self.gate.judged(verdict, now, &mut self.jitter);
         }
-        self.settle(lane, &batch, judged.verdict, &reason, now);
-        self.publish(judged.verdict, &reason, now);
+        let outcome = if same_endpoint {
+            self.outcome(&batch, verdict, now)
+        } else if verdict == Verdict::Accepted {
+            Outcome::Accepted
+        } else {
+            // What an endpoint that is not used any more refuses, the new one may take.
+            Outcome::Unjudged
+        };
+        let put_aside = self.settle(lane, &batch, outcome, &reason, (now, overtaken));
+        if outcome == Outcome::Accepted && same_endpoint {
+            self.lanes.iter_mut().for_each(Lane::prove);
+        }
+        if put_aside && !self.lanes.iter().any(|lane| lane.course.is_in_doubt()) {
+            // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
+            self.publish(Verdict::Accepted, "", now);
+        } else if same_endpoint {
+            self.publish(verdict, &reason, now);
+        }
     }
 
-    fn settle(&mut self, index: usize, batch: &Batch, verdict: Verdict, reason: &str, now: Instant) {
-        let outcome = match verdict {
+    /// What a verdict of the endpoint in use means for the batch's lane.
+    fn outcome(&mut self, batch: &Batch, verdict: Verdict, now: Instant) -> Outcome {
+        match verdict {
             Verdict::Accepted => {
                 self.delivered = true;
                 self.size.accepted(batch.body.len());
@@ -414,30 +430,38 @@ impl Pump {
             Verdict::Poison { .. } => Outcome::Refused { first: batch.first(), last: batch.last() },
             Verdict::Transient { costly: true } => Outcome::NotTaken,
             _ => Outcome::Unjudged,
-        };
+        }
+    }
+
+    /// Draws the consequences for the batch's lane; says whether the batch was put aside.
+    fn settle(
+        &mut self,
+        index: usize,
+        batch: &Batch,
+        outcome: Outcome,
+        reason: &str,
+        (now, overtaken): (Instant, bool),
+    ) -> bool {
         let settled = self.lanes[index].course.settle(outcome);
-        if verdict == Verdict::Accepted {
-            self.lanes.iter_mut().for_each(Lane::prove);
+        if outcome == Outcome::Accepted {
             self.handle.update(|stats| {
                 stats.last_accepted_ms = Some(now_ms());
                 stats.forwarded += batch.events as u64;
                 stats.batches += 1;
             });
         }
-        self.lanes[index].wait(settled.pace, now, &mut self.jitter);
+        if !overtaken {
+            self.lanes[index].wait(settled.pace, now, &mut self.jitter);
+        }
         if settled.put_aside {
             for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
                 self.ledger.put_aside(index, seq, reason);
             }
             self.handle.update(|stats| stats.put_aside += batch.events as u64);
-            let (first, last, lane) = (batch.first(), batch.last(), shown(&batch.lane_name));
-            if self.may_log("put aside", now) {
-                tracing::warn!(lane, first, last, reason, "records put aside: Flux takes others, not these");
-            } else {
-                tracing::debug!(lane, first, last, reason, "records put aside");
-            }
+            self.report.put_aside(index, batch, reason, now);
         }
         self.ledger.acknowledge(index, self.lanes[index].course.settled_below());
+        settled.put_aside
     }
 
     /// Shows the verdict, and logs it when it changes.
@@ -460,42 +484,7 @@ impl Pump {
                 reason.clone_into(&mut standing.reason);
             }
         });
-        self.log_verdict(verdict, reason, now);
-    }
-
-    /// Logs a verdict that is news. A cut connection is none: SORACOM ends sessions at any time without notice, so a
-    /// transient failure is logged when it has lasted for [`TRANSIENT_NEWS`] tries.
-    fn log_verdict(&mut self, verdict: Verdict, reason: &str, now: Instant) {
-        let (word, advice) = (verdict.word(), verdict.advice());
-        self.streak = if self.streak.0 == word { (word, self.streak.1.saturating_add(1)) } else { (word, 1) };
-        let passing = verdict == Verdict::Transient { costly: false } && self.streak.1 < TRANSIENT_NEWS;
-        if passing || self.last_logged == word || !self.may_log(word, now) {
-            tracing::debug!(verdict = word, reason, "verdict");
-            return;
-        }
-        let first = std::mem::replace(&mut self.last_logged, word).is_empty();
-        match verdict {
-            Verdict::Accepted if first => tracing::info!("Flux accepts records"),
-            Verdict::Accepted => tracing::info!("Flux accepts records again"),
-            Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured => {
-                tracing::error!(
-                    verdict = word,
-                    reason,
-                    advice,
-                    "Flux takes nothing until somebody acts; records are kept"
-                );
-            }
-            _ => tracing::warn!(verdict = word, reason, advice, "Flux does not accept; records are kept"),
-        }
-    }
-
-    fn may_log(&mut self, what: &'static str, now: Instant) -> bool {
-        let last = self.logged.get(what);
-        let may = last.is_none_or(|last| now.saturating_duration_since(*last) >= LOG_EVERY);
-        if may {
-            self.logged.insert(what, now);
-        }
-        may
+        self.report.verdict(verdict, reason, now);
     }
 }
 

@@ -202,15 +202,38 @@ fn a_lone_bad_record_waits_until_another_is_accepted() {
         course.begin(next);
         assert!(!course.settle(refused()).put_aside);
         assert_eq!(course.settled_below(), 7);
+        assert!(course.is_in_doubt());
     }
     // Another lane's batch is accepted.
     course.prove();
+    assert!(!course.is_in_doubt());
     let next = course.next(|| 8);
     assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: false });
     course.begin(next);
     assert!(course.settle(refused()).put_aside);
     assert_eq!(course.settled_below(), 8);
     assert_eq!(course.next(|| 8), Next::Fresh);
+}
+
+#[test]
+fn what_one_endpoint_accepts_proves_nothing_about_another() {
+    let mut course = Course::new(7);
+    course.begin_fresh(Span { from: 7, below: 8 });
+    let refused = || Outcome::Refused { first: 7, last: 7 };
+    course.settle(refused());
+    course.prove();
+    course.change_endpoint();
+    let next = course.next(|| 8);
+    assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: true });
+    course.begin(next);
+    assert!(!course.settle(refused()).put_aside);
+    course.prove();
+    course.begin(course.next(|| 8));
+    course.change_endpoint();
+    assert!(!course.settle(refused()).put_aside, "it was under way when the endpoint changed");
+    course.prove();
+    course.begin(course.next(|| 8));
+    assert!(course.settle(refused()).put_aside);
 }
 
 #[test]

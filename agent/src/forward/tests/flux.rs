@@ -13,6 +13,7 @@ use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
@@ -61,6 +62,8 @@ pub(super) enum Reply {
     Cut,
     /// Answers 200 after this.
     Slow(Duration),
+    /// Answers so when it is told to.
+    When(Arc<Notify>, u16, Vec<(&'static str, String)>),
 }
 
 /// A plain answer.
@@ -150,14 +153,22 @@ impl Flux {
             let number = inner.seen.len();
             let reply = (inner.rule)(&seen, number);
             seen.status = match &reply {
-                Reply::Status(code, ..) => *code,
+                Reply::Status(code, ..) | Reply::When(_, code, _) => *code,
                 Reply::Cut => 0,
                 Reply::Slow(_) => 200,
             };
             inner.seen.push(seen);
             reply
         };
+        let reply = match reply {
+            Reply::When(told, code, headers) => {
+                told.notified().await;
+                Reply::Status(code, headers, String::new())
+            }
+            reply => reply,
+        };
         match reply {
+            Reply::When(..) => unreachable!("it became a status above"),
             Reply::Status(code, headers, body) => {
                 let mut response = Response::builder().status(code);
                 for (name, value) in headers {

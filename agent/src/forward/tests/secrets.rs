@@ -2,9 +2,28 @@
 
 use super::*;
 
-/// Everything logged on this thread, at every level.
+/// Everything logged on this thread.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Keeps what is logged on this thread until the guard is dropped.
+    pub(super) fn begin(level: tracing::Level) -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(level)
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// What was logged so far.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no holder panics")).into_owned()
+    }
+}
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -19,14 +38,7 @@ impl std::io::Write for Log {
 
 #[tokio::test]
 async fn secrets_show_in_no_log_no_debug_output_no_reason_and_no_error() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::begin(tracing::Level::TRACE);
     let flux = flux::Flux::start(|seen, _| {
         let padding = "x".repeat(140);
         let echo = format!("<pre>{padding} Cannot POST {} with {:?}</pre>", seen.path, seen.headers);
@@ -47,7 +59,7 @@ async fn secrets_show_in_no_log_no_debug_output_no_reason_and_no_error() {
     bench.handle.reload(api(&flux)).expect("good options");
     bench.until("the api was asked", |stats| stats.kind == "api" && flux.seen().len() >= 3).await;
     bench.stop().await;
-    shown.push_str(&String::from_utf8_lossy(&log.0.lock().expect("no holder panics")));
+    shown.push_str(&log.text());
     assert!(shown.contains("Cannot POST") && shown.contains("Flux takes nothing until"), "{shown}");
     for secret in ["s3cr3t", "s3cr", "wh-0123"] {
         assert!(!shown.contains(secret), "{secret} in {shown}");
