@@ -82,6 +82,13 @@ pub const KEYS: &[Key] = &[
     fixed("log.target"),
 ];
 
+/// Whether the value of the key at `path` is a secret, or should name a file that holds one: people write the secret
+/// itself there by mistake. Such a value stands in no message.
+pub(super) fn bears_secret(path: &str) -> bool {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    ["url", "key", "password"].iter().any(|word| name.contains(word))
+}
+
 /// Whether the key at `path` can change while the agent runs.
 pub(super) fn is_live(path: &str) -> bool {
     KEYS.iter().any(|key| key.path == path && key.live)

@@ -12,6 +12,7 @@ mod default_file;
 mod disk;
 mod mistakes;
 mod parts;
+mod secrets;
 
 /// Every file is there; a secret is a URL, which is good for all kinds.
 struct AllThere;
