@@ -54,6 +54,48 @@ fn check_says_what_it_understood_and_exits_with_0() {
 }
 
 #[test]
+fn check_reads_standard_input_and_run_refuses_to() {
+    let check = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["check", "--config", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
+        child.wait_with_output().expect("it ends")
+    };
+    let output = check("[gateway]\nid = \"gw-7\"\n[forward.flux]\nkind = \"unified\"\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("standard input is fine"), "{}", text(&output.stdout));
+    let output = check("[gateway]\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("standard input: 2 mistakes"), "{}", text(&output.stderr));
+    let output = tidegate(&["run", "--config", "-"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("name a file"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn check_does_not_repeat_a_secret_that_stands_where_its_file_should() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = path(folder.path(), "t.toml");
+    let hook = "https://api.soracom.io/v1/flux/incoming_webhooks/a/VERYSECRET";
+    let flux = format!("[forward.flux]\nkind = \"webhook\"\nurl_file = \"{hook}\"\n");
+    let broker =
+        "[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"#\"]\nusername = \"u\"\npassword_file = \"VERYSECRET\"\n";
+    fs::write(&file, format!("[gateway]\nid = \"g\"\n{flux}{broker}")).expect("write");
+    for command in ["check", "run"] {
+        let output = tidegate(&[command, "--config", &file]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(said.matches("not a path").count(), 2, "{said}");
+        assert!(!said.contains("VERYSECRET"), "{said}");
+    }
+}
+
+#[test]
 fn run_refuses_a_wrong_configuration_with_all_its_mistakes() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = path(folder.path(), "t.toml");

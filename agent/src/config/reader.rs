@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Problem, looks_secret, shown};
 use super::keys;
-use super::surroundings::{Content, Fault, Surroundings, Volume};
+use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
 use super::units;
 use crate::secret::Secret;
 
@@ -474,6 +474,11 @@ impl<'a> Section<'a> {
     /// The file system that a folder is on, or will be.
     pub(super) fn volume(&self, path: &Path) -> Option<Volume> {
         self.doc.surroundings.volume(path)
+    }
+
+    /// What stands where the store should be.
+    pub(super) fn place(&self, path: &Path) -> Place {
+        self.doc.surroundings.place(path)
     }
 
     /// A file that must be there and hold what it should.

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::surroundings::{Content, Fault, SecretFile, Surroundings, Volume};
+use super::surroundings::{Content, Fault, Place, SecretFile, Surroundings, Volume};
 use super::*;
 use crate::secret::Secret;
 
@@ -34,6 +34,10 @@ impl Surroundings for AllThere {
 
     fn volume(&self, path: &Path) -> Option<Volume> {
         Some(Volume { bytes: 1 << 40, volatile: path.starts_with("/tmp") })
+    }
+
+    fn place(&self, _: &Path) -> Place {
+        Place::Fits
     }
 }
 
