@@ -161,6 +161,37 @@ fn status_shows_what_the_agent_answers_for_people_and_for_programs() {
 }
 
 #[test]
+fn the_demo_leaves_no_folder_when_its_terminal_goes_away_or_it_is_terminated() {
+    for signal in ["HUP", "TERM", "INT"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .arg("demo")
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        // Once figures are shown, the store stands.
+        let shown = lines.map_while(Result::ok).any(|line| line.contains("delivered"));
+        assert!(shown && fs::read_dir(folder.path()).expect("a folder").count() == 1, "{signal}");
+        let killed = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", child.id())).status();
+        assert!(killed.expect("sh runs").success());
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{signal}");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "{signal}");
+    }
+}
+
+#[test]
+fn a_demo_without_a_place_for_its_folder_says_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("demo").env("TMPDIR", "/missing/folder").output();
+    let output = output.expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("/missing/folder") && said.contains("TMPDIR=") && said.contains("because:"), "{said}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let (reader, writer) = UnixStream::pair().expect("a pair of sockets");
     drop(reader);
