@@ -54,6 +54,48 @@ fn check_says_what_it_understood_and_exits_with_0() {
 }
 
 #[test]
+fn check_reads_standard_input_and_run_refuses_to() {
+    let check = |input: &str| {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .args(["check", "--config", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("it reads");
+        child.wait_with_output().expect("it ends")
+    };
+    let output = check("[gateway]\nid = \"gw-7\"\n[forward.flux]\nkind = \"unified\"\n");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("standard input is fine"), "{}", text(&output.stdout));
+    let output = check("[gateway]\n");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("standard input: 2 mistakes"), "{}", text(&output.stderr));
+    let output = tidegate(&["run", "--config", "-"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("name a file"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn check_does_not_repeat_a_secret_that_stands_where_its_file_should() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = path(folder.path(), "t.toml");
+    let hook = "https://api.soracom.io/v1/flux/incoming_webhooks/a/VERYSECRET";
+    let flux = format!("[forward.flux]\nkind = \"webhook\"\nurl_file = \"{hook}\"\n");
+    let broker =
+        "[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"#\"]\nusername = \"u\"\npassword_file = \"VERYSECRET\"\n";
+    fs::write(&file, format!("[gateway]\nid = \"g\"\n{flux}{broker}")).expect("write");
+    for command in ["check", "run"] {
+        let output = tidegate(&[command, "--config", &file]);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(said.matches("not a path").count(), 2, "{said}");
+        assert!(!said.contains("VERYSECRET"), "{said}");
+    }
+}
+
+#[test]
 fn run_refuses_a_wrong_configuration_with_all_its_mistakes() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = path(folder.path(), "t.toml");
@@ -116,6 +158,37 @@ fn status_shows_what_the_agent_answers_for_people_and_for_programs() {
     let status: serde_json::Value = serde_json::from_slice(&programs.stdout).expect("JSON");
     assert_eq!(status["counts"]["waiting"], 1234);
     agent.join().expect("the agent saw what it should");
+}
+
+#[test]
+fn the_demo_leaves_no_folder_when_its_terminal_goes_away_or_it_is_terminated() {
+    for signal in ["HUP", "TERM", "INT"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
+            .arg("demo")
+            .env("TMPDIR", folder.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary runs");
+        let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        // Once figures are shown, the store stands.
+        let shown = lines.map_while(Result::ok).any(|line| line.contains("delivered"));
+        assert!(shown && fs::read_dir(folder.path()).expect("a folder").count() == 1, "{signal}");
+        let killed = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", child.id())).status();
+        assert!(killed.expect("sh runs").success());
+        assert_eq!(child.wait().expect("it ends").code(), Some(1), "{signal}");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0, "{signal}");
+    }
+}
+
+#[test]
+fn a_demo_without_a_place_for_its_folder_says_what_to_do() {
+    let output = Command::new(env!("CARGO_BIN_EXE_tidegate")).arg("demo").env("TMPDIR", "/missing/folder").output();
+    let output = output.expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("/missing/folder") && said.contains("TMPDIR=") && said.contains("because:"), "{said}");
 }
 
 #[test]

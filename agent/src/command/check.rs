@@ -9,10 +9,13 @@ use tidegate::watch::render::number;
 
 use super::{Failure, print};
 
-/// Checks and prints.
+/// Checks and prints. The path `-` is standard input.
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
-    let config = config::load(path)?;
-    print(&understood(&config, &path.display().to_string()))
+    const STDIN: &str = "standard input";
+    if path == Path::new("-") {
+        return print(&understood(&config::load_from(std::io::stdin().lock(), STDIN)?, STDIN));
+    }
+    print(&understood(&config::load(path)?, &path.display().to_string()))
 }
 
 /// What a configuration was understood to mean, a line each, and its warnings.

@@ -3,7 +3,8 @@
 //! Real parts: the gateway as `tidegate run` builds it, with a store in a temporary folder, and MQTT devices that publish
 //! real readings. Only the endpoint is a look-alike, on loopback. In the middle it is stopped for a few seconds, so that
 //! the backlog grows on flash and drains. At the end, what the devices had acknowledged is compared, value by value, with
-//! what the endpoint received; anything lost is an error. The folder is removed, also after Ctrl-C.
+//! what the endpoint received; anything lost is an error. The folder is removed, also after Ctrl-C and
+//! when the terminal goes away.
 
 mod devices;
 mod display;
@@ -27,7 +28,7 @@ use tokio::time::timeout;
 use self::devices::{Device, GaveUp};
 use self::display::{Display, Figures, REDRAW};
 use self::flux::Flux;
-use self::folder::Folder;
+use self::folder::{Folder, NoFolder};
 use self::ledger::{Ledger, Outcome};
 
 /// How long the gateway may take to listen.
@@ -74,6 +75,8 @@ enum DemoError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error(transparent)]
+    Folder(#[from] NoFolder),
     #[error("the gateway did not begin to listen within {} s", READY_WITHIN.as_secs())]
     NotReady,
     #[error(transparent)]
@@ -105,14 +108,16 @@ pub(crate) fn run(_: &Args) -> Result<(), Box<dyn std::error::Error>> {
     Ok(result?)
 }
 
-/// Waits for SIGINT or SIGTERM.
+/// Waits for SIGINT, SIGTERM or SIGHUP: a terminal that is gone, such as a dropped SSH session, must leave no folder.
 fn interrupted() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
         }
     })
 }
@@ -123,7 +128,7 @@ async fn demo<W: Write>(
     display: Display<W>,
     interrupted: impl Future<Output = ()>,
 ) -> Result<(), DemoError> {
-    let folder = Folder::make().map_err(set_up("a temporary folder"))?;
+    let folder = Folder::make()?;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
     let flux = Flux::start(Arc::clone(&ledger)).await.map_err(set_up("the endpoint"))?;
     let text = configuration(folder.path(), &flux.url());
@@ -158,8 +163,9 @@ impl<W: Write> Stage<W> {
     fn introduce(&mut self, script: Script, listener: SocketAddr, folder: &Path) {
         let devices = sample::FILES.len();
         self.display.say(&format!(
-            "{devices} devices publish {} real readings over MQTT (QoS 1) to Tidegate at {listener}.\n\
-             Tidegate writes each to flash, in {}, before it acknowledges it,\n\
+            "{devices} devices publish {} real readings over MQTT (QoS 1) to Tidegate\n\
+             at {listener}. It writes each to flash before it acknowledges it, in\n\
+             {},\n\
              and forwards them in batches to a Flux look-alike on this machine.\n",
             devices * script.readings,
             folder.display()

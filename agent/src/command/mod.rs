@@ -45,7 +45,7 @@ enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
     Run(ConfigFile),
     /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
-    Check(ConfigFile),
+    Check(CheckFile),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
     /// Watch it work: devices, agent and a Flux look-alike on this machine, nothing to configure
@@ -53,6 +53,14 @@ enum Command {
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
+}
+
+/// Which configuration to check.
+#[derive(Debug, clap::Args)]
+struct CheckFile {
+    /// The configuration file, or `-` for standard input
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
 }
 
 /// Which configuration.

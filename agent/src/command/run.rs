@@ -10,6 +10,12 @@ use super::Failure;
 
 /// Reads the configuration, sets logging up, and runs until told to stop.
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
+    if path == Path::new("-") {
+        // A file of this name can still be given as `./-`.
+        return Err(
+            "run takes no configuration from standard input, for it reads it again on SIGHUP; name a file".into()
+        );
+    }
     let config = config::load(path)?;
     let target = match config.log.target {
         LogTarget::Stderr => log::Target::Stderr,

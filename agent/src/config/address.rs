@@ -68,8 +68,15 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, UrlFault> {
             "ssl" | "tls" | "wss" | "https" if schemes.contains(&"mqtts") => "write \"mqtts://…\"",
             _ => &write,
         };
-        let shown = super::error::shown(scheme);
-        return Err(fault(&format!("the URL's scheme is {shown}, which is not spoken here"), advice));
+        // Any other may be part of a secret that was written without its scheme.
+        let known =
+            ["tcp", "ws", "wss", "http", "https", "ssl", "tls", "mqtt", "mqtts", "coap", "coaps", "ftp", "file"];
+        let found = if known.contains(&scheme) {
+            format!("the URL's scheme is \"{scheme}\", which is not spoken here")
+        } else {
+            "the URL's scheme is none that is spoken here".into()
+        };
+        return Err(fault(&found, advice));
     }
     if rest.contains('#') {
         return Err(fault("the URL has a fragment (`#…`), which is never sent", "remove it"));

@@ -76,8 +76,20 @@ pub enum LoadError {
     Wrong(#[from] Errors),
 }
 
-/// A piece of the file as a message shows it: quoted, control characters escaped, cut to [`SHOWN`] characters.
+/// What the secrets of SORACOM are known by: the secret half of an authentication key, and the path of a webhook.
+const SECRET_MARKS: [&str; 2] = ["secret-", "incoming_webhooks"];
+
+/// Whether a text looks like a secret, or like an address that may be one, and not like a path or a word.
+pub(super) fn looks_secret(text: &str) -> bool {
+    text.contains("://") || SECRET_MARKS.iter().any(|mark| text.contains(mark))
+}
+
+/// A piece of the file as a message shows it: quoted, control characters escaped, cut to [`SHOWN`] characters. What
+/// looks like a secret is not shown, whatever the key.
 pub(super) fn shown(text: &str) -> String {
+    if looks_secret(text) {
+        return "a URL or a key, which is not shown here".into();
+    }
     let mut out = String::from("\"");
     for (count, character) in text.chars().enumerate() {
         if count == SHOWN {

@@ -82,6 +82,13 @@ pub const KEYS: &[Key] = &[
     fixed("log.target"),
 ];
 
+/// Whether the value of the key at `path` is a secret, or should name a file that holds one: people write the secret
+/// itself there by mistake. Such a value stands in no message.
+pub(super) fn bears_secret(path: &str) -> bool {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    ["url", "key", "password"].iter().any(|word| name.contains(word))
+}
+
 /// Whether the key at `path` can change while the agent runs.
 pub(super) fn is_live(path: &str) -> bool {
     KEYS.iter().any(|key| key.path == path && key.live)
@@ -119,13 +126,17 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
     if !elsewhere.is_empty() {
         return format!("`{name}` belongs in {}", elsewhere.join(" or "));
     }
-    let all: Vec<&str> = KEYS.iter().filter_map(|key| key.path.rsplit('.').next()).collect();
-    if let Some(near) = nearest(name, &all) {
-        let table = KEYS.iter().filter_map(|key| key.path.rsplit_once('.')).find(|(_, last)| *last == near);
-        return format!("did you mean `{near}` in {}?", table.map_or_else(String::new, |(table, _)| header(table)));
-    }
     let list: Vec<String> = here.iter().map(|name| format!("`{name}`")).collect();
-    format!("remove it; what may stand here: {}", list.join(", "))
+    let list = format!("what may stand here: {}", list.join(", "));
+    // A slip of a key of another table is two mistakes at once: only a long name with a small slip tells.
+    let all: Vec<&str> = KEYS.iter().filter_map(|key| key.path.rsplit('.').next()).collect();
+    let near = nearest(name, &all).filter(|near| near.len() >= 6 && strsim::damerau_levenshtein(near, name) <= 2);
+    if let Some(near) = near {
+        let table = KEYS.iter().filter_map(|key| key.path.rsplit_once('.')).find(|(_, last)| *last == near);
+        let table = table.map_or_else(String::new, |(table, _)| header(table));
+        return format!("did you mean `{near}` in {table}? ({list})");
+    }
+    format!("remove it; {list}")
 }
 
 /// A table's header as the file writes it.

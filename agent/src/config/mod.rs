@@ -19,7 +19,7 @@
 //! # Where it touches the disk
 //! It reads: the file itself, the secret files it names (regular, at most [`MAX_FILE`](crate::secret::MAX_FILE) bytes), the
 //! certificate, key and password files it names (regular, at most [`MAX_FILE`] bytes), and asks for the size and kind of the file
-//! system that the store is on. It writes nothing.
+//! system that the store is on and for what stands in the folder. It writes nothing.
 
 mod address;
 mod changes;
@@ -74,6 +74,15 @@ pub fn parse(text: &str, source_name: &str) -> Result<Config, Errors> {
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(parse(&text, &path.display().to_string())?)
+}
+
+/// Reads a configuration from `from` to its end; `source_name` stands in messages.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(from: impl std::io::Read, source_name: &str) -> Result<Config, LoadError> {
+    let text = surroundings::read_all(from, source_name)?;
+    Ok(parse(&text, source_name)?)
 }
 
 /// The control socket that the file at `path` names, whatever else is wrong with it: who asks for the status need not

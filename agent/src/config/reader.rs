@@ -9,9 +9,9 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Problem, shown};
+use super::error::{Problem, looks_secret, shown};
 use super::keys;
-use super::surroundings::{Content, Surroundings, Volume};
+use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
 use super::units;
 use crate::secret::Secret;
 
@@ -132,9 +132,19 @@ impl<'a> Value<'a> {
         );
     }
 
+    /// Enters what is wrong with the file at `path`, which this value names. A value that may be the secret itself,
+    /// and no path, is not repeated.
+    fn fault(&self, path: &Path, fault: Fault) {
+        let path = path.display().to_string();
+        let hidden = keys::bears_secret(&self.key) && !plausible(&path);
+        let found = if hidden { fault.found.replace(&path, "the file it names") } else { fault.found };
+        self.problem(found, fault.advice);
+    }
+
     /// A mistake in the type: says what was found, and what is wanted with an example.
     pub(super) fn wrong_type(&self, advice: impl Into<String>) {
-        self.problem(describe(self.node), advice);
+        let hidden = keys::bears_secret(&self.key);
+        self.problem(if hidden { kind(self.node).into() } else { describe(self.node) }, advice);
     }
 
     /// The text, if it is one; otherwise a mistake.
@@ -178,15 +188,43 @@ impl<'a> Value<'a> {
 /// What a value is, for a message.
 fn describe(value: &DeValue<'_>) -> String {
     match value {
-        DeValue::String(text) => format!("found the text {}", shown(text)),
-        DeValue::Integer(number) => format!("found the bare number {}", short(number.as_str())),
-        DeValue::Float(number) => format!("found the bare number {}", short(number.as_str())),
-        DeValue::Boolean(value) => format!("found {value}"),
-        DeValue::Datetime(_) => "found a date or time".into(),
-        DeValue::Array(_) => "found an array".into(),
-        DeValue::Table(_) => "found a table".into(),
+        DeValue::String(text) => format!("{} {}", kind(value), shown(text)),
+        DeValue::Integer(number) => format!("{} {}", kind(value), short(number.as_str())),
+        DeValue::Float(number) => format!("{} {}", kind(value), short(number.as_str())),
+        DeValue::Boolean(found) => format!("found {found}"),
+        _ => kind(value).into(),
     }
 }
+
+/// What kind of value it is, for a message that must not repeat it.
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "found the text",
+        DeValue::Integer(_) | DeValue::Float(_) => "found the bare number",
+        DeValue::Boolean(_) => "found true or false",
+        DeValue::Datetime(_) => "found a date or time",
+        DeValue::Array(_) => "found an array",
+        DeValue::Table(_) => "found a table",
+    }
+}
+
+/// Whether a value that should be the path of a secret's file may be shown, because it is one: it is there, or it is
+/// made as paths are, which passwords and keys are not. A mistake that cannot be told apart costs the message a
+/// word: the key's name and its line say which file is meant.
+fn plausible(path: &str) -> bool {
+    /// The shortest secret that is guarded against; folders' names are mostly shorter.
+    const LONGEST_NAME: usize = 40;
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let names: Vec<&str> = path.split('/').skip(1).collect();
+    let made_as_paths_are = path.starts_with('/')
+        && names.len() > 1
+        && names.iter().all(|name| name.len() <= LONGEST_NAME && name.chars().all(plain))
+        && names.first().is_some_and(|name| FOLDERS.contains(name));
+    !looks_secret(path) && (made_as_paths_are || Path::new(path).exists())
+}
+
+/// Folders that secrets usually are in, and that begin no secret by chance.
+const FOLDERS: [&str; 10] = ["etc", "var", "run", "home", "root", "opt", "srv", "usr", "tmp", "mnt"];
 
 fn short(number: &str) -> String {
     number.chars().take(24).collect()
@@ -415,7 +453,15 @@ impl<'a> Section<'a> {
         let advice = "write an absolute path in quotes, such as \"/etc/tidegate/…\"";
         let (text, value) = self.text(key, advice)?;
         let path = Path::new(text);
-        if !path.is_absolute() || text.contains('\0') {
+        let absolute = path.is_absolute() && !text.contains('\0');
+        if keys::bears_secret(&value.key) && (!absolute || looks_secret(text)) {
+            value.problem(
+                "found a value that is not a path (not shown, for it may be the secret itself)",
+                format!("put it into a file of its own, readable only by Tidegate, and write that file's path: {key} = \"/etc/tidegate/…\""),
+            );
+            return None;
+        }
+        if !absolute {
             value.problem(
                 format!("found {}", shown(text)),
                 "write an absolute path: a service has no folder of its own",
@@ -430,6 +476,11 @@ impl<'a> Section<'a> {
         self.doc.surroundings.volume(path)
     }
 
+    /// What stands where the store should be.
+    pub(super) fn place(&self, path: &Path) -> Place {
+        self.doc.surroundings.place(path)
+    }
+
     /// A file that must be there and hold what it should.
     pub(super) fn file(&self, key: &'static str, content: Content) -> Option<(PathBuf, Value<'a>)> {
         let (path, value) = self.path(key)?;
@@ -439,7 +490,7 @@ impl<'a> Section<'a> {
                     value.warn_of_exposed(&path);
                 }
             }
-            Err(fault) => value.problem(fault.found, fault.advice),
+            Err(fault) => value.fault(&path, fault),
         }
         Some((path, value))
     }
@@ -462,7 +513,7 @@ impl<'a> Section<'a> {
                 Some((file.secret, value))
             }
             Err(fault) => {
-                value.problem(fault.found, fault.advice);
+                value.fault(&path, fault);
                 None
             }
         }
@@ -471,7 +522,9 @@ impl<'a> Section<'a> {
 
 /// An unknown key as a message shows it: bare where it could be bare, quoted and cut otherwise.
 fn shown_key(name: &str) -> String {
-    let bare =
-        !name.is_empty() && name.len() <= 60 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    let bare = !looks_secret(name)
+        && !name.is_empty()
+        && name.len() <= 60
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if bare { name.to_owned() } else { shown(name) }
 }

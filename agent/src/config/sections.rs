@@ -4,6 +4,7 @@
 mod collect;
 mod forward;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use super::DEFAULT_SOCKET;
 use super::address;
 use super::error::{Errors, shown};
 use super::model::{Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics, Store};
-use super::reader::{Book, Document, Section};
-use super::surroundings::{Content, Disk, Surroundings};
+use super::reader::{Book, Document, Section, Value};
+use super::surroundings::{Content, Disk, Place, Surroundings};
 use super::units;
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
@@ -137,6 +138,18 @@ fn store(root: &Section<'_>) -> Store {
             Duration::from_millis(5),
         ),
     };
+    if let Some((path, value)) = &configured {
+        match section.place(path) {
+            Place::Fits => {}
+            Place::File => {
+                value.problem(format!("{} is a file, or leads through one", path.display()), "write a folder's path");
+            }
+            Place::Foreign => value.warn(
+                format!("{} holds files that are not a store's", path.display()),
+                "write a folder for the store alone, such as \"/var/lib/tidegate\"",
+            ),
+        }
+    }
     if let Some(volume) = section.volume(&store.path) {
         if let (true, Some((_, value))) = (volume.volatile, &configured) {
             value.warn(
@@ -176,7 +189,10 @@ fn metrics(root: &Section<'_>) -> Metrics {
     let mut bind = None;
     if let Some((text, value)) = section.text("bind", "write \"127.0.0.1:9464\"") {
         match address::socket_address(text, 9464) {
-            Ok(address) if address.ip().is_loopback() => bind = Some(address),
+            Ok(address) if address.ip().is_loopback() => {
+                warn_of_any_port(address, &value);
+                bind = Some(address);
+            }
             Ok(address) => value.problem(
                 format!("{address} can be reached from outside this machine"),
                 format!(
@@ -190,6 +206,13 @@ fn metrics(root: &Section<'_>) -> Metrics {
     }
     section.finish();
     Metrics { bind }
+}
+
+/// Port 0 asks the system for any port that is free, which is for tests.
+fn warn_of_any_port(address: SocketAddr, value: &Value<'_>) {
+    if address.port() == 0 {
+        value.warn("port 0 is another port at every start, so nobody knows where to connect", "write a port");
+    }
 }
 
 fn log(root: &Section<'_>) -> Log {

@@ -46,6 +46,17 @@ pub(super) struct Volume {
     pub(super) volatile: bool,
 }
 
+/// What stands where the store should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing yet, an empty folder, a store, or what may not be looked at.
+    Fits,
+    /// A file, or a path through one.
+    File,
+    /// A folder with other things in it.
+    Foreign,
+}
+
 /// What stands around the configuration.
 pub(super) trait Surroundings {
     /// Reads a secret's file.
@@ -58,6 +69,8 @@ pub(super) trait Surroundings {
     fn belongs(&self, certificate: &Path, key: &Path) -> Result<(), Fault>;
     /// The file system that a folder is on, or will be; `None` if it cannot be told.
     fn volume(&self, path: &Path) -> Option<Volume>;
+    /// What stands where the store should be.
+    fn place(&self, path: &Path) -> Place;
 }
 
 /// The real disk.
@@ -121,7 +134,32 @@ impl Surroundings for Disk {
         let (block, kind) = (found.f_bsize as u64, found.f_type as u64 & 0xffff_ffff);
         Some(Volume { bytes: found.f_blocks.saturating_mul(block), volatile: IN_MEMORY.contains(&kind) })
     }
+
+    fn place(&self, path: &Path) -> Place {
+        match std::fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => return Place::File,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Place::File,
+            _ => {}
+        }
+        let Ok(entries) = std::fs::read_dir(path) else { return Place::Fits };
+        let mut foreign = false;
+        for entry in entries.flatten().take(LOOKED_AT) {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name == "control" || name.starts_with("lane-") {
+                return Place::Fits;
+            }
+            foreign |= !MADE_BEFORE.contains(&name.as_ref());
+        }
+        if foreign { Place::Foreign } else { Place::Fits }
+    }
 }
+
+/// Entries of a folder that are looked at to tell a store: a store has a dozen.
+const LOOKED_AT: usize = 1000;
+
+/// What a store that was cut off while it was made may hold, and what a file system of its own begins with.
+const MADE_BEFORE: [&str; 6] = ["lock", "reserve", "aside", "damaged", "index", "lost+found"];
 
 /// Opens a regular file. Its kind is asked for first: opening a FIFO would wait for a writer.
 fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {
@@ -185,14 +223,28 @@ fn passwords(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
         let (line, hash) = (line.trim_end(), line.split_once(':').map_or("", |(_, hash)| hash));
         line.is_empty() || line.starts_with('#') || (!line.starts_with(':') && hash.starts_with("$argon2"))
     };
-    match bytes.split(|byte| *byte == b'\n').position(|line| !entry(line)) {
-        None => Ok(()),
-        Some(index) => Err(Fault {
-            found: format!("line {} of {} is not `name:$argon2id$…`", index + 1, path.display()),
-            advice: "write the name, a colon and the hash that `argon2 SALT -id -e` prints".into(),
-        }),
+    let wrong: Vec<usize> = (1..)
+        .zip(bytes.split(|byte| *byte == b'\n'))
+        .filter(|(_, line)| !entry(line))
+        .map(|(number, _)| number)
+        .collect();
+    if wrong.is_empty() {
+        return Ok(());
     }
+    let named: Vec<String> = wrong.iter().take(LINES_NAMED).map(ToString::to_string).collect();
+    let more = match wrong.len().saturating_sub(LINES_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (lines, are) = if wrong.len() == 1 { ("line", "is") } else { ("lines", "are") };
+    Err(Fault {
+        found: format!("{lines} {}{more} of {} {are} not `name:$argon2id$…`", named.join(", "), path.display()),
+        advice: "write the name, a colon and the hash that `argon2 SALT -id -e` prints".into(),
+    })
 }
+
+/// Wrong lines of a password file that are named by their number; the others are counted.
+const LINES_NAMED: usize = 10;
 
 fn fault(path: &Path, error: &io::Error) -> Fault {
     let advice = match error.kind() {
@@ -207,17 +259,27 @@ fn fault(path: &Path, error: &io::Error) -> Fault {
 
 /// Reads the configuration file itself.
 pub(super) fn read_text(path: &Path) -> Result<String, LoadError> {
-    let unreadable = |source: io::Error| LoadError::Unreadable {
-        path: path.display().to_string(),
+    let file = File::open(path).map_err(|error| unreadable(&path.display().to_string(), error))?;
+    read_all(file, &path.display().to_string())
+}
+
+fn unreadable(name: &str, source: io::Error) -> LoadError {
+    LoadError::Unreadable {
+        path: name.to_owned(),
         advice: match source.kind() {
             io::ErrorKind::NotFound => "correct the path, or write one with `tidegate config default`",
             io::ErrorKind::PermissionDenied => "run the command as root or as the user that Tidegate runs as",
             _ => "repair the file or name another",
         },
         source,
-    };
+    }
+}
+
+/// Reads a configuration's text to its end; `name` stands in messages.
+pub(super) fn read_all(from: impl io::Read, name: &str) -> Result<String, LoadError> {
+    let unreadable = |source: io::Error| unreadable(name, source);
     let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes)).map_err(unreadable)?;
+    from.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE {
         return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB")));
     }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::surroundings::{Content, Fault, SecretFile, Surroundings, Volume};
+use super::surroundings::{Content, Fault, Place, SecretFile, Surroundings, Volume};
 use super::*;
 use crate::secret::Secret;
 
@@ -12,6 +12,7 @@ mod default_file;
 mod disk;
 mod mistakes;
 mod parts;
+mod secrets;
 
 /// Every file is there; a secret is a URL, which is good for all kinds.
 struct AllThere;
@@ -33,6 +34,10 @@ impl Surroundings for AllThere {
 
     fn volume(&self, path: &Path) -> Option<Volume> {
         Some(Volume { bytes: 1 << 40, volatile: path.starts_with("/tmp") })
+    }
+
+    fn place(&self, _: &Path) -> Place {
+        Place::Fits
     }
 }
 

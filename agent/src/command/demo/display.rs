@@ -76,9 +76,10 @@ impl<W: Write> Display<W> {
 fn line(figures: &Figures, elapsed: Duration) -> String {
     let Figures { collected, on_flash, delivered, waiting, endpoint_up } = figures;
     let endpoint = if *endpoint_up { "up" } else { "DOWN" };
+    // 79 characters: a line that a terminal of 80 columns breaks could not be redrawn in place.
     format!(
-        "{:5.1} s   collected {collected:>5}   on flash {on_flash:>5}   delivered {delivered:>5}   \
-         waiting {waiting:>5}   endpoint {endpoint}",
+        "{:5.1} s  collected {collected:>4}  on flash {on_flash:>4}  delivered {delivered:>4}  waiting {waiting:>4}  \
+         Flux {endpoint}",
         elapsed.as_secs_f64()
     )
 }
@@ -108,11 +109,17 @@ mod tests {
     }
 
     #[test]
+    fn a_line_fits_a_terminal_of_eighty_columns() {
+        let figures = Figures { collected: 1200, on_flash: 1200, delivered: 1200, waiting: 1200, endpoint_up: false };
+        assert_eq!(line(&figures, Duration::from_millis(100_400)).chars().count(), 79);
+    }
+
+    #[test]
     fn a_pipe_sees_a_plain_line_each_second() {
         let text = shown(false);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");
-        assert!(lines[1].starts_with("  1.0 s   collected    10   on flash     0"), "{text}");
+        assert!(lines[1].starts_with("  1.0 s  collected   10  on flash    0"), "{text}");
         assert!(!text.contains(['\r', '\x1b']));
     }
 }

@@ -56,6 +56,6 @@ async fn an_interrupted_demo_leaves_nothing_behind() {
 
 /// The folder that the demo said it uses.
 fn folder(text: &str) -> &Path {
-    let folder = text.split(", in ").nth(1).and_then(|rest| rest.split(", before").next()).expect("it is named");
-    Path::new(folder)
+    let folder = text.lines().find(|line| line.contains("tidegate-demo-")).expect("it is named");
+    Path::new(folder.trim_end_matches(','))
 }

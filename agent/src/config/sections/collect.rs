@@ -10,7 +10,7 @@ use super::super::model::{Broker, Collect, LANES, Listener, MqttVersion, Rule, T
 use super::super::pattern;
 use super::super::reader::{Section, Value};
 use super::super::surroundings::Content;
-use super::{DAY, KIB, MIB, pair};
+use super::{DAY, KIB, MIB, pair, warn_of_any_port};
 
 /// Most rules: each publish on a new topic is compared with all of them.
 const MAX_RULES: usize = 256;
@@ -144,7 +144,10 @@ fn rules(section: &Section<'_>) -> Vec<Rule> {
 fn bind<'a>(section: &Section<'a>, key: &'static str, port: u16) -> Option<(SocketAddr, Value<'a>)> {
     let (text, value) = section.text(key, &format!("write \"127.0.0.1:{port}\""))?;
     match address::socket_address(text, port) {
-        Ok(address) => Some((address, value)),
+        Ok(address) => {
+            warn_of_any_port(address, &value);
+            Some((address, value))
+        }
         Err(advice) => {
             value.problem(format!("found {}", shown(text)), advice);
             None
@@ -310,8 +313,8 @@ fn broker_url<'a>(section: &Section<'a>) -> Option<(BrokerUrl, Value<'a>)> {
     };
     let url = match address::url(text, &["mqtt", "mqtts"]) {
         Ok(url) if url.path == "/" => url,
-        Ok(url) => {
-            value.problem(format!("the URL has the path {}", shown(&url.path)), "remove it: topics stand in `topics`");
+        Ok(_) => {
+            value.problem("the URL has a path", "remove what stands behind the host: topics stand in `topics`");
             return None;
         }
         Err(fault) => {

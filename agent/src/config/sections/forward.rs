@@ -121,7 +121,7 @@ fn webhook_url(flux: &Section<'_>) -> Secret {
         _ => {}
     }
     if let Some((text, value)) = inline {
-        if let Some(url) = http_url(text, &value) {
+        if let Some(url) = hook(text, &value) {
             if !url.is_loopback() {
                 value.warn("the webhook's URL is a secret and stands in the configuration", ADVICE);
             }
@@ -129,8 +129,32 @@ fn webhook_url(flux: &Section<'_>) -> Secret {
         return Secret::new(text);
     }
     let Some((secret, value)) = from_file else { return Secret::new("") };
-    let _ = http_url(secret.expose(), &value);
+    let _ = hook(secret.expose(), &value);
     secret
+}
+
+/// What the path of a webhook at SORACOM begins with; the channel's part and the secret follow.
+const HOOK: &str = "/v1/flux/incoming_webhooks/";
+
+/// Judges a webhook's URL: as any other, and whether it is one that SORACOM would have shown.
+fn hook(text: &str, value: &Value<'_>) -> Option<Url> {
+    if text.contains('…') {
+        value.problem(
+            "the URL has `…` in it, which stands for a part of it in the documents",
+            "write the whole URL as the user console shows it (Show Webhook URL)",
+        );
+        return None;
+    }
+    let url = http_url(text, value)?;
+    let soracom = url.host.to_ascii_lowercase().ends_with(".soracom.io");
+    let rest = url.path.strip_prefix(HOOK).unwrap_or_default();
+    if soracom && rest.split('/').filter(|part| !part.is_empty()).count() < 2 {
+        value.warn(
+            format!("the URL is SORACOM's and not a webhook's, which has the path {HOOK}…/…"),
+            "copy it anew from the user console (Event Source, Incoming Webhook, Show Webhook URL)",
+        );
+    }
+    Some(url)
 }
 
 /// Judges an endpoint's URL, which may be a secret; warns if it would cross a network in the clear.
@@ -169,8 +193,8 @@ fn api(flux: &Section<'_>) -> FluxTarget {
     {
         match http_url(text, &value) {
             Some(url) if url.path == "/" => text.trim_end_matches('/').clone_into(&mut base_url),
-            Some(url) => value.problem(
-                format!("the URL has the path {}", shown(&url.path)),
+            Some(_) => value.problem(
+                "the URL has a path",
                 "write scheme and host only: the path follows from app_id and channel_id",
             ),
             None => {}
@@ -180,6 +204,14 @@ fn api(flux: &Section<'_>) -> FluxTarget {
     let channel_id = part_of_path(flux, "channel_id", "write the id of the channel that the events go to");
     let auth_key_id = auth_key_id(flux);
     let auth_key = flux.secret_file("auth_key_file");
+    if let Some((secret, value)) = &auth_key {
+        if secret.expose().contains('…') {
+            value.problem(
+                "the secret in the file has `…` in it",
+                "write the whole secret as the user console showed it",
+            );
+        }
+    }
     if auth_key.is_none() && !flux.has("auth_key_file") {
         flux.missing("auth_key_file", "write the path of a file with the secret half of the authentication key");
     }
@@ -213,6 +245,9 @@ fn auth_key_id(flux: &Section<'_>) -> Secret {
     if let Some((text, value)) = inline {
         if text.is_empty() || text.contains(char::is_whitespace) || text.contains(char::is_control) {
             value.problem("it is empty or contains white space", "write the id as the user console shows it");
+        }
+        if text.contains('…') {
+            value.problem("the id has `…` in it", "write the whole id as the user console shows it");
         }
         if text.starts_with("secret-") {
             value.problem(

@@ -150,6 +150,56 @@ fn a_password_file_is_judged_line_by_line() {
 }
 
 #[test]
+fn every_wrong_line_of_a_password_file_is_named_up_to_a_limit() {
+    let folder = Folder::new();
+    let read = |content: &str| {
+        let path = folder.file("passwords", content.as_bytes(), 0o600);
+        let text = format!("{SMALLEST}[collect.listener]\npasswords_file = \"{}\"", path.display());
+        parse(&text, "test.toml").expect_err("not usable").to_string()
+    };
+    let error = read("a:$argon2id$x\nb\n\nc:PLAIN\n");
+    assert!(error.contains("lines 2, 4 of") && !error.contains("PLAIN"), "{error}");
+    let error = read(&"wrong\n".repeat(5000));
+    assert!(error.contains("lines 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 4990 more of"), "{error}");
+}
+
+#[test]
+fn the_place_of_a_store_is_judged() {
+    let folder = Folder::new();
+    let there = folder.0.path();
+    let place = |path: &Path| surroundings::Disk.place(path);
+    assert_eq!((place(there), place(&there.join("new/er"))), (Place::Fits, Place::Fits));
+    let file = folder.file("letters", b"x", 0o644);
+    assert_eq!((place(&file), place(&file.join("below")), place(there)), (Place::File, Place::File, Place::Foreign));
+    let store = there.join("store");
+    fs::create_dir_all(store.join("lane-normal")).expect("a folder");
+    fs::write(store.join("notes"), b"x").expect("a file");
+    assert_eq!(place(&store), Place::Fits);
+    let made = there.join("made");
+    fs::create_dir_all(made.join("lost+found")).expect("a folder");
+    fs::write(made.join("lock"), b"").expect("a file");
+    assert_eq!(place(&made), Place::Fits);
+
+    let read = |path: &Path| parse(&format!("{SMALLEST}[store]\npath = \"{}\"", path.display()), "test.toml");
+    let error = read(&file).expect_err("a file").to_string();
+    assert!(error.contains("store.path") && error.contains("write a folder's path"), "{error}");
+    let warnings = read(there).expect("a folder").warnings;
+    assert!(warnings.iter().any(|warning| warning.found.contains("not a store's")), "{warnings:?}");
+}
+
+#[test]
+fn a_configuration_is_read_from_any_reader() {
+    let config = load_from(SMALLEST.as_bytes(), "standard input").expect("a configuration");
+    assert_eq!(config.gateway.id, "gw-1");
+    let LoadError::Wrong(errors) = load_from(&b"x = 1"[..], "standard input").expect_err("wrong") else {
+        panic!("it can be read")
+    };
+    assert_eq!(errors.source_name, "standard input");
+    let endless = std::io::repeat(b'#');
+    assert!(matches!(load_from(endless, "standard input"), Err(LoadError::Unreadable { .. })));
+}
+
+#[test]
 fn the_file_system_of_a_store_that_is_not_there_yet_is_that_of_its_folder() {
     let folder = Folder::new();
     let here = surroundings::Disk.volume(folder.0.path()).expect("a file system");

@@ -51,6 +51,15 @@ fn an_unknown_key_is_said_with_the_one_that_was_likely_meant() {
     behind("[contrl]\nsocket = 1", 1, 2, "contrl", &["`control`"]);
     behind("[store]\nretention = 1", 2, 1, "store.retention", &["remove it", "`path`", "`commit_delay`"]);
     behind("\"st\\nore\" = 1", 1, 1, "forward.flux.\"st\\nore\"", &["unknown key"]);
+    behind(
+        "[store]\nreplaced_after = 1",
+        2,
+        1,
+        "store.replaced_after",
+        &["`replayed_after` in [forward.flux]", "`path`"],
+    );
+    let named = "[gateway]\nid = \"g\"\nname = \"g\"\n[forward.flux]\nkind = \"unified\"";
+    one(named, 3, 1, "gateway.name", &["remove it; what may stand here: `id`"]);
     one(&format!("max_size = 1\n{SMALLEST}"), 1, 1, "max_size", &["belongs in [store]"]);
 }
 
@@ -207,6 +216,8 @@ fn each_kind_of_endpoint_has_its_own_keys() {
     one(&flux(api), 5, 10, "forward.flux.app_id", &["letters, digits"]);
     let api = "kind = \"api\"\napp_id = \"a\"\nchannel_id = \"c\"\nauth_key_id = \"secret-x\"\nauth_key_file = \"/k\"";
     one(&flux(api), 7, 15, "forward.flux.auth_key_id", &["secret half"]);
+    let api = "kind = \"api\"\napp_id = \"a\"\nchannel_id = \"c\"\nauth_key_id = \"keyId-…\"\nauth_key_file = \"/k\"";
+    one(&flux(api), 7, 15, "forward.flux.auth_key_id", &["whole id"]);
     let api = "kind = \"api\"\napp_id = \"a\"\nchannel_id = \"c\"\nauth_key_id = \"k\"\nauth_key_file = \"/k\"\nbase_url = \"https://x/v1\"";
     one(&flux(api), 9, 12, "forward.flux.base_url", &["host only"]);
 }

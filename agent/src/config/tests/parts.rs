@@ -156,3 +156,31 @@ fn a_webhook_url_in_the_file_is_warned_of_unless_it_is_a_test() {
     assert!(!config.warnings[0].to_string().contains("token"));
     assert_eq!(good(&webhook("http://api.example/x")).warnings.len(), 2);
 }
+
+#[test]
+fn a_webhook_that_is_a_placeholder_or_not_one_of_soracoms_is_said() {
+    let hook = |url: &str| format!("[gateway]\nid = \"g\"\n[forward.flux]\nkind = \"webhook\"\nurl = \"{url}\"\n");
+    let found = problems(&hook("https://api.soracom.io/v1/flux/incoming_webhooks/…/…"));
+    assert!(found.len() == 1 && found[0].to_string().contains("whole URL"), "{found:?}");
+    let about_path = |url: &str| {
+        let warnings = good(&hook(url)).warnings;
+        warnings.iter().filter(|warning| warning.found.contains("not a webhook's")).count()
+    };
+    for url in [
+        "https://api.soracom.io/v1/flux/apps/a/channels/c/messages",
+        "https://g.api.soracom.io/",
+        "https://api.soracom.io/v1/flux/incoming_webhooks/a",
+    ] {
+        assert_eq!(about_path(url), 1, "{url}");
+    }
+    for url in ["https://api.soracom.io/v1/flux/incoming_webhooks/a/b", "https://hooks.example/x"] {
+        assert_eq!(about_path(url), 0, "{url}");
+    }
+}
+
+#[test]
+fn a_port_that_the_system_chooses_is_warned_of() {
+    let text = format!("{SMALLEST}[collect.listener]\nbind = \"127.0.0.1:0\"\n[metrics]\nbind = \"127.0.0.1:0\"\n");
+    let keys: Vec<String> = good(&text).warnings.into_iter().map(|warning| warning.key).collect();
+    assert_eq!(keys, ["collect.listener.bind", "metrics.bind"]);
+}
