@@ -144,6 +144,9 @@ async fn demo<W: Write>(
     // The folder goes last: a store that is still open would make it anew.
     let stopped = timeout(STOP_WITHIN, gateway.stop()).await.map_err(set_up("the gateway's end"));
     drop(folder);
+    if played.is_err() {
+        display.leave();
+    }
     played?;
     stopped?.map_err(set_up("the gateway's end"))?;
     let outcome = lock(&ledger).compare();

@@ -156,7 +156,8 @@ fn store(root: &Section<'_>) -> Store {
                 format!("{} is in memory: a power cut loses everything that was acknowledged", store.path.display()),
                 "write a folder on flash or disk, unless this is a test",
             );
-        } else if store.max_size > volume.bytes {
+        }
+        if store.max_size > volume.bytes {
             section.warn(
                 "max_size",
                 format!("the file system has {} in all", units::format_size(volume.bytes / MIB * MIB)),

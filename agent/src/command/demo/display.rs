@@ -66,6 +66,13 @@ impl<W: Write> Display<W> {
         let _ = self.out.flush();
     }
 
+    /// Leaves what is shown standing, so that the shell's next line is one of its own.
+    pub(super) fn leave(&mut self) {
+        if self.terminal {
+            let _ = writeln!(self.out);
+        }
+    }
+
     /// Shows the figures and leaves them standing.
     pub(super) fn keep(&mut self, figures: &Figures, now: Instant) {
         let line = line(figures, now.saturating_duration_since(self.begun));
@@ -106,6 +113,18 @@ mod tests {
         assert_eq!(text.matches("\r\x1b[K").count(), 22);
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.ends_with("\r\x1b[Kdone\n"));
+    }
+
+    #[test]
+    fn a_line_that_is_left_stands_alone_on_a_terminal() {
+        for terminal in [true, false] {
+            let mut out = Vec::new();
+            let mut display = Display::new(&mut out, terminal, Instant::now());
+            display.show(&Figures { endpoint_up: true, ..Figures::default() }, Instant::now());
+            display.leave();
+            let text = String::from_utf8(out).expect("the line is UTF-8");
+            assert!(text.ends_with("Flux up\n") && text.matches('\n').count() == 1, "{text:?}");
+        }
     }
 
     #[test]
