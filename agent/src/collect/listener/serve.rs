@@ -34,15 +34,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
+use tokio_util::sync::PollSemaphore;
 
 use super::Shared;
 use super::connect::Will;
 use super::intake::{Intake, Round, Step};
-use super::subscribe;
+use super::subscribe::{self, Following, follow, next_alarm};
 use super::table::{Go, Seat};
 use super::wire::Fault;
 use crate::collect::Alarm;
@@ -158,15 +158,9 @@ pub(super) struct Serving<S> {
     keep_alive: Option<Duration>,
     last_heard: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    alarms: Option<Alarms>,
+    alarms: Option<Following>,
     max_alarm: usize,
     pub(super) will: Option<Will>,
-}
-
-type Alarms = ReusableBoxFuture<'static, (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>)>;
-
-async fn next_alarm(mut alarms: broadcast::Receiver<Alarm>) -> (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>) {
-    (alarms.recv().await, alarms)
 }
 
 /// What a connection is made of when it is accepted.
@@ -320,15 +314,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 return false;
             }
         }
-        alarms.set(next_alarm(receiver));
+        alarms.set(next_alarm(None, receiver));
         true
     }
 
-    /// Begins or ends listening for alarms, as the client subscribed.
+    /// Begins or ends listening for alarms, as the client subscribed; begins with the one in force.
     fn follow_alarms(&mut self) {
         if self.intake.setup.subscribed != self.alarms.is_some() {
-            let follow = self.intake.setup.subscribed;
-            self.alarms = follow.then(|| ReusableBoxFuture::new(next_alarm(self.shared.alarms.subscribe())));
+            self.alarms = self.intake.setup.subscribed.then(|| follow(&self.shared.alarms));
         }
     }
 

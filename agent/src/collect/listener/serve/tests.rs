@@ -68,6 +68,26 @@ async fn nothing_comes(far: &mut DuplexStream) {
 }
 
 #[tokio::test]
+async fn an_alarm_in_force_does_not_wait_for_a_store_that_stands_still() {
+    let (shared, _kept) = shared();
+    shared.alarms.raise(Alarm("stalled".into()));
+    let (mut serving, mut far) = serving(&shared, Version::V3, 0);
+    let commit = under_way(&mut serving, &[0x40, 2, 0, 1]);
+    let served = tokio::spawn(async move { serving.serve().await });
+    far.write_all(b"\x82\x13\0\x02\0\x0etidegate/alarm\0").await.expect("written");
+    let mut alarm = [0; 25];
+    timeout(PATIENCE, far.read_exact(&mut alarm)).await.expect("in time").expect("the alarm");
+    assert_eq!(alarm, *b"\x30\x17\0\x0etidegate/alarmstalled");
+    nothing_comes(&mut far).await;
+    commit.send(Committed {}).expect("waited for");
+    let mut answers = [0; 9];
+    timeout(PATIENCE, far.read_exact(&mut answers)).await.expect("in time").expect("the answers");
+    assert_eq!(answers, [0x40, 2, 0, 1, 0x90, 3, 0, 2, 0]);
+    drop(far);
+    assert_eq!(served.await.expect("served"), Ended::Broken);
+}
+
+#[tokio::test]
 async fn answers_wait_for_their_commit_and_leave_in_order_even_if_commits_do_not() {
     let (shared, _kept) = shared();
     let (mut serving, mut far) = serving(&shared, Version::V3, 0);
