@@ -50,14 +50,11 @@ fn under_way<S>(serving: &mut Serving<S>, answers: &[u8]) -> oneshot::Sender<Com
     let (commit, wait) = oneshot::channel();
     serving.batches.push_back(Batch {
         wait: Some(wait),
-        lost: false,
         answers: answers.to_vec(),
-        permit: None,
         records: 1,
         payload_bytes: 1,
-        refused: [0; 3],
-        repeats: 0,
         credits: 1,
+        ..Batch::default()
     });
     commit
 }
