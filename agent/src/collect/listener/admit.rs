@@ -4,7 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
@@ -226,13 +226,7 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
         Some(will) => submit_parting(&shared, &seat, will, visitor.deadline).await,
         None => Ok(None),
     };
-    let terms = Terms {
-        expiry_s: Some(granted.expiry_s).filter(|granted_s| *granted_s != hello.expiry_s),
-        assigned: hello.client_id.is_empty().then_some(&*seat.client_id),
-        receive_maximum: shared.receive_maximum,
-        max_packet_size: shared.max_packet_size,
-    };
-    let connack = connect::accept(hello.version, granted.present, &terms);
+    let connack = connack(&shared, &hello, &granted, &seat);
     let (deadline, version) = (visitor.deadline, hello.version);
     let mut serving = Box::new(assemble(visitor, hello, granted, seat, input));
     let committed = match parting {
@@ -265,6 +259,17 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     Some((serving, Some(ended)))
+}
+
+/// The CONNACK that lets the client in.
+fn connack(shared: &Shared, hello: &Hello, granted: &Granted, seat: &Seat) -> Result<Vec<u8>, MqttError> {
+    let terms = Terms {
+        expiry_s: Some(granted.expiry_s).filter(|granted_s| *granted_s != hello.expiry_s),
+        assigned: hello.client_id.is_empty().then_some(&*seat.client_id),
+        receive_maximum: shared.receive_maximum,
+        max_packet_size: shared.max_packet_size,
+    };
+    connect::accept(hello.version, granted.present, &terms)
 }
 
 /// Submits the will that the client left when it was here before, within its time for CONNECT.
