@@ -6,8 +6,7 @@
 //! (`turned_away`), and answered with a failure where the protocol has one. MQTT 3.1.1 has none, so there, and to a
 //! broker, a refused publish is acknowledged like a stored one once its refusal is on flash.
 
-use std::sync::Arc;
-
+mod alarms;
 pub mod auth;
 pub mod broker;
 pub mod listener;
@@ -17,8 +16,5 @@ mod stats;
 pub mod tls;
 mod turned_away;
 
+pub use alarms::{Alarm, Alarms};
 pub use stats::{Counter, Snapshot, Stats};
-
-/// A text for the subscribers of `tidegate/alarm`: what a person near the gateway should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alarm(pub Arc<str>);

@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{broadcast, watch as channel};
+use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, chain, options, status};
 use crate::collect::listener::Listener;
-use crate::collect::{Alarm, broker, listener};
+use crate::collect::{Alarm, Alarms, broker, listener};
 use crate::forward::Forwarder;
 use crate::shape::wire::Wire;
 use crate::store::{Opened, Store, StoreError};
 use crate::watch;
-
-/// Alarms a slow subscriber may be behind before it misses some: an alarm is a sentence, and sixteen changes of state
-/// within the time a client takes to read are more than there are.
-const ALARMS: usize = 16;
 
 /// The rooms that run, each with what ends it.
 struct Running {
@@ -99,7 +95,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     for line in &opened.report {
         tracing::warn!("store: {line}");
     }
-    let (alarms, _) = broadcast::channel(ALARMS);
+    let alarms = Alarms::default();
     let deps = listener::Deps {
         store: store.clone(),
         rules: shared.rules.subscribe(),
@@ -177,25 +173,29 @@ async fn close(store: Store) {
 }
 
 /// Tells people near the gateway, over `tidegate/alarm`, when nothing can be stored, and when it can again.
-async fn raise_alarms(store: Store, alarms: broadcast::Sender<Alarm>) {
+async fn raise_alarms(store: Store, alarms: Alarms) {
     let mut progress = store.progress();
     let mut known: Option<String> = None;
     while progress.changed().await.is_ok() {
         let stalled = store.stats().stalled;
         if stalled != known {
-            // The store has logged it.
-            let text = if let Some(reason) = &stalled {
-                serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": status::now_ms()})
-            } else {
-                serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": status::now_ms()})
-            };
-            // Nobody listening is no failure.
-            let _ = alarms.send(Alarm(text.to_string().into()));
+            tell(&alarms, stalled.as_deref(), status::now_ms());
             known = stalled;
         }
         // Commits come by the thousand; their figures are worth a look once a second.
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
+}
+
+/// Tells that the store stands still and why, or that it no longer does. The store has logged it.
+fn tell(alarms: &Alarms, stalled: Option<&str>, time_ms: u64) {
+    let Some(reason) = stalled else {
+        let text = serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": time_ms});
+        alarms.end(Alarm(text.to_string().into()));
+        return;
+    };
+    let text = serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": time_ms});
+    alarms.raise(Alarm(text.to_string().into()));
 }
 
 /// Serves the control socket and the metrics page until the returned token is cancelled.
@@ -225,5 +225,22 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_is_in_force_until_the_store_has_recovered() {
+        let alarms = Alarms::default();
+        tell(&alarms, Some("no space"), 7);
+        let (in_force, mut next) = alarms.subscribe();
+        let text = in_force.expect("in force").0;
+        assert_eq!(&*text, r#"{"alarm":"store","reason":"no space","state":"stalled","time_ms":7}"#);
+        tell(&alarms, None, 8);
+        assert!(next.try_recv().expect("told").0.contains("recovered"));
+        assert_eq!(alarms.subscribe().0, None);
     }
 }

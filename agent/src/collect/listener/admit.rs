@@ -4,15 +4,16 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode};
+use mqtt_protocol_core::mqtt::result_code::{ConnectReasonCode, ConnectReturnCode, MqttError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
 use super::connect::{self, Hello, Refused, Terms, Will, refuse};
-use super::finish::{finish, store_will, turn_away};
+use super::finish::{finish, submit_will, turn_away};
 use super::intake::{Intake, Setup};
-use super::serve::{Ended, Parts, Serving};
+use super::serve::{Batch, Ended, Parts, Serving};
 use super::table::Seat;
 use super::wire::{self, Version, kind};
 use crate::collect::Counter;
@@ -221,19 +222,23 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
         let refused = refuse(hello.version, v3, v5, Cause::Sessions, "there is no room for a session");
         return deny(visitor, Some(&hello), Denied::Refused(refused)).await;
     };
-    if let Some(will) = will {
-        store_will(&shared, &seat.client_id, will).await;
-    }
-    let terms = Terms {
-        expiry_s: Some(granted.expiry_s).filter(|granted_s| *granted_s != hello.expiry_s),
-        assigned: hello.client_id.is_empty().then_some(&*seat.client_id),
-        receive_maximum: shared.receive_maximum,
-        max_packet_size: shared.max_packet_size,
+    let parting = match will {
+        Some(will) => submit_parting(&shared, &seat, will, visitor.deadline).await,
+        None => Ok(None),
     };
-    let connack = connect::accept(hello.version, granted.present, &terms);
+    let connack = connack(&shared, &hello, &granted, &seat);
     let (deadline, version) = (visitor.deadline, hello.version);
     let mut serving = Box::new(assemble(visitor, hello, granted, seat, input));
-    let ended = match (timeout_at(deadline, committed).await, connack) {
+    let committed = match parting {
+        Ok(parting) => {
+            if let Some(parting) = parting {
+                serving.follow(parting);
+            }
+            timeout_at(deadline, committed).await
+        }
+        Err(late) => Err(late),
+    };
+    let ended = match (committed, connack) {
         (Ok(true), Ok(connack)) => {
             serving.out = connack;
             return Some((serving, None));
@@ -241,7 +246,7 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
         (Ok(false), _) => Ended::StoreClosed,
         (Err(_), _) => {
             let v3 = Some(ConnectReturnCode::ServerUnavailable);
-            let what = "its session is not on flash yet";
+            let what = "its session, or its last will before it, is not on flash yet";
             let refused = refuse(version, v3, ConnectReasonCode::ServerUnavailable, Cause::Store, what);
             counter(&shared, refused.cause).add(1);
             shared.turned_away.tell(refused.cause, 1, &Seen { what: Some(what), ..serving.seen() });
@@ -254,6 +259,31 @@ async fn join<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     Some((serving, Some(ended)))
+}
+
+/// The CONNACK that lets the client in.
+fn connack(shared: &Shared, hello: &Hello, granted: &Granted, seat: &Seat) -> Result<Vec<u8>, MqttError> {
+    let terms = Terms {
+        expiry_s: Some(granted.expiry_s).filter(|granted_s| *granted_s != hello.expiry_s),
+        assigned: hello.client_id.is_empty().then_some(&*seat.client_id),
+        receive_maximum: shared.receive_maximum,
+        max_packet_size: shared.max_packet_size,
+    };
+    connect::accept(hello.version, granted.present, &terms)
+}
+
+/// Submits the will that the client left when it was here before, within its time for CONNECT.
+///
+/// It must be submitted before anything that the client publishes now, so that its death comes before its return.
+/// Its commit is not waited for: the store keeps the order of what it is handed, and CONNACK promises nothing of it. So
+/// only room for its bytes can keep the client waiting, while the disk is full; when there is none in time the will
+/// goes back to those that are due, and the client is told to come again.
+async fn submit_parting(shared: &Shared, seat: &Seat, will: Will, deadline: Instant) -> Result<Option<Batch>, Elapsed> {
+    let submitted = timeout_at(deadline, submit_will(shared, &seat.client_id, &will)).await;
+    if submitted.is_err() {
+        shared.table.lock().put_back(&seat.client_id, will);
+    }
+    submitted
 }
 
 /// Joins the session and submits what changes by it; the future says whether what CONNACK promises is on flash. `None`

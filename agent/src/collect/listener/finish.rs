@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::connect::Will;
-use super::intake::{Intake, RECORD_OVERHEAD};
+use super::intake::{Cause, Intake, RECORD_OVERHEAD};
 use super::serve::{Batch, Ended, Serving, unix_ms};
 use super::table::Seat;
 use super::wire::{self, Version};
 use crate::collect::session::Session;
-use crate::collect::turned_away::{Cause, Seen};
+use crate::collect::turned_away::{self, Seen};
 use crate::store::{Change, NewRecord, Refusal, Submission};
 
 /// Time for the last words to leave.
@@ -70,7 +70,11 @@ fn note<S>(serving: &Serving<S>, ended: Ended) {
     match ended {
         Ended::Fault(fault) => {
             stats.malformed.add(1);
-            serving.shared.turned_away.tell(Cause::Packet, 1, &Seen { what: Some(fault.what), ..serving.seen() });
+            serving.shared.turned_away.tell(
+                turned_away::Cause::Packet,
+                1,
+                &Seen { what: Some(fault.what), ..serving.seen() },
+            );
         }
         Ended::Silent => stats.timeouts.add(1),
         Ended::NotReading => stats.not_reading.add(1),
@@ -156,41 +160,46 @@ async fn settle(
     }
 }
 
-/// Stores a will like a publish of its client.
+/// Stores a will, however long that takes.
 pub(super) async fn store_will(shared: &Shared, client_id: &str, will: Will) {
+    let Some(mut batch) = submit_will(shared, client_id, &will).await else { return };
+    if poll_fn(|context| batch.poll(context)).await {
+        batch.count(shared);
+    }
+}
+
+/// Submits a will like a publish of its client, when there is room for it; given up before, nothing has happened.
+/// `None` if the store has been closed.
+pub(super) async fn submit_will(shared: &Shared, client_id: &str, will: &Will) -> Option<Batch> {
     let rules = shared.rules.borrow().clone();
     let mapped = rules.map(&will.topic);
     let mut submission = Submission::new();
-    let (cause, counter) = match mapped {
-        Some(mapped) if rules.allows(mapped.device) => (None, &shared.stats.wills),
-        Some(_) => (Some(Cause::Device), &shared.stats.refused_device),
-        None => (Some(Cause::Topic), &shared.stats.refused_topic),
+    let mut batch = Batch::default();
+    let refused = match mapped {
+        Some(mapped) if rules.allows(mapped.device) => {
+            let bytes = RECORD_OVERHEAD + 2 * will.topic.len() + will.payload.len();
+            // Closed only with the store.
+            batch.permit = Some(shared.store.in_flight().clone().acquire_many_owned(bytes as u32).await.ok()?);
+            (batch.records, batch.payload_bytes, batch.wills) = (1, will.payload.len() as u64, 1);
+            let (device, topic, payload) = (mapped.device, &*will.topic, &*will.payload);
+            let time_ms = unix_ms();
+            submission.push(mapped.lane, &NewRecord { device, topic, payload, time_ms, origin: None, will: true });
+            None
+        }
+        Some(_) => Some(Cause::Device),
+        None => Some(Cause::Topic),
     };
-    let mut permit = None;
-    if let (Some(mapped), None) = (mapped, cause) {
-        let bytes = RECORD_OVERHEAD + 2 * will.topic.len() + will.payload.len();
-        // Closed only with the store.
-        let Ok(acquired) = shared.store.in_flight().clone().acquire_many_owned(bytes as u32).await else { return };
-        permit = Some(acquired);
-        let (device, topic, payload) = (mapped.device, &*will.topic, &*will.payload);
-        let time_ms = unix_ms();
-        submission.push(mapped.lane, &NewRecord { device, topic, payload, time_ms, origin: None, will: true });
-    } else if let Some(cause) = cause {
+    if let Some(cause) = refused {
         let (topic, size) = (Some(will.topic.as_bytes()), Some(will.payload.len()));
         let seen = Seen { client: Some(client_id), topic, size, what: Some("a last will"), ..Seen::default() };
-        shared.turned_away.tell(cause, 1, &seen);
-        let refusal = Refusal { cause: cause.name().to_owned(), who: cut(client_id).to_owned(), count: 1 };
+        shared.turned_away.tell(cause.logged(), 1, &seen);
+        batch.refused[cause as usize] = 1;
+        let refusal = Refusal { cause: cause.logged().name().to_owned(), who: cut(client_id).to_owned(), count: 1 };
         submission.change(Change::Refused(refusal));
     }
-    let committed = submission.on_commit();
+    batch.wait = Some(submission.on_commit());
     shared.store.submit(submission);
-    if committed.await.is_ok() {
-        counter.add(1);
-        if permit.is_some() {
-            shared.stats.collected.add(1);
-            shared.stats.collected_bytes.add(will.payload.len() as u64);
-        }
-    }
+    Some(batch)
 }
 
 /// As much of a client identifier as a refusal names: 128 bytes.

@@ -50,7 +50,8 @@ pub(super) enum Cause {
 impl Cause {
     const ALL: [Self; 3] = [Self::Topic, Self::Device, Self::Size];
 
-    fn logged(self) -> turned_away::Cause {
+    /// How it is called in the log and in what is counted.
+    pub(super) fn logged(self) -> turned_away::Cause {
         match self {
             Self::Topic => turned_away::Cause::Topic,
             Self::Device => turned_away::Cause::Device,

@@ -7,7 +7,8 @@
 //!   sent for a publish that should be stored, because the client would forget it. Memory stays bounded meanwhile.
 //! - A client that asks for a session finds it again after a reconnect, a restart and a power cut.
 //! - It is an intake, not a broker: nothing goes from one device to another. SUBSCRIBE is granted for `tidegate/alarm`
-//!   and refused in SUBACK for everything else, never by hanging up. RETAIN is accepted and means nothing.
+//!   and refused in SUBACK for everything else, never by hanging up; an alarm that is in force is told at once, also to
+//!   a client that comes back to its session. RETAIN is accepted and means nothing.
 //! - Whatever a client sends, it harms nobody else: it is answered with the right reason and disconnected.
 //!
 //! # Operation
@@ -56,7 +57,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -70,7 +71,7 @@ use crate::collect::mapping::Rules;
 use crate::collect::session::{Limits, Now, Sessions};
 use crate::collect::tls::Acceptor;
 use crate::collect::turned_away::{Cause, Seen, TurnedAway};
-use crate::collect::{Alarm, Stats};
+use crate::collect::{Alarms, Stats};
 use crate::store::{Store, Submission};
 
 /// Connections the system may hold that are not accepted yet: devices that all come back at once after a power cut.
@@ -98,7 +99,7 @@ struct Shared {
     store: Store,
     rules: watch::Receiver<Arc<Rules>>,
     stats: Arc<Stats>,
-    alarms: broadcast::Sender<Alarm>,
+    alarms: Alarms,
     table: Arc<Table>,
     credentials: Credentials,
     allow_anonymous: bool,

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 use crate::collect::auth::AuthError;
 use crate::collect::mapping::Rules;
 use crate::collect::tls::TlsError;
-use crate::collect::{Alarm, Stats};
+use crate::collect::{Alarms, Stats};
 use crate::store::{KeptSession, Store};
 
 /// How devices are let in. [`Options::default`] listens nowhere: set `plain`, `tls` or both.
@@ -93,7 +93,7 @@ pub struct Deps {
     /// Counters.
     pub stats: Arc<Stats>,
     /// What is published to the subscribers of `tidegate/alarm`.
-    pub alarms: broadcast::Sender<Alarm>,
+    pub alarms: Alarms,
 }
 
 /// Why the listener cannot start.

@@ -34,15 +34,15 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{PollSemaphore, ReusableBoxFuture};
+use tokio_util::sync::PollSemaphore;
 
 use super::Shared;
 use super::connect::Will;
 use super::intake::{Intake, Round, Step};
-use super::subscribe;
+use super::subscribe::{self, Following, follow, next_alarm};
 use super::table::{Go, Seat};
 use super::wire::Fault;
 use crate::collect::Alarm;
@@ -112,17 +112,18 @@ pub(super) enum Ended {
 }
 
 /// A submission on its way to flash, and what follows it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Batch {
     /// `None` if there was nothing to store, or it is answered.
-    wait: Option<oneshot::Receiver<Committed>>,
+    pub(super) wait: Option<oneshot::Receiver<Committed>>,
     /// The store was closed before it answered.
     lost: bool,
     answers: Vec<u8>,
-    permit: Option<OwnedSemaphorePermit>,
-    records: u64,
-    payload_bytes: u64,
-    refused: [u32; 3],
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) records: u64,
+    pub(super) payload_bytes: u64,
+    pub(super) refused: [u32; 3],
+    pub(super) wills: u64,
     repeats: u32,
     credits: u32,
 }
@@ -158,15 +159,9 @@ pub(super) struct Serving<S> {
     keep_alive: Option<Duration>,
     last_heard: Instant,
     timer: Option<Pin<Box<Sleep>>>,
-    alarms: Option<Alarms>,
+    alarms: Option<Following>,
     max_alarm: usize,
     pub(super) will: Option<Will>,
-}
-
-type Alarms = ReusableBoxFuture<'static, (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>)>;
-
-async fn next_alarm(mut alarms: broadcast::Receiver<Alarm>) -> (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>) {
-    (alarms.recv().await, alarms)
 }
 
 /// What a connection is made of when it is accepted.
@@ -320,15 +315,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 return false;
             }
         }
-        alarms.set(next_alarm(receiver));
+        alarms.set(next_alarm(None, receiver));
         true
     }
 
-    /// Begins or ends listening for alarms, as the client subscribed.
+    /// Begins or ends listening for alarms, as the client subscribed; begins with the one in force.
     fn follow_alarms(&mut self) {
         if self.intake.setup.subscribed != self.alarms.is_some() {
-            let follow = self.intake.setup.subscribed;
-            self.alarms = follow.then(|| ReusableBoxFuture::new(next_alarm(self.shared.alarms.subscribe())));
+            self.alarms = self.intake.setup.subscribed.then(|| follow(&self.shared.alarms));
         }
     }
 
@@ -513,26 +507,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             round.submission.change(change);
         }
         let mut batch = Batch {
-            wait: None,
-            lost: false,
             answers: round.answers,
-            permit: None,
             records: round.submission.records() as u64,
             payload_bytes: round.payload_bytes,
             refused: round.refused,
             repeats: round.repeats,
             credits: round.credits,
+            ..Batch::default()
         };
         if !round.submission.is_empty() {
             let bytes = round.submission.bytes();
             // What was reserved and not used goes back at the end of this function.
             batch.permit = permit.split(bytes);
-            self.in_flight_bytes += batch.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
             batch.wait = Some(round.submission.on_commit());
             self.shared.store.submit(round.submission);
         } else if batch.answers.is_empty() {
             return;
         }
+        self.follow(batch);
+    }
+
+    /// Waits for a submission, behind those before it.
+    pub(super) fn follow(&mut self, batch: Batch) {
+        self.in_flight_bytes += batch.permit.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         self.batches.push_back(batch);
     }
 
@@ -581,6 +578,7 @@ impl Batch {
         let stats = &shared.stats;
         stats.collected.add(self.records);
         stats.collected_bytes.add(self.payload_bytes);
+        stats.wills.add(self.wills);
         if self.repeats > 0 {
             stats.repeats.add(u64::from(self.repeats));
         }

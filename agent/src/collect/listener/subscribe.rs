@@ -5,7 +5,31 @@ use mqtt_protocol_core::mqtt::result_code::{
     MqttError, SubackReasonCode, SubackReturnCode, UnsubackReasonCode as Unsuback,
 };
 
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::ReusableBoxFuture;
+
 use super::wire::{Fault, Version, from_library};
+use crate::collect::{Alarm, Alarms};
+
+/// The next alarm for a client that has subscribed; its memory is used again for each.
+pub(super) type Following = ReusableBoxFuture<'static, (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>)>;
+
+/// Begins with the alarm in force.
+pub(super) fn follow(alarms: &Alarms) -> Following {
+    let (current, receiver) = alarms.subscribe();
+    ReusableBoxFuture::new(next_alarm(current, receiver))
+}
+
+/// What is there already, or else what comes next.
+pub(super) async fn next_alarm(
+    there: Option<Alarm>,
+    mut alarms: broadcast::Receiver<Alarm>,
+) -> (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>) {
+    match there {
+        Some(alarm) => (Ok(alarm), alarms),
+        None => (alarms.recv().await, alarms),
+    }
+}
 
 /// The topic that alarms are published on.
 pub(super) const ALARM_TOPIC: &str = "tidegate/alarm";

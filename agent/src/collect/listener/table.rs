@@ -124,6 +124,12 @@ impl Inner {
         self.wills.insert(client_id.clone(), (due, will)).map(|(_, will)| will)
     }
 
+    /// Takes back a will that could not be stored; it is due. Beyond [`MAX_DELAYED`] too, because it had its place
+    /// before, and a connection brings back no more than the one that it took.
+    pub(super) fn put_back(&mut self, client_id: &Arc<str>, will: Will) {
+        self.wills.insert(client_id.clone(), (Instant::now(), will));
+    }
+
     /// A client has come back: its will must not be stored if the session went on (MQTT 5, section 3.1.3.2.2), and
     /// must be at once if the session ended.
     pub(super) fn came_back(&mut self, client_id: &str, granted: &Granted) -> Option<Will> {

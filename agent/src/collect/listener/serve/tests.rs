@@ -50,14 +50,11 @@ fn under_way<S>(serving: &mut Serving<S>, answers: &[u8]) -> oneshot::Sender<Com
     let (commit, wait) = oneshot::channel();
     serving.batches.push_back(Batch {
         wait: Some(wait),
-        lost: false,
         answers: answers.to_vec(),
-        permit: None,
         records: 1,
         payload_bytes: 1,
-        refused: [0; 3],
-        repeats: 0,
         credits: 1,
+        ..Batch::default()
     });
     commit
 }
@@ -65,6 +62,26 @@ fn under_way<S>(serving: &mut Serving<S>, answers: &[u8]) -> oneshot::Sender<Com
 async fn nothing_comes(far: &mut DuplexStream) {
     let mut byte = [0];
     assert!(timeout(Duration::from_millis(50), far.read(&mut byte)).await.is_err(), "nothing may be said yet");
+}
+
+#[tokio::test]
+async fn an_alarm_in_force_does_not_wait_for_a_store_that_stands_still() {
+    let (shared, _kept) = shared();
+    shared.alarms.raise(Alarm("stalled".into()));
+    let (mut serving, mut far) = serving(&shared, Version::V3, 0);
+    let commit = under_way(&mut serving, &[0x40, 2, 0, 1]);
+    let served = tokio::spawn(async move { serving.serve().await });
+    far.write_all(b"\x82\x13\0\x02\0\x0etidegate/alarm\0").await.expect("written");
+    let mut alarm = [0; 25];
+    timeout(PATIENCE, far.read_exact(&mut alarm)).await.expect("in time").expect("the alarm");
+    assert_eq!(alarm, *b"\x30\x17\0\x0etidegate/alarmstalled");
+    nothing_comes(&mut far).await;
+    commit.send(Committed {}).expect("waited for");
+    let mut answers = [0; 9];
+    timeout(PATIENCE, far.read_exact(&mut answers)).await.expect("in time").expect("the answers");
+    assert_eq!(answers, [0x40, 2, 0, 1, 0x90, 3, 0, 2, 0]);
+    drop(far);
+    assert_eq!(served.await.expect("served"), Ended::Broken);
 }
 
 #[tokio::test]

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Deps, Listener, Options, Shared};
 use crate::collect::mapping::{Rule, Rules};
-use crate::collect::{Alarm, Stats};
+use crate::collect::{Alarm, Alarms, Stats};
 use crate::store::{self, KeptSession, LaneId, LaneOptions, ReadLimit, Store};
 
 /// Longest time a test waits for anything.
@@ -47,7 +47,7 @@ fn store() -> (Store, tempfile::TempDir) {
 pub(super) fn shared() -> (Arc<Shared>, (watch::Sender<Arc<Rules>>, tempfile::TempDir)) {
     let (store, folder) = store();
     let (sender, rules) = watch::channel(rules(&["d/{device}"], None));
-    let (alarms, _) = broadcast::channel(16);
+    let alarms = Alarms::default();
     let deps = Deps { store, rules, kept: Vec::new(), next_session_id: 1, stats: Arc::default(), alarms };
     (Arc::new(Listener::bind(options(), deps).expect("a listener").shared), (sender, folder))
 }
@@ -58,7 +58,7 @@ struct Gate {
     store: Store,
     stats: Arc<Stats>,
     rules: watch::Sender<Arc<Rules>>,
-    alarms: broadcast::Sender<Alarm>,
+    alarms: Alarms,
     credentials: super::Credentials,
     stop: CancellationToken,
     running: JoinHandle<()>,
@@ -83,7 +83,7 @@ impl Gate {
         let (store, folder) = store();
         let stats = Arc::new(Stats::default());
         let (rules, receiver) = watch::channel(rules(&["d/{device}"], None));
-        let (alarms, _) = broadcast::channel(16);
+        let alarms = Alarms::default();
         let deps = Deps {
             store: store.clone(),
             rules: receiver,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::SessionRecord;
+use crate::store::{IN_FLIGHT_BYTES, SessionRecord};
 
 /// Connects with MQTT 3.1.1 and clean session 0; says `session_present`.
 async fn lasting(gate: &Gate, client_id: &str) -> (Client, bool) {
@@ -49,7 +49,7 @@ async fn a_session_found_again_after_a_restart_still_hears_alarms() {
     assert!(present);
     client.send(&[0xc0, 0]).await;
     client.expect(&[0xd0, 0]).await;
-    gate.alarms.send(Alarm("the disk is full".into())).expect("a subscriber");
+    assert!(gate.alarms.raise(Alarm("the disk is full".into())) > 0, "somebody is told");
     assert!(client.packet().await.ends_with(b"the disk is full"));
 }
 
@@ -265,4 +265,46 @@ async fn a_delayed_will_is_stored_when_tidegate_stops_or_the_session_ends() {
     gate.stop.cancel();
     timeout(PATIENCE, gate.running).await.expect("in time").expect("stopped");
     assert_eq!(gate.stats.wills.get(), 2);
+}
+
+#[tokio::test]
+async fn a_delayed_will_comes_before_what_its_client_publishes_when_it_is_back() {
+    let gate = Gate::open();
+    let (lasts, delayed) = ([0x11, 0, 0, 1, 0], [5, 0x18, 0, 0, 1, 0]);
+    for round in 1..=20 {
+        let mut client = gate.raw().await;
+        client.send(&with_will(5, "c", &lasts, &delayed)).await;
+        client.packet().await;
+        drop(client);
+        gate.until("gone", |stats| stats.connections.get() == 0).await;
+        let mut client = gate.raw().await;
+        client.send(&[connect(5, "c", 2, 0, &[]), publish(5, 1, 1, "d/a", b"back")].concat()).await;
+        client.packet().await;
+        client.expect(&[0x40, 2, 0, 1]).await;
+        assert_eq!(gate.stats.wills.get(), round, "an acknowledgement follows what was submitted before");
+        drop(client);
+        gate.until("gone", |stats| stats.connections.get() == 0).await;
+    }
+    let expected: Vec<&[u8]> = [&b"lost"[..], b"back"].repeat(20);
+    assert_eq!(gate.payloads(), expected);
+}
+
+#[tokio::test]
+async fn without_room_for_its_delayed_will_a_client_is_told_in_time_and_the_will_is_stored_later() {
+    let gate = Gate::with(Options { connect_timeout: Duration::from_millis(300), ..options() }, Vec::new());
+    let (lasts, delayed) = ([0x11, 0, 0, 1, 0], [5, 0x18, 0, 0, 1, 0]);
+    let mut client = gate.raw().await;
+    client.send(&with_will(5, "c", &lasts, &delayed)).await;
+    client.packet().await;
+    drop(client);
+    gate.until("gone", |stats| stats.connections.get() == 0).await;
+    let all = gate.store.in_flight().clone().acquire_many_owned(IN_FLIGHT_BYTES as u32).await.expect("open");
+    let mut client = gate.raw().await;
+    client.send(&connect(5, "c", 2, 0, &[])).await;
+    assert_eq!(client.rest().await, [0x20, 3, 0, 0x88, 0]);
+    assert_eq!((gate.stats.timeouts.get(), gate.stats.wills.get()), (1, 0));
+    drop(all);
+    gate.until("the will", |stats| stats.wills.get() == 1).await;
+    drop(gate.v5("c").await);
+    assert_eq!(gate.payloads(), [b"lost".to_vec()]);
 }
