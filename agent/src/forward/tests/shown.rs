@@ -72,3 +72,15 @@ async fn the_next_attempt_is_the_soonest_of_all_lanes_and_none_if_nothing_waits(
     assert_eq!(stats.verdict.until_ms, None, "nothing waits any more");
     assert_eq!(bench.stop().await, 0);
 }
+
+#[tokio::test]
+async fn an_answer_that_does_not_come_says_how_long_it_was_waited_for() {
+    let flux = flux::Flux::start(|_, _| Reply::Slow(Duration::from_secs(600))).await;
+    let answer_timeout = Duration::from_millis(200);
+    let bench = Bench::start(Options { answer_timeout, backoff: seconds(1000), ..webhook(&flux) });
+    bench.publish(1, numbers(0..5));
+    let stats = bench.until("given up", |stats| !stats.verdict.reason.is_empty()).await;
+    let reason = &stats.verdict.reason;
+    assert!(reason.contains(" (0.2 s and ") && reason.ends_with(" s for the body's size)"), "{reason}");
+    assert_eq!(bench.stop().await, 5);
+}
