@@ -42,6 +42,10 @@ pub struct Stats {
     pub batches: u64,
     /// Requests that carried records, whatever came of them.
     pub requests: u64,
+    /// Attempts at which nothing of the batch left: no connection was to be had, or it broke before.
+    pub connect_failures: u64,
+    /// Attempts at which nothing of the batch left because the API granted no token.
+    pub token_refusals: u64,
     /// TCP payload bytes sent through the wire, TLS included.
     pub bytes_sent: u64,
     /// TCP payload bytes received, TLS included.

@@ -372,10 +372,15 @@ impl Pump {
     fn answered(&mut self, reply: Reply) {
         let now = Instant::now();
         let Reply { link, batch, lane, exchange } = reply;
-        if !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. }) {
+        let was_sent = !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. });
+        if was_sent {
             self.lanes[lane].sent_below = self.lanes[lane].sent_below.max(batch.below());
-            self.handle.update(|stats| stats.requests += 1);
         }
+        self.handle.update(|stats| match exchange {
+            Exchange::NotSent(_) => stats.connect_failures += 1,
+            Exchange::Answered { auth: true, .. } => stats.token_refusals += 1,
+            Exchange::Answered { .. } | Exchange::Cut(_) => stats.requests += 1,
+        });
         let judged = match exchange {
             Exchange::Answered { mut answer, auth } => {
                 // Before anything is cut: half a secret would not be recognised.

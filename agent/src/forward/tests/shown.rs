@@ -84,3 +84,22 @@ async fn an_answer_that_does_not_come_says_how_long_it_was_waited_for() {
     assert!(reason.contains(" (0.2 s and ") && reason.ends_with(" s for the body's size)"), "{reason}");
     assert_eq!(bench.stop().await, 5);
 }
+
+#[tokio::test]
+async fn attempts_that_never_reached_flux_are_counted_by_what_they_lacked() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback can be bound");
+    let address = listener.local_addr().expect("a bound socket has an address");
+    drop(listener);
+    let bench = Bench::start(quick(Flux::Unified { url: format!("http://{address}/") }));
+    bench.publish(1, numbers(0..5));
+    let stats = bench.until("three attempts", |stats| stats.connect_failures >= 3).await;
+    assert_eq!((stats.requests, stats.token_refusals), (0, 0));
+    assert_eq!(bench.stop().await, 5);
+
+    let flux = flux::Flux::start(|_, _| status(401)).await;
+    let bench = Bench::start(api(&flux));
+    bench.publish(1, numbers(0..5));
+    let stats = bench.until("two attempts", |stats| stats.token_refusals >= 2).await;
+    assert_eq!((stats.requests, stats.connect_failures), (0, 0));
+    assert_eq!(bench.stop().await, 5);
+}
