@@ -1,7 +1,7 @@
 //! What the rest of the agent sees of a running forwarder: its figures, and a way to hand it new options.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -19,7 +19,9 @@ pub struct Standing {
     pub word: String,
     /// Since when it has been this word (ms since the Unix epoch).
     pub since_ms: u64,
-    /// When the next attempt is allowed, while one is being waited for (ms since the Unix epoch).
+    /// When the next attempt is due, while records wait and nothing will be sent before it (ms since the Unix epoch):
+    /// because the endpoint or a lane is backed off, or because a batch waits for its age. A batch that is full before
+    /// its age goes earlier.
     pub until_ms: Option<u64>,
     /// Why, in the endpoint's words where it gave any: cut, escaped, secrets struck out. Empty if accepted.
     pub reason: String,
@@ -40,6 +42,10 @@ pub struct Stats {
     pub batches: u64,
     /// Requests that carried records, whatever came of them.
     pub requests: u64,
+    /// Attempts at which nothing of the batch left: no connection was to be had, or it broke before.
+    pub connect_failures: u64,
+    /// Attempts at which nothing of the batch left because the API granted no token.
+    pub token_refusals: u64,
     /// TCP payload bytes sent through the wire, TLS included.
     pub bytes_sent: u64,
     /// TCP payload bytes received, TLS included.
@@ -56,6 +62,9 @@ pub struct Stats {
     pub body_limit: u64,
     /// What Flux last said.
     pub verdict: Standing,
+    /// What [`Standing::until_ms`] says, by the clock that nobody sets: the gateway's own may be set by years meanwhile.
+    #[serde(skip)]
+    pub(super) next_attempt: Option<Instant>,
 }
 
 impl Stats {
@@ -122,8 +131,9 @@ impl Handle {
         stats.bytes_sent = counts.sent;
         stats.bytes_received = counts.received;
         stats.connections = counts.connections;
-        let now = now_ms();
-        stats.verdict.until_ms = stats.verdict.until_ms.filter(|until| *until > now);
+        let wait = stats.next_attempt.map(|at| at.saturating_duration_since(Instant::now()));
+        let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        stats.verdict.until_ms = wait_ms.filter(|wait| *wait > 0).map(|wait| now_ms().saturating_add(wait));
         stats
     }
 

@@ -225,7 +225,8 @@ impl Link {
     /// Sends a request and reads its whole answer, on the connection at hand or a new one.
     async fn round_trip(&mut self, mut request: Request<Full<Bytes>>) -> Result<Answer, Failure> {
         let bytes = hyper::body::Body::size_hint(request.body()).lower();
-        let limit = self.answer_timeout + Duration::from_secs_f64(bytes as f64 / SLOWEST_LINE);
+        let for_body = Duration::from_secs_f64(bytes as f64 / SLOWEST_LINE);
+        let limit = self.answer_timeout + for_body;
         loop {
             // The connection is out of `self` meanwhile, so that whatever ends this early drops it.
             let idle = self.idle_limit;
@@ -247,9 +248,7 @@ impl Link {
                     return Err(if unsent.is_some() { Failure::NotSent(reason) } else { Failure::Cut(reason) });
                 }
                 Err(_) => {
-                    let seconds = limit.as_secs_f32();
-                    let host = &self.endpoint.target.host;
-                    return Err(Failure::Cut(format!("{host} gave no whole answer within {seconds:.0} s")));
+                    return Err(Failure::Cut(late(&self.endpoint.target.host, self.answer_timeout, for_body)));
                 }
             }
         }
@@ -295,6 +294,25 @@ async fn exchange(
     Ok((answer, true))
 }
 
+/// That an answer came too late, and of what the time that it had was made up: who configured 5 s shall not wonder at 7.
+fn late(host: &str, timeout: Duration, for_body: Duration) -> String {
+    let tenths = |time: Duration| (time.as_millis() + 50) / 100;
+    let shown = |tenths: u128| match tenths % 10 {
+        0 => format!("{} s", tenths / 10),
+        rest => format!("{}.{rest} s", tenths / 10),
+    };
+    let (timeout, for_body) = (tenths(timeout), tenths(for_body));
+    let limit = shown(timeout + for_body);
+    if for_body == 0 {
+        return format!("{host} gave no whole answer within {limit}");
+    }
+    format!(
+        "{host} gave no whole answer within {limit} ({} and {} for the body's size)",
+        shown(timeout),
+        shown(for_body)
+    )
+}
+
 /// An error with its causes, on one line, cut and escaped.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -308,4 +326,18 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     shown(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_too_late_says_what_its_time_was_made_up_of() {
+        let late = |timeout, for_body| late("h", Duration::from_millis(timeout), Duration::from_millis(for_body));
+        assert_eq!(late(5_000, 2_000), "h gave no whole answer within 7 s (5 s and 2 s for the body's size)");
+        assert_eq!(late(60_000, 32_768), "h gave no whole answer within 92.8 s (60 s and 32.8 s for the body's size)");
+        assert_eq!(late(5_000, 49), "h gave no whole answer within 5 s");
+        assert_eq!(late(300, 0), "h gave no whole answer within 0.3 s");
+    }
 }

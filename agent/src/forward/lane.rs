@@ -214,6 +214,25 @@ impl Lane {
         self.slow_pace.reset();
     }
 
+    /// When something of it is to be sent next, as far as it knows by itself: `now` if nothing holds it up, `None` if no
+    /// record is known to wait. `end` gives the lane's next sequence number.
+    pub(super) fn next_attempt(&self, end: impl FnOnce() -> u64, now: Instant) -> Option<Instant> {
+        if self.piece.is_some() {
+            return Some(now);
+        }
+        let at_hand = |open: &Open| open.is_full() || self.options.immediate;
+        match self.course.next(end) {
+            // It is being read, or is on the wire.
+            Next::Wait => Some(now),
+            Next::Again { paced, .. } | Next::Beyond { paced, .. } => {
+                let paced_until = if paced { self.pace_until } else { now };
+                Some(paced_until.max(self.read_at))
+            }
+            Next::Fresh if self.fresh.is_some() || self.open.as_ref().is_some_and(at_hand) => Some(now),
+            Next::Fresh => self.due.or((self.read_at > now).then_some(self.read_at)),
+        }
+    }
+
     /// When it must be looked at again if nothing else happens.
     pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
         let due = self.due.filter(|_| self.fresh.is_none());

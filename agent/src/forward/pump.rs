@@ -133,6 +133,7 @@ impl Pump {
         loop {
             let now = Instant::now();
             self.step(now);
+            self.show(now);
             let wake = self.wake_at(now);
             let listen = self.lanes.iter().any(|lane| !lane.news);
             tokio::select! {
@@ -172,6 +173,7 @@ impl Pump {
             }
         }
         self.report.put_asides_left();
+        self.show(Instant::now());
         let last = async {
             loop {
                 self.ledger.submit(&self.store, false);
@@ -370,10 +372,15 @@ impl Pump {
     fn answered(&mut self, reply: Reply) {
         let now = Instant::now();
         let Reply { link, batch, lane, exchange } = reply;
-        if !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. }) {
+        let was_sent = !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. });
+        if was_sent {
             self.lanes[lane].sent_below = self.lanes[lane].sent_below.max(batch.below());
-            self.handle.update(|stats| stats.requests += 1);
         }
+        self.handle.update(|stats| match exchange {
+            Exchange::NotSent(_) => stats.connect_failures += 1,
+            Exchange::Answered { auth: true, .. } => stats.token_refusals += 1,
+            Exchange::Answered { .. } | Exchange::Cut(_) => stats.requests += 1,
+        });
         let judged = match exchange {
             Exchange::Answered { mut answer, auth } => {
                 // Before anything is cut: half a secret would not be recognised.
@@ -464,22 +471,41 @@ impl Pump {
         settled.put_aside
     }
 
-    /// Shows the verdict, and logs it when it changes.
-    fn publish(&mut self, verdict: Verdict, reason: &str, now: Instant) {
-        let now_ms = now_ms();
-        let until_ms = self.gate.closed_until(now).map(|until| now_ms + (until - now).as_millis() as u64);
+    /// Shows how things stand besides the verdict.
+    fn show(&mut self, now: Instant) {
         let suspects = self.lanes.iter().map(|lane| lane.course.suspects() as u64).sum();
         let body_limit = self.size.current(now) as u64;
+        let next_attempt = self.next_attempt(now);
         self.handle.update(|stats| {
             stats.suspects = suspects;
             stats.body_limit = body_limit;
+            stats.next_attempt = next_attempt;
+        });
+    }
+
+    /// Before when nothing will be sent, if that is known and still to come.
+    fn next_attempt(&self, now: Instant) -> Option<Instant> {
+        if self.request.is_some() {
+            return None;
+        }
+        let of_lane = |lane: &Lane| {
+            let end = || self.store.stats().lanes.get(lane.id.index()).map_or(0, |lane| lane.next);
+            lane.next_attempt(end, now)
+        };
+        let lanes = self.lanes.iter().filter_map(of_lane).min();
+        [lanes, self.gate.closed_until(now)].into_iter().flatten().max().filter(|at| *at > now)
+    }
+
+    /// Shows the verdict, and logs it when it changes.
+    fn publish(&mut self, verdict: Verdict, reason: &str, now: Instant) {
+        let now_ms = now_ms();
+        self.handle.update(|stats| {
             let standing = &mut stats.verdict;
             if standing.word != verdict.word() {
                 verdict.word().clone_into(&mut standing.word);
                 standing.since_ms = now_ms;
                 verdict.advice().clone_into(&mut standing.advice);
             }
-            standing.until_ms = until_ms;
             if standing.reason != reason {
                 reason.clone_into(&mut standing.reason);
             }

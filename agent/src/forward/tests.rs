@@ -1,5 +1,6 @@
 //! The forwarder between the store and a Flux on loopback.
 
+mod bytes;
 mod flux;
 mod reload;
 mod secrets;

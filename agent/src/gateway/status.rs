@@ -50,7 +50,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
             status.listener = config.collect.listener.as_ref().map(|it| listener(it, addresses, &collected));
             status.counts = counts(&collected, &stored, &sent);
             status.oldest_waiting = oldest(&stored, now);
-            status.verdict = verdict(sent);
+            status.verdict = verdict(sent, config.forward.batch.max_bytes as u64);
             status.epoch.clone_from(&stored.epoch);
             status.store = StoreStatus {
                 path: status.store.path,
@@ -104,6 +104,8 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
             .collect(),
         requests: sent.requests,
         requests_failed: sent.requests.saturating_sub(sent.batches),
+        connect_failures: sent.connect_failures,
+        token_refusals: sent.token_refusals,
     }
 }
 
@@ -127,7 +129,8 @@ fn oldest(stored: &store::Stats, now: u64) -> Option<OldestWaiting> {
     Some(OldestWaiting { lane: lane.clone(), time_ms, age_ms: now.saturating_sub(time_ms) })
 }
 
-fn verdict(sent: forward::Stats) -> VerdictStatus {
+/// `max_bytes`: of a request's body, as configured.
+fn verdict(sent: forward::Stats, max_bytes: u64) -> VerdictStatus {
     let standing = sent.verdict;
     VerdictStatus {
         since_ms: (standing.since_ms > 0).then_some(standing.since_ms),
@@ -136,6 +139,8 @@ fn verdict(sent: forward::Stats) -> VerdictStatus {
         reason: standing.reason,
         advice: standing.advice,
         last_accepted_ms: sent.last_accepted_ms,
+        suspects: sent.suspects,
+        learnt_body_limit: Some(sent.body_limit).filter(|limit| *limit < max_bytes),
     }
 }
 
@@ -177,4 +182,31 @@ fn limits(config: &Config) -> Vec<(String, String)> {
         limits.push(("session age", format!("{} without a connection", format_duration(listener.session_max_age))));
     }
     limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_limit_is_shown_if_it_was_learnt_and_suspects_always() {
+        let sent = |body_limit| {
+            let mut sent = forward::Stats::default();
+            (sent.body_limit, sent.suspects) = (body_limit, 3);
+            sent
+        };
+        for (limit, shown) in [(65_536, None), (32_768, Some(32_768))] {
+            let verdict = verdict(sent(limit), 65_536);
+            assert_eq!((verdict.learnt_body_limit, verdict.suspects), (shown, 3));
+        }
+    }
+
+    #[test]
+    fn attempts_that_sent_nothing_are_counted_beside_requests() {
+        let mut sent = forward::Stats::default();
+        (sent.requests, sent.batches, sent.connect_failures, sent.token_refusals) = (9, 7, 5, 1);
+        let counts = counts(&collect::Snapshot::default(), &store::Stats::default(), &sent);
+        let shown = (counts.requests, counts.requests_failed, counts.connect_failures, counts.token_refusals);
+        assert_eq!(shown, (9, 2, 5, 1));
+    }
 }

@@ -227,7 +227,11 @@ fn records(page: &mut Page, status: &Status) {
             page.sample("tidegate_lane_oldest_waiting_seconds", &[("lane", &lane.name)], age);
         }
     }
-    page.counter("tidegate_records_forwarded_total", "Records accepted by Flux.", counts.forwarded);
+    page.counter(
+        "tidegate_records_forwarded_total",
+        "Records accepted by Flux, since the agent was started.",
+        counts.forwarded,
+    );
     page.counter("tidegate_records_put_aside_total", "Records that Flux refuses for good.", counts.put_aside);
     page.metric("tidegate_publishes_refused_total", "counter", "Publishes refused, by cause.");
     for refused in &counts.refused_by {
@@ -254,6 +258,7 @@ fn flux(page: &mut Page, status: &Status) {
         "Requests that were not accepted, since the agent was started.",
         counts.requests_failed,
     );
+    attempts(page, status);
     page.metric("tidegate_flux_verdict", "gauge", "1 for what Flux said last.");
     for word in VERDICTS {
         page.sample("tidegate_flux_verdict", &[("verdict", word)], u8::from(status.verdict.word == word));
@@ -261,6 +266,38 @@ fn flux(page: &mut Page, status: &Status) {
     page.metric("tidegate_flux_last_accepted_timestamp_seconds", "gauge", "When Flux last accepted a batch.");
     if let Some(last) = status.verdict.last_accepted_ms {
         page.sample("tidegate_flux_last_accepted_timestamp_seconds", &[], seconds(last));
+    }
+}
+
+/// What keeps Flux from being asked, or from being asked for more.
+fn attempts(page: &mut Page, status: &Status) {
+    let counts = &status.counts;
+    for (name, help, value) in [
+        (
+            "tidegate_flux_connect_failures_total",
+            "Attempts that sent nothing for want of a connection, since the agent was started.",
+            counts.connect_failures,
+        ),
+        (
+            "tidegate_flux_token_refusals_total",
+            "Attempts that sent nothing because the API granted no token, since the agent was started.",
+            counts.token_refusals,
+        ),
+    ] {
+        page.counter(name, help, value);
+    }
+    page.gauge(
+        "tidegate_flux_suspects",
+        "Refused alone and not yet told from a bad endpoint.",
+        status.verdict.suspects,
+    );
+    page.metric(
+        "tidegate_flux_learnt_body_limit_bytes",
+        "gauge",
+        "Largest body in use; absent unless a 413 taught that it must be below the configured one.",
+    );
+    if let Some(limit) = status.verdict.learnt_body_limit {
+        page.sample("tidegate_flux_learnt_body_limit_bytes", &[], limit);
     }
 }
 

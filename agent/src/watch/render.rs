@@ -12,6 +12,12 @@ const NAMES: usize = 18;
 /// Most lines shown of why a changed configuration was refused.
 const MISTAKES: usize = 10;
 
+/// Since when a count runs that the agent keeps in memory.
+const STARTED: &str = "since the agent was started";
+
+/// Since when a count runs that the store keeps.
+const CREATED: &str = "since the store was created";
+
 /// Longest text from outside that is shown, in characters.
 const SHOWN: usize = 300;
 
@@ -84,15 +90,19 @@ fn records(out: &mut String, status: &Status) {
         .filter(|refused| refused.count > 0)
         .map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count)))
         .collect();
+    let mut refused = CREATED.to_owned();
+    if !causes.is_empty() {
+        let _ = write!(refused, "; {STARTED}: {}", causes.join(", "));
+    }
     let rows = [
-        ("collected", counts.collected, "since the agent was started".to_owned()),
-        ("stored", counts.stored, "on flash since the store was created".into()),
+        ("collected", counts.collected, STARTED.to_owned()),
+        ("stored", counts.stored, format!("on flash, {CREATED}")),
         ("waiting", counts.waiting, oldest),
-        ("forwarded", counts.forwarded, "accepted by Flux".into()),
+        ("forwarded", counts.forwarded, format!("accepted by Flux, {STARTED}")),
         ("evicted", counts.evicted, note(counts.evicted, "! lost: the store was at its limit")),
         ("damaged", counts.damaged, note(counts.damaged, "! lost: the medium returned other bytes")),
         ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
-        ("refused", counts.refused, causes.join(", ")),
+        ("refused", counts.refused, refused),
     ];
     let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
     for (name, count, remark) in rows {
@@ -101,8 +111,9 @@ fn records(out: &mut String, status: &Status) {
     }
 }
 
+/// Since when a count runs, and what it means if it is not 0.
 fn note(count: u64, text: &str) -> String {
-    if count > 0 { text.to_owned() } else { String::new() }
+    if count > 0 { format!("{text}; {CREATED}") } else { CREATED.to_owned() }
 }
 
 fn lanes(out: &mut String, status: &Status) {
@@ -164,8 +175,27 @@ fn flux(out: &mut String, status: &Status) {
         |at| format!("{} ({} ago)", time(at), span(status.now_ms.saturating_sub(at))),
     );
     line(out, "last accepted", &last);
-    let counts = &status.counts;
-    line(out, "requests", &format!("{}, {} not accepted", number(counts.requests), number(counts.requests_failed)));
+    attempts(out, status);
+}
+
+/// How often Flux was asked, and what it was not asked for.
+fn attempts(out: &mut String, status: &Status) {
+    let (counts, verdict) = (&status.counts, &status.verdict);
+    let requests = format!("{} {STARTED}, {} not accepted", number(counts.requests), number(counts.requests_failed));
+    line(out, "requests", &requests);
+    let more = |count| format!("{} more attempts {STARTED}: nothing was sent", number(count));
+    for (name, count) in [("no connection", counts.connect_failures), ("no token", counts.token_refusals)] {
+        if count > 0 {
+            line(out, name, &more(count));
+        }
+    }
+    if verdict.suspects > 0 {
+        let text = "refused alone; tried again when another is accepted, then put aside if refused again";
+        line(out, "suspects", &format!("{} {text}", number(verdict.suspects)));
+    }
+    if let Some(limit) = verdict.learnt_body_limit {
+        line(out, "body limit", &format!("{}, less than configured: learnt from HTTP 413", size(limit)));
+    }
 }
 
 fn store(out: &mut String, status: &Status) {
@@ -174,7 +204,7 @@ fn store(out: &mut String, status: &Status) {
     line(out, "folder", &plain(&store.path));
     let share = if store.max_bytes == 0 { 0.0 } else { store.bytes as f64 / store.max_bytes as f64 * 100.0 };
     line(out, "on disk", &format!("{} of {} ({share:.1} %)", size(store.bytes), size(store.max_bytes)));
-    line(out, "commits", &format!("{} since the agent was started", number(store.commits)));
+    line(out, "commits", &format!("{} {STARTED}", number(store.commits)));
     if let Some(reason) = &store.stalled {
         line(out, "STALLED", &format!("{}; devices keep what is not acknowledged", plain(reason)));
     }
@@ -186,7 +216,7 @@ fn listener(out: &mut String, listener: &Connections) {
     line(out, "listens on", &addresses.join(", "));
     line(out, "connections", &usage(listener.connections));
     line(out, "sessions", &usage(listener.sessions));
-    line(out, "turned away", &number(listener.turned_away));
+    line(out, "turned away", &format!("{} {STARTED}", number(listener.turned_away)));
 }
 
 fn broker(out: &mut String, broker: &BrokerState, now_ms: u64) {
@@ -200,7 +230,7 @@ fn broker(out: &mut String, broker: &BrokerState, now_ms: u64) {
     if !broker.last_error.is_empty() {
         line(out, "last error", &plain(&broker.last_error));
     }
-    line(out, "collected", &number(broker.collected));
+    line(out, "collected", &format!("{} {STARTED}", number(broker.collected)));
 }
 
 fn usage(usage: Usage) -> String {

@@ -61,7 +61,7 @@ pub struct Counts {
     pub stored: u64,
     /// Records that wait to be delivered.
     pub waiting: u64,
-    /// Records accepted by Flux.
+    /// Records accepted by Flux since the agent was started.
     pub forwarded: u64,
     /// Records evicted undelivered because the store was at its limit.
     pub evicted: u64,
@@ -71,12 +71,16 @@ pub struct Counts {
     pub put_aside: u64,
     /// Publishes refused, in all.
     pub refused: u64,
-    /// The same by cause: `topic`, `device`, `size`. May sum up to less than `refused`, if older ones have no cause.
+    /// Those since the agent was started by cause: `topic`, `device`, `size`.
     pub refused_by: Vec<RefusedCount>,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.
     pub requests_failed: u64,
+    /// Attempts since the agent was started that made no request, for want of a connection.
+    pub connect_failures: u64,
+    /// Attempts since the agent was started that made no request, because the API granted no token.
+    pub token_refusals: u64,
 }
 
 /// Publishes refused for one cause.
@@ -122,7 +126,8 @@ pub struct VerdictStatus {
     pub word: String,
     /// Since when.
     pub since_ms: Option<u64>,
-    /// When the next attempt is due, if sending is held up until then.
+    /// When the next attempt is due, while records wait and nothing will be sent before it: because of a refusal, or
+    /// because a batch waits for its age (it goes earlier if it is full before).
     pub until_ms: Option<u64>,
     /// What the endpoint or the connection said. Text from outside: cut and escaped when shown.
     pub reason: String,
@@ -130,6 +135,11 @@ pub struct VerdictStatus {
     pub advice: String,
     /// When Flux last accepted something, since the agent was started.
     pub last_accepted_ms: Option<u64>,
+    /// Records, or batches that must stay whole, that were refused alone: each waits until another is accepted, and is
+    /// then tried once more, to tell a bad record from a bad endpoint.
+    pub suspects: u64,
+    /// The largest body in use, if a 413 taught that it must be below the configured one.
+    pub learnt_body_limit: Option<u64>,
 }
 
 /// The oldest record that waits.

@@ -26,6 +26,8 @@ fn sample() -> Status {
             refused_by: vec![RefusedCount { cause: "to\"p\\ic\n".into(), count: 5 }],
             requests: 4000,
             requests_failed: 12,
+            connect_failures: 1003,
+            token_refusals: 4,
             ..Counts::default()
         },
         lanes: ["critical", "normal"]
@@ -45,6 +47,8 @@ fn sample() -> Status {
             reason: "429 \u{1b}[31mred\u{202e}\nnext".into(),
             advice: "wait; sending goes on by itself".into(),
             last_accepted_ms: Some(1_795_336_180_000),
+            suspects: 2,
+            learnt_body_limit: Some(32_768),
         },
         oldest_waiting: Some(OldestWaiting { lane: "normal".into(), time_ms: 1_795_336_100_000, age_ms: 100_000 }),
         store: StoreStatus {

@@ -99,6 +99,57 @@ fn waits_come_from_either_header_and_are_clamped() {
 }
 
 #[test]
+fn a_named_wait_is_never_below_a_second_nor_above_an_hour_whatever_it_says() {
+    let refresh = "x-soracom-ratelimit-seconds-before-refresh";
+    // What says nothing that is understood counts as nothing said.
+    let nonsense = [
+        "-1",
+        "-99999999999999999999999",
+        "+5",
+        "1.5",
+        "1e9",
+        "NaN",
+        "inf",
+        "0x10",
+        "",
+        " ",
+        "soon",
+        "10 s",
+        "１０",
+        "5,5",
+    ];
+    let clamped = [
+        ("0", 1),
+        ("1", 1),
+        (" 3 ", 3),
+        ("000000000000000000000000000007", 7),
+        ("3600", 3600),
+        ("3601", 3600),
+        ("4294967296", 3600),
+        ("18446744073709551615", 3600),
+        ("18446744073709551616", 3600),
+        ("99999999999999999999999999999999999999999999", 3600),
+    ];
+    let context = context(true);
+    let wait_of = |status, headers: &[(&'static str, &str)]| match judge(&answer(status, headers, ""), &context).verdict
+    {
+        Verdict::Throttled { until } | Verdict::Maintenance { until } => Some((until - context.now).as_secs()),
+        _ => None,
+    };
+    for text in nonsense {
+        assert_eq!(wait_of(429, &[("retry-after", text)]), Some(60), "{text:?}");
+        assert_eq!(wait_of(429, &[(refresh, text)]), Some(60), "{text:?}");
+        assert_eq!(wait_of(429, &[(refresh, text), ("retry-after", "9")]), Some(9), "{text:?}");
+        assert_eq!(wait_of(503, &[("retry-after", text)]), None, "{text:?}: no time is named, so it is transient");
+    }
+    for (text, expected) in clamped {
+        assert_eq!(wait_of(429, &[("retry-after", text)]), Some(expected), "{text:?}");
+        assert_eq!(wait_of(429, &[(refresh, text)]), Some(expected), "{text:?}");
+        assert_eq!(wait_of(503, &[("retry-after", text)]), Some(expected), "{text:?}");
+    }
+}
+
+#[test]
 fn both_shapes_of_api_errors_give_their_message_cut_and_escaped() {
     let long = "x".repeat(1000);
     for (body, expected) in [

@@ -57,6 +57,10 @@ fn the_page_says_what_the_status_says_in_base_units() {
         ("tidegate_store_stalled", 1.0),
         ("tidegate_flux_verdict{verdict=\"throttled\"}", 1.0),
         ("tidegate_flux_verdict{verdict=\"accepted\"}", 0.0),
+        ("tidegate_flux_connect_failures_total", 1003.0),
+        ("tidegate_flux_token_refusals_total", 4.0),
+        ("tidegate_flux_suspects", 2.0),
+        ("tidegate_flux_learnt_body_limit_bytes", 32_768.0),
         ("tidegate_listener_connections_limit", 1000.0),
         ("tidegate_broker_connected", 0.0),
     ] {

@@ -23,6 +23,11 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
         "NOT CONNECTED",
         "500 records, 64KiB or 270s",
         "! Flux refuses them for good",
+        "4,000 since the agent was started, 12 not accepted",
+        "no connection     1,003 more attempts since the agent was started: nothing was sent",
+        "no token          4 more attempts since the agent was started",
+        "suspects          2 refused alone",
+        "body limit        32.0 KiB, less than configured",
     ] {
         assert!(text.contains(words), "{words:?} in\n{text}");
     }
@@ -48,8 +53,29 @@ fn the_columns_of_the_lanes_stand_under_each_other() {
 }
 
 #[test]
+fn each_count_says_since_when_it_runs() {
+    let text = human(&sample());
+    for (name, since) in [
+        ("collected", "agent was started"),
+        ("stored", "store was created"),
+        ("forwarded", "agent was started"),
+        ("evicted", "store was created"),
+        ("damaged", "store was created"),
+        ("put aside", "store was created"),
+        ("refused", "store was created; since the agent was started: to"),
+        ("requests", "agent was started"),
+        ("commits", "agent was started"),
+        ("turned away", "agent was started"),
+    ] {
+        let row = text.lines().find(|line| line.trim_start().starts_with(name));
+        assert!(row.is_some_and(|row| row.contains(&format!("since the {since}"))), "{name}: {row:?}");
+    }
+}
+
+#[test]
 fn a_gateway_that_has_only_begun_can_be_shown() {
     let text = human(&Status::default());
+    assert!(!text.contains("no connection") && !text.contains("suspects") && !text.contains("body limit"), "{text}");
     assert!(text.contains("nothing sent yet") && text.contains("never since"), "{text}");
     assert!(!text.contains('!'), "nothing is wrong yet:\n{text}");
 }
