@@ -7,6 +7,9 @@
 pub mod collect;
 pub mod config;
 pub mod forward;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod secret;
 pub mod shape;

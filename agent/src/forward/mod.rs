@@ -33,6 +33,8 @@ mod backoff;
 mod batch;
 mod course;
 mod endpoint;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gate;
 mod handle;
 mod http;

@@ -42,6 +42,8 @@ mod admit;
 mod connect;
 mod credentials;
 mod finish;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod intake;
 mod options;
 mod serve;
