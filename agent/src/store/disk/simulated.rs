@@ -338,8 +338,14 @@ impl SimulatedDisk {
             folder.live.clone_from(&folder.durable);
             folder.lasts = true;
         }
-        let (folders, stale, failed) = (state.folders, state.stale, state.failed);
-        Self::from(State { folders, files, stale, dice, failed, ..State::default() })
+        Self::from(State {
+            folders: state.folders,
+            files,
+            dice,
+            stale: state.stale,
+            failed: state.failed,
+            ..State::default()
+        })
     }
 
     /// The paths of files that contain `part`, in order.

@@ -230,22 +230,22 @@ const EVICTING: Shape = Shape { largest: 40_000, segment_size: None, evicts: tru
 
 #[test]
 fn the_journal_does_what_the_model_says_on_a_treacherous_disk() {
-    many(60_000, 1, SMALL);
+    many(8_000, 1, SMALL);
 }
 
 #[test]
 fn the_journal_does_what_the_model_says_on_a_treacherous_disk_with_other_seeds() {
-    many(60_000, 1_000_000_000, SMALL);
+    many(8_000, 1_000_000_000, SMALL);
 }
 
 #[test]
 fn large_records_in_ordinary_segments_do_what_the_model_says() {
-    many(6_000, 2_000_000_000, LARGE);
+    many(1_500, 2_000_000_000, LARGE);
 }
 
 #[test]
 fn under_the_byte_limit_only_the_oldest_go_and_are_counted() {
-    many(12_000, 3_000_000_000, EVICTING);
+    many(4_000, 3_000_000_000, EVICTING);
 }
 
 /// Regressions, as the model found them.

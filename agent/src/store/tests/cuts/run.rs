@@ -216,7 +216,7 @@ impl Run {
                 let first = next.saturating_sub(expected.len() as u64);
                 for (seq, number) in (first..).zip(expected.drain(..)) {
                     let epoch = self.store().stats().epoch;
-                    self.name((epoch, lane, seq), number)?;
+                    self.name(&(epoch, lane, seq), number)?;
                     self.model.waiting[usize::from(lane)].push_back((seq, number));
                 }
             }
@@ -226,7 +226,7 @@ impl Run {
     }
 
     /// Notes what an id names.
-    fn name(&mut self, id: Id, number: u64) -> Held {
+    fn name(&mut self, id: &Id, number: u64) -> Held {
         let named = *self.model.ids.entry(id.clone()).or_insert(number);
         ensure(named == number, || format!("{id:?} names {named} and {number}"))
     }
@@ -273,7 +273,7 @@ impl Run {
             let chunk = reader.read(from, ALL).map_err(|error| format!("lane {lane}: {error:?}"))?;
             let Some(last) = chunk.last_seq() else { return Ok(read) };
             for one in chunk.iter() {
-                let number = one.payload.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)).unwrap_or(u64::MAX);
+                let number = one.payload.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
                 let size = self.model.sizes.get(number as usize);
                 ensure(size.is_some_and(|size| one.payload == payload(number, *size)), || {
                     format!("lane {lane}: {} was never written like that", one.seq)
@@ -442,6 +442,6 @@ impl Run {
         self.model.ghosts[index] = doubtful;
         let all: BTreeSet<u64> = found.iter().map(|(_, number)| *number).collect();
         ensure(all.len() == found.len(), || format!("lane {lane} holds a record twice"))?;
-        found.into_iter().try_for_each(|(id, number)| self.name(id, number))
+        found.into_iter().try_for_each(|(id, number)| self.name(&id, number))
     }
 }
