@@ -225,9 +225,18 @@ impl Submission {
         &self.changes
     }
 
+    /// Whether the change releases a publish that is in here too. Ahead of its record there would be nothing to
+    /// release yet, and once that is stored it would stay unreleased for ever: so such a release stays with it.
+    pub(super) fn releases_own(&self, change: &Change) -> bool {
+        let Change::Release(released) = change else { return false };
+        self.bodies().any(|(_, body)| origin(body).as_ref() == Some(released))
+    }
+
     /// Forgets the changes, once they are committed ahead of the records.
     pub(super) fn forget_changes(&mut self) {
-        self.changes.clear();
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.retain(|(_, change)| self.releases_own(change));
+        self.changes = changes;
     }
 
     /// Answers whoever waits.

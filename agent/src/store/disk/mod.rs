@@ -9,6 +9,8 @@ mod os;
 
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod simulated;
 
 pub use os::OsDisk;
 

@@ -128,7 +128,11 @@ impl Writer {
                     self.stage_record(lane, body);
                 }
             }
-            changes.for_each(|(_, change)| self.stage_change(change));
+            for (_, change) in changes {
+                if scope == Scope::Everything || !one.releases_own(change) {
+                    self.stage_change(change);
+                }
+            }
         }
         self.stage_control();
     }
@@ -395,7 +399,7 @@ impl Writer {
         let rest = self.pending.split_off(count);
         for mut one in std::mem::replace(&mut self.pending, rest).into_iter().rev() {
             one.forget_changes();
-            if one.records() == 0 {
+            if one.is_empty() {
                 one.answer();
             } else {
                 self.pending.push_front(one);

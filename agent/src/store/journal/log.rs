@@ -258,8 +258,10 @@ impl Log {
         }
         if let Some(fresh) = self.fresh.take() {
             if fresh.file.is_some() {
-                // Best effort: if it stays, the next generation outranks it.
+                // Best effort: it may stay, and a removed name may come back at a power cut. The next generation outranks
+                // it; the segment before would be outranked by it, so nothing more is appended there.
                 let _ = disk.remove(&self.shared.path(self.next, fresh.generation));
+                self.active = None;
             }
         } else if let Some(active) = &self.active {
             if sync_failed || active.file.set_len(active.len).is_err() {

@@ -104,6 +104,8 @@
 mod aside;
 mod commit;
 mod control;
+#[cfg(test)]
+pub(super) mod driven;
 mod frame;
 mod log;
 mod reader;

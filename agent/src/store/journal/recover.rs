@@ -282,8 +282,10 @@ impl Recovery {
         for (index, found) in self.lanes.iter_mut().enumerate() {
             let ledger = &mut self.ledger.lanes[index];
             let dir = lane_dir(&self.options, &ledger.name);
+            let newest = found.view.segments.back().map_or(0, |segment| segment.generation);
             lanes.push(make_log(found, dir, &ledger.name, size, &self.options.gateway, &self.ledger.epoch));
-            ledger.generation = ledger.generation.max(found.generation);
+            // What is missing has been accounted for with a new epoch: it is not missed again at the next start.
+            ledger.generation = newest;
         }
         let aside_dir = self.options.path.join("aside");
         let aside_size = aside_limit(max_size) / 4;

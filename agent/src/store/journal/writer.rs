@@ -10,6 +10,7 @@ use super::sync::Syncer;
 use crate::store::{Origin, Submission};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard};
 use std::thread::JoinHandle;
@@ -105,34 +106,47 @@ impl Writer {
     pub(super) fn run(mut self, index: Option<JoinHandle<()>>) {
         loop {
             let closing = self.gather();
-            let now = Instant::now();
-            if self.pending.is_empty() && self.damage.is_empty() {
-                if closing {
-                    break;
-                }
-                self.idle();
-                continue;
+            if self.turn(closing, Instant::now()).is_break() {
+                break;
             }
-            let records_wait = self.stall.as_ref().is_some_and(|stall| now < stall.retry);
-            if !records_wait || closing {
-                if self.stall.as_ref().is_some_and(|stall| stall.full) {
-                    // Should this fail too, the commit says why.
-                    let _ = self.roll_delivered();
-                }
-                let result = self.commit(Scope::Everything);
-                let failed = result.is_err();
-                self.settle(result, now);
-                if failed && closing {
-                    let _ = self.commit(Scope::Control);
-                    tracing::error!(
-                        unanswered = self.pending.len(),
-                        "the store is closed while it cannot write: what was not acknowledged is left to the devices"
-                    );
-                    break;
-                }
-            }
-            self.commit_control(now);
         }
+        self.end(index);
+    }
+
+    /// One turn: a commit of what is pending, as far as the disk lets it. Breaks once nothing is left to do while the
+    /// store is being closed, or it cannot be done.
+    pub(super) fn turn(&mut self, closing: bool, now: Instant) -> ControlFlow<()> {
+        if self.pending.is_empty() && self.damage.is_empty() {
+            if closing {
+                return ControlFlow::Break(());
+            }
+            self.idle();
+            return ControlFlow::Continue(());
+        }
+        let records_wait = self.stall.as_ref().is_some_and(|stall| now < stall.retry);
+        if !records_wait || closing {
+            if self.stall.as_ref().is_some_and(|stall| stall.full) {
+                // Should this fail too, the commit says why.
+                let _ = self.roll_delivered();
+            }
+            let result = self.commit(Scope::Everything);
+            let failed = result.is_err();
+            self.settle(result, now);
+            if failed && closing {
+                let _ = self.commit(Scope::Control);
+                tracing::error!(
+                    unanswered = self.pending.len(),
+                    "the store is closed while it cannot write: what was not acknowledged is left to the devices"
+                );
+                return ControlFlow::Break(());
+            }
+        }
+        self.commit_control(now);
+        ControlFlow::Continue(())
+    }
+
+    /// Stops the index, gives the lock back, and says that nothing more comes.
+    pub(super) fn end(self, index: Option<JoinHandle<()>>) {
         self.shared.index.close();
         if index.is_some_and(|thread| thread.join().is_err()) {
             tracing::warn!("the index's thread has panicked; the index is made anew when it is needed");
@@ -204,6 +218,14 @@ impl Writer {
                 queue = self.await_company(queue);
             }
         }
+        drop(queue);
+        self.take_over()
+    }
+
+    /// Takes over what was submitted by now, without waiting. `true` once the store is being closed.
+    pub(super) fn take_over(&mut self) -> bool {
+        let shared = self.shared.clone();
+        let mut queue = shared.queue();
         std::mem::swap(&mut queue.submissions, &mut self.incoming);
         self.damage.append(&mut queue.damage);
         let closing = queue.closing;

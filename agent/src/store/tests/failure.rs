@@ -206,6 +206,26 @@ fn changes_handed_in_with_records_go_ahead_of_them_while_there_is_no_room() {
 }
 
 #[test]
+fn a_release_handed_in_with_its_publish_waits_with_it_while_there_is_no_room() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    change(&store, Change::Session(session(1)));
+    disk.set(|faults| faults.write = Some(("lane-".into(), ENOSPC)));
+    let origin = Origin { session: 1, packet_id: 7 };
+    let mut both = Submission::new();
+    both.push(NORMAL, &NewRecord { origin: Some(origin), ..record(b"qos 2") });
+    both.change(Change::Release(origin));
+    let done = send(&store, both);
+    until("the store says that it cannot write", || store.stats().stalled.is_some());
+    // A change committed ahead of the record, with all those that may go.
+    change(&store, Change::Session(session(2)));
+    disk.set(|faults| faults.write = None);
+    wait(done);
+    let (_, opened) = open(&disk.crash(0));
+    assert_eq!(opened.sessions[0].unreleased, [0_u16; 0]);
+}
+
+#[test]
 fn a_store_closed_while_it_cannot_write_ends_and_answers_nobody() {
     let disk = FaultyDisk::default();
     let (store, _) = open(&disk);

@@ -1,5 +1,6 @@
 //! The store as its callers see it, on a disk that fails and forgets.
 
+mod cuts;
 mod failure;
 mod model;
 mod recovery;

@@ -1,0 +1,399 @@
+//! A disk in memory that forgets, at a power cut, any legal part of what was not synced, and answers calls with errors.
+//!
+//! Constraints: it promises no more than POSIX does. A file's bytes and length last after [`DiskFile::sync_data`], a
+//! folder's names after [`Disk::sync_dir`], a file's sync says nothing of its name, and nothing else orders anything.
+//! What it decides comes from a seed alone.
+//!
+//! How it works: each file has what the cache shows (`live`), what the medium holds for certain (`durable`), and the
+//! writes and changes of length in between, in order; each folder likewise with its names. At a cut ([`mixture`] for
+//! files, [`Folder::cut`] for names):
+//!
+//! - each stretch of a file, of any size, shows what it was after *any* of the unsynced steps, independently of its
+//!   neighbours: so a write survives whole, in part, torn inside a page, or not, and later ones with or without it;
+//! - the length is that after any of the steps, and where it reaches over a stretch that did not make it, there are
+//!   zeros, or bytes of a file that was removed before;
+//! - each unsynced name is there or not; a renamed file has one of its names or both; unsynced folders may be gone.
+//!
+//! A failed sync is a cut of that one file (or folder), with the difference that the cache goes on showing what was
+//! written, as a rule; and the medium never gets it, for the pages count as clean: a later sync that succeeds writes
+//! only what came after.
+
+mod calls;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Numbers that look random and depend on the seed alone (splitmix64).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `limit`, which is not 0.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.roll() % limit as u64) as usize
+    }
+
+    pub(crate) fn coin(&mut self) -> bool {
+        self.roll() & 1 == 1
+    }
+}
+
+/// The calls that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    MakeFolder,
+    /// Opening a file that is there.
+    Open,
+    Create,
+    List,
+    Rename,
+    Remove,
+    SyncFolder,
+    FreeSpace,
+    Lock,
+    Read,
+    /// Fails, perhaps after some bytes got through.
+    Write,
+    /// Takes some bytes and says so.
+    ShortWrite,
+    SetLen,
+    Sync,
+    Allocate,
+}
+
+/// A call that fails: the first so many that fit, after some that do not.
+#[derive(Debug, Clone)]
+pub(crate) struct Fault {
+    pub(crate) call: Call,
+    /// Only on paths that contain this.
+    pub(crate) part: &'static str,
+    pub(crate) errno: i32,
+    pub(crate) skip: u32,
+    pub(crate) times: u32,
+}
+
+/// What was done to a file since it was last synced.
+#[derive(Debug, Clone)]
+enum Change {
+    Write(usize, Vec<u8>),
+    Len(usize),
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Write(at, new) => {
+                if bytes.len() < at + new.len() {
+                    bytes.resize(at + new.len(), 0);
+                }
+                bytes[*at..at + new.len()].copy_from_slice(new);
+            }
+            Self::Len(len) => bytes.resize(*len, 0),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Contents {
+    live: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+impl Contents {
+    fn change(&mut self, change: Change) {
+        change.apply(&mut self.live);
+        self.unsynced.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            change.apply(&mut self.durable);
+        }
+    }
+
+    /// The medium took some of it, which part nobody knows, and the rest is marked clean.
+    fn fail_sync(&mut self, dice: &mut Dice, stale: &[u8]) {
+        self.durable = mixture(dice, &self.durable, &self.unsynced, stale);
+        self.unsynced.clear();
+        if dice.below(3) == 0 {
+            // The clean pages were dropped from the cache: reads show the medium. The length is the cache's own.
+            let len = self.live.len();
+            self.live.clone_from(&self.durable);
+            self.live.resize(len, 0);
+        }
+    }
+}
+
+/// What the medium may hold when only some of the changes reached it.
+fn mixture(dice: &mut Dice, durable: &[u8], unsynced: &[Change], stale: &[u8]) -> Vec<u8> {
+    let mut versions = vec![durable.to_vec()];
+    let mut touched = usize::MAX;
+    for change in unsynced {
+        let mut next = versions.last().cloned().unwrap_or_default();
+        touched = touched.min(match change {
+            Change::Write(at, _) => (*at).min(next.len()),
+            Change::Len(len) => (*len).min(next.len()),
+        });
+        change.apply(&mut next);
+        versions.push(next);
+    }
+    let any = versions.len();
+    // Most cuts meet a disk that was idle before the last write or is done with it.
+    match dice.below(5) {
+        0 => return versions.swap_remove(0),
+        1 => return versions.swap_remove(any - 1),
+        2 => {
+            // Each is there as a whole, or not at all.
+            let mut some = versions.swap_remove(0);
+            unsynced.iter().filter(|_| dice.coin()).for_each(|change| change.apply(&mut some));
+            return some;
+        }
+        _ => {}
+    }
+    let len = versions[dice.below(any)].len();
+    let largest = [8, 512, 4096, 65_536][dice.below(4)];
+    let fill_stale = dice.coin() && !stale.is_empty();
+    let mut mixed = durable[..touched.min(len).min(durable.len())].to_vec();
+    while mixed.len() < len {
+        let at = mixed.len();
+        let end = (at + 1 + dice.below(largest)).min(len);
+        let version = &versions[dice.below(any)];
+        mixed.extend_from_slice(&version[at.min(version.len())..end.min(version.len())]);
+        while mixed.len() < end {
+            let byte = if fill_stale { stale[mixed.len() % stale.len()] } else { 0 };
+            mixed.push(byte);
+        }
+    }
+    mixed
+}
+
+#[derive(Debug, Clone, Default)]
+struct Folder {
+    /// Its own name is durable.
+    lasts: bool,
+    live: BTreeMap<String, usize>,
+    durable: BTreeMap<String, usize>,
+    /// Names made, replaced or removed since it was last synced, in order.
+    unsynced: Vec<(String, Option<usize>)>,
+}
+
+impl Folder {
+    fn set(&mut self, name: String, file: Option<usize>) {
+        put(&mut self.live, &name, file);
+        self.unsynced.push((name, file));
+    }
+
+    fn sync(&mut self) {
+        for (name, file) in self.unsynced.drain(..) {
+            put(&mut self.durable, &name, file);
+        }
+    }
+
+    /// Each change of a name reaches the medium, or does not.
+    fn cut(&mut self, dice: &mut Dice) {
+        let all = dice.below(4);
+        for (name, file) in self.unsynced.drain(..) {
+            if all == 0 || (all > 1 && dice.coin()) {
+                put(&mut self.durable, &name, file);
+            }
+        }
+    }
+}
+
+fn put(names: &mut BTreeMap<String, usize>, name: &str, file: Option<usize>) {
+    match file {
+        Some(file) => names.insert(name.to_owned(), file),
+        None => names.remove(name),
+    };
+}
+
+/// A file that was given another name, of which neither change may have reached the medium yet.
+#[derive(Debug, Clone)]
+struct Renamed {
+    file: usize,
+    from: PathBuf,
+    to: PathBuf,
+}
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    folders: BTreeMap<PathBuf, Folder>,
+    files: Vec<Contents>,
+    renamed: Vec<Renamed>,
+    locked: BTreeSet<PathBuf>,
+    dice: Dice,
+    faults: Vec<Fault>,
+    /// The power goes after so many calls.
+    dies_after: Option<u32>,
+    dead: bool,
+    /// Bytes that all files may hold together.
+    capacity: Option<u64>,
+    /// Nothing may be changed.
+    read_only: bool,
+    /// Bytes of the file that was removed last.
+    stale: Vec<u8>,
+    /// Errors given so far.
+    failed: u64,
+}
+
+/// The disk; clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
+
+impl SimulatedDisk {
+    pub(crate) fn new() -> Self {
+        let disk = Self::default();
+        disk.state().folders.insert("/".into(), Folder { lasts: true, ..Folder::default() });
+        disk
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+
+    fn from(state: State) -> Self {
+        Self(Arc::new(Mutex::new(state)))
+    }
+
+    /// What it decides from here on follows from this.
+    pub(crate) fn seed(&self, seed: u64) {
+        self.state().dice = Dice(seed);
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.state().faults.push(fault);
+    }
+
+    pub(crate) fn die_after(&self, calls: u32) {
+        self.state().dies_after = Some(calls);
+    }
+
+    /// From here on there is room for so many bytes more.
+    pub(crate) fn leave_room(&self, more: u64) {
+        let mut state = self.state();
+        state.capacity = Some(state.used() + more);
+    }
+
+    pub(crate) fn make_read_only(&self) {
+        self.state().read_only = true;
+    }
+
+    /// Everything works again.
+    pub(crate) fn calm(&self) {
+        let mut state = self.state();
+        state.faults.clear();
+        (state.capacity, state.read_only, state.dies_after) = (None, false, None);
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Errors given so far.
+    pub(crate) fn failed(&self) -> u64 {
+        self.state().failed
+    }
+
+    /// A disk of its own that holds, in cache and on the medium, what this one does.
+    pub(crate) fn fork(&self) -> Self {
+        let mut state = self.state().clone();
+        state.locked.clear();
+        Self::from(state)
+    }
+
+    /// What a process finds after this one was killed: the cache is as it was.
+    pub(crate) fn killed(&self) -> Self {
+        self.fork()
+    }
+
+    /// What the medium holds after a power cut. Whoever still uses the old disk does not reach the new one.
+    pub(crate) fn cut(&self) -> Self {
+        let mut state = self.state().clone();
+        let mut dice = Dice(state.dice.roll());
+        for folder in state.folders.values_mut() {
+            folder.cut(&mut dice);
+        }
+        state.keep_renamed();
+        let gone: Vec<PathBuf> =
+            state.folders.iter().filter(|(_, one)| !one.lasts && dice.coin()).map(|(path, _)| path.clone()).collect();
+        state.folders.retain(|path, _| !gone.iter().any(|gone| path.starts_with(gone)));
+        let mut files = Vec::new();
+        for folder in state.folders.values_mut() {
+            for file in folder.durable.values_mut() {
+                let old = &state.files[*file];
+                let durable = mixture(&mut dice, &old.durable, &old.unsynced, &state.stale);
+                *file = files.len();
+                files.push(Contents { live: durable.clone(), durable, unsynced: Vec::new() });
+            }
+            folder.live.clone_from(&folder.durable);
+            folder.lasts = true;
+        }
+        Self::from(State {
+            folders: state.folders,
+            files,
+            dice,
+            stale: state.stale,
+            failed: state.failed,
+            ..State::default()
+        })
+    }
+
+    /// The paths of files that contain `part`, in order.
+    pub(crate) fn paths(&self, part: &str) -> Vec<PathBuf> {
+        let state = self.state();
+        let all = state.folders.iter().flat_map(|(path, folder)| folder.live.keys().map(|name| path.join(name)));
+        all.filter(|path| path.to_string_lossy().contains(part)).collect()
+    }
+
+    /// A file's bytes as the cache shows them.
+    pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
+        let state = self.state();
+        let file = state.find(path).expect("the test names a file that is there");
+        state.files[file].live.clone()
+    }
+
+    /// Bytes that all files hold together.
+    pub(crate) fn used(&self) -> u64 {
+        self.state().used()
+    }
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        let names = self.folders.values().flat_map(|folder| folder.live.values());
+        names.map(|file| self.files[*file].live.len() as u64).sum()
+    }
+
+    fn find(&self, path: &Path) -> Option<usize> {
+        self.folders.get(path.parent()?)?.live.get(&calls::name(path)).copied()
+    }
+
+    /// A rename may be half done, but never leaves a file without a name.
+    fn keep_renamed(&mut self) {
+        for Renamed { file, from, to } in std::mem::take(&mut self.renamed) {
+            let has = |path: &Path| {
+                let folder = path.parent().and_then(|parent| self.folders.get(parent));
+                folder.is_some_and(|folder| folder.durable.get(&calls::name(path)) == Some(&file))
+            };
+            if has(&from) || has(&to) {
+                continue;
+            }
+            if let Some(folder) = to.parent().and_then(|parent| self.folders.get_mut(parent)) {
+                folder.durable.insert(calls::name(&to), file);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

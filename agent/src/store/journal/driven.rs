@@ -1,0 +1,76 @@
+//! The journal without its threads: a test takes the writer's turns itself, one after the other, so that what happens
+//! depends on the test alone, and so that hundreds of thousands of turns take seconds.
+//!
+//! What is driven is the writer and the recovery as they are; only the waiting between turns is left out, the two
+//! files of a commit are synced one after the other, and segments may be made small so that they roll often.
+
+use super::sync::Syncer;
+use super::writer::Writer;
+use super::{Shared, recover};
+use crate::store::disk::Disk;
+use crate::store::{Opened, Options, StoreError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Time that passes between two turns: longer than any wait of the writer, so that each turn tries.
+const BETWEEN: Duration = Duration::from_secs(20);
+
+/// An open store whose writer moves only when told.
+#[derive(Debug)]
+pub(in crate::store) struct Driven {
+    shared: Arc<Shared>,
+    writer: Option<Writer>,
+    now: Instant,
+    segment_size: Option<u64>,
+}
+
+impl Driven {
+    /// Opens and recovers as [`super::open`] does, with segments of another size if one is given.
+    pub(in crate::store) fn open(
+        options: Options,
+        disk: Arc<dyn Disk>,
+        segment_size: Option<u64>,
+    ) -> Result<(Self, Opened), StoreError> {
+        let (shared, parts, opened) = recover::open(options, disk)?;
+        let writer = Some(Writer::new(shared.clone(), parts, Syncer::alone()));
+        Ok((Self { shared, writer, now: Instant::now(), segment_size }, opened))
+    }
+
+    pub(in crate::store) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+
+    /// Lets the writer do all that it would do before it waits again.
+    pub(in crate::store) fn turn(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        self.now += BETWEEN;
+        if let Some(size) = self.segment_size {
+            let logs = writer.lanes.iter_mut().chain([&mut writer.aside, &mut writer.control]);
+            logs.for_each(|log| log.segment_size = size);
+        }
+        let closing = writer.take_over();
+        let _ = writer.turn(closing, self.now);
+    }
+
+    /// Closes as [`Shared::close`] does.
+    pub(in crate::store) fn close(mut self) {
+        self.shared.queue().closing = true;
+        let Some(mut writer) = self.writer.take() else { return };
+        loop {
+            self.now += BETWEEN;
+            let closing = writer.take_over();
+            if writer.turn(closing, self.now).is_break() {
+                break;
+            }
+        }
+        writer.end(None);
+    }
+}
+
+impl Drop for Driven {
+    /// The process is gone, whatever it was about to do.
+    fn drop(&mut self) {
+        self.writer = None;
+        self.shared.finished();
+    }
+}
