@@ -167,8 +167,9 @@ fn make_folders(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<
         disk.create_dir_all(dir).map_err(|error| io_error("make the folder", dir, error))?;
     }
     disk.sync_dir(root).map_err(|error| io_error("sync", root, error))?;
-    if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        // Not ours, and perhaps not readable for us; where it is, the folder's own name is made to last.
+    for parent in root.ancestors().skip(1).filter(|parent| !parent.as_os_str().is_empty()) {
+        // Not ours, and perhaps not readable for us; where it is, the names on the way to the store are made to last:
+        // any of them may have been made just now.
         let _ = disk.sync_dir(parent);
     }
     Ok(())

@@ -174,8 +174,11 @@ fn walk(scan: &mut Scan, path: &Path, accounted: u64, found: &mut LaneFound, rep
             Stop::Window => {}
             Stop::End | Stop::Enough => return Ok(()),
             Stop::Bad if scan.resync(&mut buffer)? => {
-                report.add(format!("{}: records {expected} to {} cannot be read", path.display(), scan.next - 1));
-                found.damage.push((expected, scan.next));
+                // Damage between two frames costs bytes and no record.
+                if let Some(last) = scan.next.checked_sub(1).filter(|last| *last >= expected) {
+                    report.add(format!("{}: records {expected} to {last} cannot be read", path.display()));
+                    found.damage.push((expected, scan.next));
+                }
             }
             Stop::Bad => {
                 let text = format!("{}: the last {} bytes are torn", path.display(), scan.limit - scan.offset);
