@@ -22,6 +22,11 @@ impl Seldom {
         self.last = Some(now);
         Some(std::mem::take(&mut self.since))
     }
+
+    /// What has been counted since the last line, once another may be written: for when nothing more comes.
+    pub(super) fn rest(&mut self, now: Instant) -> Option<u64> {
+        if self.since == 0 { None } else { self.add(0, now) }
+    }
 }
 
 #[cfg(test)]
@@ -34,5 +39,9 @@ mod tests {
         assert_eq!(seldom.add(3, start), Some(3));
         assert_eq!(seldom.add(4, start + Duration::from_secs(59)), None);
         assert_eq!(seldom.add(5, start + Duration::from_secs(60)), Some(9));
+        assert_eq!(seldom.rest(start + Duration::from_secs(200)), None);
+        assert_eq!(seldom.add(2, start + Duration::from_secs(61)), None);
+        assert_eq!(seldom.rest(start + Duration::from_secs(62)), None);
+        assert_eq!(seldom.rest(start + Duration::from_secs(120)), Some(2));
     }
 }

@@ -31,6 +31,8 @@ struct Stall {
     retry: Instant,
     /// For want of room.
     full: bool,
+    /// The log was told of it, so it is told of its end too.
+    logged: bool,
     /// Control records do not get through either, until then.
     control_retry: Option<Instant>,
 }
@@ -174,9 +176,7 @@ impl Writer {
         match (result, &mut self.stall) {
             (Ok(()), None) => {}
             (Ok(()), Some(_)) => {
-                self.stall = None;
-                self.shared.set_stalled(None);
-                tracing::debug!("the store writes again");
+                self.end_stall();
             }
             (Err(failure), Some(stall)) => {
                 stall.full = failure.is_full();
@@ -184,7 +184,8 @@ impl Writer {
                 stall.retry = now + stall.wait;
             }
             (Err(failure), none) => {
-                if let Some(times) = self.stalls.add(1, now) {
+                let told = self.stalls.add(1, now);
+                if let Some(times) = told {
                     tracing::error!(
                         reason = %failure,
                         times,
@@ -192,7 +193,8 @@ impl Writer {
                     );
                 }
                 let (wait, full) = (RETRY_FIRST, failure.is_full());
-                *none = Some(Stall { wait, retry: now + wait, control_retry: None, full });
+                let (retry, logged) = (now + wait, told.is_some());
+                *none = Some(Stall { wait, retry, control_retry: None, full, logged });
                 self.shared.set_stalled(Some(failure.to_string()));
             }
         }
@@ -253,15 +255,25 @@ impl Writer {
     }
 
     fn idle(&mut self) {
-        if self.stall.is_some() {
-            // Nothing waits any more, so nothing shows whether the disk is well: the next submission will.
-            self.stall = None;
-            self.shared.set_stalled(None);
+        // Nothing waits any more, so nothing shows whether the disk is well: the next submission will.
+        self.end_stall();
+        if let Some(records) = self.evictions.rest(Instant::now()) {
+            tracing::warn!(records, "the byte limit was reached: more records were evicted than were logged");
         }
         if !self.reserve.is_present() {
             if let Err(error) = self.reserve.restore() {
                 tracing::debug!(%error, "cannot restore the reserve yet");
             }
+        }
+    }
+
+    fn end_stall(&mut self) {
+        let Some(stall) = self.stall.take() else { return };
+        self.shared.set_stalled(None);
+        if stall.logged {
+            tracing::info!("the store writes again");
+        } else {
+            tracing::debug!("the store writes again");
         }
     }
 
