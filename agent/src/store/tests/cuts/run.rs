@@ -166,7 +166,8 @@ impl Run {
         let (mut submission, mut records, mut facts) = (Submission::new(), vec![], vec![]);
         if let Step::Publish { lane, .. } = step {
             records.push(self.push(&mut submission, *lane, 10, Some(origin)));
-            facts.push(Fact::Unreleased(origin, true));
+            // Using a packet id again releases what it named before, and the two may be cut apart.
+            facts.extend([Fact::Unreleased(origin, false), Fact::Unreleased(origin, true)]);
         }
         if !matches!(step, Step::Publish { release: false, .. }) {
             submission.change(Change::Release(origin));
