@@ -26,6 +26,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::now_ms;
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
@@ -152,7 +153,7 @@ impl Gateway {
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
-                at_ms: status::now_ms(),
+                at_ms: now_ms(),
                 needs_restart: Vec::new(),
                 error: None,
             }),
@@ -222,7 +223,7 @@ impl Gateway {
         }
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.config = Arc::new(options::in_force(config, &loaded.config));
-        loaded.at_ms = status::now_ms();
+        loaded.at_ms = now_ms();
         loaded.needs_restart.clone_from(&changes.needs_restart);
         loaded.error = None;
         Ok(changes)

@@ -1,7 +1,7 @@
 //! What the rest of the agent sees of a running forwarder: its figures, and a way to hand it new options.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::endpoint::Endpoint;
 use super::options::{Options, OptionsError};
 use super::verdict::shown;
+use crate::clock::now_ms;
 use crate::shape::wire::Wire;
 
 /// What Flux last said, as `status` shows it.
@@ -82,12 +83,6 @@ impl Stats {
         self.host = shown(&checked.endpoint.target.host);
         self.body_limit = checked.options.batch.max_bytes as u64;
     }
-}
-
-/// Milliseconds since the Unix epoch by the gateway's clock; 0 before it.
-pub(super) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Options that were checked, with the endpoint they describe.

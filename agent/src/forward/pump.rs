@@ -22,7 +22,7 @@ use super::backoff::Jitter;
 use super::batch::{Batch, Cutting, Loader, Piece};
 use super::course::{Next, Outcome, Span};
 use super::gate::Gate;
-use super::handle::{Checked, Handle, now_ms};
+use super::handle::{Checked, Handle};
 use super::http::{Exchange, Link, chain};
 use super::lane::{Lane, Loaded};
 use super::lanes::LaneOrder;
@@ -30,6 +30,7 @@ use super::ledger::Ledger;
 use super::report::Report;
 use super::size::SizeLimit;
 use super::verdict::{Context, Judged, Verdict, judge, shown};
+use crate::clock::now_ms;
 use crate::shape::wire::Wire;
 use crate::store::{LaneId, LaneStats, Store};
 

@@ -99,7 +99,7 @@ fn publish(store: &Store, lane: u8, payloads: impl IntoIterator<Item = String>) 
             device: "pump",
             topic: "devices/pump/telemetry",
             payload: payload.as_bytes(),
-            time_ms: handle::now_ms(),
+            time_ms: crate::clock::now_ms(),
             origin: None,
             will: false,
         };
@@ -359,7 +359,7 @@ async fn records_that_waited_long_are_marked() {
         device: "d",
         topic: "t",
         payload: b"1",
-        time_ms: handle::now_ms() - 600_000,
+        time_ms: crate::clock::now_ms() - 600_000,
         origin: None,
         will: false,
     };

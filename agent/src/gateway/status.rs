@@ -1,9 +1,7 @@
 //! What `status` shows, gathered from the rooms' own figures.
 
-use std::net::SocketAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::{Rooms, Shared};
+use crate::clock::now_ms;
 use crate::collect;
 use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
@@ -13,11 +11,7 @@ use crate::watch::{
     BrokerState, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
     VerdictStatus,
 };
-
-/// Milliseconds since the Unix epoch by the gateway's clock.
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
+use std::net::SocketAddr;
 
 pub(super) fn gather(shared: &Shared) -> Status {
     let now = now_ms();

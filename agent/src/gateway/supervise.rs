@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, chain, options, status};
+use crate::clock::now_ms;
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, broker, listener};
 use crate::forward::Forwarder;
@@ -179,7 +180,7 @@ async fn raise_alarms(store: Store, alarms: Alarms) {
     while progress.changed().await.is_ok() {
         let stalled = store.stats().stalled;
         if stalled != known {
-            tell(&alarms, stalled.as_deref(), status::now_ms());
+            tell(&alarms, stalled.as_deref(), now_ms());
             known = stalled;
         }
         // Commits come by the thousand; their figures are worth a look once a second.

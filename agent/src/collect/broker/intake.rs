@@ -21,8 +21,9 @@ use super::bunch::{Bunch, Judge, Tally};
 use super::error::LinkError;
 use super::link::{Ack, Arrival, Client, Grant, Source};
 use super::retained::LastSeen;
-use super::state::{now_ms, printable};
+use super::state::printable;
 use super::{Deps, Options};
+use crate::clock::now_ms;
 use crate::collect::turned_away::TurnedAway;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
 

@@ -1,9 +1,10 @@
 //! How the link to the broker stands, for `status`.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock::now_ms;
 
 /// Longest error text kept, in bytes: it goes to a terminal and a log line.
 const MAX_TEXT: usize = 300;
@@ -58,11 +59,6 @@ impl State {
             state.last_error_ms = Some(now);
         });
     }
-}
-
-/// Milliseconds since the Unix epoch by the system's clock.
-pub(super) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Text from outside made fit for a log: control characters escaped, cut to about `limit` bytes.

@@ -12,9 +12,10 @@ use tokio::time::{Instant, timeout};
 use super::Shared;
 use super::connect::Will;
 use super::intake::{Cause, Intake, RECORD_OVERHEAD};
-use super::serve::{Batch, Ended, Serving, unix_ms};
+use super::serve::{Batch, Ended, Serving};
 use super::table::Seat;
 use super::wire::{self, Version};
+use crate::clock::now_ms;
 use crate::collect::session::Session;
 use crate::collect::turned_away::{self, Seen};
 use crate::store::{Change, NewRecord, Refusal, Submission};
@@ -182,7 +183,7 @@ pub(super) async fn submit_will(shared: &Shared, client_id: &str, will: &Will) -
             batch.permit = Some(shared.store.in_flight().clone().acquire_many_owned(bytes as u32).await.ok()?);
             (batch.records, batch.payload_bytes, batch.wills) = (1, will.payload.len() as u64, 1);
             let (device, topic, payload) = (mapped.device, &*will.topic, &*will.payload);
-            let time_ms = unix_ms();
+            let time_ms = now_ms();
             submission.push(mapped.lane, &NewRecord { device, topic, payload, time_ms, origin: None, will: true });
             None
         }

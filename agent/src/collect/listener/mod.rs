@@ -69,6 +69,7 @@ pub use options::{Deps, ListenError, Options, TlsOptions};
 
 use self::admit::{Visitor, converse};
 use self::table::Table;
+use crate::clock::now_ms;
 use crate::collect::mapping::Rules;
 use crate::collect::session::{Limits, Now, Sessions};
 use crate::collect::tls::Acceptor;
@@ -116,7 +117,7 @@ struct Shared {
 
 impl Shared {
     fn now(&self) -> Now {
-        Now { monotonic_ms: self.started.elapsed().as_millis() as u64, wall_ms: serve::unix_ms() }
+        Now { monotonic_ms: self.started.elapsed().as_millis() as u64, wall_ms: now_ms() }
     }
 }
 
@@ -156,7 +157,7 @@ impl Listener {
             max_sessions: options.max_sessions,
             max_age_s: u32::try_from(options.session_max_age.as_secs()).unwrap_or(u32::MAX - 1),
         };
-        let now = Now { monotonic_ms: 0, wall_ms: serve::unix_ms() };
+        let now = Now { monotonic_ms: 0, wall_ms: now_ms() };
         let (sessions, ended) = Sessions::restore(limits, deps.kept, deps.next_session_id, now);
         deps.stats.sessions.set(sessions.len() as u64);
         let mut submission = Submission::new();

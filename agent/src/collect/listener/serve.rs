@@ -31,7 +31,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::broadcast::error::RecvError;
@@ -45,6 +45,7 @@ use super::intake::{Intake, Round, Step};
 use super::subscribe::{self, Following, follow, next_alarm};
 use super::table::{Go, Seat};
 use super::wire::Fault;
+use crate::clock::now_ms;
 use crate::collect::Alarm;
 use crate::collect::turned_away::Seen;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
@@ -475,7 +476,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     /// Takes the packets in `data`, submits what they bring, and says how many bytes were used.
     fn process(&mut self, data: &[u8], permit: OwnedSemaphorePermit) -> Result<usize, Ended> {
         let mut round = Round::default();
-        let (taken, step) = self.intake.take(data, permit.num_permits(), unix_ms(), &mut round);
+        let (taken, step) = self.intake.take(data, permit.num_permits(), now_ms(), &mut round);
         self.follow_alarms();
         self.submit(round, permit);
         self.unprocessed = false;
@@ -590,9 +591,4 @@ impl Batch {
             }
         }
     }
-}
-
-/// Milliseconds since the Unix epoch by the gateway's clock; 0 before it.
-pub(super) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

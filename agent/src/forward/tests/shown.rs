@@ -28,7 +28,7 @@ async fn each_put_aside_is_in_the_log_with_its_lane_and_number() {
 
 /// The wait that is shown, in seconds rounded.
 fn wait_s(stats: &Stats) -> Option<u64> {
-    stats.verdict.until_ms.map(|until| (until.saturating_sub(handle::now_ms()) + 500) / 1000)
+    stats.verdict.until_ms.map(|until| (until.saturating_sub(crate::clock::now_ms()) + 500) / 1000)
 }
 
 fn seconds(seconds: u64) -> DelayRange {
