@@ -173,7 +173,7 @@ impl Log {
             (None, None) => 0,
         };
         debug_assert!(self.fresh.is_some() || self.active.is_some(), "begin() comes before stage()");
-        frame::append(&mut self.staged, salt, seq, body);
+        frame::append(&mut self.staged, salt, seq, self.staged_entries == 0, body);
         self.staged_entries += 1;
         seq
     }

@@ -124,8 +124,7 @@ impl LogReader {
         let path = self.log.path(segment.first, segment.generation);
         let file = self.shared.disk.open(&path, Mode::Read)?;
         let Some(head) = segment::read_head(&*file, segment.first, segment.generation)? else { return Ok(None) };
-        let (offset, next) = (HEAD_LEN as u64, segment.first);
-        let scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end: next };
+        let scan = Scan::new(file, &head, segment.len, segment.first);
         let (first, generation) = (segment.first, segment.generation);
         Ok(Some(Position { first, generation, identity: head.identity, scan, marks: Vec::new() }))
     }
