@@ -179,9 +179,13 @@ impl Ledger {
         }
     }
 
-    /// Notes that a record with an origin is stored.
+    /// Notes that a record with an origin is stored. On a full disk the end of its session may have gone ahead of it:
+    /// then nobody comes back for it.
     pub(super) fn store(&mut self, origin: Origin, lane: u8, seq: u64) {
         self.next_session = self.next_session.max(origin.session.saturating_add(1));
+        if !self.sessions.contains_key(&origin.session) {
+            return;
+        }
         if self.unreleased.len() < UNRELEASED || self.unreleased.contains_key(&origin) {
             self.unreleased.insert(origin, (lane, seq));
         }
