@@ -209,7 +209,7 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToke
     };
     let control = watch::control::bind(&config.control.socket)
         .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
-    tokio::spawn(control.serve(Arc::clone(&source), stop.clone()));
+    tokio::spawn(control.serve(Arc::clone(&source), None, stop.clone()));
     if let Some(address) = config.metrics.bind {
         let page = watch::metrics::bind(address)
             .await

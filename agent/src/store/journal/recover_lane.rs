@@ -3,7 +3,7 @@
 use super::control::Ledger;
 use super::frame::{Scan, Stop};
 use super::log::{Active, LogShared, View, resume};
-use super::recover::{Found, Report, WINDOW, list, read_error};
+use super::recover::{Access, Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::{Origin, StoreError, submission};
@@ -46,6 +46,7 @@ pub(super) fn read(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     ledger: Option<(&Ledger, usize)>,
+    access: Access,
     report: &mut Report,
 ) -> Result<LaneFound, StoreError> {
     let mut found = LaneFound::default();
@@ -57,18 +58,19 @@ pub(super) fn read(
         found.doubt = Some(format!("the newest segment in {} is missing", dir.display()));
     }
     found.generation = found.generation.max(noted);
-    let tail = find_tail(disk, dir, &mut segments, noted, &mut found, report)?;
+    let tail = find_tail(disk, dir, &mut segments, (noted, access), &mut found, report)?;
     drop_replaced(dir, &mut segments, &mut found);
     found.view.segments = segments.iter().map(Found::view).collect();
     found.view.next = segments.last().map_or(0, |segment| segment.first);
     if let Some(tail) = tail {
         let accounted = match known {
-            Some(lane) => lane.accounted,
-            // Without a control lane there are no sessions left to which an unreleased publish could belong.
-            None => SEQ_LIMIT,
+            Some(lane) if access == Access::Own => lane.accounted,
+            // Without a control lane there are no sessions left to which an unreleased publish could belong; and who
+            // only looks has no use for them.
+            _ => SEQ_LIMIT,
         };
         read_older(disk, dir, accounted, &mut found)?;
-        read_tail(disk, dir, tail, accounted, &mut found, report)?;
+        read_tail(disk, dir, tail, (accounted, access), &mut found, report)?;
     }
     found.view.bytes = found.view.segments.iter().map(|segment| segment.len).sum();
     Ok(found)
@@ -79,13 +81,13 @@ fn find_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     segments: &mut Vec<Found>,
-    noted: u64,
+    (noted, access): (u64, Access),
     found: &mut LaneFound,
     report: &mut Report,
 ) -> Result<Option<Tail>, StoreError> {
     while let Some(newest) = segments.last() {
         let path = dir.join(segment::file_name(newest.first, newest.generation));
-        let file = disk.open(&path, Mode::Write).map_err(|error| read_error(&path, error))?;
+        let file = disk.open(&path, access.mode()).map_err(|error| read_error(&path, error))?;
         let head = segment::read_head(&*file, newest.first, newest.generation);
         if let Some(head) = head.map_err(|error| read_error(&path, error))? {
             return Ok(Some(Tail { file, head }));
@@ -196,7 +198,7 @@ fn read_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     tail: Tail,
-    accounted: u64,
+    (accounted, access): (u64, Access),
     found: &mut LaneFound,
     report: &mut Report,
 ) -> Result<(), StoreError> {
@@ -214,6 +216,9 @@ fn read_tail(
         last.len = scan.offset;
     }
     found.head = Some(tail.head.identity.clone());
+    if access == Access::Look {
+        return Ok(());
+    }
     if let Err(error) = tail.file.sync_data().and_then(|()| disk.sync_dir(dir)) {
         // A failed sync is not tried again: the file is left as it is, and numbers go on in a new epoch, so whatever
         // the medium kept, no id names two records.
