@@ -14,6 +14,7 @@
 //! passed over and is no damage.
 
 use super::Shared;
+use super::clocks::Clocks;
 use super::control::LaneLedger;
 use super::frame::{Scan, Stop};
 use super::log::{LogShared, SegmentView};
@@ -23,7 +24,7 @@ use super::recover_lane::LaneFound;
 use super::segment::{self, HEAD_LEN, Identity};
 use super::{recover_control, recover_lane};
 use crate::store::disk::{Disk, DiskFile, Mode};
-use crate::store::{StoreError, submission};
+use crate::store::{Ranges, StoreError, submission};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +40,7 @@ const FIRST_WINDOW: usize = 4096;
 #[derive(Debug)]
 pub(in crate::store) struct Sight {
     disk: Arc<dyn Disk>,
+    clocks: Clocks,
     pub(in crate::store) path: PathBuf,
     pub(in crate::store) epoch: String,
     pub(in crate::store) put_aside: u64,
@@ -105,10 +107,12 @@ impl Sight {
         let lanes = lanes.map(|(known, log)| Arc::new(LaneSight::of(log, known.clone()))).collect();
         let (epoch, put_aside, refused) = (ledger.epoch.clone(), ledger.put_aside, ledger.refused);
         let aside_gone = ledger.aside_dropped + ledger.aside_settled;
+        let clocks = ledger.clocks.clone();
         drop(ledger);
         let other = |log: &LogShared| Arc::new(LaneSight::of(log, LaneLedger::default()));
         Self {
             disk: shared.disk.clone(),
+            clocks,
             path: shared.options.path.clone(),
             epoch,
             put_aside,
@@ -143,11 +147,11 @@ impl LaneSight {
     fn found(name: &str, dir: PathBuf, found: LaneFound, known: Option<LaneLedger>) -> io::Result<Self> {
         let known = known.unwrap_or_else(|| {
             // Where the cursor stood is not known: all that is there waits.
-            let cursor = found.view.segments.front().map_or(0, |segment| segment.first);
-            LaneLedger { name: name.to_owned(), cursor, sent: cursor, ..LaneLedger::default() }
+            let waiting = Ranges::from(found.view.segments.front().map_or(0, |segment| segment.first));
+            LaneLedger { name: name.to_owned(), unsent: waiting.clone(), waiting, ..LaneLedger::default() }
         });
         let next = found.view.next;
-        let evidence = known.cursor.max(known.sent).max(known.accounted);
+        let evidence = known.evidence();
         let torn = match found.cut {
             Some((file, open, offset)) => {
                 Some(Torn { file, offset, bytes: open.len()?.saturating_sub(offset) }).filter(|torn| torn.bytes > 0)
@@ -171,29 +175,19 @@ impl LaneSight {
         self.segments.iter().map(|segment| segment.len).sum()
     }
 
-    /// How many segments it has.
-    pub(in crate::store) fn segments(&self) -> usize {
-        self.segments.len()
-    }
-
     /// Records that wait to be delivered.
     pub(in crate::store) fn waiting(&self) -> u64 {
-        self.next.saturating_sub(self.known.cursor).saturating_sub(self.known.bad_waiting(self.next))
+        self.known.readable(0, self.next)
     }
 
     /// Whether a record waits to be delivered.
     pub(in crate::store) fn waits(&self, seq: u64) -> bool {
-        seq >= self.known.cursor
+        self.known.waiting.contains(seq)
     }
 
     /// Whether any of these waits to be delivered.
-    fn any_waits(&self, _from: u64, below: u64) -> bool {
-        below > self.known.cursor
-    }
-
-    /// First number that waits.
-    pub(in crate::store) fn first_waiting(&self) -> u64 {
-        self.known.cursor
+    fn any_waits(&self, from: u64, below: u64) -> bool {
+        self.known.waiting.touches(from, below)
     }
 
     /// First number that is still kept.
@@ -291,6 +285,7 @@ fn read(path: &Path, disk: &Arc<dyn Disk>) -> Result<Sight, StoreError> {
     let segments = lanes.iter().map(|lane| lane.bytes()).sum::<u64>() + aside.bytes() + control.bytes();
     Ok(Sight {
         disk: disk.clone(),
+        clocks: ledger.clocks,
         path: path.to_owned(),
         epoch: ledger.epoch,
         put_aside: ledger.put_aside,
@@ -319,8 +314,9 @@ pub(in crate::store) fn first_times(sight: &Sight, lane: &LaneSight, limit: usiz
 }
 
 fn first_time(sight: &Sight, lane: &LaneSight, segment: &SegmentView) -> Option<u64> {
-    if segment.first_time.is_some() {
-        return segment.first_time;
+    let right = |stamp| sight.clocks.right(stamp).0.wall_ms;
+    if let Some(stamp) = segment.first_time {
+        return Some(right(stamp));
     }
     let file = sight.disk.open(&lane.file(segment), Mode::Read).ok()?;
     let head = segment::read_head(&*file, segment.first, segment.generation).ok()??;
@@ -328,10 +324,10 @@ fn first_time(sight: &Sight, lane: &LaneSight, segment: &SegmentView) -> Option<
     let mut scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end: next + 1 };
     let mut time = None;
     let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
-        time = submission::time_ms(&bytes[body]);
+        time = submission::stamp(&bytes[body]);
         false
     });
-    read.ok().and(time)
+    read.ok().and(time).map(right)
 }
 
 /// Which records a walk shows.
@@ -362,6 +358,7 @@ pub(in crate::store) enum Step {
 #[derive(Debug)]
 pub(in crate::store) struct Walk {
     disk: Arc<dyn Disk>,
+    clocks: Clocks,
     lane: Arc<LaneSight>,
     choice: Choice,
     window: usize,
@@ -380,7 +377,7 @@ struct At {
 impl Walk {
     /// `window`: bytes read at one time.
     pub(in crate::store) fn new(sight: &Sight, lane: &Arc<LaneSight>, choice: Choice, window: usize) -> Self {
-        Self { disk: sight.disk.clone(), lane: lane.clone(), choice, window, index: 0, at: None }
+        Self { disk: sight.disk.clone(), clocks: sight.clocks.clone(), lane: lane.clone(), choice, window, index: 0, at: None }
     }
 
     /// Bytes of the segments that it will read, at most.
@@ -400,7 +397,7 @@ impl Walk {
                     None => continue,
                 }
             };
-            let mut chunk = Chunk::of(at.identity.clone());
+            let mut chunk = Chunk::of(at.identity.clone(), self.clocks.clone());
             let (before, expected) = (at.scan.offset, at.scan.next);
             let stop = self.pass(&mut at, &mut chunk).map_err(|error| failed("read", &at.file, error))?;
             let read = at.scan.offset - before;

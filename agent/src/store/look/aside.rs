@@ -8,6 +8,7 @@ use crate::store::{LaneId, PutAside};
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
+use tidegate_protocol::TimeSource;
 
 /// A record that was put aside, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,6 +170,7 @@ fn item(one: &Aside) -> AsideItem<'_> {
             device: Cow::Borrowed(&record.device),
             topic: Cow::Borrowed(&record.topic),
             time_ms: record.time_ms,
+            time_source: TimeSource::Synchronised,
             waiting: false,
             payload: Cow::Borrowed(&record.payload),
         },

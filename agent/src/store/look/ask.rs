@@ -3,7 +3,7 @@
 use super::status::StoreLook;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use tidegate_protocol::RecordRef;
+use tidegate_protocol::{RecordRef, TimeSource};
 
 /// A question.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +153,9 @@ pub struct Record<'a> {
     pub topic: Cow<'a, str>,
     /// When it was received (ms since the Unix epoch).
     pub time_ms: u64,
+    /// How far that time can be believed.
+    #[serde(with = "time_source")]
+    pub time_source: TimeSource,
     /// Whether it waits to be delivered; otherwise it was delivered and is only kept.
     pub waiting: bool,
     /// The payload, byte for byte; in JSON as base64.
@@ -170,6 +173,7 @@ impl<'a> Record<'a> {
             device: record.device.into(),
             topic: record.topic.into(),
             time_ms: record.time_ms,
+            time_source: record.time_source,
             waiting,
             payload: record.payload.into(),
         }
@@ -185,6 +189,7 @@ impl<'a> Record<'a> {
             device: &self.device,
             topic: &self.topic,
             time_ms: self.time_ms,
+            time_source: self.time_source,
             payload: &self.payload,
         }
     }
@@ -267,6 +272,35 @@ pub enum End {
         /// What was done, for people.
         what: String,
     },
+}
+
+/// The word for a time source, as it stands in events and exports.
+pub fn time_source_word(source: TimeSource) -> &'static str {
+    match source {
+        TimeSource::Synchronised => "synchronised",
+        TimeSource::Corrected => "corrected",
+        TimeSource::Unsynchronised => "unsynchronised",
+    }
+}
+
+/// A time source as its word.
+mod time_source {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+    use std::borrow::Cow;
+    use tidegate_protocol::TimeSource;
+
+    // serde hands a reference to whatever type the field has.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    pub(super) fn serialize<S: Serializer>(source: &TimeSource, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(super::time_source_word(*source))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeSource, D::Error> {
+        let word = Cow::<str>::deserialize(deserializer)?;
+        let known = [TimeSource::Synchronised, TimeSource::Corrected, TimeSource::Unsynchronised];
+        let found = known.into_iter().find(|source| super::time_source_word(*source) == word);
+        found.ok_or_else(|| serde::de::Error::custom(format!("{word:?} is no time source")))
+    }
 }
 
 /// Bytes as base64 (RFC 4648, standard alphabet, padded).

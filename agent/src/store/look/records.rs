@@ -186,7 +186,8 @@ impl Look {
                 };
                 for record in chunk.iter().filter(|record| !lane.waits(record.seq)) {
                     let wanted = (from_ms..to_ms).contains(&record.time_ms);
-                    match found.spans.last_mut().filter(|_| open) {
+                    // Records between that are gone would be looked for, and missed, if they waited again.
+                    match found.spans.last_mut().filter(|span| open && span.below == record.seq) {
                         Some(span) if wanted => span.below = record.seq + 1,
                         _ if wanted => found.spans.push(Span { lane: id, from: record.seq, below: record.seq + 1 }),
                         _ => {}
