@@ -377,7 +377,15 @@ struct At {
 impl Walk {
     /// `window`: bytes read at one time.
     pub(in crate::store) fn new(sight: &Sight, lane: &Arc<LaneSight>, choice: Choice, window: usize) -> Self {
-        Self { disk: sight.disk.clone(), clocks: sight.clocks.clone(), lane: lane.clone(), choice, window, index: 0, at: None }
+        Self {
+            disk: sight.disk.clone(),
+            clocks: sight.clocks.clone(),
+            lane: lane.clone(),
+            choice,
+            window,
+            index: 0,
+            at: None,
+        }
     }
 
     /// Bytes of the segments that it will read, at most.

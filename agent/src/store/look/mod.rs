@@ -34,7 +34,9 @@ mod status;
 mod tests;
 
 pub use aside::Aside;
-pub use ask::{AsideId, AsideItem, Ask, Checked, Damage, DevicePattern, End, Filter, Item, Record, What, time_source_word};
+pub use ask::{
+    AsideId, AsideItem, Ask, Checked, Damage, DevicePattern, End, Filter, Item, Record, What, time_source_word,
+};
 pub use pace::{Known, Pace, Paces};
 pub use records::{Delivered, Span};
 pub use status::{LaneLook, StoreLook, hours};
