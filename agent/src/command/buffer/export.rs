@@ -28,7 +28,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// What to export, how, and where to.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::command) struct Args {
     /// How each record is written
     #[arg(long, value_name = "FORMAT")]
     format: Format,

@@ -20,7 +20,7 @@ const WIDTHS: (usize, usize, usize) = (10, 20, 32);
 
 /// Which records, and how to show them.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::command) struct Args {
     #[command(flatten)]
     choice: Choice,
     /// Show at most so many

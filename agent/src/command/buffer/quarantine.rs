@@ -20,7 +20,7 @@ const REASON: usize = 80;
     after_help = "ID is gateway/epoch/lane/seq, or only its last parts where these are enough (normal/17). `list` and `show` \
                   also read the files; `retry` and `drop` are done by the running service alone."
 )]
-pub(super) enum Which {
+pub(in crate::command) enum Which {
     /// Show them, the oldest first
     List(List),
     /// Show one of them whole
@@ -36,7 +36,7 @@ pub(super) enum Which {
 
 /// How to show them.
 #[derive(Debug, clap::Args)]
-pub(super) struct List {
+pub(in crate::command) struct List {
     /// Print JSON, one object a line, for programs
     #[arg(long)]
     json: bool,
@@ -46,7 +46,7 @@ pub(super) struct List {
 
 /// Which of them.
 #[derive(Debug, clap::Args)]
-pub(super) struct One {
+pub(in crate::command) struct One {
     /// Its id
     #[arg(value_name = "ID")]
     id: String,

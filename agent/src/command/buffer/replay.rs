@@ -13,7 +13,7 @@ use crate::command::{Failure, print};
                   again under their old ids and marked \"replayed\":true, so that a flow can tell. Without --yes it is \
                   only said how many there are."
 )]
-pub(super) struct Args {
+pub(in crate::command) struct Args {
     /// Records received at this time or later: 2026-11-22, "2026-11-22 10:00" (UTC), RFC 3339, or -2h
     #[arg(long, value_name = "TIME", value_parser = times::parse, allow_hyphen_values = true)]
     from: u64,

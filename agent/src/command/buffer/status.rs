@@ -12,7 +12,7 @@ use crate::command::{Failure, print};
 
 /// How to show it.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::command) struct Args {
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
@@ -141,7 +141,7 @@ mod tests {
             "512 MiB of 1.0 GiB (50.0 %), 1.0 MiB of it delivered",
             "put aside  2",
             "  normal    1,200  1 h 0 min   5,000  3.0 MiB  1.0 MiB        0        0\n",
-            "  normal    1.0 MiB/h  not known        41.1 h  not known\n",
+            "  normal  1.0 MiB/h  not known        41.1 h  not known\n",
             "  bulk        0 B/h  not known         never  not known\n",
         ] {
             assert!(text.contains(words), "{words:?} in\n{text}");

@@ -13,7 +13,7 @@ const COULD_NOT_LOOK: u8 = 2;
 
 /// How to show it.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::command) struct Args {
     /// Print JSON, one object a line, for programs
     #[arg(long)]
     json: bool,
