@@ -98,3 +98,13 @@ pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::control_socket(&text, &path.display().to_string())?)
 }
+
+/// The store's folder and its byte limit as the file at `path` says them, whatever else is wrong with it: who looks into
+/// the buffer need not be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in `[store]` alone.
+pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::store_place(&text, &path.display().to_string())?)
+}

@@ -128,10 +128,12 @@ mod room;
 mod segment;
 mod seldom;
 mod sessions;
+pub(super) mod sight;
 mod sync;
 mod unproven;
 mod writer;
 
+pub(super) use aside::{AsideFrame, decode as decode_aside};
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
@@ -357,6 +359,16 @@ impl Shared {
 
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         aside::list(self, limit)
+    }
+
+    /// What it holds now, to be looked into.
+    pub(super) fn sight(&self) -> sight::Sight {
+        sight::Sight::of(self)
+    }
+
+    /// Bytes appended to each record lane since the start.
+    pub(super) fn appended(&self) -> Vec<u64> {
+        self.logs.iter().map(|log| log.view().appended).collect()
     }
 
     /// What the index is to hold.
