@@ -34,7 +34,7 @@
 //! Head {                        // all numbers little-endian
 //!     magic:       [u8; 8]      // "TIDEGATE"
 //!     salt:        u32          // CRC32C of the rest of the 512 bytes
-//!     version:     u16          // 1
+//!     version:     u16          // 2
 //!     reserved:    u16
 //!     gateway_len: u8, epoch_len: u8, lane_len: u8, reserved: [u8; 5]
 //!     first:       u64          // sequence number of the first frame; stands in the name too
@@ -44,7 +44,7 @@
 //!
 //! Frame {
 //!     sum:  u32                 // CRC32C of all that follows, starting from the head's salt
-//!     len:  u32                 // of the body, at most 8 MiB
+//!     len:  u32                 // of the body, at most 8 MiB; top bit: the first frame of its commit in this file
 //!     seq:  u64                 // counts up by one
 //!     body: [u8; len]           // record lanes: see `store::submission`; control: see `control`; aside: CBOR
 //! }
@@ -55,6 +55,12 @@
 //!
 //! The sums of a segment's frames start from its own **salt**, so that a stale block, handed back by the file system
 //! from a deleted segment, never reads as a frame.
+//!
+//! The **mark** of a commit's first frame (the top bit of its `len`, under the sum as all the rest) proves what stands
+//! before it: a commit is written only once the one before it is synced, and a file whose sync failed is never written
+//! to again. So everything before the last good marked frame of a file was synced, and what is bad there is damage. The
+//! frames from that mark on are the **unproven last commit**: it may have been answered, or the power may have gone
+//! while it was written.
 //!
 //! Every segment of the **control lane** begins with a snapshot of the whole state, so older ones can go (the last but
 //! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame (of 64
@@ -68,7 +74,7 @@
 //! segments that lie wholly below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
 //!
 //! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
-//! waits at most [`commit_delay`](crate::store::Options::commit_delay), and only when the commit before it answered
+//! waits at most [`commit_delay`](crate::store::Options::commit_within), and only when the commit before it answered
 //! several submissions and fewer than half as many are back. A lone client never waits.
 //!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
@@ -90,7 +96,11 @@
 //!
 //! 1. The control lane: from the newest segment with a good snapshot, replay to the end.
 //! 2. Each lane: list; drop what a later generation replaces; find the newest segment with a good head; walk its
-//!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail.
+//!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail. So is everything
+//!    from the first place on, in the unproven last commit and above all that the control lane knows of as committed,
+//!    where something never arrived: where a bad stretch holds nothing but zeros in one of the sectors that it meets
+//!    (`unproven`). The control lane ends by the same rule. So a commit that was not answered is there up to some
+//!    point and not beyond, in whatever order the medium wrote, and what its devices publish again follows in order.
 //! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
 //! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or
 //!    damaged, or the cursor, the sent mark or a noted segment lies above what was found. Numbers go on above all
@@ -102,6 +112,7 @@
 //! the same state when it is cut short and done again: a second crash during recovery changes nothing.
 
 mod aside;
+mod clocks;
 mod commit;
 mod control;
 #[cfg(test)]
@@ -118,6 +129,7 @@ mod segment;
 mod seldom;
 mod sessions;
 mod sync;
+mod unproven;
 mod writer;
 
 pub use reader::Chunk;
@@ -125,7 +137,7 @@ pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
-use super::{LaneStats, Opened, Options, PutAside, Stats, StoreError, Submission};
+use super::{LaneStats, Opened, Options, PutAside, Ranges, Stats, StoreError, Submission};
 use control::Ledger;
 use log::LogShared;
 use segment::Identity;
@@ -335,12 +347,12 @@ impl Shared {
         Some(LogReader::new(self.clone(), log, Some(lane as u8)))
     }
 
-    pub(super) fn sent(&self, lane: usize) -> u64 {
-        self.ledger().lanes.get(lane).map_or(0, |lane| lane.sent)
+    pub(super) fn waiting(&self, lane: usize) -> Ranges {
+        self.ledger().lanes.get(lane).map(|lane| lane.waiting.clone()).unwrap_or_default()
     }
 
-    pub(super) fn cursor(&self, lane: usize) -> u64 {
-        self.ledger().lanes.get(lane).map_or(0, |lane| lane.cursor)
+    pub(super) fn unsent(&self, lane: usize) -> Ranges {
+        self.ledger().lanes.get(lane).map(|lane| lane.unsent.clone()).unwrap_or_default()
     }
 
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
@@ -362,7 +374,7 @@ impl Shared {
             .zip(&self.logs)
             .map(|(known, log)| {
                 let view = log.view();
-                let waiting = view.next.saturating_sub(known.cursor).saturating_sub(known.bad_waiting(view.next));
+                let (waiting, cursor) = (known.readable(0, view.next), known.cursor());
                 LaneStats {
                     name: known.name.clone(),
                     stored: view.next,
@@ -370,9 +382,12 @@ impl Shared {
                     bytes: view.bytes,
                     evicted: known.evicted,
                     damaged: known.damaged,
-                    oldest_ms: if waiting > 0 { view.time_at(known.cursor) } else { None },
-                    cursor: known.cursor,
-                    sent: known.sent,
+                    oldest_ms: view
+                        .time_at(cursor)
+                        .filter(|_| waiting > 0)
+                        .map(|stamp| ledger.clocks.right(stamp).0.wall_ms),
+                    cursor,
+                    sent: known.unsent.first(),
                     next: view.next,
                 }
             })
