@@ -2,6 +2,7 @@
 //! [module's documentation](super).
 
 use super::control::{self, Entry, LaneLedger, Ledger};
+use super::hardware::Met;
 use super::log::{Log, LogShared, SegmentView, View};
 use super::recover_control::{self, ControlFound};
 use super::recover_lane::{self, LaneFound};
@@ -259,6 +260,15 @@ impl Recovery {
             doubts.push("the control lane is lost: what was delivered is sent again, sessions begin anew".into());
         } else if self.control.damaged {
             doubts.push("the control lane is damaged".into());
+        }
+        let here = self.options.hardware.as_deref().unwrap_or_default();
+        match self.ledger.hardware.meet(here) {
+            Met::Same => {}
+            Met::New => self.changed = true,
+            Met::Other(keys) => doubts.push(format!(
+                "the store is on other hardware than before ({keys}): the card or an image of it was copied or moved; what \
+                 it holds is kept and sent under its old ids"
+            )),
         }
         if fresh || !doubts.is_empty() {
             self.new_epoch = true;
