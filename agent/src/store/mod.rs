@@ -215,6 +215,9 @@ pub struct Stats {
     pub bytes_written: u64,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// Why the index is behind, if it is; nothing depends on it.
+    #[serde(default)]
+    pub index: Option<String>,
 }
 
 /// Why the store could not be opened or read.

@@ -405,6 +405,7 @@ impl Shared {
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
             stalled: self.stalled(),
+            index: self.index.behind(),
         }
     }
 }

@@ -417,7 +417,7 @@ impl Recovery {
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             io_since: Mutex::new(None),
-            index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os())),
+            index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os(), self.options.keep_free)),
             ledger: Mutex::new(self.ledger),
             disk: self.disk,
             options: self.options,
