@@ -52,7 +52,7 @@ struct Known {
 impl Known {
     fn new(lane: Option<&LaneLedger>) -> Self {
         match lane {
-            Some(lane) => Self { accounted: lane.accounted, committed: lane.accounted.max(lane.cursor).max(lane.sent) },
+            Some(lane) => Self { accounted: lane.accounted, committed: lane.evidence() },
             // Without a control lane there are no sessions left to which an unreleased publish could belong.
             None => Self { accounted: SEQ_LIMIT, committed: 0 },
         }
