@@ -117,7 +117,9 @@ mod commit;
 mod control;
 #[cfg(test)]
 pub(super) mod driven;
+mod expiry;
 mod frame;
+mod gaps;
 mod log;
 mod reader;
 mod recover;
@@ -382,6 +384,7 @@ impl Shared {
                     bytes: view.bytes,
                     evicted: known.evicted,
                     damaged: known.damaged,
+                    expired: known.expired,
                     oldest_ms: view
                         .time_at(cursor)
                         .filter(|_| waiting > 0)
@@ -393,12 +396,15 @@ impl Shared {
             })
             .collect();
         let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        let (gaps_pending, gaps_told) = (ledger.gaps.pending(), ledger.gaps.made);
         drop(ledger);
         Stats {
             epoch,
             lanes,
             refused,
             put_aside,
+            gaps_pending,
+            gaps_told,
             bytes: self.total_bytes(),
             max_size: self.options.max_size,
             commits: self.commits.load(Ordering::Relaxed),

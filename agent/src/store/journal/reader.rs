@@ -259,6 +259,11 @@ impl Chunk {
         self.spans.last().map(|span| span.seq)
     }
 
+    /// The epoch of its records.
+    pub(super) fn epoch(&self) -> &str {
+        &self.identity.epoch
+    }
+
     pub(super) fn seqs(&self) -> impl Iterator<Item = u64> {
         self.spans.iter().map(|span| span.seq)
     }

@@ -25,6 +25,8 @@ pub(super) struct LaneFound {
     pub(super) head: Option<Arc<Identity>>,
     /// Records with an origin, from the accounted one on.
     pub(super) origins: Vec<(Origin, u64)>,
+    /// Gap records of the newest segment.
+    pub(super) gaps: Vec<u64>,
     /// Damaged ranges met on the way.
     pub(super) damage: Vec<(u64, u64)>,
     /// Why the highest number used is not proved, if it is not.
@@ -52,7 +54,7 @@ struct Known {
 impl Known {
     fn new(lane: Option<&LaneLedger>) -> Self {
         match lane {
-            Some(lane) => Self { accounted: lane.accounted, committed: lane.accounted.max(lane.cursor).max(lane.sent) },
+            Some(lane) => Self { accounted: lane.accounted, committed: lane.evidence() },
             // Without a control lane there are no sessions left to which an unreleased publish could belong.
             None => Self { accounted: SEQ_LIMIT, committed: 0 },
         }
@@ -185,12 +187,14 @@ fn read_tail(
     let Some(segment) = found.view.segments.back().cloned() else { return Ok(()) };
     let path = dir.join(segment::file_name(segment.first, segment.generation));
     let mut scan = Scan::new(tail.file.clone(), &tail.head, segment.len, SEQ_LIMIT);
-    let origins = &mut found.origins;
+    let (origins, gaps) = (&mut found.origins, &mut found.gaps);
     let walked = unproven::walk(&mut scan, known.committed, |seq, body| {
         origins.extend(submission::origin(body).filter(|_| seq >= known.accounted).map(|origin| (origin, seq)));
+        gaps.extend(submission::is_gap(body).then_some(seq));
     });
     let walked = walked.map_err(|error| read_error(&path, error))?;
     origins.retain(|(_, seq)| *seq < scan.next);
+    gaps.retain(|seq| *seq < scan.next);
     for (from, below) in &walked.holes {
         report.add(format!("{}: records {from} to {} cannot be read", path.display(), below - 1));
     }

@@ -11,6 +11,7 @@ use super::segment::{HEAD_LEN, framed};
 use super::writer::Writer;
 use std::io;
 use std::time::Instant;
+use tidegate_protocol::gap::Cause;
 
 /// What one commit may add to the control lane and to the heads of new segments, counted generously.
 const OVERHEAD: u64 = 16 * 1024;
@@ -57,10 +58,10 @@ impl Writer {
             let view = self.lanes[index].shared.view();
             (view.segments.front().map_or(0, |segment| segment.first), view.end(0))
         };
-        let records = self.shared.ledger().lanes.get(index).map_or(0, |lane| lane.readable(first, below));
+        let (gaps, records) = self.census(Cause::Evicted, index, first, below);
         self.ops.clear();
         self.overlay.clear();
-        self.ops.push(Op::Entry(Entry::Evicted { lane: index as u8, from: first, below, records }));
+        self.ops.push(Op::Entry(Entry::Evicted { lane: index as u8, from: first, below, records, gaps }));
         self.commit_ops()?;
         let freed = self.lanes[index].remove_front(&*disk, 1);
         if let Some(records) = self.evictions.add(records, Instant::now()) {

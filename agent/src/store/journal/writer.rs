@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::commit::{Failure, Op, Scope};
+use super::expiry::Expiry;
 use super::log::Log;
 use super::reserve::Reserve;
 use super::seldom::Seldom;
@@ -60,6 +61,9 @@ pub(super) struct Writer {
     /// Submissions answered by the last commit: that many may be expected to come again together.
     pub(super) company: usize,
     pub(super) damage: Vec<super::Damage>,
+    /// When to look again whether a flow is to be told of gaps.
+    pub(super) tell_after: Option<Instant>,
+    pub(super) expiry: Expiry,
     pub(super) lock: Box<dyn Debug + Send + Sync>,
     stall: Option<Stall>,
     stalls: Seldom,
@@ -96,6 +100,8 @@ impl Writer {
             aside_drop: 0,
             company: 0,
             damage: Vec::new(),
+            tell_after: None,
+            expiry: Expiry::default(),
             lock,
             stall: None,
             stalls: Seldom::default(),
@@ -118,6 +124,13 @@ impl Writer {
     /// One turn: a commit of what is pending, as far as the disk lets it. Breaks once nothing is left to do while the
     /// store is being closed, or it cannot be done.
     pub(super) fn turn(&mut self, closing: bool, now: Instant) -> ControlFlow<()> {
+        if !closing {
+            // Also on a full disk: this makes room.
+            self.expire(now);
+            if self.stall.is_none() {
+                self.tell_gaps(now);
+            }
+        }
         if self.pending.is_empty() && self.damage.is_empty() {
             if closing {
                 return ControlFlow::Break(());
@@ -207,7 +220,7 @@ impl Writer {
         if self.pending.is_empty() || self.stall.is_some() {
             let until = match &self.stall {
                 Some(stall) if !self.pending.is_empty() => stall.retry,
-                _ => Instant::now() + IDLE,
+                _ => Instant::now() + self.rest(),
             };
             while queue.is_empty() && !queue.closing {
                 let left = until.saturating_duration_since(Instant::now());
@@ -222,6 +235,11 @@ impl Writer {
         }
         drop(queue);
         self.take_over()
+    }
+
+    /// How long it waits when nothing comes.
+    fn rest(&self) -> Duration {
+        [self.tell_in(), self.expire_in()].into_iter().flatten().fold(IDLE, Duration::min)
     }
 
     /// Takes over what was submitted by now, without waiting. `true` once the store is being closed.
