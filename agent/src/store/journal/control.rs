@@ -161,7 +161,9 @@ impl Ledger {
                 self.apply_change(change);
                 gaps.iter().for_each(|gap| self.gaps.add(gap));
             }
-            Entry::GapTold { key, lane, seq, at } => self.gaps.tell(key, *lane, *seq, *at),
+            Entry::GapTold { key, lane, seq, at } => {
+                self.gaps.tell(key, *lane, *seq, *at);
+            }
             Entry::AsideDropped { records } => self.aside_dropped += records,
             Entry::Clock { boot, offset_ms } => self.clocks.note(*boot, *offset_ms),
         }

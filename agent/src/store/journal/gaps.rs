@@ -202,14 +202,15 @@ impl Gaps {
         key
     }
 
-    /// A record with this number tells what is pending of the key.
-    pub(super) fn tell(&mut self, key: &Key, lane: u8, seq: u64, at: Uptime) {
-        let Some(known) = self.known.get_mut(key) else { return };
-        let Some(span) = known.pending.take() else { return };
+    /// A record with this number tells what is pending of the key; `false` if that is nothing.
+    pub(super) fn tell(&mut self, key: &Key, lane: u8, seq: u64, at: Uptime) -> bool {
+        let Some(known) = self.known.get_mut(key).filter(|known| known.told.is_none()) else { return false };
+        let Some(span) = known.pending.take() else { return false };
         known.told = Some(Told { lane, seq, span });
         known.told_at = Some(at);
         self.made += 1;
         self.known.retain(|_, known| !known.is_settled() || known.told_at.is_some_and(|last| recent(last, at)));
+        true
     }
 
     /// Records of a lane were delivered.

@@ -1,8 +1,8 @@
 //! Telling a flow: what is pending becomes a record in the first lane.
 //!
-//! The records and the entries that say so are one commit. A power cut may keep either without the other: an entry
-//! without its record makes that pending again, a record without its entry was never committed and is dropped, both at
-//! recovery (see [`Ledger::settle_gaps`]). So what is gone is told once, as long as nothing else is lost.
+//! The records and the entries that say so are one commit. A power cut may keep either without the other: at recovery
+//! ([`Ledger::settle_gaps`]) an entry without its record makes that pending again, and a record without its entry is
+//! taken for what it says. So what is gone is told once, as long as nothing else is lost.
 //!
 //! A gap record takes no room from other records, or it would make further gaps: it goes into the room that is left
 //! for the control lane at every commit, a few at a time, and otherwise waits.
@@ -131,20 +131,23 @@ impl Gaps {
     }
 }
 
+/// What a gap record's body tells of, and when it was made.
+pub(in crate::store::journal) fn gap_record(body: &[u8]) -> Option<(Key, Stamp)> {
+    let body = submission::decode(body)?;
+    // The payload names the parts of the key as the key does.
+    Some((serde_json::from_slice(body.payload).ok()?, body.stamp))
+}
+
 impl Ledger {
     /// After a power cut, holds what tells of gaps against a lane as it was found: what was told by records that are not
-    /// there is pending again; and where the control lane is `whole`, a gap record that it does not know of was never
-    /// committed, and what it tells is pending still: it is dropped. `true` if anything changed.
+    /// there is pending again; and where the control lane is `whole`, a gap record that it does not know of tells what
+    /// is pending there. `true` if anything changed.
     pub(in crate::store::journal) fn settle_gaps(&mut self, lane: u8, found: &mut LaneFound, whole: bool) -> bool {
         let next = found.view.next;
         let mut changed = self.gaps.lose(lane, next, u64::MAX, &Ranges::from(next)) > 0;
-        let records = std::mem::take(&mut found.gaps);
-        let Some(known) = self.lanes.get_mut(usize::from(lane)).filter(|_| whole) else { return changed };
-        for seq in records {
-            if known.waiting.contains(seq) && !self.gaps.tells(lane, seq) {
-                known.waiting.remove(seq, seq + 1);
-                known.unsent.remove(seq, seq + 1);
-                changed = true;
+        for (seq, key, stamp) in std::mem::take(&mut found.gaps) {
+            if whole && !self.gaps.tells(lane, seq) {
+                changed |= self.gaps.tell(&key, lane, seq, (stamp.boot, stamp.uptime_ms));
             }
         }
         changed
