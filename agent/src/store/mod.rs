@@ -187,6 +187,8 @@ pub struct LaneStats {
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become older than the lane's `max_age`.
+    pub expired: u64,
     /// When the oldest waiting record was received (ms since the Unix epoch).
     pub oldest_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
@@ -208,6 +210,10 @@ pub struct Stats {
     pub refused: u64,
     /// Records put aside.
     pub put_aside: u64,
+    /// Kinds of gaps (by cause, lane, device and epoch) of which the flow has not been told all.
+    pub gaps_pending: u64,
+    /// Gap records made since the store was created.
+    pub gaps_told: u64,
     /// Bytes on disk in all, and the limit.
     pub bytes: u64,
     /// The limit on `bytes`.

@@ -1,6 +1,7 @@
 //! One group commit: number, frame, write, sync, publish, answer.
 
 use super::control::{self, Entry};
+use super::gaps;
 use super::log::Log;
 use super::reserve::is_full;
 use super::room::Room;
@@ -14,6 +15,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 use tidegate_protocol::LaneId;
+use tidegate_protocol::gap::Cause;
 
 /// Record bytes in one commit at most, beyond the first submission: what a gateway's flash takes in a few tens of
 /// milliseconds, and all the memory the writer needs for it.
@@ -221,7 +223,7 @@ impl Writer {
     }
 
     /// Prepares a lane for a record, with a new segment if it needs one.
-    fn begin_lane(&mut self, index: usize) {
+    pub(super) fn begin_lane(&mut self, index: usize) {
         if !self.lanes[index].begin(&self.shared.identities[index]) {
             return;
         }
@@ -258,8 +260,9 @@ impl Writer {
     }
 
     fn stage_damage(&mut self) {
+        let epochs: Vec<_> = self.damage.iter().map(|one| self.epoch_of(one)).collect();
         let ledger = self.shared.ledger();
-        for one in &self.damage {
+        for (one, epoch) in self.damage.iter().zip(epochs) {
             let Some(known) = ledger.lanes.get(usize::from(one.lane)) else { continue };
             // What no longer waits is missed by nobody.
             for (from, below) in known.waiting.within(one.from, one.below) {
@@ -268,7 +271,8 @@ impl Writer {
                     |op| matches!(op, Op::Entry(Entry::Damaged { lane: other, from: start, .. }) if (*other, *start) == (lane, from)),
                 );
                 if !again && !known.knows(from, below) {
-                    self.ops.push(Op::Entry(Entry::Damaged { lane, from, below }));
+                    let epoch = epoch.clone().or_else(|| Some(ledger.epoch.clone()));
+                    self.ops.push(Op::Entry(Entry::Damaged { lane, from, below, epoch }));
                 }
             }
         }
@@ -281,6 +285,10 @@ impl Writer {
             Change::PutAside { lane, seq, reason } => return self.stage_aside(*lane, *seq, reason),
             Change::Unquarantine { number, retried } => return self.stage_settled(*number, *retried),
             Change::Session(record) => return self.stage_session(record),
+            Change::Refused(refusal) => {
+                let gaps = vec![gaps::tell::refused(refusal, self.shared.options.clock.now())];
+                return self.ops.push(Op::Entry(Entry::Gone { change: change.clone(), gaps }));
+            }
             Change::Acknowledge { lane, from, below } => {
                 let Some(next) = known(*lane) else { return };
                 Change::Acknowledge { lane: *lane, from: *from, below: (*below).min(next) }
@@ -331,6 +339,7 @@ impl Writer {
     fn stage_aside(&mut self, lane: LaneId, seq: u64, reason: &str) {
         let Some(log) = self.lanes.get(lane.index()) else { return };
         let shared = log.shared.clone();
+        let gaps = self.census(Cause::PutAside, lane.index(), seq, seq.saturating_add(1)).0;
         match super::aside::encode(&self.shared, &shared, seq, reason, &mut self.body) {
             Ok(true) => {
                 let need = framed(1, self.body.len());
@@ -342,7 +351,7 @@ impl Writer {
             Err(error) => tracing::warn!(lane = %shared.name, seq, %error, "cannot read a record to be put aside"),
         }
         let change = Change::PutAside { lane, seq, reason: reason.chars().take(512).collect() };
-        self.ops.push(Op::Entry(Entry::Change(change)));
+        self.ops.push(Op::Entry(Entry::Gone { change, gaps }));
     }
 
     /// Notes in the aside lane that a record there is settled.

@@ -118,7 +118,9 @@ mod control;
 mod delivered;
 #[cfg(test)]
 pub(super) mod driven;
+mod expiry;
 mod frame;
+mod gaps;
 mod hardware;
 mod limits;
 mod log;
@@ -448,6 +450,7 @@ impl Shared {
                     kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,
                     damaged: known.damaged,
+                    expired: known.expired,
                     oldest_ms: view
                         .time_at(cursor)
                         .filter(|_| waiting > 0)
@@ -459,12 +462,15 @@ impl Shared {
             })
             .collect();
         let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        let (gaps_pending, gaps_told) = (ledger.gaps.pending(), ledger.gaps.made);
         drop(ledger);
         Stats {
             epoch,
             lanes,
             refused,
             put_aside,
+            gaps_pending,
+            gaps_told,
             bytes: self.total_bytes(),
             max_size: self.options.max_size,
             allowed: self.allowed.load(Ordering::Relaxed),

@@ -270,6 +270,7 @@ impl Recovery {
         let ahead = self.ledger.released_ahead.take().unwrap_or_default();
         for (index, found) in self.lanes.iter_mut().enumerate() {
             let lane = index as u8;
+            let epoch = found.head.as_ref().map_or(&self.ledger.epoch, |head| &head.epoch).clone();
             let ledger = &mut self.ledger.lanes[index];
             if !known {
                 // Where the cursor stood is lost: all that is there goes (again), and is marked as perhaps sent.
@@ -290,10 +291,12 @@ impl Recovery {
                 for (from, below) in waiting {
                     if !self.ledger.lanes[index].knows(from, below) {
                         self.changed = true;
-                        self.ledger.apply(&Entry::Damaged { lane, from, below });
+                        let epoch = Some(epoch.clone());
+                        self.ledger.apply(&Entry::Damaged { lane, from, below, epoch });
                     }
                 }
             }
+            self.changed |= self.ledger.settle_gaps(lane, found, known && !self.control.damaged);
             for (origin, seq) in std::mem::take(&mut found.origins) {
                 if !ahead.contains(&(lane, seq)) && self.ledger.sessions.contains_key(&origin.session) {
                     self.ledger.store(origin, lane, seq);

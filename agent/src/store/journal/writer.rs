@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::commit::{Failure, Fate, Op, Scope};
+use super::expiry::Expiry;
 use super::limits::Level;
 use super::log::Log;
 use super::refuse::{Blocked, Parked};
@@ -76,6 +77,9 @@ pub(super) struct Writer {
     /// Submissions answered by the last commit: that many may be expected to come again together.
     pub(super) company: usize,
     pub(super) damage: Vec<super::Damage>,
+    /// When to look again whether a flow is to be told of gaps.
+    pub(super) tell_after: Option<Instant>,
+    pub(super) expiry: Expiry,
     pub(super) lock: Box<dyn Debug + Send + Sync>,
     stall: Option<Stall>,
     stalls: Seldom,
@@ -119,6 +123,8 @@ impl Writer {
             aside_drop: 0,
             company: 0,
             damage: Vec::new(),
+            tell_after: None,
+            expiry: Expiry::default(),
             lock,
             stall: None,
             stalls: Seldom::default(),
@@ -143,6 +149,13 @@ impl Writer {
     pub(super) fn turn(&mut self, closing: bool, now: Instant) -> ControlFlow<()> {
         self.tend(now);
         self.unpark(now);
+        if !closing {
+            // Also on a full disk: this makes room.
+            self.expire(now);
+            if self.stall.is_none() {
+                self.tell_gaps(now);
+            }
+        }
         if self.pending.is_empty() && self.damage.is_empty() {
             if closing {
                 if !self.parked.is_empty() {
@@ -240,7 +253,7 @@ impl Writer {
                 Some(stall) if !self.pending.is_empty() => stall.retry,
                 // Others may free the disk at any time.
                 _ if !self.parked.is_empty() => Instant::now() + RETRY_LAST,
-                _ => Instant::now() + IDLE,
+                _ => Instant::now() + self.rest(),
             };
             while queue.is_empty() && !queue.closing {
                 let left = until.saturating_duration_since(Instant::now());
@@ -255,6 +268,11 @@ impl Writer {
         }
         drop(queue);
         self.take_over()
+    }
+
+    /// How long it waits when nothing comes.
+    fn rest(&self) -> Duration {
+        [self.tell_in(), self.expire_in()].into_iter().flatten().fold(IDLE, Duration::min)
     }
 
     /// Takes over what was submitted by now, without waiting. `true` once the store is being closed.
