@@ -13,6 +13,8 @@ pub mod disk;
 mod journal;
 mod state;
 mod submission;
+#[allow(dead_code)]
+pub mod wear;
 
 #[cfg(test)]
 mod tests;

@@ -103,6 +103,8 @@
 
 mod aside;
 mod commit;
+#[allow(dead_code)]
+mod company;
 mod control;
 #[cfg(test)]
 pub(super) mod driven;
