@@ -7,22 +7,14 @@
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tidegate::store::{
-    Change, DEFAULT_COMMIT_DELAY, LaneId, LaneOptions, NewRecord, Options, ReadLimit, Store, Submission,
-};
+use tidegate::store::{Change, DEFAULT_COMMIT_DELAY, LaneId, NewRecord, Options, ReadLimit, Store, Submission};
 
 const LANE: LaneId = LaneId(1);
 
 fn open(path: PathBuf) -> Result<Store, Box<dyn std::error::Error>> {
     let delay = std::env::var("COMMIT_DELAY_US").ok().and_then(|text| text.parse().ok()).map(Duration::from_micros);
-    let options = Options {
-        path,
-        gateway: "gw-1".into(),
-        lanes: ["critical", "normal", "bulk"].map(|name| LaneOptions { name: name.into() }).into(),
-        max_size: 1024 * 1024 * 1024,
-        commit_delay: delay.unwrap_or(DEFAULT_COMMIT_DELAY),
-        max_sessions: 1000,
-    };
+    let options = Options::new(path, "gw-1", &["critical", "normal", "bulk"]);
+    let options = Options { commit_within: delay.unwrap_or(DEFAULT_COMMIT_DELAY), ..options };
     Ok(Store::open(options)?.0)
 }
 
@@ -33,7 +25,14 @@ async fn submitter(store: Store, batch: usize, until: Instant) -> u64 {
         let mut submission = Submission::new();
         for _ in 0..batch {
             let (device, topic) = ("d-1", "devices/d-1/telemetry");
-            let record = NewRecord { device, topic, payload: &payload, time_ms: 1, origin: None, will: false };
+            let record = NewRecord {
+                device,
+                topic,
+                payload: &payload,
+                stamp: tidegate::clock::Stamp::default(),
+                origin: None,
+                will: false,
+            };
             submission.push(LANE, &record);
         }
         let bytes = submission.bytes() as u32;
@@ -95,7 +94,7 @@ fn drain(store: &Store) -> Result<(), Box<dyn std::error::Error>> {
         from = last + 1;
         if count % 50_000 < 500 {
             let mut submission = Submission::new();
-            submission.change(Change::Acknowledge { lane: LANE, below: from });
+            submission.change(Change::Acknowledge { lane: LANE, from: 0, below: from });
             store.submit(submission);
         }
     }

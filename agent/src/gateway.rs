@@ -26,7 +26,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::now_ms;
+use crate::clock::{SystemClock, now_ms};
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
@@ -120,6 +120,7 @@ struct Shared {
     rooms: Mutex<Rooms>,
     rules: channel::Sender<Arc<Rules>>,
     stats: Arc<crate::collect::Stats>,
+    clock: Arc<SystemClock>,
     broker: Arc<BrokerLink>,
 }
 
@@ -160,6 +161,7 @@ impl Gateway {
             rooms: Mutex::new(Rooms::Opening { problem: None }),
             rules: channel::Sender::new(rules),
             stats: Arc::default(),
+            clock: Arc::default(),
             broker: Arc::default(),
         });
         let stop = CancellationToken::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use tidegate::store::{LaneId, LaneOptions, NewRecord, Options, Origin, ReadLimit, Store, Submission};
+use tidegate::store::{LaneId, NewRecord, Options, Origin, ReadLimit, Store, Submission};
 use tidegate_fuzz::MemoryDisk;
 
 #[derive(Debug, Arbitrary)]
@@ -39,14 +39,7 @@ enum Damage {
 }
 
 fn options() -> Options {
-    Options {
-        path: "/store".into(),
-        gateway: "gw".into(),
-        lanes: ["critical", "normal"].map(|name| LaneOptions { name: name.into() }).into(),
-        max_size: 4 << 20,
-        commit_delay: Duration::ZERO,
-        max_sessions: 8,
-    }
+    Options { max_size: 4 << 20, max_sessions: 8, ..Options::new("/store".into(), "gw", &["critical", "normal"]) }
 }
 
 type Written = BTreeMap<(String, u8, u64), Vec<u8>>;
@@ -59,7 +52,7 @@ static TEMPLATE: LazyLock<(MemoryDisk, Written)> = LazyLock::new(|| {
         let mut submission = Submission::new();
         let payload = vec![number as u8; usize::from(number) * 7];
         let origin = (number % 5 == 0).then_some(Origin { session: 1, packet_id: number + 1 });
-        let record = NewRecord { device: "d", topic: "d/t", payload: &payload, time_ms: 1, origin, will: false };
+        let record = NewRecord { device: "d", topic: "d/t", payload: &payload, stamp: tidegate::clock::Stamp::default(), origin, will: false };
         submission.push(LaneId((number % 2) as u8), &record);
         let done = submission.on_commit();
         store.submit(submission);

@@ -82,9 +82,20 @@ impl BodyBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::TimeSource;
 
     fn record(seq: u64) -> RecordRef<'static> {
-        RecordRef { gateway: "g", epoch: "e", lane: "normal", seq, device: "d", topic: "t", time_ms: 0, payload: b"1" }
+        RecordRef {
+            gateway: "g",
+            epoch: "e",
+            lane: "normal",
+            seq,
+            device: "d",
+            topic: "t",
+            time_ms: 0,
+            time_source: TimeSource::Synchronised,
+            payload: b"1",
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::record::RecordRef;
+use crate::record::{RecordRef, TimeSource};
 
 /// Deepest nesting of arrays and objects that is embedded as JSON. 128 is what `serde_json` and several other
 /// parsers refuse beyond; telemetry seen in the field stays below ten. The event object itself and the batch's
@@ -95,7 +95,13 @@ pub fn write_event(out: &mut Vec<u8>, record: &RecordRef<'_>, replayed: bool) {
     write_string(out, record.topic);
     out.extend_from_slice(b",\"time\":\"");
     write_time(out, record.time_ms);
-    out.extend_from_slice(b"\",\"payload\":");
+    out.push(b'"');
+    match record.time_source {
+        TimeSource::Synchronised => {}
+        TimeSource::Corrected => out.extend_from_slice(b",\"time_source\":\"corrected\""),
+        TimeSource::Unsynchronised => out.extend_from_slice(b",\"time_source\":\"unsynchronised\""),
+    }
+    out.extend_from_slice(b",\"payload\":");
     match classify(record.payload) {
         Payload::Json(text) => out.extend_from_slice(text.as_bytes()),
         Payload::Text(text) => write_string(out, text),
@@ -214,6 +220,7 @@ mod tests {
             device: "pump \"3\"",
             topic: "devices/pump/telemetry",
             time_ms: 1_795_336_200_123,
+            time_source: TimeSource::Synchronised,
             payload,
         };
         let mut out = Vec::new();

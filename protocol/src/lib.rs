@@ -9,4 +9,4 @@ pub mod batch;
 pub mod event;
 pub mod record;
 
-pub use record::{LaneId, RecordRef, SEQ_LIMIT};
+pub use record::{LaneId, RecordRef, SEQ_LIMIT, TimeSource};

@@ -20,6 +20,18 @@ impl LaneId {
     }
 }
 
+/// Where a record's time comes from: gateways have no clock battery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TimeSource {
+    /// The gateway's clock was synchronised when the record was received. Not said in the event.
+    #[default]
+    Synchronised,
+    /// The clock was synchronised later in the same boot, and the time worked out from that.
+    Corrected,
+    /// By a clock that was not synchronised; it may be years off.
+    Unsynchronised,
+}
+
 /// A committed record, borrowed from the buffer it was read into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordRef<'a> {
@@ -35,8 +47,10 @@ pub struct RecordRef<'a> {
     pub device: &'a str,
     /// The MQTT topic it was published on.
     pub topic: &'a str,
-    /// When it was received: milliseconds since the Unix epoch by the gateway's clock.
+    /// When it was received: milliseconds since the Unix epoch.
     pub time_ms: u64,
+    /// How far that time can be believed.
+    pub time_source: TimeSource,
     /// The publish's payload, byte for byte.
     pub payload: &'a [u8],
 }

@@ -93,11 +93,11 @@ impl Ledger {
             let lane = LaneId(lane as u8);
             if marks.acknowledge > marks.acknowledge_asked {
                 marks.acknowledge_asked = marks.acknowledge;
-                submission.change(Change::Acknowledge { lane, below: marks.acknowledge });
+                submission.change(Change::Acknowledge { lane, from: 0, below: marks.acknowledge });
             }
             if marks.sent_wanted > marks.sent_asked {
                 marks.sent_asked = marks.sent_wanted;
-                submission.change(Change::Sent { lane, below: marks.sent_wanted });
+                submission.change(Change::Sent { lane, from: 0, below: marks.sent_wanted });
             }
         }
         self.committing = Some(submission.on_commit());

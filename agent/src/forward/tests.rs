@@ -10,6 +10,7 @@ mod storm;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::clock::{Clock as _, Stamp};
 use crate::shape::wire;
 use crate::store::{self, LaneId, NewRecord, Submission};
 use flux::{Reply, status};
@@ -80,14 +81,10 @@ pub(super) fn open_store() -> (Store, tempfile::TempDir) {
 }
 
 fn open_in(folder: &tempfile::TempDir) -> Store {
-    let lanes = ["critical", "normal", "bulk"].map(|name| store::LaneOptions { name: name.into() });
     let options = store::Options {
-        path: folder.path().to_owned(),
-        gateway: "gw-1".into(),
-        lanes: lanes.to_vec(),
         max_size: 64 * 1024 * 1024,
-        commit_delay: Duration::ZERO,
         max_sessions: 10,
+        ..store::Options::new(folder.path().to_owned(), "gw-1", &["critical", "normal", "bulk"])
     };
     Store::open(options).expect("a store can be opened").0
 }
@@ -99,7 +96,7 @@ fn publish(store: &Store, lane: u8, payloads: impl IntoIterator<Item = String>) 
             device: "pump",
             topic: "devices/pump/telemetry",
             payload: payload.as_bytes(),
-            time_ms: crate::clock::now_ms(),
+            stamp: crate::clock::SystemClock::new().now(),
             origin: None,
             will: false,
         };
@@ -359,7 +356,7 @@ async fn records_that_waited_long_are_marked() {
         device: "d",
         topic: "t",
         payload: b"1",
-        time_ms: crate::clock::now_ms() - 600_000,
+        stamp: Stamp { wall_ms: crate::clock::now_ms() - 600_000, trusted: true, ..Stamp::default() },
         origin: None,
         will: false,
     };

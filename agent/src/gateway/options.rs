@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidegate_protocol::LaneId;
 
 use super::GatewayError;
+use crate::clock::Clock;
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{broker, listener};
 use crate::config::{self, Config};
@@ -33,15 +34,17 @@ pub(super) fn rules(config: &Config) -> Result<Arc<Rules>, GatewayError> {
     Ok(Arc::new(rules))
 }
 
-pub(super) fn store(config: &Config) -> store::Options {
+pub(super) fn store(config: &Config, clock: Arc<dyn Clock>) -> store::Options {
     store::Options {
         path: config.store.path.clone(),
         gateway: config.gateway.id.clone(),
-        lanes: config::LANES.iter().map(|name| store::LaneOptions { name: (*name).into() }).collect(),
+        lanes: config::LANES.iter().map(|name| store::LaneOptions::named(name)).collect(),
         max_size: config.store.max_size,
-        commit_delay: config.store.commit_delay,
+        commit_within: config.store.commit_delay,
         // A listener that is taken out for a while must find its sessions when it comes back.
         max_sessions: config.collect.listener.as_ref().map_or(MAX_SESSIONS, |listener| listener.max_sessions),
+        clock,
+        ..store::Options::new(PathBuf::new(), "", &[])
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, chain, options, status};
-use crate::clock::now_ms;
+use crate::clock::{Clock, now_ms};
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, broker, listener};
 use crate::forward::Forwarder;
@@ -57,7 +57,7 @@ pub(super) async fn run(
 async fn open(shared: &Shared, stop: &CancellationToken) -> Result<Option<(Store, Opened)>, GatewayError> {
     let config = shared.loaded().config;
     loop {
-        let options = options::store(&config);
+        let options = options::store(&config, shared.clock.clone());
         let tried = tokio::task::spawn_blocking(move || Store::open(options)).await;
         let error = match tried {
             Ok(Ok(opened)) => return Ok(Some(opened)),
@@ -97,8 +97,10 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
         tracing::warn!("store: {line}");
     }
     let alarms = Alarms::default();
+    let clock: Arc<dyn Clock> = shared.clock.clone();
     let deps = listener::Deps {
         store: store.clone(),
+        clock: clock.clone(),
         rules: shared.rules.subscribe(),
         kept: opened.sessions,
         next_session_id: opened.next_session_id,
@@ -120,6 +122,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {
             store: store.clone(),
+            clock,
             rules: shared.rules.subscribe(),
             stats: Arc::clone(&shared.stats),
             state: Arc::clone(&shared.broker),

@@ -11,6 +11,7 @@
 
 pub mod disk;
 mod journal;
+mod ranges;
 mod state;
 mod submission;
 #[allow(dead_code)]
@@ -20,8 +21,11 @@ pub mod wear;
 mod tests;
 
 pub use journal::Chunk;
-pub use submission::{Change, Committed, NewRecord, Origin, Refusal, SessionRecord, Submission};
-pub use tidegate_protocol::{LaneId, RecordRef};
+pub use ranges::Ranges;
+pub use submission::{Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission};
+pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
+
+use crate::clock::Clock;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +44,27 @@ pub struct ReadLimit {
 pub struct LaneOptions {
     /// Its name, as it stands in configuration, in folder names and in events: 1 to 64 of `a-z`, `0-9`, `_` and `-`.
     pub name: String,
+    /// Bytes on disk that other lanes' records cannot take from it.
+    pub reserve: u64,
+    /// How old a record may become before it is dropped, told by a gap record; `None` for any age.
+    pub max_age: Option<Duration>,
+}
+
+impl LaneOptions {
+    /// A lane without reservation or age limit.
+    pub fn named(name: &str) -> Self {
+        Self { name: name.into(), reserve: 0, max_age: None }
+    }
+}
+
+/// What happens to records that come in when the limits leave no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Policy {
+    /// The oldest records go, told by gap records.
+    #[default]
+    DropOldest,
+    /// They are not acknowledged: the devices keep them.
+    Refuse,
 }
 
 /// What the store is told when it is opened.
@@ -53,10 +78,43 @@ pub struct Options {
     pub lanes: Vec<LaneOptions>,
     /// Bytes on disk that the store may use in all, at least [`MIN_MAX_SIZE`].
     pub max_size: u64,
-    /// Longest time a commit waits for company ([`DEFAULT_COMMIT_DELAY`]); 0 never waits.
-    pub commit_delay: std::time::Duration,
+    /// Bytes down to which the store gives way when others fill the disk; at most `max_size`.
+    pub min_size: u64,
+    /// Bytes of the file system that the store leaves free.
+    pub keep_free: u64,
+    /// Inodes of the file system that the store leaves free.
+    pub keep_free_inodes: u64,
+    /// What happens when there is no room.
+    pub policy: Policy,
+    /// How long delivered records are kept, room permitting; 0 for not at all.
+    pub keep_delivered: Duration,
+    /// Longest time a commit waits for company; 0 never waits.
+    pub commit_within: Duration,
     /// Sessions kept at most; a further one ends that which has been without a connection for longest.
     pub max_sessions: usize,
+    /// What tells the time, and whether it can be believed.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// The defaults for a store at `path`: these lanes without reservations, 1 GiB, nothing kept once delivered, and a
+    /// clock of its own that trusts nothing.
+    pub fn new(path: std::path::PathBuf, gateway: &str, lanes: &[&str]) -> Self {
+        Self {
+            path,
+            gateway: gateway.into(),
+            lanes: lanes.iter().map(|name| LaneOptions::named(name)).collect(),
+            max_size: 1 << 30,
+            min_size: MIN_MAX_SIZE,
+            keep_free: 0,
+            keep_free_inodes: 0,
+            policy: Policy::DropOldest,
+            keep_delivered: Duration::ZERO,
+            commit_within: Duration::ZERO,
+            max_sessions: 100,
+            clock: Arc::new(crate::clock::SystemClock::new()),
+        }
+    }
 }
 
 /// What a session was when the store was last written.
@@ -195,7 +253,7 @@ pub const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// Smallest `max_size`: below it, what the store needs for itself would leave next to nothing for records.
 pub const MIN_MAX_SIZE: u64 = 2 * 1024 * 1024;
 
-/// Longest time a commit waits for company, unless configured otherwise. It only ever waits when the commit before it
+/// Longest time a commit waits for company, as it is tuned today. It only ever waits when the commit before it
 /// answered several submissions and fewer than half as many are back, so a lone device never waits. About two syncs
 /// of a fast disk: where a sync takes longer, what comes meanwhile is company enough and nobody waits; where it is
 /// shorter, fewer syncs are made.
@@ -267,14 +325,24 @@ impl Store {
         Reader { reader: self.inner.shared.reader(lane.index()) }
     }
 
-    /// First sequence number of a lane that was certainly never sent; records below it are `replayed` when sent.
-    pub fn sent(&self, lane: LaneId) -> u64 {
-        self.inner.shared.sent(lane.index())
+    /// What of a lane was certainly never sent; what waits and is not in it is `replayed` when sent.
+    pub fn unsent(&self, lane: LaneId) -> Ranges {
+        self.inner.shared.unsent(lane.index())
     }
 
-    /// First sequence number of a lane that is neither acknowledged nor evicted: where a reader begins.
+    /// First sequence number of a lane that is to be delivered: where a reader begins.
     pub fn cursor(&self, lane: LaneId) -> u64 {
-        self.inner.shared.cursor(lane.index())
+        self.waiting(lane).first()
+    }
+
+    /// First sequence number of a lane that was certainly never sent.
+    pub fn sent(&self, lane: LaneId) -> u64 {
+        self.unsent(lane).first()
+    }
+
+    /// What of a lane is to be delivered: neither acknowledged nor evicted. The last range is open-ended.
+    pub fn waiting(&self, lane: LaneId) -> Ranges {
+        self.inner.shared.waiting(lane.index())
     }
 
     /// Records put aside, newest first, at most `limit`. Reads the disk.

@@ -5,8 +5,10 @@
 //!
 //! ```text
 //! Body {
-//!     flags:      u8        // bit 0: an Origin follows; bit 1: a last will; others 0
-//!     time_ms:    u64 LE    // received, ms since the Unix epoch by the gateway's clock
+//!     flags:      u8        // bit 0: an Origin follows; 1: a last will; 2: the clock was right; 3: a gap; others 0
+//!     wall_ms:    u64 LE    // received, ms since the Unix epoch by the gateway's clock
+//!     boot:       u32 LE    // which boot that was
+//!     uptime_ms:  [u8; 6]   // LE; ms since that boot
 //!     session:    u64 LE    // only with bit 0
 //!     packet_id:  u16 LE    // only with bit 0
 //!     device_len: u16 LE
@@ -17,12 +19,21 @@
 //! }
 //! ```
 
+use crate::clock::Stamp;
 use serde::{Deserialize, Serialize};
 use tidegate_protocol::LaneId;
 use tokio::sync::oneshot;
 
 const HAS_ORIGIN: u8 = 1;
 const IS_WILL: u8 = 2;
+const IS_TRUSTED: u8 = 4;
+
+/// Where the stamp ends and an origin, if there is one, begins.
+const STAMP_END: usize = 19;
+
+/// Bytes that a record takes in a submission besides its texts and payload, at most: flags and stamp, an origin, the
+/// two lengths.
+pub const RECORD_OVERHEAD: usize = STAMP_END + 10 + 4;
 
 /// Where a QoS 2 publish of a lasting session came from: what makes a repeat of it known again after a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,8 +53,8 @@ pub struct NewRecord<'a> {
     pub topic: &'a str,
     /// The payload, byte for byte.
     pub payload: &'a [u8],
-    /// When it was received: milliseconds since the Unix epoch.
-    pub time_ms: u64,
+    /// When it was received.
+    pub stamp: Stamp,
     /// Only for QoS 2 of a lasting session.
     pub origin: Option<Origin>,
     /// It is a last will.
@@ -81,20 +92,34 @@ pub struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Change {
-    /// Everything of the lane below this sequence number was accepted by Flux or put aside.
+    /// These records of the lane were accepted by Flux or put aside.
     Acknowledge {
         /// The lane's index.
         #[serde(with = "lane_index")]
         lane: LaneId,
-        /// First sequence number that is not acknowledged.
+        /// The first of them.
+        from: u64,
+        /// First sequence number behind them.
         below: u64,
     },
-    /// Everything of the lane below this number may have been sent: such records are `replayed` when sent again.
+    /// These records of the lane may have been sent: they are `replayed` when sent again.
     Sent {
         /// The lane's index.
         #[serde(with = "lane_index")]
         lane: LaneId,
-        /// First sequence number that was never sent.
+        /// The first of them.
+        from: u64,
+        /// First sequence number behind them.
+        below: u64,
+    },
+    /// These records of the lane are to be delivered again, as far as they are still kept.
+    Replay {
+        /// The lane's index.
+        #[serde(with = "lane_index")]
+        lane: LaneId,
+        /// The first of them.
+        from: u64,
+        /// First sequence number behind them.
         below: u64,
     },
     /// The record is kept aside with a reason; an [`Change::Acknowledge`] that passes it follows or comes with it.
@@ -161,6 +186,9 @@ impl Submission {
     pub fn push(&mut self, lane: LaneId, record: &NewRecord<'_>) {
         let (device, topic) = (cut(record.device), cut(record.topic));
         let mut flags = 0;
+        if record.stamp.trusted {
+            flags |= IS_TRUSTED;
+        }
         if record.origin.is_some() {
             flags |= HAS_ORIGIN;
         }
@@ -168,9 +196,11 @@ impl Submission {
             flags |= IS_WILL;
         }
         let buffer = &mut self.buffer;
-        buffer.reserve(32 + device.len() + topic.len() + record.payload.len());
+        buffer.reserve(RECORD_OVERHEAD + device.len() + topic.len() + record.payload.len());
         buffer.push(flags);
-        buffer.extend_from_slice(&record.time_ms.to_le_bytes());
+        buffer.extend_from_slice(&record.stamp.wall_ms.to_le_bytes());
+        buffer.extend_from_slice(&record.stamp.boot.to_le_bytes());
+        buffer.extend_from_slice(&record.stamp.uptime_ms.to_le_bytes()[..6]);
         if let Some(origin) = record.origin {
             buffer.extend_from_slice(&origin.session.to_le_bytes());
             buffer.extend_from_slice(&origin.packet_id.to_le_bytes());
@@ -259,7 +289,7 @@ fn cut(text: &str) -> &str {
 /// A record's body, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Body<'a> {
-    pub(super) time_ms: u64,
+    pub(super) stamp: Stamp,
     pub(super) origin: Option<Origin>,
     pub(super) will: bool,
     pub(super) device: &'a str,
@@ -272,20 +302,29 @@ pub(super) fn origin(body: &[u8]) -> Option<Origin> {
     if body.first()? & HAS_ORIGIN == 0 {
         return None;
     }
-    let session = body.get(9..17)?.first_chunk::<8>()?;
-    let packet_id = body.get(17..19)?.first_chunk::<2>()?;
+    let session = body.get(STAMP_END..STAMP_END + 8)?.first_chunk::<8>()?;
+    let packet_id = body.get(STAMP_END + 8..STAMP_END + 10)?.first_chunk::<2>()?;
     Some(Origin { session: u64::from_le_bytes(*session), packet_id: u16::from_le_bytes(*packet_id) })
 }
 
 /// When a record's body was received.
-pub(super) fn time_ms(body: &[u8]) -> Option<u64> {
-    Some(u64::from_le_bytes(*body.get(1..9)?.first_chunk::<8>()?))
+pub(super) fn stamp(body: &[u8]) -> Option<Stamp> {
+    let (&flags, rest) = body.split_first()?;
+    let (wall_ms, rest) = rest.split_first_chunk::<8>()?;
+    let (boot, rest) = rest.split_first_chunk::<4>()?;
+    let [u0, u1, u2, u3, u4, u5] = *rest.first_chunk::<6>()?;
+    Some(Stamp {
+        wall_ms: u64::from_le_bytes(*wall_ms),
+        uptime_ms: u64::from_le_bytes([u0, u1, u2, u3, u4, u5, 0, 0]),
+        boot: u32::from_le_bytes(*boot),
+        trusted: flags & IS_TRUSTED != 0,
+    })
 }
 
 /// Takes a record's body apart; `None` if it is not one.
 pub(super) fn decode(body: &[u8]) -> Option<Body<'_>> {
-    let (&flags, rest) = body.split_first()?;
-    let (time_ms, mut rest) = rest.split_first_chunk::<8>()?;
+    let stamp = stamp(body)?;
+    let (&flags, mut rest) = (body.first()?, body.get(STAMP_END..)?);
     let mut origin = None;
     if flags & HAS_ORIGIN != 0 {
         let (session, after) = rest.split_first_chunk::<8>()?;
@@ -298,7 +337,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Body<'_>> {
     let (device, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*device_len)))?;
     let (topic, payload) = rest.split_at_checked(usize::from(u16::from_le_bytes(*topic_len)))?;
     Some(Body {
-        time_ms: u64::from_le_bytes(*time_ms),
+        stamp,
         origin,
         will: flags & IS_WILL != 0,
         device: std::str::from_utf8(device).ok()?,

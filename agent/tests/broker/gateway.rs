@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidegate::clock::SystemClock;
 use tidegate::collect::Stats;
 use tidegate::collect::broker::{self, Backoff, Deps, Options, Snapshot, State};
 use tidegate::collect::mapping::{Rule, Rules};
-use tidegate::store::{self, LaneId, LaneOptions, ReadLimit, Store};
+use tidegate::store::{self, LaneId, ReadLimit, Store};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -40,12 +41,9 @@ impl Gateway {
     pub(crate) fn start(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let (store, _) = Store::open(store::Options {
-            path: folder.path().join("store"),
-            gateway: "gw-test".into(),
-            lanes: ["critical", "normal"].map(|name| LaneOptions { name: name.into() }).into(),
             max_size: 64 << 20,
-            commit_delay: Duration::from_millis(1),
-            max_sessions: 16,
+            commit_within: Duration::from_millis(1),
+            ..store::Options::new(folder.path().join("store"), "gw-test", &["critical", "normal"])
         })
         .expect("the store opens in an empty folder");
         Self::start_on(options, (store, folder))
@@ -56,7 +54,13 @@ impl Gateway {
         let rules = Rules::new(vec![rule], None).expect("the rule is one");
         let (sender, rules) = watch::channel(Arc::new(rules));
         let (link, stats, stop) = (Arc::new(State::default()), Arc::new(Stats::default()), CancellationToken::new());
-        let deps = Deps { store: store.clone(), rules, stats: Arc::clone(&stats), state: Arc::clone(&link) };
+        let deps = Deps {
+            store: store.clone(),
+            clock: Arc::new(SystemClock::new()),
+            rules,
+            stats: Arc::clone(&stats),
+            state: Arc::clone(&link),
+        };
         let token = stop.clone();
         let task =
             tokio::spawn(async move { broker::run(options, deps, token).await.expect("the options are usable") });

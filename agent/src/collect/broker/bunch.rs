@@ -5,6 +5,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::link::{Ack, Publish};
 use super::retained::LastSeen;
 use super::state::printable;
+use crate::clock::Stamp;
 use crate::collect::mapping::Rules;
 use crate::collect::turned_away::{Cause, Seen, TurnedAway};
 use crate::store::{Change, NewRecord, Refusal, Submission};
@@ -67,7 +68,7 @@ impl Bunch {
     }
 
     /// Takes a publish, as a record or as a refusal, and its acknowledgement with it.
-    pub(super) fn take(&mut self, publish: &Publish, judge: &mut Judge<'_>, time_ms: u64) {
+    pub(super) fn take(&mut self, publish: &Publish, judge: &mut Judge<'_>, stamp: Stamp) {
         self.tally.publishes += 1;
         self.acks.extend(publish.ack);
         let Some(topic) = publish.topic.as_deref() else {
@@ -97,7 +98,7 @@ impl Bunch {
         self.tally.records += 1;
         self.tally.payload_bytes += publish.payload.len() as u64;
         let record =
-            NewRecord { device: mapped.device, topic, payload: &publish.payload, time_ms, origin: None, will: false };
+            NewRecord { device: mapped.device, topic, payload: &publish.payload, stamp, origin: None, will: false };
         self.submission.push(mapped.lane, &record);
     }
 
@@ -144,7 +145,7 @@ mod tests {
             Judge { rules: &rules, last_seen: &mut last_seen, max_size: 8 + 19 + 4, log: (&log, "broker:1883") };
         let mut bunch = Bunch::default();
         for publish in publishes {
-            bunch.take(publish, &mut judge, 1);
+            bunch.take(publish, &mut judge, Stamp::default());
         }
         bunch
     }
@@ -186,7 +187,7 @@ mod tests {
         let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100, log: (&log, "broker:1883") };
         let mut bunch = Bunch::default();
         for topic in ["devices/a/telemetry", "devices/b/telemetry"] {
-            bunch.take(&publish(Some(topic), b"1", false), &mut judge, 1);
+            bunch.take(&publish(Some(topic), b"1", false), &mut judge, Stamp::default());
         }
         assert_eq!((bunch.tally.refused_device, bunch.tally.records), (1, 1));
         assert_eq!((bunch.refusals[0].cause.as_str(), bunch.refusals[0].who.as_str()), ("device", "a"));

@@ -199,7 +199,7 @@ impl<'a> Intake<'a> {
     /// Makes a bunch of what arrived and of what else is there already, and asks the store for room.
     fn gather(&mut self, first: Arrived) {
         let rules = Arc::clone(&self.deps.rules.borrow());
-        let time_ms = now_ms();
+        let stamp = self.deps.clock.now();
         let mut next = Some(first);
         while let Some(Arrived { arrival, room }) = next {
             match arrival {
@@ -209,7 +209,7 @@ impl<'a> Intake<'a> {
                     let max_size = self.options.max_packet_size;
                     let log = (self.log, self.name.as_str());
                     let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_size, log };
-                    self.bunch.take(&publish, &mut judge, time_ms);
+                    self.bunch.take(&publish, &mut judge, stamp);
                     match (&mut self.bunch.held, room) {
                         (Some(held), Some(room)) => held.merge(room),
                         (held, room) => *held = room,

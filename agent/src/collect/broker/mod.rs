@@ -62,6 +62,7 @@ use self::retained::LastSeen;
 use super::Stats;
 use super::mapping::Rules;
 use super::turned_away::TurnedAway;
+use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::store::Store;
 
@@ -197,6 +198,8 @@ impl Options {
 pub struct Deps {
     /// Where records go.
     pub store: Store,
+    /// What tells when they were received.
+    pub clock: Arc<dyn Clock>,
     /// The topic rules in force.
     pub rules: watch::Receiver<Arc<Rules>>,
     /// The intake's counters.

@@ -11,14 +11,13 @@ use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use super::connect::Will;
-use super::intake::{Cause, Intake, RECORD_OVERHEAD};
+use super::intake::{Cause, Intake};
 use super::serve::{Batch, Ended, Serving};
 use super::table::Seat;
 use super::wire::{self, Version};
-use crate::clock::now_ms;
 use crate::collect::session::Session;
 use crate::collect::turned_away::{self, Seen};
-use crate::store::{Change, NewRecord, Refusal, Submission};
+use crate::store::{Change, NewRecord, RECORD_OVERHEAD, Refusal, Submission};
 
 /// Time for the last words to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -183,8 +182,8 @@ pub(super) async fn submit_will(shared: &Shared, client_id: &str, will: &Will) -
             batch.permit = Some(shared.store.in_flight().clone().acquire_many_owned(bytes as u32).await.ok()?);
             (batch.records, batch.payload_bytes, batch.wills) = (1, will.payload.len() as u64, 1);
             let (device, topic, payload) = (mapped.device, &*will.topic, &*will.payload);
-            let time_ms = now_ms();
-            submission.push(mapped.lane, &NewRecord { device, topic, payload, time_ms, origin: None, will: true });
+            let stamp = shared.clock.now();
+            submission.push(mapped.lane, &NewRecord { device, topic, payload, stamp, origin: None, will: true });
             None
         }
         Some(_) => Some(Cause::Device),

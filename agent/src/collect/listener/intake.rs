@@ -19,10 +19,11 @@ use tokio::sync::watch;
 use super::connect::MAX_ALIASES;
 use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
+use crate::clock::Stamp;
 use crate::collect::mapping::Rules;
 use crate::collect::session::{PacketIds, record};
 use crate::collect::turned_away::{self, SHOWN, Seen, TurnedAway};
-use crate::store::{Change, LaneId, NewRecord, Origin, Refusal, Submission};
+use crate::store::{Change, LaneId, NewRecord, Origin, RECORD_OVERHEAD, Refusal, Submission};
 
 #[cfg(test)]
 mod tests;
@@ -35,9 +36,6 @@ pub(super) const MAX_TOPIC: usize = 1_024;
 /// otherwise the client would send it again for ever, and nothing behind it. Beyond, it is counted and the connection
 /// ends.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
-
-/// What a record takes in a submission besides its texts and payload, at most.
-pub(super) const RECORD_OVERHEAD: usize = 32;
 
 /// Why a publish is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -225,8 +223,8 @@ impl Intake {
 
     /// Takes packets from `input` until it is used up or the round must end; says how many bytes it took.
     ///
-    /// `budget` bounds the bytes of records in the round, `time_ms` is when they were received.
-    pub(super) fn take(&mut self, input: &[u8], budget: usize, time_ms: u64, round: &mut Round) -> (usize, Step) {
+    /// `budget` bounds the bytes of records in the round, `stamp` is when they were received.
+    pub(super) fn take(&mut self, input: &[u8], budget: usize, stamp: Stamp, round: &mut Round) -> (usize, Step) {
         if self.setup.rules.has_changed().unwrap_or(false) {
             self.rules = self.setup.rules.borrow_and_update().clone();
             self.place.remembered = false;
@@ -254,7 +252,7 @@ impl Intake {
                 }
             }
             let Some(body) = rest.get(header.len..header.total) else { return (at, Step::More(header.total)) };
-            match self.packet(header, body, budget, time_ms, round) {
+            match self.packet(header, body, budget, stamp, round) {
                 Ok(None) => at += header.total,
                 Ok(Some(step @ Step::Full(_))) => return (at, step),
                 Ok(Some(step)) => return (at + header.total, step),
@@ -268,14 +266,14 @@ impl Intake {
         header: Header,
         body: &[u8],
         budget: usize,
-        time_ms: u64,
+        stamp: Stamp,
         round: &mut Round,
     ) -> Result<Option<Step>, Fault> {
         let version = self.setup.version;
         match header.kind() {
             kind::PUBLISH => {
                 let publish = wire::publish(header.first, body, version)?;
-                return self.publish(&publish, header.total, budget, time_ms, round);
+                return self.publish(&publish, header.total, budget, stamp, round);
             }
             kind::PUBREL => self.release(wire::pubrel(body, version)?, round),
             kind::PINGREQ if body.is_empty() => round.at_once.extend_from_slice(&wire::PINGRESP),
@@ -294,7 +292,7 @@ impl Intake {
         publish: &Publish<'_>,
         size: usize,
         budget: usize,
-        time_ms: u64,
+        stamp: Stamp,
         round: &mut Round,
     ) -> Result<Option<Step>, Fault> {
         self.locate(publish)?;
@@ -329,7 +327,7 @@ impl Intake {
             origin = self.setup.session.map(|session| Origin { session, packet_id: publish.packet_id });
         }
         let (topic, device) = (&*self.place.topic, &self.place.topic[self.place.device.clone()]);
-        let record = NewRecord { device, topic, payload: publish.payload, time_ms, origin, will: false };
+        let record = NewRecord { device, topic, payload: publish.payload, stamp, origin, will: false };
         round.submission.push(lane, &record);
         round.payload_bytes += publish.payload.len() as u64;
         round.credits += u32::from(publish.qos == 1);

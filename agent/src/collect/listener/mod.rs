@@ -69,7 +69,7 @@ pub use options::{Deps, ListenError, Options, TlsOptions};
 
 use self::admit::{Visitor, converse};
 use self::table::Table;
-use crate::clock::now_ms;
+use crate::clock::{Clock, now_ms};
 use crate::collect::mapping::Rules;
 use crate::collect::session::{Limits, Now, Sessions};
 use crate::collect::tls::Acceptor;
@@ -100,6 +100,7 @@ const TCP_PROBES: u32 = 4;
 /// What all connections share.
 struct Shared {
     store: Store,
+    clock: Arc<dyn Clock>,
     rules: watch::Receiver<Arc<Rules>>,
     stats: Arc<Stats>,
     alarms: Alarms,
@@ -169,6 +170,7 @@ impl Listener {
         }
         let shared = Shared {
             store: deps.store,
+            clock: deps.clock,
             rules: deps.rules,
             stats: deps.stats,
             alarms: deps.alarms,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::collect::auth::AuthError;
 use crate::collect::mapping::Rules;
 use crate::collect::tls::TlsError;
@@ -84,6 +85,8 @@ pub struct TlsOptions {
 pub struct Deps {
     /// Where records go.
     pub store: Store,
+    /// What tells when they were received.
+    pub clock: Arc<dyn Clock>,
     /// The topic rules in force, exchanged on SIGHUP.
     pub rules: watch::Receiver<Arc<Rules>>,
     /// Sessions that the store found.

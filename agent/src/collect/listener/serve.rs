@@ -45,7 +45,6 @@ use super::intake::{Intake, Round, Step};
 use super::subscribe::{self, Following, follow, next_alarm};
 use super::table::{Go, Seat};
 use super::wire::Fault;
-use crate::clock::now_ms;
 use crate::collect::Alarm;
 use crate::collect::turned_away::Seen;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
@@ -476,7 +475,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     /// Takes the packets in `data`, submits what they bring, and says how many bytes were used.
     fn process(&mut self, data: &[u8], permit: OwnedSemaphorePermit) -> Result<usize, Ended> {
         let mut round = Round::default();
-        let (taken, step) = self.intake.take(data, permit.num_permits(), now_ms(), &mut round);
+        let (taken, step) = self.intake.take(data, permit.num_permits(), self.shared.clock.now(), &mut round);
         self.follow_alarms();
         self.submit(round, permit);
         self.unprocessed = false;

@@ -162,6 +162,7 @@ mod tests {
                 device,
                 topic: "t",
                 time_ms: 0,
+                time_source: tidegate_protocol::TimeSource::Synchronised,
                 payload: payload.as_bytes(),
             };
             assert!(builder.push(&record, false, usize::MAX));

@@ -117,6 +117,7 @@ impl Writer {
         self.ops.clear();
         self.overlay.clear();
         self.sessions.clear();
+        self.stage_clock();
         self.stage_damage();
         for one in pending.iter().take(count) {
             let mut changes = one.changes().iter().peekable();
@@ -177,19 +178,28 @@ impl Writer {
         self.ops.push(Op::Entry(entry));
     }
 
+    /// Notes when this boot was, once the clock is right. `true` if there was something to note.
+    pub(super) fn stage_clock(&mut self) -> bool {
+        let news = self.shared.ledger().clocks.news(&self.shared.options.clock.now());
+        if let Some((boot, offset_ms)) = news {
+            self.ops.push(Op::Entry(Entry::Clock { boot, offset_ms }));
+        }
+        news.is_some()
+    }
+
     fn stage_damage(&mut self) {
         let ledger = self.shared.ledger();
         for one in &self.damage {
-            let known = ledger
-                .lanes
-                .get(usize::from(one.lane))
-                .is_some_and(|lane| lane.knows(one.from, one.below) || one.below <= lane.cursor);
-            let again = self.ops.iter().any(|op| {
-                matches!(op, Op::Entry(Entry::Damaged { lane, from, .. }) if (*lane, *from) == (one.lane, one.from))
-            });
-            if !known && !again && one.below > one.from {
-                let entry = Entry::Damaged { lane: one.lane, from: one.from, below: one.below };
-                self.ops.push(Op::Entry(entry));
+            let Some(known) = ledger.lanes.get(usize::from(one.lane)) else { continue };
+            // What no longer waits is missed by nobody.
+            for (from, below) in known.waiting.within(one.from, one.below) {
+                let lane = one.lane;
+                let again = self.ops.iter().any(
+                    |op| matches!(op, Op::Entry(Entry::Damaged { lane: other, from: start, .. }) if (*other, *start) == (lane, from)),
+                );
+                if !again && !known.knows(from, below) {
+                    self.ops.push(Op::Entry(Entry::Damaged { lane, from, below }));
+                }
             }
         }
     }
@@ -200,13 +210,19 @@ impl Writer {
             Change::Release(origin) => return self.stage_release(*origin),
             Change::PutAside { lane, seq, reason } => return self.stage_aside(*lane, *seq, reason),
             Change::Session(record) => return self.stage_session(record),
-            Change::Acknowledge { lane, below } => {
+            Change::Acknowledge { lane, from, below } => {
                 let Some(next) = known(*lane) else { return };
-                Change::Acknowledge { lane: *lane, below: (*below).min(next) }
+                Change::Acknowledge { lane: *lane, from: *from, below: (*below).min(next) }
             }
-            Change::Sent { lane, below } => {
+            Change::Sent { lane, from, below } => {
                 let Some(next) = known(*lane) else { return };
-                Change::Sent { lane: *lane, below: (*below).min(next) }
+                Change::Sent { lane: *lane, from: *from, below: (*below).min(next) }
+            }
+            Change::Replay { lane, from, below } => {
+                let Some(log) = self.lanes.get(lane.index()) else { return };
+                // What was deleted cannot be delivered again, and shall not be missed as damage.
+                let kept = log.shared.view().segments.front().map_or(log.next, |segment| segment.first);
+                Change::Replay { lane: *lane, from: (*from).max(kept), below: (*below).min(log.next) }
             }
             other => other.clone(),
         };
@@ -410,7 +426,7 @@ impl Writer {
     /// Removes segments that nothing needs any more.
     pub(super) fn clean_up(&mut self) {
         let disk = self.shared.disk.clone();
-        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(|lane| lane.cursor).collect();
+        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(super::control::LaneLedger::cursor).collect();
         for (log, cursor) in self.lanes.iter_mut().zip(cursors) {
             let count = log.below(cursor);
             if count > 0 {

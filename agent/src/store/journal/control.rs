@@ -9,7 +9,8 @@
 //!
 //! Lanes stand in entries by their index in the ledger of the snapshot at the head of their segment.
 
-use crate::store::{Change, Origin, SessionRecord};
+use super::clocks::Clocks;
+use crate::store::{Change, Origin, Ranges, SessionRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -33,10 +34,12 @@ pub(super) enum Entry {
     Released { origin: Origin, lane: u8, seq: u64 },
     /// A lane has a new segment; of the records below it these are unreleased.
     Rolled { lane: u8, first: u64, generation: u64, unreleased: Vec<(Origin, u64)> },
-    /// Records below this number are to be deleted to make room; so many of them were never delivered.
-    Evicted { lane: u8, below: u64, records: u64 },
+    /// These records are to be deleted to make room; so many of them were never delivered.
+    Evicted { lane: u8, from: u64, below: u64, records: u64 },
     /// Records that cannot be read.
     Damaged { lane: u8, from: u64, below: u64 },
+    /// In this boot the wall clock is, or was, so many ms ahead of the uptime.
+    Clock { boot: u32, offset_ms: i64 },
     /// Records put aside that were dropped, the oldest first, because the place kept for them is full.
     AsideDropped { records: u64 },
 }
@@ -45,17 +48,17 @@ pub(super) enum Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct LaneLedger {
     pub(super) name: String,
-    /// First record that is not acknowledged.
-    pub(super) cursor: u64,
-    /// First record that was never sent.
-    pub(super) sent: u64,
+    /// Records that are not acknowledged.
+    pub(super) waiting: Ranges,
+    /// Records that were never sent.
+    pub(super) unsent: Ranges,
     /// Up to here the unreleased origins are in the ledger; from here on they are looked for in the frames.
     pub(super) accounted: u64,
     /// Generation of the newest segment known of; a lane without it has lost it.
     pub(super) generation: u64,
     pub(super) evicted: u64,
     pub(super) damaged: u64,
-    /// Damaged ranges above the cursor that are already counted.
+    /// Damaged ranges that wait and are already counted.
     pub(super) bad: Vec<(u64, u64)>,
 }
 
@@ -70,6 +73,8 @@ pub(super) struct Ledger {
     pub(super) refused: u64,
     pub(super) put_aside: u64,
     pub(super) aside_dropped: u64,
+    /// When the last boots were, as far as a right clock told.
+    pub(super) clocks: Clocks,
     /// Releases of records above `accounted`: only while the control lane is replayed, when the records are not
     /// known yet.
     #[serde(skip)]
@@ -77,9 +82,20 @@ pub(super) struct Ledger {
 }
 
 impl LaneLedger {
-    /// Records lost to damage among those that wait.
-    pub(super) fn bad_waiting(&self, next: u64) -> u64 {
-        self.bad.iter().map(|&(from, below)| below.min(next).saturating_sub(from.max(self.cursor))).sum()
+    /// The first record that is not acknowledged.
+    pub(super) fn cursor(&self) -> u64 {
+        self.waiting.first()
+    }
+
+    /// Below this number records were certainly given away: stored, sent or acknowledged.
+    pub(super) fn evidence(&self) -> u64 {
+        self.waiting.open_from().max(self.unsent.open_from()).max(self.accounted)
+    }
+
+    /// Records of `[from, below)` that wait and can be read, as far as is known.
+    pub(super) fn readable(&self, from: u64, below: u64) -> u64 {
+        let lost = |range: &(u64, u64)| self.waiting.count(range.0.max(from), range.1.min(below));
+        self.waiting.count(from, below).saturating_sub(self.bad.iter().map(lost).sum())
     }
 
     /// Whether a damaged range has been counted before, at least in part.
@@ -87,10 +103,12 @@ impl LaneLedger {
         self.bad.iter().any(|&(start, end)| start < below && from < end)
     }
 
-    fn pass(&mut self, cursor: u64) {
-        self.cursor = self.cursor.max(cursor);
-        self.sent = self.sent.max(self.cursor);
-        self.bad.retain(|&(_, below)| below > self.cursor);
+    /// These no longer wait.
+    fn settle(&mut self, from: u64, below: u64) {
+        self.waiting.remove(from, below);
+        self.unsent.remove(from, below);
+        let waiting = &self.waiting;
+        self.bad.retain(|&(from, below)| waiting.touches(from, below));
     }
 }
 
@@ -109,9 +127,9 @@ impl Ledger {
                     }
                 }
             }
-            Entry::Evicted { lane, below, records } => {
+            Entry::Evicted { lane, from, below, records } => {
                 if let Some(lane) = self.lanes.get_mut(usize::from(*lane)) {
-                    lane.pass(*below);
+                    lane.settle(*from, *below);
                     lane.evicted += records;
                 }
             }
@@ -125,19 +143,25 @@ impl Ledger {
                 }
             }
             Entry::AsideDropped { records } => self.aside_dropped += records,
+            Entry::Clock { boot, offset_ms } => self.clocks.note(*boot, *offset_ms),
         }
     }
 
     fn apply_change(&mut self, change: &Change) {
         match change {
-            Change::Acknowledge { lane, below } => {
+            Change::Acknowledge { lane, from, below } => {
                 if let Some(lane) = self.lanes.get_mut(lane.index()) {
-                    lane.pass(*below);
+                    lane.settle(*from, *below);
                 }
             }
-            Change::Sent { lane, below } => {
+            Change::Sent { lane, from, below } => {
                 if let Some(lane) = self.lanes.get_mut(lane.index()) {
-                    lane.sent = lane.sent.max(*below);
+                    lane.unsent.remove(*from, *below);
+                }
+            }
+            Change::Replay { lane, from, below } => {
+                if let Some(lane) = self.lanes.get_mut(lane.index()) {
+                    lane.waiting.insert(*from, *below);
                 }
             }
             Change::PutAside { .. } => self.put_aside += 1,

@@ -6,6 +6,7 @@
 
 use super::frame;
 use super::segment::{self, HEAD_LEN, Head, Identity};
+use crate::clock::Stamp;
 use crate::store::disk::{Disk, DiskFile, Mode, write_all_at};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -27,7 +28,7 @@ pub(super) struct SegmentView {
     /// Committed bytes.
     pub(super) len: u64,
     /// When its first record was received, once that is known.
-    pub(super) first_time: Option<u64>,
+    pub(super) first_time: Option<Stamp>,
 }
 
 /// What is committed.
@@ -38,7 +39,7 @@ pub(super) struct View {
     pub(super) next: u64,
     pub(super) bytes: u64,
     /// Receive times of some records, by sequence number.
-    pub(super) times: BTreeMap<u64, u64>,
+    pub(super) times: BTreeMap<u64, Stamp>,
 }
 
 /// The part of a log that the writer and the readers share.
@@ -63,9 +64,9 @@ impl LogShared {
     }
 
     /// Notes when a record was received.
-    pub(super) fn mark_time(&self, seq: u64, time_ms: u64) {
+    pub(super) fn mark_time(&self, seq: u64, stamp: Stamp) {
         let mut view = self.view();
-        view.times.insert(seq, time_ms);
+        view.times.insert(seq, stamp);
         if view.times.len() > TIME_MARKS {
             view.times.pop_first();
         }
@@ -85,7 +86,7 @@ impl View {
     }
 
     /// When the record at `seq` was received, or one shortly before it.
-    pub(super) fn time_at(&self, seq: u64) -> Option<u64> {
+    pub(super) fn time_at(&self, seq: u64) -> Option<Stamp> {
         let segment = &self.segments[self.find(seq)?];
         let marked = self.times.range(segment.first..=seq.max(segment.first)).next_back().map(|(_, time)| *time);
         marked.or(segment.first_time)
@@ -107,7 +108,7 @@ struct Fresh {
     salt: u32,
     /// Once it is made.
     file: Option<Arc<dyn DiskFile>>,
-    first_time: Option<u64>,
+    first_time: Option<Stamp>,
 }
 
 /// One lane's append side; the writer thread's own.
@@ -165,7 +166,7 @@ impl Log {
         let salt = match (&mut self.fresh, &self.active) {
             (Some(fresh), _) => {
                 if self.staged_entries == 0 {
-                    fresh.first_time = crate::store::submission::time_ms(body);
+                    fresh.first_time = crate::store::submission::stamp(body);
                 }
                 fresh.salt
             }
@@ -239,7 +240,7 @@ impl Log {
             if let Some(last) = view.segments.back_mut() {
                 last.len += added;
                 if last.first_time.is_none() && last.first == self.next {
-                    last.first_time = self.staged.get(frame::FRAME_HEAD..).and_then(crate::store::submission::time_ms);
+                    last.first_time = self.staged.get(frame::FRAME_HEAD..).and_then(crate::store::submission::stamp);
                 }
             }
         }

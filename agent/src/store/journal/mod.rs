@@ -68,7 +68,7 @@
 //! segments that lie wholly below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
 //!
 //! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
-//! waits at most [`commit_delay`](crate::store::Options::commit_delay), and only when the commit before it answered
+//! waits at most [`commit_delay`](crate::store::Options::commit_within), and only when the commit before it answered
 //! several submissions and fewer than half as many are back. A lone client never waits.
 //!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
@@ -102,6 +102,7 @@
 //! the same state when it is cut short and done again: a second crash during recovery changes nothing.
 
 mod aside;
+mod clocks;
 mod commit;
 #[allow(dead_code)]
 mod company;
@@ -127,7 +128,7 @@ pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
-use super::{LaneStats, Opened, Options, PutAside, Stats, StoreError, Submission};
+use super::{LaneStats, Opened, Options, PutAside, Ranges, Stats, StoreError, Submission};
 use control::Ledger;
 use log::LogShared;
 use segment::Identity;
@@ -337,12 +338,12 @@ impl Shared {
         Some(LogReader::new(self.clone(), log, Some(lane as u8)))
     }
 
-    pub(super) fn sent(&self, lane: usize) -> u64 {
-        self.ledger().lanes.get(lane).map_or(0, |lane| lane.sent)
+    pub(super) fn waiting(&self, lane: usize) -> Ranges {
+        self.ledger().lanes.get(lane).map(|lane| lane.waiting.clone()).unwrap_or_default()
     }
 
-    pub(super) fn cursor(&self, lane: usize) -> u64 {
-        self.ledger().lanes.get(lane).map_or(0, |lane| lane.cursor)
+    pub(super) fn unsent(&self, lane: usize) -> Ranges {
+        self.ledger().lanes.get(lane).map(|lane| lane.unsent.clone()).unwrap_or_default()
     }
 
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
@@ -364,7 +365,7 @@ impl Shared {
             .zip(&self.logs)
             .map(|(known, log)| {
                 let view = log.view();
-                let waiting = view.next.saturating_sub(known.cursor).saturating_sub(known.bad_waiting(view.next));
+                let (waiting, cursor) = (known.readable(0, view.next), known.cursor());
                 LaneStats {
                     name: known.name.clone(),
                     stored: view.next,
@@ -372,9 +373,12 @@ impl Shared {
                     bytes: view.bytes,
                     evicted: known.evicted,
                     damaged: known.damaged,
-                    oldest_ms: if waiting > 0 { view.time_at(known.cursor) } else { None },
-                    cursor: known.cursor,
-                    sent: known.sent,
+                    oldest_ms: view
+                        .time_at(cursor)
+                        .filter(|_| waiting > 0)
+                        .map(|stamp| ledger.clocks.right(stamp).0.wall_ms),
+                    cursor,
+                    sent: known.unsent.first(),
                     next: view.next,
                 }
             })

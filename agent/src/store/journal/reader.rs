@@ -4,10 +4,12 @@
 //! that is deleted meanwhile can still be read to its end. It sees committed bytes only. A damaged stretch is passed
 //! over to the next good frame; what is missing is told to the writer, which counts it once.
 
+use super::clocks::Clocks;
 use super::frame::{Scan, Stop};
 use super::log::{LogShared, SegmentView};
 use super::segment::{self, HEAD_LEN, Identity};
 use super::{Damage, Shared};
+use crate::clock::Stamp;
 use crate::store::disk::Mode;
 use crate::store::{ReadLimit, StoreError, submission};
 use std::io;
@@ -133,7 +135,8 @@ impl LogReader {
     /// Reads from the segment it stands in; empty if that has no more records.
     fn read_segment(&mut self, from: u64, limit: ReadLimit) -> Result<Chunk, StoreError> {
         let Some(mut at) = self.at.take() else { return Ok(Chunk::default()) };
-        let mut chunk = Chunk { identity: at.identity.clone(), ..Chunk::default() };
+        let clocks = self.shared.ledger().clocks.clone();
+        let mut chunk = Chunk { identity: at.identity.clone(), clocks, ..Chunk::default() };
         let result = self.fill(&mut at, from, limit, &mut chunk);
         let segment = SegmentView { first: at.first, generation: at.generation, len: 0, first_time: None };
         match result {
@@ -207,6 +210,7 @@ struct Span {
 #[derive(Debug)]
 pub struct Chunk {
     identity: Arc<Identity>,
+    clocks: Clocks,
     buffer: Vec<u8>,
     spans: Vec<Span>,
 }
@@ -214,7 +218,7 @@ pub struct Chunk {
 impl Default for Chunk {
     fn default() -> Self {
         let identity = Identity { gateway: String::new(), epoch: String::new(), lane: String::new() };
-        Self { identity: Arc::new(identity), buffer: Vec::new(), spans: Vec::new() }
+        Self { identity: Arc::new(identity), clocks: Clocks::default(), buffer: Vec::new(), spans: Vec::new() }
     }
 }
 
@@ -232,6 +236,7 @@ impl Chunk {
     /// The record at `index`, in order of `seq`.
     pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
         let decoded = submission::decode(self.body(index)?)?;
+        let (stamp, time_source) = self.clocks.right(decoded.stamp);
         Some(RecordRef {
             gateway: &self.identity.gateway,
             epoch: &self.identity.epoch,
@@ -239,7 +244,8 @@ impl Chunk {
             seq: self.spans.get(index)?.seq,
             device: decoded.device,
             topic: decoded.topic,
-            time_ms: decoded.time_ms,
+            time_ms: stamp.wall_ms,
+            time_source,
             payload: decoded.payload,
         })
     }
@@ -263,7 +269,7 @@ impl Chunk {
         self.buffer.get(span.start as usize..span.end as usize)
     }
 
-    fn first_time(&self) -> Option<(u64, u64)> {
-        Some((self.spans.first()?.seq, submission::time_ms(self.body(0)?)?))
+    fn first_time(&self) -> Option<(u64, Stamp)> {
+        Some((self.spans.first()?.seq, submission::stamp(self.body(0)?)?))
     }
 }

@@ -11,7 +11,7 @@ use super::writer::Parts;
 use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, reserve_size, segment_size};
 use crate::store::disk::Disk;
 use crate::store::state::Index;
-use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, StoreError};
+use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, Ranges, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
@@ -222,25 +222,25 @@ impl Recovery {
             let ledger = &mut self.ledger.lanes[index];
             if !known {
                 // Where the cursor stood is lost: all that is there goes (again), and is marked as perhaps sent.
-                ledger.cursor = found.view.segments.front().map_or(0, |segment| segment.first);
-                ledger.sent = found.view.next;
+                ledger.waiting = Ranges::from(found.view.segments.front().map_or(0, |segment| segment.first));
+                ledger.unsent = Ranges::from(found.view.next);
             }
-            let evidence = ledger.cursor.max(ledger.sent).max(ledger.accounted);
+            let evidence = ledger.evidence();
             if evidence > found.view.next {
-                let (from, below) = (found.view.next.max(ledger.cursor), evidence);
+                let (from, below) = (found.view.next, evidence);
                 found.doubt = Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
-                if below > from {
-                    found.damage.push((from, below));
-                }
+                found.damage.push((from, below));
                 found.view.next = evidence;
                 found.active = None;
             }
             for (from, below) in std::mem::take(&mut found.damage) {
-                let ledger = &self.ledger.lanes[index];
-                let from = from.max(ledger.cursor);
-                if from < below && !ledger.knows(from, below) {
-                    self.changed = true;
-                    self.ledger.apply(&Entry::Damaged { lane, from, below });
+                // What no longer waits is missed by nobody.
+                let waiting: Vec<_> = self.ledger.lanes[index].waiting.within(from, below).collect();
+                for (from, below) in waiting {
+                    if !self.ledger.lanes[index].knows(from, below) {
+                        self.changed = true;
+                        self.ledger.apply(&Entry::Damaged { lane, from, below });
+                    }
                 }
             }
             for (origin, seq) in std::mem::take(&mut found.origins) {
@@ -299,7 +299,7 @@ impl Recovery {
         }
         self.tidy(&mut lanes, &mut control);
         for (log, known) in lanes.iter().zip(&self.ledger.lanes) {
-            recover_lane::learn_time(&*self.disk, &log.shared, known.cursor);
+            recover_lane::learn_time(&*self.disk, &log.shared, known.cursor());
         }
         if let Err(error) = reserve.restore() {
             tracing::warn!(%error, "no room for the reserve: no records are taken until there is");
@@ -378,7 +378,7 @@ impl Recovery {
             }
         }
         for (log, known) in lanes.iter_mut().zip(&self.ledger.lanes) {
-            log.remove_front(&*self.disk, log.below(known.cursor));
+            log.remove_front(&*self.disk, log.below(known.cursor()));
         }
         let extra = control.shared.view().segments.len().saturating_sub(2);
         control.remove_front(&*self.disk, extra);

@@ -238,7 +238,7 @@ pub(super) fn learn_time(disk: &dyn Disk, log: &LogShared, cursor: u64) {
     let mut scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end };
     let mut time = None;
     let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
-        time = submission::time_ms(&bytes[body]);
+        time = submission::stamp(&bytes[body]);
         false
     });
     if let (Ok(_), Some(segment)) = (read, view.segments.get_mut(index)) {

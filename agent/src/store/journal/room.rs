@@ -5,7 +5,7 @@
 //! undelivered is counted in the control lane, and that is on flash before the file is removed.
 
 use super::commit::{Failure, Op};
-use super::control::Entry;
+use super::control::{Entry, LaneLedger};
 use super::recover;
 use super::segment::{HEAD_LEN, framed};
 use super::writer::Writer;
@@ -39,7 +39,7 @@ impl Writer {
 
     /// Removes one segment; `false` if there is none to remove.
     fn evict_one(&mut self) -> Result<bool, Failure> {
-        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(|lane| lane.cursor).collect();
+        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(LaneLedger::cursor).collect();
         let disk = self.shared.disk.clone();
         for (log, cursor) in self.lanes.iter_mut().zip(&cursors).rev() {
             if log.below(*cursor) > 0 {
@@ -57,12 +57,10 @@ impl Writer {
             let view = self.lanes[index].shared.view();
             (view.segments.front().map_or(0, |segment| segment.first), view.end(0))
         };
-        let from = first.max(cursors.get(index).copied().unwrap_or(0));
-        let bad = self.shared.ledger().lanes.get(index).map_or(0, |lane| lane.bad_waiting(below));
-        let records = below.saturating_sub(from).saturating_sub(bad);
+        let records = self.shared.ledger().lanes.get(index).map_or(0, |lane| lane.readable(first, below));
         self.ops.clear();
         self.overlay.clear();
-        self.ops.push(Op::Entry(Entry::Evicted { lane: index as u8, below, records }));
+        self.ops.push(Op::Entry(Entry::Evicted { lane: index as u8, from: first, below, records }));
         self.commit_ops()?;
         let freed = self.lanes[index].remove_front(&*disk, 1);
         if let Some(records) = self.evictions.add(records, Instant::now()) {
@@ -85,7 +83,7 @@ impl Writer {
     /// On a full disk: lets go of newest segments of which everything is delivered, by making empty ones behind them
     /// (with the space of the reserve). On a disk of a few segments' size there may be nothing else to let go.
     pub(super) fn roll_delivered(&mut self) -> Result<(), Failure> {
-        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(|lane| lane.cursor).collect();
+        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(LaneLedger::cursor).collect();
         for (index, cursor) in cursors.into_iter().enumerate() {
             if cursor >= self.lanes[index].next && self.holds_records(index) {
                 self.roll(index)?;
@@ -105,7 +103,7 @@ impl Writer {
     }
 
     /// Commits what stands in `ops` alone.
-    fn commit_ops(&mut self) -> Result<(), Failure> {
+    pub(super) fn commit_ops(&mut self) -> Result<(), Failure> {
         self.stage_control();
         self.flush()?;
         self.publish();

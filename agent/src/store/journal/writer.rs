@@ -239,7 +239,7 @@ impl Writer {
     /// Waits a little for those whom the last commit answered: only if there were several, and no longer than until
     /// half of them are back or the commit delay is over.
     fn await_company<'a>(&self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
-        let (wanted, delay) = (self.company / 2, self.shared.options.commit_delay);
+        let (wanted, delay) = (self.company / 2, self.shared.options.commit_within);
         if delay.is_zero() || queue.is_empty() {
             return queue;
         }
@@ -259,6 +259,10 @@ impl Writer {
         self.end_stall();
         if let Some(records) = self.evictions.rest(Instant::now()) {
             tracing::warn!(records, "the byte limit was reached: more records were evicted than were logged");
+        }
+        self.ops.clear();
+        if self.stage_clock() && self.commit_ops().is_err() {
+            tracing::debug!("cannot note the time yet");
         }
         if !self.reserve.is_present() {
             if let Err(error) = self.reserve.restore() {

@@ -1,24 +1,17 @@
 use super::*;
-use crate::store::{
-    Change, LaneId, LaneOptions, NewRecord, Options, Refusal, SessionRecord, Store, StoreError, Submission,
-};
+use crate::clock::Stamp;
+use crate::store::{Change, LaneId, NewRecord, Options, Refusal, SessionRecord, Store, StoreError, Submission};
 use proptest::prelude::*;
 use std::os::unix::fs::MetadataExt;
 
 fn options(path: &Path) -> Options {
-    Options {
-        path: path.to_path_buf(),
-        gateway: "gw-1".into(),
-        lanes: vec![LaneOptions { name: "normal".into() }],
-        max_size: 64 * 1024 * 1024,
-        commit_delay: Duration::ZERO,
-        max_sessions: 1000,
-    }
+    Options { max_size: 64 * 1024 * 1024, max_sessions: 1000, ..Options::new(path.to_path_buf(), "gw-1", &["normal"]) }
 }
 
 fn change(store: &Store, changes: &[Change]) {
     let mut submission = Submission::new();
-    let record = NewRecord { device: "d", topic: "t", payload: b"x", time_ms: 1, origin: None, will: false };
+    let record =
+        NewRecord { device: "d", topic: "t", payload: b"x", stamp: Stamp::default(), origin: None, will: false };
     submission.push(LaneId(0), &record);
     for change in changes {
         submission.change(change.clone());
@@ -101,8 +94,8 @@ fn any_change() -> impl Strategy<Value = Change> {
     prop_oneof![
         (0..20_u64).prop_map(session),
         (0..20_u64).prop_map(|id| Change::SessionEnd { id }),
-        (0..30_u64).prop_map(|below| Change::Acknowledge { lane: LaneId(0), below }),
-        (0..30_u64).prop_map(|below| Change::Sent { lane: LaneId(0), below }),
+        (0..30_u64).prop_map(|below| Change::Acknowledge { lane: LaneId(0), from: 0, below }),
+        (0..30_u64).prop_map(|below| Change::Sent { lane: LaneId(0), from: 0, below }),
         Just(Change::PutAside { lane: LaneId(0), seq: 0, reason: "bad".into() }),
     ]
 }

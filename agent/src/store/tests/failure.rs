@@ -105,7 +105,7 @@ fn every_file_may_fail_to_sync_once_and_nothing_is_lost_or_doubled() {
         disk.set(|faults| faults.sync = Some((part.into(), 1)));
         let mut all = submission(CRITICAL, &[b"c1"]);
         all.push(BULK, &record(b"b1"));
-        all.change(Change::Acknowledge { lane: CRITICAL, below: 1 });
+        all.change(Change::Acknowledge { lane: CRITICAL, from: 0, below: 1 });
         all.change(Change::PutAside { lane: BULK, seq: 0, reason: "bad".into() });
         wait(send(&store, all));
         let (store, opened) = open(&disk.crash(0));
@@ -134,10 +134,10 @@ fn on_a_full_disk_the_cursor_advances_and_makes_room() {
     // Others take what is left, to the last byte: only the reserve is there for the cursor.
     let left = capacity - disk.paths("").iter().map(|path| disk.bytes(path).len() as u64).sum::<u64>();
     disk.replace(std::path::Path::new("/store/log-of-someone-else"), &vec![0; left as usize]);
-    change(&store, Change::Sent { lane: NORMAL, below: stored });
+    change(&store, Change::Sent { lane: NORMAL, from: 0, below: stored });
     assert!(disk.paths("reserve").is_empty(), "the reserve was used");
     assert!(store.stats().stalled.is_some());
-    change(&store, Change::Acknowledge { lane: NORMAL, below: stored });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: stored });
     for done in waiting {
         wait(done);
     }
@@ -158,7 +158,7 @@ fn a_full_disk_that_only_the_sync_finds_out_leaves_the_reserve_to_the_control_la
         faults.sync_errno = Some(ENOSPC);
         faults.write = Some(("lane-".into(), ENOSPC));
     });
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 1 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 1 });
     assert_eq!(disk.paths("control").len(), 2, "the first one is abandoned");
     assert_eq!(open(&disk.crash(0)).0.cursor(NORMAL), 1);
     assert!(disk.paths("reserve").is_empty());
@@ -174,8 +174,8 @@ fn a_disk_smaller_than_two_segments_never_gets_stuck_once_all_is_delivered() {
     until("all is stored and delivered", || {
         let next = store.stats().lanes[1].next;
         if next > sent {
-            change(&store, Change::Sent { lane: NORMAL, below: next });
-            change(&store, Change::Acknowledge { lane: NORMAL, below: next });
+            change(&store, Change::Sent { lane: NORMAL, from: 0, below: next });
+            change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: next });
             sent = next;
         }
         under_way.retain_mut(|done| done.try_recv().is_err());
@@ -195,7 +195,7 @@ fn changes_handed_in_with_records_go_ahead_of_them_while_there_is_no_room() {
     put(&store, NORMAL, &[b"zero"]);
     disk.set(|faults| faults.write = Some(("lane-".into(), ENOSPC)));
     let mut both = submission(NORMAL, &[b"one"]);
-    both.change(Change::Acknowledge { lane: NORMAL, below: 1 });
+    both.change(Change::Acknowledge { lane: NORMAL, from: 0, below: 1 });
     let mut done = send(&store, both);
     until("the cursor advances", || store.cursor(NORMAL) == 1);
     assert!(done.try_recv().is_err());

@@ -9,6 +9,7 @@ mod rules;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;
+use crate::clock::Stamp;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
@@ -22,14 +23,13 @@ const BULK: LaneId = LaneId(2);
 const ALL: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
 
 fn options() -> Options {
-    Options {
-        path: "/store".into(),
-        gateway: "gw-1".into(),
-        lanes: ["critical", "normal", "bulk"].map(|name| LaneOptions { name: name.into() }).into(),
-        max_size: 64 * 1024 * 1024,
-        commit_delay: Duration::ZERO,
-        max_sessions: 100,
-    }
+    let options = Options::new("/store".into(), "gw-1", &["critical", "normal", "bulk"]);
+    Options { max_size: 64 * 1024 * 1024, ..options }
+}
+
+/// So many ms after an epoch that is trusted, in the only boot.
+fn stamp(wall_ms: u64) -> Stamp {
+    Stamp { wall_ms, uptime_ms: wall_ms, boot: 1, trusted: true }
 }
 
 fn open(disk: &FaultyDisk) -> (Store, Opened) {
@@ -41,7 +41,7 @@ fn open_with(disk: &FaultyDisk, options: Options) -> (Store, Opened) {
 }
 
 fn record(payload: &[u8]) -> NewRecord<'_> {
-    NewRecord { device: "d-1", topic: "devices/d-1/telemetry", payload, time_ms: 1000, origin: None, will: false }
+    NewRecord { device: "d-1", topic: "devices/d-1/telemetry", payload, stamp: stamp(1000), origin: None, will: false }
 }
 
 fn submission(lane: LaneId, payloads: &[&[u8]]) -> Submission {

@@ -179,7 +179,7 @@ impl Run {
         let count = read.len() * usize::from(part) / 255;
         let Some((id, _)) = count.checked_sub(1).map(|last| &read[last]) else { return };
         let below = id.2 + 1;
-        change(&self.store, Change::Acknowledge { lane: LaneId(lane), below });
+        change(&self.store, Change::Acknowledge { lane: LaneId(lane), from: 0, below });
         let gone: BTreeSet<u64> = read[..count].iter().map(|(_, number)| *number).collect();
         self.model.waiting[usize::from(lane)].retain(|number| !gone.contains(number));
         assert_eq!(self.store.cursor(LaneId(lane)), below);

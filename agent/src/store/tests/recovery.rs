@@ -130,7 +130,7 @@ fn any_byte_of_the_control_lane_may_flip_and_no_record_is_lost() {
     let (store, _) = open(&disk);
     put(&store, NORMAL, &[b"zero", b"one", b"two"]);
     change(&store, Change::Session(session(1)));
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 1 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 1 });
     let epoch = store.stats().epoch;
     store.close();
     let path = disk.paths("control")[0].clone();
@@ -156,7 +156,7 @@ fn a_damaged_newest_snapshot_costs_no_state() {
     let disk = FaultyDisk::default();
     let (store, _) = open(&disk);
     put(&store, NORMAL, &[b"zero", b"one"]);
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 1 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 1 });
     for id in 0..80 {
         let record = SessionRecord { client_id: "x".repeat(5000), ..session(id) };
         change(&store, Change::Session(record));
@@ -205,7 +205,9 @@ fn a_missing_newest_segment_draws_a_new_epoch() {
 
 #[test]
 fn a_cursor_or_sent_mark_above_what_is_found_draws_a_new_epoch_above_it() {
-    for mark in [Change::Acknowledge { lane: NORMAL, below: 9 }, Change::Sent { lane: NORMAL, below: 9 }] {
+    for mark in
+        [Change::Acknowledge { lane: NORMAL, from: 0, below: 9 }, Change::Sent { lane: NORMAL, from: 0, below: 9 }]
+    {
         let disk = FaultyDisk::default();
         let (store, _) = open(&disk);
         for number in 0..10_u8 {

@@ -53,7 +53,7 @@ fn what_was_delivered_is_never_counted_as_evicted() {
     let store = small(&disk);
     for number in 0..400_u64 {
         put(&store, NORMAL, &[&vec![0; 30_000]]);
-        change(&store, Change::Acknowledge { lane: NORMAL, below: number + 1 });
+        change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: number + 1 });
     }
     assert_eq!(store.stats().lanes[1].evicted, 0);
     assert!(used(&disk) < 2 * 1024 * 1024);
@@ -69,7 +69,7 @@ fn acknowledged_segments_go_but_never_the_newest() {
     assert!(disk.paths("lane-normal").len() > 5);
     let mut reader = store.reader(NORMAL);
     let chunk = reader.read(0, ReadLimit { records: 1, bytes: 0 }).expect("the lane can be read");
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 50 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 50 });
     until("they go", || disk.paths("lane-normal").len() == 1);
     assert_eq!(chunk.get(0).map(|record| record.payload.len()), Some(30_000));
     put(&store, NORMAL, &[b"next"]);
@@ -84,7 +84,7 @@ fn what_is_put_aside_is_bounded_and_what_it_loses_is_the_oldest() {
         put(&store, NORMAL, &[&[number as u8; 10_000]]);
         let mut poison = Submission::new();
         poison.change(Change::PutAside { lane: NORMAL, seq: number, reason: "bad".into() });
-        poison.change(Change::Acknowledge { lane: NORMAL, below: number + 1 });
+        poison.change(Change::Acknowledge { lane: NORMAL, from: 0, below: number + 1 });
         wait(send(&store, poison));
     }
     let kept = store.put_aside(1000).expect("the lane can be read");

@@ -66,8 +66,8 @@ fn a_clean_restart_keeps_ids_cursor_sessions_and_counters() {
     change(&store, Change::Session(session(4)));
     change(&store, Change::Session(session(5)));
     change(&store, Change::SessionEnd { id: 5 });
-    change(&store, Change::Sent { lane: NORMAL, below: 3 });
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 2 });
+    change(&store, Change::Sent { lane: NORMAL, from: 0, below: 3 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 2 });
     change(&store, Change::Refused(Refusal { cause: "topic".into(), who: "x".into(), count: 7 }));
     let before = store.stats();
     store.close();
@@ -126,7 +126,7 @@ fn unreleased_packet_ids_outlast_restart_power_cut_rolls_and_delivery() {
     }
     publish(&store, BULK, origin(1, 9));
     change(&store, Change::Release(origin(1, 2)));
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 5 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 5 });
     // Enough for several segments and a few control snapshots.
     for _ in 0..6 {
         put(&store, NORMAL, &[&vec![0; 600_000]]);
@@ -173,7 +173,7 @@ fn a_record_put_aside_is_kept_in_full_with_its_reason() {
     put(&store, CRITICAL, &[b"good", b"bad", b"good"]);
     let mut poison = Submission::new();
     poison.change(Change::PutAside { lane: CRITICAL, seq: 1, reason: "422: what is this".into() });
-    poison.change(Change::Acknowledge { lane: CRITICAL, below: 3 });
+    poison.change(Change::Acknowledge { lane: CRITICAL, from: 0, below: 3 });
     wait(send(&store, poison));
     let (store, _) = open(&disk.crash(0));
     let kept = store.put_aside(10).expect("the lane can be read");
@@ -188,15 +188,15 @@ fn the_oldest_waiting_record_tells_its_time() {
     let (store, _) = open(&FaultyDisk::default());
     for time_ms in 1..=5 {
         let mut one = Submission::new();
-        one.push(NORMAL, &NewRecord { time_ms, ..record(b"x") });
+        one.push(NORMAL, &NewRecord { stamp: stamp(time_ms), ..record(b"x") });
         wait(send(&store, one));
     }
     assert_eq!(store.stats().lanes[1].oldest_ms, Some(1));
     let chunk = store.reader(NORMAL).read(3, ALL).expect("the lane can be read");
     assert_eq!(chunk.len(), 2);
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 3 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 3 });
     assert_eq!(store.stats().lanes[1].oldest_ms, Some(4));
-    change(&store, Change::Acknowledge { lane: NORMAL, below: 5 });
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 5 });
     assert_eq!(store.stats().lanes[1].oldest_ms, None);
 }
 
@@ -206,9 +206,9 @@ fn lanes_may_be_added_reordered_and_left_out() {
     let (store, _) = open(&disk);
     put(&store, NORMAL, &[b"n"]);
     put(&store, BULK, &[b"b0", b"b1"]);
-    change(&store, Change::Acknowledge { lane: BULK, below: 1 });
+    change(&store, Change::Acknowledge { lane: BULK, from: 0, below: 1 });
     store.close();
-    let lanes: Vec<_> = ["bulk", "extra"].map(|name| LaneOptions { name: name.into() }).into();
+    let lanes: Vec<_> = ["bulk", "extra"].map(LaneOptions::named).into();
     let (store, opened) = open_with(&disk, Options { lanes, ..options() });
     assert!(!opened.new_epoch);
     let names: Vec<_> = store.stats().lanes.into_iter().map(|lane| (lane.name, lane.waiting)).collect();

@@ -58,7 +58,7 @@ fn feed(intake: &mut Intake, bytes: &[u8], pieces: &[usize], budget: usize) -> S
         let mut allowed = budget;
         loop {
             let mut round = Round::default();
-            let (taken, step) = intake.take(&input, allowed, 1, &mut round);
+            let (taken, step) = intake.take(&input, allowed, Stamp::default(), &mut round);
             assert!(taken <= input.len());
             assert!(round.submission.bytes() <= allowed);
             input.drain(..taken);
@@ -178,9 +178,9 @@ fn a_release_of_a_lasting_session_is_a_change_and_of_another_is_none() {
     for (session, changes) in [(Some(3), true), (None, false)] {
         let (mut intake, _rules) = intake(Version::V3, session);
         let mut round = Round::default();
-        intake.take(&publish(Version::V3, 2, 5, "d/a", b"x"), 1_000, 1, &mut round);
+        intake.take(&publish(Version::V3, 2, 5, "d/a", b"x"), 1_000, Stamp::default(), &mut round);
         let mut round = Round::default();
-        intake.take(&[0x62, 2, 0, 5], 1_000, 1, &mut round);
+        intake.take(&[0x62, 2, 0, 5], 1_000, Stamp::default(), &mut round);
         assert_eq!(!round.submission.is_empty(), changes, "PUBCOMP must wait for it");
         assert_eq!(round.answers, [0x70, 2, 0, 5]);
     }
@@ -191,7 +191,7 @@ fn refusals_of_a_round_are_one_change_for_each_cause() {
     let (mut intake, _rules) = intake(Version::V3, None);
     let mut round = Round::default();
     let bytes = publish(Version::V3, 1, 1, "other", b"x").repeat(50);
-    intake.take(&bytes, 1_000, 1, &mut round);
+    intake.take(&bytes, 1_000, Stamp::default(), &mut round);
     assert_eq!((round.refused, round.submission.is_empty()), ([50, 0, 0], true));
     round.close("client");
     assert!(!round.submission.is_empty());

@@ -5,6 +5,7 @@ use crate::store::IN_FLIGHT_BYTES;
 fn deps(gate: &Gate) -> Deps {
     Deps {
         store: gate.store.clone(),
+        clock: Arc::new(crate::clock::SystemClock::new()),
         rules: gate.rules.subscribe(),
         kept: Vec::new(),
         next_session_id: 1,

@@ -19,9 +19,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Deps, Listener, Options, Shared};
+use crate::clock::SystemClock;
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{Alarm, Alarms, Stats};
-use crate::store::{self, KeptSession, LaneId, LaneOptions, ReadLimit, Store};
+use crate::store::{self, KeptSession, LaneId, ReadLimit, Store};
 
 /// Longest time a test waits for anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,14 +31,10 @@ const NORMAL: LaneId = LaneId(1);
 
 fn store() -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
-    let lane = |name: &str| LaneOptions { name: name.to_owned() };
     let (store, _) = Store::open(store::Options {
-        path: folder.path().to_owned(),
-        gateway: "gw-test".into(),
-        lanes: vec![lane("critical"), lane("normal"), lane("bulk")],
         max_size: 64 * 1024 * 1024,
-        commit_delay: Duration::from_millis(1),
-        max_sessions: 100,
+        commit_within: Duration::from_millis(1),
+        ..store::Options::new(folder.path().to_owned(), "gw-test", &["critical", "normal", "bulk"])
     })
     .expect("a store");
     (store, folder)
@@ -48,7 +45,15 @@ pub(super) fn shared() -> (Arc<Shared>, (watch::Sender<Arc<Rules>>, tempfile::Te
     let (store, folder) = store();
     let (sender, rules) = watch::channel(rules(&["d/{device}"], None));
     let alarms = Alarms::default();
-    let deps = Deps { store, rules, kept: Vec::new(), next_session_id: 1, stats: Arc::default(), alarms };
+    let deps = Deps {
+        store,
+        clock: Arc::new(SystemClock::new()),
+        rules,
+        kept: Vec::new(),
+        next_session_id: 1,
+        stats: Arc::default(),
+        alarms,
+    };
     (Arc::new(Listener::bind(options(), deps).expect("a listener").shared), (sender, folder))
 }
 
@@ -86,6 +91,7 @@ impl Gate {
         let alarms = Alarms::default();
         let deps = Deps {
             store: store.clone(),
+            clock: Arc::new(SystemClock::new()),
             rules: receiver,
             kept,
             next_session_id: 1,

@@ -199,6 +199,7 @@ async fn certificates_that_cannot_be_used_are_named() {
         change(&mut tls);
         let deps = Deps {
             store: gate.store.clone(),
+            clock: Arc::new(crate::clock::SystemClock::new()),
             rules: gate.rules.subscribe(),
             kept: Vec::new(),
             next_session_id: 1,

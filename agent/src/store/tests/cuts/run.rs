@@ -88,7 +88,7 @@ impl Run {
             Step::Acknowledge { lane, part, with } => return self.acknowledge(*lane, *part, *with),
             Step::Sent { lane, part } => {
                 let below = self.place(*lane, *part);
-                return self.change(Change::Sent { lane: LaneId(*lane), below }, Fact::Sent(*lane, below));
+                return self.change(Change::Sent { lane: LaneId(*lane), from: 0, below }, Fact::Sent(*lane, below));
             }
             Step::PutAside { lane, part } => {
                 let change =
@@ -195,7 +195,7 @@ impl Run {
 
     fn acknowledge(&mut self, lane: u8, part: u8, with: Option<u32>) -> Held {
         let below = self.place(lane, part);
-        let change = (Change::Acknowledge { lane: LaneId(lane), below }, Fact::Cursor(lane, below));
+        let change = (Change::Acknowledge { lane: LaneId(lane), from: 0, below }, Fact::Cursor(lane, below));
         self.put(lane, with.as_slice(), vec![change], true)
     }
 
