@@ -5,9 +5,8 @@ use crate::readings::Readings;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tidegate::store::{
-    Change, DEFAULT_COMMIT_DELAY, LaneId, LaneOptions, NewRecord, Options, ReadLimit, Store, Submission,
-};
+use tidegate::clock::Stamp;
+use tidegate::store::{Change, DEFAULT_COMMIT_DELAY, LaneId, NewRecord, Options, ReadLimit, Store, Submission};
 use tokio::runtime::Runtime;
 
 const LANE: LaneId = LaneId(1);
@@ -28,12 +27,9 @@ pub(crate) struct Ours {
 impl Ours {
     pub(crate) fn open(folder: &Path, max_size: u64) -> Outcome<Self> {
         let options = Options {
-            path: folder.join("store"),
-            gateway: "gw-1".into(),
-            lanes: ["critical", "normal", "bulk"].map(|name| LaneOptions { name: name.into() }).into(),
             max_size,
-            commit_delay: DEFAULT_COMMIT_DELAY,
-            max_sessions: 1000,
+            commit_within: DEFAULT_COMMIT_DELAY,
+            ..Options::new(folder.join("store"), "gw-1", &["critical", "normal", "bulk"])
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { store: Store::open(options)?.0, runtime })
@@ -59,7 +55,7 @@ impl crate::readings::Reading {
             device: self.device,
             topic: &self.topic,
             payload: &self.payload,
-            time_ms: number,
+            stamp: Stamp { wall_ms: number, ..Stamp::default() },
             origin: None,
             will: false,
         }
@@ -117,7 +113,7 @@ impl Queue for Ours {
         while below < end {
             below = (below + DRAIN_STEP).min(end);
             let mut submission = Submission::new();
-            submission.change(Change::Acknowledge { lane: LANE, below });
+            submission.change(Change::Acknowledge { lane: LANE, from: below - DRAIN_STEP.min(below), below });
             let done = submission.on_commit();
             self.store.submit(submission);
             done.blocking_recv().map_err(|_| "the store was closed")?;
@@ -135,13 +131,7 @@ impl Queue for Ours {
 }
 
 /// One connection: submits, waits for the answer, and so on until the records are used up.
-async fn submitter(
-    _number: u64,
-    store: Store,
-    readings: Arc<Readings>,
-    next: Arc<AtomicU64>,
-    end: u64,
-) -> Outcome<()> {
+async fn submitter(_number: u64, store: Store, readings: Arc<Readings>, next: Arc<AtomicU64>, end: u64) -> Outcome<()> {
     let most = (WINDOW as usize * readings.longest()) as u32;
     loop {
         let _permit = store.in_flight().acquire_many(most).await?;

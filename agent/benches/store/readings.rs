@@ -37,7 +37,8 @@ impl Readings {
         let mut series = Vec::new();
         for (device, file) in FILES {
             let path = folder.join(file);
-            let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+            let text =
+                std::fs::read_to_string(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
             series.push(payloads(&text).into_iter().map(move |payload| (device, payload)).collect::<Vec<_>>());
         }
         // Devices publish side by side, not one after the other.

@@ -40,9 +40,8 @@ const PEAK: Figure = |one| Some(one.peak as f64);
 
 impl Table<'_> {
     fn fill(mut self, plan: &Plan) {
-        let ours = self.median(Contender::Ours, Measure::Saturated, |one| {
-            Some(one.records as f64 / one.groups.max(1) as f64)
-        });
+        let ours =
+            self.median(Contender::Ours, Measure::Saturated, |one| Some(one.records as f64 / one.groups.max(1) as f64));
         let title = format!("append at saturation, {:.0} records a commit: records/s", ours.unwrap_or(0.0));
         self.row(&title, Measure::Saturated, RATE, |rate| thousands(*rate));
         self.share("… of bare `write` + `fdatasync`", Measure::Saturated);
