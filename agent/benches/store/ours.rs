@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tidegate::clock::Stamp;
-use tidegate::store::{Change, DEFAULT_COMMIT_DELAY, LaneId, NewRecord, Options, ReadLimit, Store, Submission};
+use tidegate::store::{Change, DEFAULT_COMMIT_WITHIN, LaneId, NewRecord, Options, ReadLimit, Store, Submission};
 use tokio::runtime::Runtime;
 
 const LANE: LaneId = LaneId(1);
@@ -28,7 +28,7 @@ impl Ours {
     pub(crate) fn open(folder: &Path, max_size: u64) -> Outcome<Self> {
         let options = Options {
             max_size,
-            commit_within: DEFAULT_COMMIT_DELAY,
+            commit_within: DEFAULT_COMMIT_WITHIN,
             ..Options::new(folder.join("store"), "gw-1", &["critical", "normal", "bulk"])
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -131,7 +131,7 @@ impl Queue for Ours {
 }
 
 /// One connection: submits, waits for the answer, and so on until the records are used up.
-async fn submitter(_number: u64, store: Store, readings: Arc<Readings>, next: Arc<AtomicU64>, end: u64) -> Outcome<()> {
+async fn submitter(number: u64, store: Store, readings: Arc<Readings>, next: Arc<AtomicU64>, end: u64) -> Outcome<()> {
     let most = (WINDOW as usize * readings.longest()) as u32;
     loop {
         let _permit = store.in_flight().acquire_many(most).await?;
@@ -141,6 +141,7 @@ async fn submitter(_number: u64, store: Store, readings: Arc<Readings>, next: Ar
             return Ok(());
         }
         let mut submission = submission(&readings, first, WINDOW.min(end - first));
+        submission.set_source(number as u32 + 1);
         let done = submission.on_commit();
         store.submit(submission);
         done.await.map_err(|_| "the store was closed")?;

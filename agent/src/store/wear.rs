@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// A commit is sampled when so many have passed without one: even for commits of all sizes, a sixteenth of the cost.
@@ -124,6 +125,72 @@ fn parse_stat(text: &str) -> Option<u64> {
     text.split_ascii_whitespace().nth(6)?.parse::<u64>().ok()?.checked_mul(SECTOR)
 }
 
+/// Why the medium's bytes are not known, with its cause, for people.
+fn explain(error: &NoCounter) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+/// The store's own: its medium's counter and the estimate.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    medium: Result<Box<dyn Medium>, String>,
+    estimator: Mutex<Estimator>,
+}
+
+impl Gauge {
+    pub(super) fn new(medium: Result<Box<dyn Medium>, NoCounter>) -> Self {
+        let now = Instant::now();
+        let medium = medium.map_err(|error| explain(&error));
+        let gauge = Self { medium, estimator: Mutex::new(Estimator::new(now)) };
+        if let Some(counter) = gauge.counter() {
+            gauge.estimator().note(counter, now);
+        }
+        gauge
+    }
+
+    fn estimator(&self) -> MutexGuard<'_, Estimator> {
+        self.estimator.lock().expect("no holder of this lock panics")
+    }
+
+    fn counter(&self) -> Option<u64> {
+        // One that cannot be read for once is a sample less.
+        self.medium.as_ref().ok()?.written().ok()
+    }
+
+    /// Before a commit: the counter, if this one is to be sampled.
+    pub(super) fn begin(&self) -> Option<u64> {
+        let due = self.medium.is_ok() && self.estimator().is_due(Instant::now());
+        if due { self.counter() } else { None }
+    }
+
+    /// After the commit's syncs: the counter before and after.
+    pub(super) fn end(&self, before: u64) -> Option<(u64, u64)> {
+        Some((before, self.counter()?))
+    }
+
+    /// A commit is on flash: so many bytes of bodies, so many handed to the file system in all, and its sample.
+    pub(super) fn committed(&self, stored: u64, handed: u64, sample: Option<(u64, u64)>) {
+        let mut estimator = self.estimator();
+        estimator.committed(stored, handed);
+        if let Some((before, after)) = sample {
+            estimator.sample(handed, before, after, Instant::now());
+        }
+    }
+
+    /// The figures as they stand.
+    pub(super) fn wear(&self) -> Wear {
+        let (now, counter) = (Instant::now(), self.counter());
+        let mut estimator = self.estimator();
+        if let Some(counter) = counter {
+            estimator.note(counter, now);
+        }
+        Wear { unknown: self.medium.as_ref().err().cloned().unwrap_or_default(), ..estimator.wear(now) }
+    }
+}
+
 /// What storing has cost since the store was opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
@@ -163,12 +230,12 @@ fn years(endurance: u64, bytes_a_day: u64) -> Option<f64> {
 
 /// Adds up what is known. Pure: counters and time come as arguments.
 #[derive(Debug)]
-pub(super) struct Estimator {
+struct Estimator {
     began: Instant,
     stored: u64,
     /// Handed to the file system since the last sample.
     handed: u64,
-    /// Handed over in commits before the first sample: counted with the first ratio there is.
+    /// Commits since then.
     commits: u32,
     sampled_at: Option<Instant>,
     /// Of recent samples, fading.
@@ -182,7 +249,7 @@ pub(super) struct Estimator {
 }
 
 impl Estimator {
-    pub(super) fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self {
             began: now,
             stored: 0,
@@ -199,7 +266,7 @@ impl Estimator {
     }
 
     /// Whether the commit that comes now should be sampled.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    fn is_due(&self, now: Instant) -> bool {
         match self.sampled_at.map(|at| now.saturating_duration_since(at)) {
             None => true,
             Some(since) => since >= AT_MOST && (self.commits >= EVERY || since >= AT_LEAST),
@@ -207,14 +274,14 @@ impl Estimator {
     }
 
     /// A commit is on flash: so many bytes of bodies, so many handed to the file system in all.
-    pub(super) fn committed(&mut self, stored: u64, handed: u64) {
+    fn committed(&mut self, stored: u64, handed: u64) {
         self.stored += stored;
         self.handed += handed;
         self.commits = self.commits.saturating_add(1);
     }
 
     /// The counter before and after one commit of `handed` bytes (which [`Estimator::committed`] counts too).
-    pub(super) fn sample(&mut self, handed: u64, before: u64, after: u64, now: Instant) {
+    fn sample(&mut self, handed: u64, before: u64, after: u64, now: Instant) {
         self.note(after, now);
         self.sampled_at = Some(now);
         self.commits = 0;
@@ -241,7 +308,7 @@ impl Estimator {
     }
 
     /// The device's counter as it is now.
-    pub(super) fn note(&mut self, counter: u64, now: Instant) {
+    fn note(&mut self, counter: u64, now: Instant) {
         match &mut self.device {
             Some((_, last)) if *last <= counter => *last = counter,
             _ => {
@@ -258,7 +325,7 @@ impl Estimator {
     }
 
     /// The figures as they stand.
-    pub(super) fn wear(&self, now: Instant) -> Wear {
+    fn wear(&self, now: Instant) -> Wear {
         Wear {
             stored: self.stored,
             written: (self.samples > 0).then(|| (self.written + self.pending()) as u64),

@@ -15,7 +15,7 @@ use tidegate_protocol::LaneId;
 
 /// Record bytes in one commit at most, beyond the first submission: what a gateway's flash takes in a few tens of
 /// milliseconds, and all the memory the writer needs for it.
-const COMMIT_BYTES: usize = 1024 * 1024;
+pub(super) const COMMIT_BYTES: usize = 1024 * 1024;
 
 /// Changes in one commit at most, beyond the first submission; the rest follows in the next.
 const COMMIT_CHANGES: usize = 4096;
@@ -101,7 +101,7 @@ impl Writer {
     /// How many submissions go into this commit.
     fn select(&self, scope: Scope) -> usize {
         let limit = match scope {
-            Scope::Everything => (self.shared.segment_size as usize / 4).min(COMMIT_BYTES),
+            Scope::Everything => self.shared.commit_bytes(),
             Scope::Control => usize::MAX,
         };
         let (mut bytes, mut changes) = (0, 0);
@@ -306,7 +306,9 @@ impl Writer {
     /// Writes and syncs what is staged, or takes all of it back.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.shared.begin_io(Some(Instant::now()));
+        let sample = self.shared.wear.begin();
         let result = self.write_all().and_then(|()| self.sync_all());
+        self.sample = result.as_ref().ok().and(sample).and_then(|begun| self.shared.wear.end(begun));
         self.shared.begin_io(None);
         if let Err((failure, unsynced)) = result {
             let disk = self.shared.disk.clone();
@@ -393,9 +395,11 @@ impl Writer {
             }
         }
         drop(ledger);
-        let mut bytes = 0;
-        for log in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]) {
+        let (mut bytes, mut bodies) = (0, 0);
+        let records = self.lanes.len();
+        for (index, log) in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]).enumerate() {
             bytes += log.staged_bytes();
+            bodies += if index < records { log.staged_bodies() } else { 0 };
             log.publish();
         }
         if changed {
@@ -403,12 +407,13 @@ impl Writer {
         }
         if bytes > 0 {
             self.count(bytes);
+            self.shared.wear.committed(bodies, bytes, self.sample.take());
         }
     }
 
     fn answer(&mut self, count: usize, scope: Scope) {
         if scope == Scope::Everything {
-            self.company = count;
+            self.company.answered(self.pending.iter().take(count).map(Submission::source), Instant::now());
             self.pending.drain(..count).for_each(Submission::answer);
             return;
         }

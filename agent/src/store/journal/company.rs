@@ -10,22 +10,20 @@
 //! - **Others** publish when they have something to say: a commit that comes later costs them nothing. If only such
 //!   submissions are pending, the commit waits until `commit_within` is over.
 //! - **Alone**: if no other source has submitted within `commit_within`, nobody is expected, and the commit goes at
-//!   once. Not so for a source that stands for many devices ([`MANY`]): it is company enough.
-//! - **Urgent**: what the agent itself submits ([`URGENT`]: the forwarder's marks, a session that begins) never waits,
+//!   once. Not so for a source that stands for many devices ([`Submission::MANY`], the broker intake): it is company enough.
+//! - **Urgent**: what the agent itself submits ([`Submission::URGENT`]: the forwarder's marks, a session that begins) never waits,
 //!   and takes along whatever else is pending.
 //! - A commit's worth of bytes ends every wait, and so does `commit_within` after the first submission.
 //!
 //! At most [`REMEMBERED`] sources are remembered: that many connections saturate any gateway's flash, and which of more
 //! are remembered makes little difference.
 
+use crate::store::Submission;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// The source of what never waits.
-pub(in crate::store) const URGENT: u32 = 0;
-
-/// The source that stands for many devices: the broker intake.
-pub(in crate::store) const MANY: u32 = u32::MAX;
+const URGENT: u32 = Submission::URGENT;
+const MANY: u32 = Submission::MANY;
 
 /// How much of `commit_within` those in a closed loop may be held: at its default of 20 ms the 500 µs at which 100
 /// connections reached their highest rate, and one connection lost nothing.
@@ -35,7 +33,7 @@ const SHARE: u32 = 40;
 /// network, far below the interval of nearly every device.
 const RETURN: Duration = Duration::from_millis(20);
 
-/// The same for [`MANY`]: a broker is on this machine or near it, and its devices together publish often.
+/// The same for [`Submission::MANY`]: a broker is on this machine or near it, and its devices together publish often.
 const RETURN_MANY: Duration = Duration::from_millis(2);
 
 /// Returns in a row that make a closed loop: a device that publishes every second comes so soon by chance once in
@@ -95,8 +93,16 @@ impl Company {
         Self { within, sources: HashMap::new(), first: None, bytes: 0, urgent: false, waits_since: None, pruned: None }
     }
 
-    /// Something was submitted.
-    pub(super) fn submitted(&mut self, source: u32, bytes: usize, at: Instant) {
+    /// Takes note of submissions.
+    pub(super) fn note(&mut self, submissions: &[Submission]) {
+        for one in submissions {
+            if let Some(at) = one.handed_in() {
+                self.submitted(one.source(), one.bytes(), at);
+            }
+        }
+    }
+
+    fn submitted(&mut self, source: u32, bytes: usize, at: Instant) {
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
         self.bytes = self.bytes.saturating_add(bytes);
         if source == URGENT {

@@ -11,6 +11,7 @@ use super::writer::Parts;
 use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, reserve_size, segment_size};
 use crate::store::disk::Disk;
 use crate::store::state::Index;
+use crate::store::wear::Gauge;
 use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, Ranges, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -404,6 +405,7 @@ impl Recovery {
             progress: tokio::sync::watch::Sender::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            wear: Gauge::new(self.disk.medium(&self.options.path)),
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             io_since: Mutex::new(None),
