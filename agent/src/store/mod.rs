@@ -11,6 +11,7 @@
 
 pub mod disk;
 mod journal;
+pub mod look;
 mod ranges;
 mod state;
 mod submission;
@@ -353,6 +354,16 @@ impl Store {
     /// When the disk cannot be read.
     pub fn put_aside(&self, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         self.inner.shared.put_aside(limit)
+    }
+
+    /// What the store holds now, to be looked into: committed records only.
+    pub fn look(&self) -> look::Look {
+        look::Look { sight: self.inner.shared.sight() }
+    }
+
+    /// Bytes appended to each lane since the start, in order of priority.
+    pub fn appended(&self) -> Vec<u64> {
+        self.inner.shared.appended()
     }
 
     /// The figures as they stand. Cheap: nothing is read from the disk.

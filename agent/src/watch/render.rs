@@ -238,7 +238,7 @@ fn usage(usage: Usage) -> String {
 }
 
 /// Text from outside: control characters escaped, cut.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut out = String::new();
     for (count, character) in text.chars().enumerate() {
         if count == SHOWN {

@@ -38,6 +38,8 @@ pub(super) struct View {
     /// The next sequence number.
     pub(super) next: u64,
     pub(super) bytes: u64,
+    /// Bytes appended since the start.
+    pub(super) appended: u64,
     /// Receive times of some records, by sequence number.
     pub(super) times: BTreeMap<u64, Stamp>,
 }
@@ -174,7 +176,7 @@ impl Log {
             (None, None) => 0,
         };
         debug_assert!(self.fresh.is_some() || self.active.is_some(), "begin() comes before stage()");
-        frame::append(&mut self.staged, salt, seq, body);
+        frame::append(&mut self.staged, salt, seq, self.staged_entries == 0, body);
         self.staged_entries += 1;
         seq
     }
@@ -251,6 +253,7 @@ impl Log {
             }
         }
         view.bytes += added;
+        view.appended += added;
         self.next += self.staged_entries;
         view.next = self.next;
         drop(view);

@@ -34,7 +34,7 @@
 //! Head {                        // all numbers little-endian
 //!     magic:       [u8; 8]      // "TIDEGATE"
 //!     salt:        u32          // CRC32C of the rest of the 512 bytes
-//!     version:     u16          // 1
+//!     version:     u16          // 2
 //!     reserved:    u16
 //!     gateway_len: u8, epoch_len: u8, lane_len: u8, reserved: [u8; 5]
 //!     first:       u64          // sequence number of the first frame; stands in the name too
@@ -44,7 +44,7 @@
 //!
 //! Frame {
 //!     sum:  u32                 // CRC32C of all that follows, starting from the head's salt
-//!     len:  u32                 // of the body, at most 8 MiB
+//!     len:  u32                 // of the body, at most 8 MiB; top bit: the first frame of its commit in this file
 //!     seq:  u64                 // counts up by one
 //!     body: [u8; len]           // record lanes: see `store::submission`; control: see `control`; aside: CBOR
 //! }
@@ -55,6 +55,12 @@
 //!
 //! The sums of a segment's frames start from its own **salt**, so that a stale block, handed back by the file system
 //! from a deleted segment, never reads as a frame.
+//!
+//! The **mark** of a commit's first frame (the top bit of its `len`, under the sum as all the rest) proves what stands
+//! before it: a commit is written only once the one before it is synced, and a file whose sync failed is never written
+//! to again. So everything before the last good marked frame of a file was synced, and what is bad there is damage. The
+//! frames from that mark on are the **unproven last commit**: it may have been answered, or the power may have gone
+//! while it was written.
 //!
 //! Every segment of the **control lane** begins with a snapshot of the whole state, so older ones can go (the last but
 //! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame (of 64
@@ -91,7 +97,11 @@
 //!
 //! 1. The control lane: from the newest segment with a good snapshot, replay to the end.
 //! 2. Each lane: list; drop what a later generation replaces; find the newest segment with a good head; walk its
-//!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail.
+//!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail. So is everything
+//!    from the first place on, in the unproven last commit and above all that the control lane knows of as committed,
+//!    where something never arrived: where a bad stretch holds nothing but zeros in one of the sectors that it meets
+//!    (`unproven`). The control lane ends by the same rule. So a commit that was not answered is there up to some
+//!    point and not beyond, in whatever order the medium wrote, and what its devices publish again follows in order.
 //! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
 //! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or
 //!    damaged, or the cursor, the sent mark or a noted segment lies above what was found. Numbers go on above all
@@ -120,9 +130,12 @@ mod room;
 mod segment;
 mod seldom;
 mod sessions;
+pub(super) mod sight;
 mod sync;
+mod unproven;
 mod writer;
 
+pub(super) use aside::{AsideFrame, decode as decode_aside};
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
@@ -363,6 +376,16 @@ impl Shared {
 
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         aside::list(self, limit)
+    }
+
+    /// What it holds now, to be looked into.
+    pub(super) fn sight(&self) -> sight::Sight {
+        sight::Sight::of(self)
+    }
+
+    /// Bytes appended to each record lane since the start.
+    pub(super) fn appended(&self) -> Vec<u64> {
+        self.logs.iter().map(|log| log.view().appended).collect()
     }
 
     /// What the index is to hold.

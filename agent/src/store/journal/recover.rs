@@ -9,7 +9,7 @@ use super::reserve::{Reserve, is_full};
 use super::segment::{self, GATEWAY_LIMIT, Identity, LANE_LIMIT};
 use super::writer::Parts;
 use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, reserve_size, segment_size};
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, Mode};
 use crate::store::state::Index;
 use crate::store::wear::Gauge;
 use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, Ranges, StoreError};
@@ -27,16 +27,39 @@ const DAMAGED_KEPT: usize = 8;
 /// Lanes at most, those once configured included: an index is one byte.
 const LANES: usize = 255;
 
+/// What reading is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To go on with the store: what was read is synced, and files are opened to be written to.
+    Own,
+    /// Only to look: nothing is written, and nothing is synced.
+    Look,
+}
+
+impl Access {
+    pub(super) fn mode(self) -> Mode {
+        if self == Self::Own { Mode::Write } else { Mode::Read }
+    }
+}
+
 /// What recovery has to say.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     lines: Vec<String>,
     more: usize,
+    quiet: bool,
 }
 
 impl Report {
+    /// One that logs nothing, for who only looks.
+    pub(super) fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, line: String) {
-        tracing::warn!("{line}");
+        if !self.quiet {
+            tracing::warn!("{line}");
+        }
         if self.lines.len() + 1 < REPORT_LINES {
             self.lines.push(line);
         } else {
@@ -99,7 +122,7 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     disk.create_dir_all(&root).map_err(|error| io_error("make the folder", &root, error))?;
     let lock = take_lock(&*disk, &root)?;
     let mut report = Report::default();
-    let control = recover_control::read(&disk, &root.join("control"), &mut report)?;
+    let control = recover_control::read(&disk, &root.join("control"), Access::Own, &mut report)?;
     let names = lane_names(&*disk, &options, control.ledger.as_ref())?;
     make_folders(&*disk, &options, &names)?;
     let recovery = Recovery::read(options, disk, control, &names, report)?;
@@ -205,9 +228,9 @@ impl Recovery {
         let mut lanes = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
             let of = known.then_some((&ledger, index));
-            lanes.push(recover_lane::read(&disk, &lane_dir(&options, name), of, &mut report)?);
+            lanes.push(recover_lane::read(&disk, &lane_dir(&options, name), of, Access::Own, &mut report)?);
         }
-        let aside = recover_lane::read(&disk, &options.path.join("aside"), None, &mut report)?;
+        let aside = recover_lane::read(&disk, &options.path.join("aside"), None, Access::Own, &mut report)?;
         let changed = !known || !same || control.damaged;
         let mut recovery = Self { options, disk, report, control, ledger, lanes, aside, changed, new_epoch: !known };
         recovery.account(known);
