@@ -56,6 +56,16 @@ fn sample() -> Status {
             bytes: 10_000_000,
             max_bytes: 1 << 30,
             commits: 77,
+            flash: FlashStatus {
+                stored: 5 << 20,
+                written: Some(6 << 20),
+                ratio: Some(1.2),
+                device_written: Some(9 << 20),
+                device_a_day: Some(3 << 30),
+                endurance: Some(30_000_000_000_000),
+                years: Some(25.53),
+                unknown: String::new(),
+            },
             stalled: Some("no space left on device".into()),
         },
         listener: Some(Connections {
