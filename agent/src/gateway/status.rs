@@ -53,6 +53,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 commits: stored.commits,
                 flash: flash(&stored.wear, config.store.flash_endurance),
                 stalled: stored.stalled,
+                index: stored.index,
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
         }

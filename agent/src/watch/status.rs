@@ -193,6 +193,8 @@ pub struct StoreStatus {
     pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// Why its index is behind, if it is; nothing depends on it.
+    pub index: Option<String>,
 }
 
 /// A number and its limit.

@@ -67,6 +67,7 @@ fn sample() -> Status {
                 unknown: String::new(),
             },
             stalled: Some("no space left on device".into()),
+            index: Some("the file system refuses the index: no space left on device".into()),
         },
         listener: Some(Connections {
             addresses: vec!["127.0.0.1:1883".into()],

@@ -18,6 +18,8 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
         "in 30 s",
         "STALLED",
         "no space left on device",
+        "index behind",
+        "the file system refuses the index",
         "9.5 MiB of 1.0 GiB (0.9 %)",
         "stored            5.0 MiB of records since the agent was started",
         "written to flash  6.0 MiB for them, 1.20 bytes a byte (estimated)",
