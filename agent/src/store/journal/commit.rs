@@ -4,6 +4,7 @@ use super::control::{self, Entry};
 use super::log::Log;
 use super::reserve::is_full;
 use super::segment::framed;
+use super::sync::Target;
 use super::writer::Writer;
 use crate::store::{Change, Origin, SessionRecord, Submission, submission};
 use std::collections::VecDeque;
@@ -358,29 +359,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Syncs the files, then the folders that have new ones. What is put aside goes first: the control lane must not
-    /// say so before it is true.
+    /// Syncs the files and the folders that have new ones. Which of them is first does not matter: until all are, the
+    /// commit is not, and recovery takes whatever is left of it. But what is put aside goes first: the control lane
+    /// must not say so before it is true.
     fn sync_all(&mut self) -> Result<(), (Failure, Vec<usize>)> {
-        let mut files = Vec::with_capacity(4);
-        let logs = self.lanes.iter().chain([&self.aside, &self.control]);
-        for (tag, log) in logs.enumerate() {
-            if let (true, Some(file)) = (log.is_staged(), log.file()) {
-                files.push((tag, file));
+        let disk = &self.shared.disk;
+        let (mut files, mut folders) = (Vec::with_capacity(4), Vec::new());
+        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
+        for (tag, log) in logs().filter(|(_, log)| log.is_staged()) {
+            let Some(file) = log.file() else { continue };
+            files.push((tag, Target::File(file)));
+            if log.makes_file() {
+                folders.push((tag, Target::Folder(disk.clone(), log.shared.dir.clone())));
             }
         }
+        // A record lane's file comes first, which the caller syncs itself; the helper has the small ones and the folders.
+        files.append(&mut folders);
         let tag_aside = self.lanes.len();
         let (first, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(tag, _)| *tag == tag_aside);
         let mut failed = self.syncer.sync(&first);
         if failed.is_empty() {
             failed = self.syncer.sync(&rest);
-        }
-        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
-        if failed.is_empty() {
-            for (tag, log) in logs().filter(|(_, log)| log.makes_file()) {
-                if let Err(error) = self.shared.disk.sync_dir(&log.shared.dir) {
-                    failed.push((tag, error));
-                }
-            }
         }
         let tags = failed.iter().map(|(tag, _)| *tag).collect();
         match failed.into_iter().next() {
