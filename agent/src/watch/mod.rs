@@ -21,7 +21,7 @@ mod status;
 mod tests;
 
 pub use status::{
-    BrokerState, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
+    BrokerState, Connections, Counts, FlashStatus, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
     VerdictStatus,
 };
 
