@@ -21,7 +21,7 @@ mod status;
 mod tests;
 
 pub use status::{
-    BrokerState, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
+    BrokerState, ClockStatus, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
     VerdictStatus,
 };
 
