@@ -12,6 +12,7 @@
 //! one thread needs neither locks between tasks nor the memory of more. A supervisor task opens the store, binds the
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
+mod ask;
 mod options;
 mod status;
 mod supervise;

@@ -40,8 +40,8 @@ pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
-    Backoff, Batch, Broker, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Hardware, Kind, Lane,
-    Layout, Listener, Log, LogLevel, LogTarget, Metrics, MqttVersion, Order, Policy, Rule, Store, Tls,
+    Backoff, Batch, Broker, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, Lane, Layout,
+    Listener, Log, LogLevel, LogTarget, Metrics, MqttVersion, Order, Policy, Rule, Store, Tls,
 };
 
 use std::path::{Path, PathBuf};
@@ -97,4 +97,14 @@ pub fn load_from(from: impl std::io::Read, source_name: &str) -> Result<Config, 
 pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::control_socket(&text, &path.display().to_string())?)
+}
+
+/// The store's folder and its byte limit as the file at `path` says them, whatever else is wrong with it: who looks into
+/// the buffer need not be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in `[store]` alone.
+pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::store_place(&text, &path.display().to_string())?)
 }

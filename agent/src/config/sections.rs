@@ -65,6 +65,19 @@ pub(super) fn control_socket(text: &str, source_name: &str) -> Result<PathBuf, E
     if problems.is_empty() { Ok(control.socket) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }
 
+/// The store's folder and its byte limit, whatever else is wrong with the text.
+pub(super) fn store_place(text: &str, source_name: &str) -> Result<(PathBuf, u64), Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let store = store::store(&Section::root(&doc, tree.get_ref()));
+    let problems = doc.close().problems;
+    if problems.is_empty() {
+        Ok((store.path, store.max_size))
+    } else {
+        Err(Errors { source_name: source_name.to_owned(), problems })
+    }
+}
+
 /// Drops what may only follow from a mistake in the TOML itself: all that is missing, what stands on the same line,
 /// and what stands behind it, unless the mistake is a key written twice, which misleads nothing that follows.
 fn keep_what_is_certain(book: &mut Book) {

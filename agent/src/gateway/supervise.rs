@@ -6,7 +6,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, chain, lane_names, options, status};
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, options, status};
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
 use crate::collect::listener::Listener;
@@ -230,7 +230,8 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToke
     };
     let control = watch::control::bind(&config.control.socket)
         .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
-    tokio::spawn(control.serve(Arc::clone(&source), stop.clone()));
+    let streams = ask::streams(shared, stop.clone());
+    tokio::spawn(control.serve(Arc::clone(&source), Some(streams), stop.clone()));
     if let Some(address) = config.metrics.bind {
         let page = watch::metrics::bind(address)
             .await

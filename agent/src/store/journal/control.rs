@@ -10,6 +10,7 @@
 //! Lanes stand in entries by their index in the ledger of the snapshot at the head of their segment.
 
 use super::clocks::Clocks;
+use super::hardware::Hardware;
 use crate::store::{Change, Origin, Ranges, SessionRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -73,8 +74,13 @@ pub(super) struct Ledger {
     pub(super) refused: u64,
     pub(super) put_aside: u64,
     pub(super) aside_dropped: u64,
+    /// Records put aside that were tried again or dropped by a person.
+    #[serde(default)]
+    pub(super) aside_settled: u64,
     /// When the last boots were, as far as a right clock told.
     pub(super) clocks: Clocks,
+    /// On which hardware it was written last.
+    pub(super) hardware: Hardware,
     /// Releases of records above `accounted`: only while the control lane is replayed, when the records are not
     /// known yet.
     #[serde(skip)]
@@ -165,6 +171,7 @@ impl Ledger {
                 }
             }
             Change::PutAside { .. } => self.put_aside += 1,
+            Change::Unquarantine { .. } => self.aside_settled += 1,
             Change::Session(record) => {
                 self.next_session = self.next_session.max(record.id.saturating_add(1));
                 self.sessions.insert(record.id, record.clone());
@@ -179,9 +186,13 @@ impl Ledger {
         }
     }
 
-    /// Notes that a record with an origin is stored.
+    /// Notes that a record with an origin is stored. On a full disk the end of its session may have gone ahead of it:
+    /// then nobody comes back for it.
     pub(super) fn store(&mut self, origin: Origin, lane: u8, seq: u64) {
         self.next_session = self.next_session.max(origin.session.saturating_add(1));
+        if !self.sessions.contains_key(&origin.session) {
+            return;
+        }
         if self.unreleased.len() < UNRELEASED || self.unreleased.contains_key(&origin) {
             self.unreleased.insert(origin, (lane, seq));
         }
