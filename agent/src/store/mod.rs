@@ -20,7 +20,7 @@ pub mod wear;
 #[cfg(test)]
 mod tests;
 
-pub use journal::Chunk;
+pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
 pub use submission::{Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission};
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
@@ -383,6 +383,17 @@ impl Store {
     /// First sequence number of a lane that was certainly never sent.
     pub fn sent(&self, lane: LaneId) -> u64 {
         self.unsent(lane).first()
+    }
+
+    /// The clock that the stamps of records are taken from, against which their ages are judged.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.inner.shared.clock()
+    }
+
+    /// Changes whenever records that were read before would now be read with another time, because the clock has
+    /// become right or was set.
+    pub fn times_known(&self) -> TimesKnown {
+        self.inner.shared.times_known()
     }
 
     /// What of a lane is to be delivered: neither acknowledged nor evicted. The last range is open-ended.

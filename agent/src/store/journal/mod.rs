@@ -142,6 +142,7 @@ mod unproven;
 mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
+pub use clocks::TimesKnown;
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
@@ -427,6 +428,14 @@ impl Shared {
 
     pub(super) fn unsent(&self, lane: usize) -> Ranges {
         self.ledger().lanes.get(lane).map(|lane| lane.unsent.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn clock(&self) -> &Arc<dyn crate::clock::Clock> {
+        &self.options.clock
+    }
+
+    pub(super) fn times_known(&self) -> TimesKnown {
+        self.ledger().clocks.known()
     }
 
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {

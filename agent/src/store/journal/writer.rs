@@ -333,8 +333,12 @@ impl Writer {
             tracing::warn!(records, "the byte limit was reached: more records were evicted than were logged");
         }
         self.ops.clear();
-        if self.stage_clock() && self.commit_ops().is_err() {
-            tracing::debug!("cannot note the time yet");
+        if self.stage_clock() {
+            match self.commit_ops() {
+                // Who has read records before has to know that they have other times now.
+                Ok(()) => self.shared.progress.send_modify(|commits| *commits += 1),
+                Err(_) => tracing::debug!("cannot note the time yet"),
+            }
         }
         if !self.reserve.is_present() {
             if let Err(error) = self.reserve.restore() {
