@@ -52,6 +52,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 max_bytes: stored.max_size,
                 commits: stored.commits,
                 stalled: stored.stalled,
+                index: stored.index,
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
         }

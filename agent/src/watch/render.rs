@@ -208,6 +208,9 @@ fn store(out: &mut String, status: &Status) {
     if let Some(reason) = &store.stalled {
         line(out, "STALLED", &format!("{}; devices keep what is not acknowledged", plain(reason)));
     }
+    if let Some(reason) = &store.index {
+        line(out, "index behind", &format!("{}; nothing depends on it", plain(reason)));
+    }
 }
 
 fn listener(out: &mut String, listener: &Connections) {

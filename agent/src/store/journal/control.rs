@@ -10,6 +10,7 @@
 //! Lanes stand in entries by their index in the ledger of the snapshot at the head of their segment.
 
 use super::clocks::Clocks;
+use super::hardware::Hardware;
 use crate::store::{Change, Origin, Ranges, SessionRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -78,6 +79,8 @@ pub(super) struct Ledger {
     pub(super) aside_settled: u64,
     /// When the last boots were, as far as a right clock told.
     pub(super) clocks: Clocks,
+    /// On which hardware it was written last.
+    pub(super) hardware: Hardware,
     /// Releases of records above `accounted`: only while the control lane is replayed, when the records are not
     /// known yet.
     #[serde(skip)]

@@ -103,8 +103,8 @@
 //!    point and not beyond, in whatever order the medium wrote, and what its devices publish again follows in order.
 //! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
 //! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or
-//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found. Numbers go on above all
-//!    evidence.
+//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found; or if the hardware is not that
+//!    on which it was written (see `hardware`). Numbers go on above all evidence.
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
 //!
@@ -118,6 +118,7 @@ mod control;
 #[cfg(test)]
 pub(super) mod driven;
 mod frame;
+mod hardware;
 mod log;
 mod reader;
 mod recover;
@@ -416,6 +417,7 @@ impl Shared {
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
             stalled: self.stalled(),
+            index: self.index.behind(),
         }
     }
 }

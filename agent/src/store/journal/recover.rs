@@ -2,6 +2,7 @@
 //! [module's documentation](super).
 
 use super::control::{self, Entry, LaneLedger, Ledger};
+use super::hardware::Met;
 use super::log::{Log, LogShared, SegmentView, View};
 use super::recover_control::{self, ControlFound};
 use super::recover_lane::{self, LaneFound};
@@ -283,6 +284,15 @@ impl Recovery {
         } else if self.control.damaged {
             doubts.push("the control lane is damaged".into());
         }
+        let here = self.options.hardware.as_deref().unwrap_or_default();
+        match self.ledger.hardware.meet(here) {
+            Met::Same => {}
+            Met::New => self.changed = true,
+            Met::Other(keys) => doubts.push(format!(
+                "the store is on other hardware than before ({keys}): the card or an image of it was copied or moved; what \
+                 it holds is kept and sent under its old ids"
+            )),
+        }
         if fresh || !doubts.is_empty() {
             self.new_epoch = true;
             self.changed = true;
@@ -430,7 +440,7 @@ impl Recovery {
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             io_since: Mutex::new(None),
-            index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os())),
+            index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os(), self.options.keep_free)),
             ledger: Mutex::new(self.ledger),
             disk: self.disk,
             options: self.options,
