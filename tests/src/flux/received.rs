@@ -28,6 +28,9 @@ pub struct Event {
     pub topic: String,
     /// RFC 3339.
     pub time: String,
+    /// `corrected` or `unsynchronised`, where it is not the time of a synchronised clock.
+    #[serde(default)]
+    pub time_source: Option<String>,
     /// The payload as JSON text.
     pub payload: Box<RawValue>,
     /// Sent before, or waited long.
