@@ -213,6 +213,8 @@ pub(super) struct Shared {
     finished: Mutex<bool>,
     has_finished: Condvar,
     pub(super) progress: tokio::sync::watch::Sender<u64>,
+    /// See [`Store::waiting_changed`](crate::store::Store::waiting_changed).
+    pub(super) waiting_changed: AtomicU64,
     commits: AtomicU64,
     bytes_written: AtomicU64,
     /// Bytes of `reserve` and `damaged`.
@@ -226,6 +228,10 @@ pub(super) struct Shared {
 impl Shared {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("no holder of this lock panics")
+    }
+
+    pub(super) fn clock(&self) -> &dyn crate::clock::Clock {
+        &*self.options.clock
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
