@@ -100,6 +100,7 @@ impl Checked {
         }
         range(options.batch.max_records > 0, "max_records", "at least 1")?;
         range(options.batch.max_bytes > 0, "max_bytes", "at least 1 byte")?;
+        range((1..=99).contains(&options.backlog_share), "backlog_share", "1 to 99 percent")?;
         range(options.answer_timeout.as_millis() > 0, "answer_timeout", "more than 0")?;
         for delays in [options.backoff, options.probe] {
             let ok = delays.min.as_millis() > 0 && delays.min <= delays.max;
