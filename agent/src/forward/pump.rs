@@ -517,10 +517,12 @@ impl Pump {
     /// Shows how things stand besides the verdict.
     fn show(&mut self, now: Instant) {
         let suspects = self.courses().map(|course| course.suspects() as u64).sum();
+        let backlog = self.lanes.iter().map(|lane| lane.plan.backlog()).sum();
         let body_limit = self.size.current(now) as u64;
         let next_attempt = self.next_attempt(now);
         self.handle.update(|stats| {
             stats.suspects = suspects;
+            stats.backlog = backlog;
             stats.body_limit = body_limit;
             stats.next_attempt = next_attempt;
         });
