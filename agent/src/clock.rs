@@ -5,6 +5,7 @@
 //! that only counts up. A [`Stamp`] holds both, so that a record that was received before the clock was right can be
 //! given its time afterwards. Like `secret`, this is known to every room.
 
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +17,7 @@ pub fn now_ms() -> u64 {
 }
 
 /// When something happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// Milliseconds since the Unix epoch, by the clock as it then stood.
     pub wall_ms: u64,

@@ -11,6 +11,7 @@
 
 pub mod disk;
 mod journal;
+pub mod look;
 mod ranges;
 mod state;
 mod submission;
@@ -92,6 +93,9 @@ pub struct Options {
     pub max_sessions: usize,
     /// What tells the time, and whether it can be believed.
     pub clock: Arc<dyn Clock>,
+    /// The hardware that this runs on, as words of the form `key=fingerprint` ([`crate::hardware::identity`]); a store
+    /// that was written on other hardware draws a new epoch. `None`: it is not judged.
+    pub hardware: Option<String>,
 }
 
 impl Options {
@@ -111,6 +115,7 @@ impl Options {
             commit_within: Duration::ZERO,
             max_sessions: 100,
             clock: Arc::new(crate::clock::SystemClock::new()),
+            hardware: None,
         }
     }
 }
@@ -131,7 +136,8 @@ pub struct Opened {
     pub sessions: Vec<KeptSession>,
     /// First session id that was never used: the listener draws from here upwards.
     pub next_session_id: u64,
-    /// Whether a new epoch was drawn: at creation, or because the highest `seq` used could not be proved.
+    /// Whether a new epoch was drawn: at creation, because the highest `seq` used could not be proved, or because the
+    /// store finds itself on other hardware.
     pub new_epoch: bool,
     /// What recovery found and did, one line each, at most [`REPORT_LINES`]; also logged.
     pub report: Vec<String>,
@@ -175,10 +181,14 @@ pub struct LaneStats {
     pub waiting: u64,
     /// Bytes on disk in this lane's segments.
     pub bytes: u64,
+    /// Of these the bytes in segments that are delivered and only kept (`keep_delivered`).
+    pub kept: u64,
     /// Records evicted before they were delivered.
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become older than the lane's `max_age`.
+    pub expired: u64,
     /// When the oldest waiting record was received (ms since the Unix epoch).
     pub oldest_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
@@ -200,16 +210,44 @@ pub struct Stats {
     pub refused: u64,
     /// Records put aside.
     pub put_aside: u64,
+    /// Kinds of gaps (by cause, lane, device and epoch) of which the flow has not been told all.
+    pub gaps_pending: u64,
+    /// Gap records made since the store was created.
+    pub gaps_told: u64,
     /// Bytes on disk in all, and the limit.
     pub bytes: u64,
     /// The limit on `bytes`.
     pub max_size: u64,
+    /// What `bytes` may come to at present: less than `max_size` where others fill the disk.
+    pub allowed: u64,
     /// Group commits since the start.
     pub commits: u64,
     /// Bytes handed to the file system since the start, headers and control records included.
     pub bytes_written: u64,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// Why the index is behind, if it is; nothing depends on it.
+    #[serde(default)]
+    pub index: Option<String>,
+    /// Lanes for whose records there is no room; their acknowledgements are withheld meanwhile.
+    pub refusing: Vec<Refusing>,
+}
+
+impl Stats {
+    /// Why acknowledgements are withheld, if any are: the store cannot write, or has no room for some lanes.
+    pub fn withheld(&self) -> Option<String> {
+        let refusing = self.refusing.iter().map(|one| format!("lane {}: {}", one.lane, one.reason));
+        self.stalled.clone().or_else(|| refusing.reduce(|all, one| format!("{all}; {one}")))
+    }
+}
+
+/// A lane for whose records there is no room.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Refusing {
+    /// Its name.
+    pub lane: String,
+    /// Which limit leaves no room.
+    pub reason: String,
 }
 
 /// Why the store could not be opened or read.
@@ -313,6 +351,11 @@ impl Store {
         &self.inner.in_flight
     }
 
+    /// Whether the records of any lane wait for room. Cheap: for whoever decides how much more to take in.
+    pub fn refuses(&self) -> bool {
+        self.inner.shared.refuses()
+    }
+
     /// Changes each time something was committed or the store's condition changed: wait on it instead of polling.
     pub fn progress(&self) -> tokio::sync::watch::Receiver<u64> {
         self.inner.shared.progress.subscribe()
@@ -360,6 +403,16 @@ impl Store {
     /// When the disk cannot be read.
     pub fn put_aside(&self, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         self.inner.shared.put_aside(limit)
+    }
+
+    /// What the store holds now, to be looked into: committed records only.
+    pub fn look(&self) -> look::Look {
+        look::Look { sight: self.inner.shared.sight() }
+    }
+
+    /// Bytes appended to each lane since the start, in order of priority.
+    pub fn appended(&self) -> Vec<u64> {
+        self.inner.shared.appended()
     }
 
     /// The figures as they stand. Cheap: nothing is read from the disk.

@@ -5,13 +5,14 @@
 //! What it decides comes from a seed alone.
 //!
 //! How it works: each file has what the cache shows (`live`), what the medium holds for certain (`durable`), and the
-//! writes and changes of length in between, in order; each folder likewise with its names. At a cut ([`mixture`] for
-//! files, [`Folder::cut`] for names):
+//! writes and changes of length in between, in order; each folder likewise with its names. At a cut ([`Contents::cut`]
+//! for files, [`Folder::cut`] for names):
 //!
 //! - each stretch of a file, of any size, shows what it was after *any* of the unsynced steps, independently of its
 //!   neighbours: so a write survives whole, in part, torn inside a page, or not, and later ones with or without it;
 //! - the length is that after any of the steps, and where it reaches over a stretch that did not make it, there are
-//!   zeros, or bytes of a file that was removed before;
+//!   zeros, or bytes of a file that was removed before (an [exact](SimulatedDisk::exact) disk writes whole sectors, and
+//!   shows zeros there: what a journal may rely on when it is to tell what never arrived);
 //! - each unsynced name is there or not; a renamed file has one of its names or both; unsynced folders may be gone.
 //!
 //! A failed sync is a cut of that one file (or folder), with the difference that the cache goes on showing what was
@@ -19,10 +20,15 @@
 //! only what came after.
 
 mod calls;
+mod contents;
+mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+
+use contents::Contents;
+use pages::Pages;
 
 /// Numbers that look random and depend on the seed alone (splitmix64).
 #[derive(Debug, Clone, Default)]
@@ -48,7 +54,7 @@ impl Dice {
 }
 
 /// The calls that can be made to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     MakeFolder,
     /// Opening a file that is there.
@@ -79,102 +85,6 @@ pub(crate) struct Fault {
     pub(crate) errno: i32,
     pub(crate) skip: u32,
     pub(crate) times: u32,
-}
-
-/// What was done to a file since it was last synced.
-#[derive(Debug, Clone)]
-enum Change {
-    Write(usize, Vec<u8>),
-    Len(usize),
-}
-
-impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Write(at, new) => {
-                if bytes.len() < at + new.len() {
-                    bytes.resize(at + new.len(), 0);
-                }
-                bytes[*at..at + new.len()].copy_from_slice(new);
-            }
-            Self::Len(len) => bytes.resize(*len, 0),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-struct Contents {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-impl Contents {
-    fn change(&mut self, change: Change) {
-        change.apply(&mut self.live);
-        self.unsynced.push(change);
-    }
-
-    fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
-            change.apply(&mut self.durable);
-        }
-    }
-
-    /// The medium took some of it, which part nobody knows, and the rest is marked clean.
-    fn fail_sync(&mut self, dice: &mut Dice, stale: &[u8]) {
-        self.durable = mixture(dice, &self.durable, &self.unsynced, stale);
-        self.unsynced.clear();
-        if dice.below(3) == 0 {
-            // The clean pages were dropped from the cache: reads show the medium. The length is the cache's own.
-            let len = self.live.len();
-            self.live.clone_from(&self.durable);
-            self.live.resize(len, 0);
-        }
-    }
-}
-
-/// What the medium may hold when only some of the changes reached it.
-fn mixture(dice: &mut Dice, durable: &[u8], unsynced: &[Change], stale: &[u8]) -> Vec<u8> {
-    let mut versions = vec![durable.to_vec()];
-    let mut touched = usize::MAX;
-    for change in unsynced {
-        let mut next = versions.last().cloned().unwrap_or_default();
-        touched = touched.min(match change {
-            Change::Write(at, _) => (*at).min(next.len()),
-            Change::Len(len) => (*len).min(next.len()),
-        });
-        change.apply(&mut next);
-        versions.push(next);
-    }
-    let any = versions.len();
-    // Most cuts meet a disk that was idle before the last write or is done with it.
-    match dice.below(5) {
-        0 => return versions.swap_remove(0),
-        1 => return versions.swap_remove(any - 1),
-        2 => {
-            // Each is there as a whole, or not at all.
-            let mut some = versions.swap_remove(0);
-            unsynced.iter().filter(|_| dice.coin()).for_each(|change| change.apply(&mut some));
-            return some;
-        }
-        _ => {}
-    }
-    let len = versions[dice.below(any)].len();
-    let largest = [8, 512, 4096, 65_536][dice.below(4)];
-    let fill_stale = dice.coin() && !stale.is_empty();
-    let mut mixed = durable[..touched.min(len).min(durable.len())].to_vec();
-    while mixed.len() < len {
-        let at = mixed.len();
-        let end = (at + 1 + dice.below(largest)).min(len);
-        let version = &versions[dice.below(any)];
-        mixed.extend_from_slice(&version[at.min(version.len())..end.min(version.len())]);
-        while mixed.len() < end {
-            let byte = if fill_stale { stale[mixed.len() % stale.len()] } else { 0 };
-            mixed.push(byte);
-        }
-    }
-    mixed
 }
 
 #[derive(Debug, Clone, Default)]
@@ -227,8 +137,9 @@ struct Renamed {
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    folders: BTreeMap<PathBuf, Folder>,
-    files: Vec<Contents>,
+    folders: BTreeMap<PathBuf, Arc<Folder>>,
+    /// Shared with forks until they differ, as the folders.
+    files: Vec<Arc<Contents>>,
     renamed: Vec<Renamed>,
     locked: BTreeSet<PathBuf>,
     dice: Dice,
@@ -240,10 +151,14 @@ struct State {
     capacity: Option<u64>,
     /// Nothing may be changed.
     read_only: bool,
+    /// Sectors are written whole, and show nothing of removed files.
+    exact: bool,
     /// Bytes of the file that was removed last.
-    stale: Vec<u8>,
+    stale: Pages,
     /// Errors given so far.
     failed: u64,
+    /// Which calls were made to fail, and with what; shared by all disks that came out of one.
+    given: Arc<Mutex<BTreeSet<(Call, i32)>>>,
 }
 
 /// The disk; clones share it.
@@ -253,7 +168,14 @@ pub(crate) struct SimulatedDisk(Arc<Mutex<State>>);
 impl SimulatedDisk {
     pub(crate) fn new() -> Self {
         let disk = Self::default();
-        disk.state().folders.insert("/".into(), Folder { lasts: true, ..Folder::default() });
+        disk.state().folders.insert("/".into(), Arc::new(Folder { lasts: true, ..Folder::default() }));
+        disk
+    }
+
+    /// One whose medium writes sectors of 512 bytes whole, in any order, and where nothing of a removed file ever shows.
+    pub(crate) fn exact() -> Self {
+        let disk = Self::new();
+        disk.state().exact = true;
         disk
     }
 
@@ -304,6 +226,11 @@ impl SimulatedDisk {
         self.state().failed
     }
 
+    /// Which calls were made to fail, and with what, on this disk and those it came from.
+    pub(crate) fn given(&self) -> BTreeSet<(Call, i32)> {
+        self.state().given.lock().expect("no holder of this lock panics").clone()
+    }
+
     /// A disk of its own that holds, in cache and on the medium, what this one does.
     pub(crate) fn fork(&self) -> Self {
         let mut state = self.state().clone();
@@ -318,34 +245,30 @@ impl SimulatedDisk {
 
     /// What the medium holds after a power cut. Whoever still uses the old disk does not reach the new one.
     pub(crate) fn cut(&self) -> Self {
-        let mut state = self.state().clone();
-        let mut dice = Dice(state.dice.roll());
-        for folder in state.folders.values_mut() {
-            folder.cut(&mut dice);
+        let mut old = self.state();
+        let mut dice = Dice(old.dice.roll());
+        let mut folders = old.folders.clone();
+        for folder in folders.values_mut().filter(|folder| !folder.unsynced.is_empty()) {
+            Arc::make_mut(folder).cut(&mut dice);
         }
-        state.keep_renamed();
+        keep_renamed(&old.renamed, &mut folders);
         let gone: Vec<PathBuf> =
-            state.folders.iter().filter(|(_, one)| !one.lasts && dice.coin()).map(|(path, _)| path.clone()).collect();
-        state.folders.retain(|path, _| !gone.iter().any(|gone| path.starts_with(gone)));
+            folders.iter().filter(|(_, one)| !one.lasts && dice.coin()).map(|(path, _)| path.clone()).collect();
+        folders.retain(|path, _| !gone.iter().any(|gone| path.starts_with(gone)));
         let mut files = Vec::new();
-        for folder in state.folders.values_mut() {
+        let stale = (!old.exact).then_some(&old.stale);
+        for folder in folders.values_mut() {
+            let folder = Arc::make_mut(folder);
             for file in folder.durable.values_mut() {
-                let old = &state.files[*file];
-                let durable = mixture(&mut dice, &old.durable, &old.unsynced, &state.stale);
+                let left = old.files[*file].cut(&mut dice, stale);
                 *file = files.len();
-                files.push(Contents { live: durable.clone(), durable, unsynced: Vec::new() });
+                files.push(Arc::new(Contents::lasting(left)));
             }
             folder.live.clone_from(&folder.durable);
             folder.lasts = true;
         }
-        Self::from(State {
-            folders: state.folders,
-            files,
-            dice,
-            stale: state.stale,
-            failed: state.failed,
-            ..State::default()
-        })
+        let (exact, stale, failed, given) = (old.exact, old.stale.clone(), old.failed, old.given.clone());
+        Self::from(State { folders, files, dice, exact, stale, failed, given, ..State::default() })
     }
 
     /// The paths of files that contain `part`, in order.
@@ -359,7 +282,7 @@ impl SimulatedDisk {
     pub(crate) fn bytes(&self, path: &Path) -> Vec<u8> {
         let state = self.state();
         let file = state.find(path).expect("the test names a file that is there");
-        state.files[file].live.clone()
+        state.files[file].live.to_vec()
     }
 
     /// Bytes that all files hold together.
@@ -377,20 +300,20 @@ impl State {
     fn find(&self, path: &Path) -> Option<usize> {
         self.folders.get(path.parent()?)?.live.get(&calls::name(path)).copied()
     }
+}
 
-    /// A rename may be half done, but never leaves a file without a name.
-    fn keep_renamed(&mut self) {
-        for Renamed { file, from, to } in std::mem::take(&mut self.renamed) {
-            let has = |path: &Path| {
-                let folder = path.parent().and_then(|parent| self.folders.get(parent));
-                folder.is_some_and(|folder| folder.durable.get(&calls::name(path)) == Some(&file))
-            };
-            if has(&from) || has(&to) {
-                continue;
-            }
-            if let Some(folder) = to.parent().and_then(|parent| self.folders.get_mut(parent)) {
-                folder.durable.insert(calls::name(&to), file);
-            }
+/// A rename may be half done, but never leaves a file without a name.
+fn keep_renamed(renamed: &[Renamed], folders: &mut BTreeMap<PathBuf, Arc<Folder>>) {
+    for Renamed { file, from, to } in renamed {
+        let has = |path: &Path| {
+            let folder = path.parent().and_then(|parent| folders.get(parent));
+            folder.is_some_and(|folder| folder.durable.get(&calls::name(path)) == Some(file))
+        };
+        if has(from) || has(to) {
+            continue;
+        }
+        if let Some(folder) = to.parent().and_then(|parent| folders.get_mut(parent)) {
+            Arc::make_mut(folder).durable.insert(calls::name(to), *file);
         }
     }
 }

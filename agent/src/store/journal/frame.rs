@@ -2,7 +2,12 @@
 //!
 //! The sum stands first, so that everything it covers is one run of bytes. It is seeded with the segment's salt: a
 //! block of a deleted file that the file system hands back in a new one never reads as a frame of the new one.
+//!
+//! The first frame of each commit is marked. The next commit is written only once the one before it is synced, so a
+//! good marked frame proves that all before it in its file reached the medium: what is bad there is damage. What is
+//! bad behind the last mark may never have been written ([`unproven`](super::unproven)).
 
+use super::segment::{self, HEAD_LEN};
 use crate::store::disk::{DiskFile, read_full_at};
 use std::io;
 use std::ops::Range;
@@ -15,18 +20,22 @@ pub(super) const FRAME_HEAD: usize = 16;
 /// makes recovery ask for much memory.
 pub(super) const BODY_LIMIT: usize = 8 * 1024 * 1024;
 
+/// In a frame's `len`: it is the first of its commit in this file. No length comes near this bit.
+const FIRST: u32 = 1 << 31;
+
 /// Bytes read at one time while looking for the next good frame.
 const RESYNC_WINDOW: usize = 256 * 1024;
 
 /// Bytes read at one time around an unreadable place: a page, the least that the kernel reads.
 const BLOCK: usize = 4096;
 
-/// Appends one frame.
-pub(super) fn append(buffer: &mut Vec<u8>, salt: u32, seq: u64, body: &[u8]) {
+/// Appends one frame; `first` if it is its commit's first in this file.
+pub(super) fn append(buffer: &mut Vec<u8>, salt: u32, seq: u64, first: bool, body: &[u8]) {
     let start = buffer.len();
     buffer.reserve(FRAME_HEAD + body.len());
     buffer.extend_from_slice(&[0; 4]);
-    buffer.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    let len = body.len() as u32 | if first { FIRST } else { 0 };
+    buffer.extend_from_slice(&len.to_le_bytes());
     buffer.extend_from_slice(&seq.to_le_bytes());
     buffer.extend_from_slice(body);
     let sum = crc32c::crc32c_append(salt, &buffer[start + 4..]);
@@ -37,7 +46,7 @@ pub(super) fn append(buffer: &mut Vec<u8>, salt: u32, seq: u64, body: &[u8]) {
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {
     /// A whole frame of so many bytes.
-    Frame { seq: u64, size: usize },
+    Frame { seq: u64, size: usize, first: bool },
     /// Perhaps a frame, of so many bytes, of which some are missing.
     Short { size: usize },
     /// No frame.
@@ -48,21 +57,35 @@ fn parse(bytes: &[u8], salt: u32) -> Parsed {
     let Some((head, _)) = bytes.split_first_chunk::<FRAME_HEAD>() else {
         return Parsed::Short { size: FRAME_HEAD };
     };
-    let (sum, len, seq) = split_head(head);
+    let Head { sum, len, first, seq } = split_head(head);
     if len > BODY_LIMIT {
         return Parsed::Bad;
     }
     let size = FRAME_HEAD + len;
     match bytes.get(4..size) {
         None => Parsed::Short { size },
-        Some(covered) if crc32c::crc32c_append(salt, covered) == sum => Parsed::Frame { seq, size },
+        Some(covered) if crc32c::crc32c_append(salt, covered) == sum => Parsed::Frame { seq, size, first },
         Some(_) => Parsed::Bad,
     }
 }
 
-fn split_head(head: &[u8; FRAME_HEAD]) -> (u32, usize, u64) {
+/// What stands before a frame's body.
+struct Head {
+    sum: u32,
+    len: usize,
+    first: bool,
+    seq: u64,
+}
+
+fn split_head(head: &[u8; FRAME_HEAD]) -> Head {
     let [s0, s1, s2, s3, l0, l1, l2, l3, seq @ ..] = *head;
-    (u32::from_le_bytes([s0, s1, s2, s3]), u32::from_le_bytes([l0, l1, l2, l3]) as usize, u64::from_le_bytes(seq))
+    let len = u32::from_le_bytes([l0, l1, l2, l3]);
+    Head {
+        sum: u32::from_le_bytes([s0, s1, s2, s3]),
+        len: (len & !FIRST) as usize,
+        first: len & FIRST != 0,
+        seq: u64::from_le_bytes(seq),
+    }
 }
 
 /// Why a pass over a segment ended.
@@ -91,9 +114,17 @@ pub(super) struct Scan {
     pub(super) next: u64,
     /// The first sequence number that no longer belongs to this segment.
     pub(super) end: u64,
+    /// The last frame passed that began a commit.
+    pub(super) mark: Option<u64>,
 }
 
 impl Scan {
+    /// Stands before the first frame of a segment of which `limit` bytes count.
+    pub(super) fn new(file: Arc<dyn DiskFile>, head: &segment::Head, limit: u64, end: u64) -> Self {
+        let (offset, next) = (HEAD_LEN as u64, head.first);
+        Self { file, salt: head.salt, offset, limit, next, end, mark: None }
+    }
+
     /// Reads `window` bytes (more if one frame needs more) into `buffer` and shows each good frame's number and the
     /// place of its body to `visit`, until that answers `false`.
     pub(super) fn pass(
@@ -113,9 +144,12 @@ impl Scan {
                     break Stop::End;
                 }
                 match parse(&buffer[at..], self.salt) {
-                    Parsed::Frame { seq, size } if seq == self.next => {
+                    Parsed::Frame { seq, size, first } if seq == self.next => {
                         if !visit(buffer, seq, at + FRAME_HEAD..at + size) {
                             break Stop::Enough;
+                        }
+                        if first {
+                            self.mark = Some(seq);
                         }
                         at += size;
                         self.next += 1;
@@ -178,7 +212,7 @@ impl Scan {
     /// a sum is made.
     fn may_begin(&self, bytes: &[u8]) -> bool {
         let Some((head, _)) = bytes.split_first_chunk::<FRAME_HEAD>() else { return true };
-        let (_, len, seq) = split_head(head);
+        let Head { len, seq, .. } = split_head(head);
         len <= BODY_LIMIT && (self.next..self.end).contains(&seq)
     }
 

@@ -34,7 +34,7 @@
 //! Head {                        // all numbers little-endian
 //!     magic:       [u8; 8]      // "TIDEGATE"
 //!     salt:        u32          // CRC32C of the rest of the 512 bytes
-//!     version:     u16          // 1
+//!     version:     u16          // 2
 //!     reserved:    u16
 //!     gateway_len: u8, epoch_len: u8, lane_len: u8, reserved: [u8; 5]
 //!     first:       u64          // sequence number of the first frame; stands in the name too
@@ -44,7 +44,7 @@
 //!
 //! Frame {
 //!     sum:  u32                 // CRC32C of all that follows, starting from the head's salt
-//!     len:  u32                 // of the body, at most 8 MiB
+//!     len:  u32                 // of the body, at most 8 MiB; top bit: the first frame of its commit in this file
 //!     seq:  u64                 // counts up by one
 //!     body: [u8; len]           // record lanes: see `store::submission`; control: see `control`; aside: CBOR
 //! }
@@ -55,6 +55,12 @@
 //!
 //! The sums of a segment's frames start from its own **salt**, so that a stale block, handed back by the file system
 //! from a deleted segment, never reads as a frame.
+//!
+//! The **mark** of a commit's first frame (the top bit of its `len`, under the sum as all the rest) proves what stands
+//! before it: a commit is written only once the one before it is synced, and a file whose sync failed is never written
+//! to again. So everything before the last good marked frame of a file was synced, and what is bad there is damage. The
+//! frames from that mark on are the **unproven last commit**: it may have been answered, or the power may have gone
+//! while it was written.
 //!
 //! Every segment of the **control lane** begins with a snapshot of the whole state, so older ones can go (the last but
 //! one is kept: its snapshot and entries lead to the same state). One commit's changes are one frame (of 64
@@ -90,11 +96,15 @@
 //!
 //! 1. The control lane: from the newest segment with a good snapshot, replay to the end.
 //! 2. Each lane: list; drop what a later generation replaces; find the newest segment with a good head; walk its
-//!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail.
+//!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail. So is everything
+//!    from the first place on, in the unproven last commit and above all that the control lane knows of as committed,
+//!    where something never arrived: where a bad stretch holds nothing but zeros in one of the sectors that it meets
+//!    (`unproven`). The control lane ends by the same rule. So a commit that was not answered is there up to some
+//!    point and not beyond, in whatever order the medium wrote, and what its devices publish again follows in order.
 //! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
 //! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or
-//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found. Numbers go on above all
-//!    evidence.
+//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found; or if the hardware is not that
+//!    on which it was written (see `hardware`). Numbers go on above all evidence.
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
 //!
@@ -105,33 +115,42 @@ mod aside;
 mod clocks;
 mod commit;
 mod control;
+mod delivered;
 #[cfg(test)]
 pub(super) mod driven;
+mod expiry;
 mod frame;
+mod gaps;
+mod hardware;
+mod limits;
 mod log;
 mod reader;
 mod recover;
 mod recover_control;
 mod recover_lane;
+mod refuse;
 mod reserve;
 mod room;
 mod segment;
 mod seldom;
 mod sessions;
+pub(super) mod sight;
 mod sync;
+mod unproven;
 mod writer;
 
+pub(super) use aside::{AsideFrame, decode as decode_aside};
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
-use super::{LaneStats, Opened, Options, PutAside, Ranges, Stats, StoreError, Submission};
-use control::Ledger;
+use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
+use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -162,9 +181,22 @@ fn reserve_size(max_size: u64) -> u64 {
     (max_size / 64).clamp(128 * 1024, 1024 * 1024)
 }
 
+/// Segments of the control lane that are kept: the newest, and the one before it, whose snapshot and entries lead to
+/// the same state should the newest snapshot be damaged.
+const CONTROL_SEGMENTS: usize = 2;
+
+/// Bytes that the index is expected to take, counted as taken from the start.
+const INDEX_SHARE: u64 = 256 * 1024;
+
 /// Bytes that records put aside may take.
 fn aside_limit(max_size: u64) -> u64 {
     (max_size / 16).clamp(128 * 1024, 64 * 1024 * 1024)
+}
+
+/// Bytes that the store may come to need besides records, and one segment: what cannot be reserved for lanes.
+fn own_needs(max_size: u64) -> u64 {
+    let control = (CONTROL_SEGMENTS as u64 + 2) * control_segment_size(max_size, 0);
+    control + reserve_size(max_size) + aside_limit(max_size) + INDEX_SHARE + segment_size(max_size)
 }
 
 /// Records that a reader could not read.
@@ -220,6 +252,14 @@ pub(super) struct Shared {
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
     stalled: Mutex<Option<String>>,
+    /// Lanes that take nothing more for want of room.
+    refusing: Mutex<Vec<Refusing>>,
+    /// The same, to be asked for often.
+    refuses: AtomicBool,
+    /// Bytes that may be held, as last judged.
+    allowed: AtomicU64,
+    /// Bytes in which a file grows on this file system.
+    block: u64,
     /// Since when the disk has been at work on the present commit.
     io_since: Mutex<Option<Instant>>,
     pub(super) index: Arc<Index>,
@@ -269,7 +309,12 @@ impl Shared {
 
     fn report_damage(&self, damage: Damage) {
         let log = self.logs.get(usize::from(damage.lane));
-        if self.ledger().lanes.get(usize::from(damage.lane)).is_some_and(|lane| lane.knows(damage.from, damage.below)) {
+        // What does not wait is missed by nobody: it was delivered, and its segment perhaps removed.
+        let missed = |lane: &LaneLedger| {
+            let waits = lane.waiting.touches(damage.from, damage.below) || damage.lost.is_some();
+            waits && !lane.knows(damage.from, damage.below)
+        };
+        if !self.ledger().lanes.get(usize::from(damage.lane)).is_some_and(missed) {
             return;
         }
         let lane = log.map(|log| log.name.as_str()).unwrap_or_default();
@@ -308,6 +353,29 @@ impl Shared {
         self.progress.send_modify(|commits| *commits += 1);
     }
 
+    /// Says which lanes take nothing more for want of room.
+    fn set_refusing(&self, refusing: Vec<Refusing>) {
+        let mut known = self.refusing.lock().expect("no holder of this lock panics");
+        if *known == refusing {
+            return;
+        }
+        for one in refusing.iter().filter(|one| !known.iter().any(|known| known.lane == one.lane)) {
+            tracing::warn!(lane = one.lane, reason = one.reason, "no room: acknowledgements are withheld");
+        }
+        for one in known.iter().filter(|one| !refusing.iter().any(|now| now.lane == one.lane)) {
+            tracing::info!(lane = one.lane, "there is room again");
+        }
+        self.refuses.store(!refusing.is_empty(), Ordering::Relaxed);
+        *known = refusing;
+        drop(known);
+        self.progress.send_modify(|commits| *commits += 1);
+    }
+
+    /// Whether any lane takes nothing more for want of room.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
     fn begin_io(&self, now: Option<Instant>) {
         *self.io_since.lock().expect("no holder of this lock panics") = now;
     }
@@ -326,7 +394,7 @@ impl Shared {
     /// Bytes of everything of ours in the folder.
     fn total_bytes(&self) -> u64 {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);
-        let segments: u64 = logs.map(|log| log.view().bytes).sum();
+        let segments: u64 = logs.map(|log| log.view().occupied).sum();
         segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
     }
 
@@ -354,6 +422,16 @@ impl Shared {
         aside::list(self, limit)
     }
 
+    /// What it holds now, to be looked into.
+    pub(super) fn sight(&self) -> sight::Sight {
+        sight::Sight::of(self)
+    }
+
+    /// Bytes appended to each record lane since the start.
+    pub(super) fn appended(&self) -> Vec<u64> {
+        self.logs.iter().map(|log| log.view().appended).collect()
+    }
+
     /// What the index is to hold.
     pub(super) fn index_contents(self: &Arc<Self>) -> Contents {
         let mut contents = self.ledger().index_contents();
@@ -375,8 +453,10 @@ impl Shared {
                     stored: view.next,
                     waiting,
                     bytes: view.bytes,
+                    kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,
                     damaged: known.damaged,
+                    expired: known.expired,
                     oldest_ms: view
                         .time_at(cursor)
                         .filter(|_| waiting > 0)
@@ -388,17 +468,23 @@ impl Shared {
             })
             .collect();
         let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        let (gaps_pending, gaps_told) = (ledger.gaps.pending(), ledger.gaps.made);
         drop(ledger);
         Stats {
             epoch,
             lanes,
             refused,
             put_aside,
+            gaps_pending,
+            gaps_told,
             bytes: self.total_bytes(),
             max_size: self.options.max_size,
+            allowed: self.allowed.load(Ordering::Relaxed),
+            refusing: self.refusing.lock().expect("no holder of this lock panics").clone(),
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
             stalled: self.stalled(),
+            index: self.index.behind(),
         }
     }
 }

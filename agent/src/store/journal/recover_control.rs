@@ -1,12 +1,12 @@
 //! Recovery of the control lane.
 
 use super::control::{self, Decoded, Ledger};
-use super::frame::{Scan, Stop};
+use super::frame::Scan;
 use super::log::{Active, SegmentView, resume};
-use super::recover::{Found, Report, WINDOW, list, read_error};
-use super::segment::{self, HEAD_LEN};
+use super::recover::{Access, Found, Report, list, read_error};
+use super::{segment, unproven};
 use crate::store::StoreError;
-use crate::store::disk::{Disk, Mode};
+use crate::store::disk::Disk;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,15 +28,21 @@ pub(super) struct ControlFound {
 
 /// One segment's contents.
 struct Contents {
-    snapshot: Option<Box<Ledger>>,
-    entries: Vec<control::Entry>,
+    /// With the number of its frame, as the entries.
+    snapshot: Option<(u64, Box<Ledger>)>,
+    entries: Vec<(u64, Vec<control::Entry>)>,
     next: u64,
     active: Option<Active>,
     whole: bool,
 }
 
 /// Reads the control lane.
-pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Result<ControlFound, StoreError> {
+pub(super) fn read(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    access: Access,
+    report: &mut Report,
+) -> Result<ControlFound, StoreError> {
     let segments = list(&**disk, dir)?;
     let mut found = ControlFound {
         generation: segments.iter().map(|segment| segment.generation).max().unwrap_or(0),
@@ -47,7 +53,7 @@ pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Res
     let mut newer: Vec<Contents> = Vec::new();
     let mut end = SEQ_LIMIT;
     for segment in segments.iter().rev() {
-        let contents = read_segment(disk, dir, segment, end)?;
+        let contents = read_segment(disk, dir, segment, end, access)?;
         end = end.min(segment.first);
         if !contents.whole {
             found.damaged = true;
@@ -67,56 +73,49 @@ pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Res
     }
     let mut oldest_first = newer.into_iter().rev();
     let Some(base) = oldest_first.next() else { return Ok(found) };
-    let Some(snapshot) = base.snapshot else { return Ok(found) };
+    let Some((_, snapshot)) = base.snapshot else { return Ok(found) };
     let mut ledger = Ledger { released_ahead: Some(HashSet::default()), ..*snapshot };
-    for entry in
+    for (_, entries) in
         base.entries.iter().chain(oldest_first.flat_map(|contents| contents.entries).collect::<Vec<_>>().iter())
     {
-        ledger.apply(entry);
+        entries.iter().for_each(|entry| ledger.apply(entry));
     }
     found.ledger = Some(ledger);
     Ok(found)
 }
 
-fn read_segment(disk: &Arc<dyn Disk>, dir: &Path, segment: &Found, end: u64) -> Result<Contents, StoreError> {
+fn read_segment(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segment: &Found,
+    end: u64,
+    access: Access,
+) -> Result<Contents, StoreError> {
     let path = dir.join(segment::file_name(segment.first, segment.generation));
     let failed = |error| read_error(&path, error);
     let mut contents =
         Contents { snapshot: None, entries: Vec::new(), next: segment.first, active: None, whole: false };
-    let file = disk.open(&path, Mode::Write).map_err(failed)?;
+    let file = disk.open(&path, access.mode()).map_err(failed)?;
     let Some(head) = segment::read_head(&*file, segment.first, segment.generation).map_err(failed)? else {
         return Ok(contents);
     };
-    let (offset, next) = (HEAD_LEN as u64, segment.first);
-    let mut scan = Scan { file: file.clone(), salt: head.salt, offset, limit: segment.len, next, end };
-    let mut buffer = Vec::new();
-    contents.whole = true;
-    loop {
-        let mut known = true;
-        let stop = scan
-            .pass(&mut buffer, WINDOW, |bytes, _, body| {
-                match control::decode(&bytes[body]) {
-                    Some(Decoded::Snapshot(ledger)) => {
-                        contents.snapshot = Some(ledger);
-                        contents.entries.clear();
-                    }
-                    Some(Decoded::Entries(entries)) => contents.entries.extend(entries),
-                    None => known = false,
-                }
-                true
-            })
-            .map_err(failed)?;
-        contents.whole &= known;
-        match stop {
-            Stop::Window => {}
-            Stop::End | Stop::Enough => break,
-            Stop::Bad => {
-                contents.whole = false;
-                if !scan.resync(&mut buffer).map_err(failed)? {
-                    break;
-                }
-            }
+    let mut scan = Scan::new(file.clone(), &head, segment.len, end);
+    let mut known = true;
+    let walked = unproven::walk(&mut scan, 0, |seq, body| match control::decode(body) {
+        Some(Decoded::Snapshot(ledger)) => {
+            contents.snapshot = Some((seq, ledger));
+            contents.entries.clear();
         }
+        Some(Decoded::Entries(entries)) => contents.entries.push((seq, entries)),
+        None => known = false,
+    });
+    contents.whole = walked.map_err(failed)?.whole && known;
+    // What is cut off was never committed.
+    contents.snapshot.take_if(|(seq, _)| *seq >= scan.next);
+    contents.entries.retain(|(seq, _)| *seq < scan.next);
+    contents.next = scan.next;
+    if access == Access::Look {
+        return Ok(contents);
     }
     // Made durable before anything is decided from it: after a crash of the process alone it may only be cached. If
     // that fails it is not tried again: what was read is written anew, to another file.
@@ -124,7 +123,6 @@ fn read_segment(disk: &Arc<dyn Disk>, dir: &Path, segment: &Found, end: u64) -> 
         tracing::warn!(file = %path.display(), %error, "cannot sync");
         contents.whole = false;
     }
-    contents.next = scan.next;
     contents.active = contents.whole.then(|| resume(file, &head, scan.offset));
     Ok(contents)
 }

@@ -1,13 +1,15 @@
 //! Recovery of one lane: what its segments hold, and how its newest one ends.
 
-use super::control::Ledger;
+use super::control::{LaneLedger, Ledger};
 use super::frame::{Scan, Stop};
+use super::gaps::{Key, tell::gap_record};
 use super::log::{Active, LogShared, View, resume};
-use super::recover::{Found, Report, WINDOW, list, read_error};
+use super::recover::{Access, Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
+use super::unproven;
+use crate::clock::Stamp;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::{Origin, StoreError, submission};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tidegate_protocol::SEQ_LIMIT;
@@ -25,6 +27,8 @@ pub(super) struct LaneFound {
     pub(super) head: Option<Arc<Identity>>,
     /// Records with an origin, from the accounted one on.
     pub(super) origins: Vec<(Origin, u64)>,
+    /// Gap records that the control lane may not know of, and when they were made.
+    pub(super) gaps: Vec<(u64, Key, Stamp)>,
     /// Damaged ranges met on the way.
     pub(super) damage: Vec<(u64, u64)>,
     /// Why the highest number used is not proved, if it is not.
@@ -41,11 +45,33 @@ struct Tail {
     head: Head,
 }
 
+/// What the control lane says of the records to be read.
+struct Known {
+    /// From here on origins are looked for.
+    accounted: u64,
+    /// All below was committed once, whatever is left of it.
+    committed: u64,
+}
+
+impl Known {
+    fn new(lane: Option<&LaneLedger>, access: Access) -> Self {
+        let committed = lane.map_or(0, LaneLedger::evidence);
+        match lane {
+            // Who only looks has no use for origins.
+            _ if access == Access::Look => Self { accounted: SEQ_LIMIT, committed },
+            Some(lane) => Self { accounted: lane.accounted, committed },
+            // Without a control lane there are no sessions left to which an unreleased publish could belong.
+            None => Self { accounted: SEQ_LIMIT, committed },
+        }
+    }
+}
+
 /// Reads a lane. `known` is its index in the ledger, if the control lane said anything of it.
 pub(super) fn read(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     ledger: Option<(&Ledger, usize)>,
+    access: Access,
     report: &mut Report,
 ) -> Result<LaneFound, StoreError> {
     let mut found = LaneFound::default();
@@ -57,18 +83,14 @@ pub(super) fn read(
         found.doubt = Some(format!("the newest segment in {} is missing", dir.display()));
     }
     found.generation = found.generation.max(noted);
-    let tail = find_tail(disk, dir, &mut segments, noted, &mut found, report)?;
+    let tail = find_tail(disk, dir, &mut segments, (noted, access), &mut found, report)?;
     drop_replaced(dir, &mut segments, &mut found);
     found.view.segments = segments.iter().map(Found::view).collect();
     found.view.next = segments.last().map_or(0, |segment| segment.first);
     if let Some(tail) = tail {
-        let accounted = match known {
-            Some(lane) => lane.accounted,
-            // Without a control lane there are no sessions left to which an unreleased publish could belong.
-            None => SEQ_LIMIT,
-        };
-        read_older(disk, dir, accounted, &mut found)?;
-        read_tail(disk, dir, tail, accounted, &mut found, report)?;
+        let known = Known::new(known, access);
+        read_older(disk, dir, known.accounted, &mut found)?;
+        read_tail(disk, dir, tail, (&known, access), &mut found, report)?;
     }
     found.view.bytes = found.view.segments.iter().map(|segment| segment.len).sum();
     Ok(found)
@@ -79,13 +101,13 @@ fn find_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     segments: &mut Vec<Found>,
-    noted: u64,
+    (noted, access): (u64, Access),
     found: &mut LaneFound,
     report: &mut Report,
 ) -> Result<Option<Tail>, StoreError> {
     while let Some(newest) = segments.last() {
         let path = dir.join(segment::file_name(newest.first, newest.generation));
-        let file = disk.open(&path, Mode::Write).map_err(|error| read_error(&path, error))?;
+        let file = disk.open(&path, access.mode()).map_err(|error| read_error(&path, error))?;
         let head = segment::read_head(&*file, newest.first, newest.generation);
         if let Some(head) = head.map_err(|error| read_error(&path, error))? {
             return Ok(Some(Tail { file, head }));
@@ -135,8 +157,7 @@ fn read_older(disk: &Arc<dyn Disk>, dir: &Path, accounted: u64, found: &mut Lane
         let Some(head) = segment::read_head(&*file, segment.first, segment.generation).map_err(failed)? else {
             continue;
         };
-        let (offset, next) = (HEAD_LEN as u64, segment.first);
-        let mut scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end };
+        let mut scan = Scan::new(file, &head, segment.len, end);
         loop {
             let stop = scan
                 .pass(&mut buffer, WINDOW, |bytes, seq, body| {
@@ -159,53 +180,38 @@ fn read_older(disk: &Arc<dyn Disk>, dir: &Path, accounted: u64, found: &mut Lane
     Ok(())
 }
 
-/// Walks all frames of the newest segment, past damage, up to the last good one.
-fn walk(scan: &mut Scan, path: &Path, accounted: u64, found: &mut LaneFound, report: &mut Report) -> io::Result<()> {
-    let mut buffer = Vec::new();
-    loop {
-        let stop = scan.pass(&mut buffer, WINDOW, |bytes, seq, body| {
-            if let Some(origin) = submission::origin(&bytes[body]).filter(|_| seq >= accounted) {
-                found.origins.push((origin, seq));
-            }
-            true
-        })?;
-        let expected = scan.next;
-        match stop {
-            Stop::Window => {}
-            Stop::End | Stop::Enough => return Ok(()),
-            Stop::Bad if scan.resync(&mut buffer)? => {
-                // Damage between two frames costs bytes and no record.
-                if let Some(last) = scan.next.checked_sub(1).filter(|last| *last >= expected) {
-                    report.add(format!("{}: records {expected} to {last} cannot be read", path.display()));
-                    found.damage.push((expected, scan.next));
-                }
-            }
-            Stop::Bad => {
-                let text = format!("{}: the last {} bytes are torn", path.display(), scan.limit - scan.offset);
-                report.add(text.clone());
-                found.doubt = Some(text);
-                return Ok(());
-            }
-        }
-    }
-}
-
 /// Walks the newest segment to its end, and makes durable what it shows: after a crash of the process alone it may only
 /// be cached, and it is about to be handed out.
 fn read_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     tail: Tail,
-    accounted: u64,
+    (known, access): (&Known, Access),
     found: &mut LaneFound,
     report: &mut Report,
 ) -> Result<(), StoreError> {
     let Some(segment) = found.view.segments.back().cloned() else { return Ok(()) };
     let path = dir.join(segment::file_name(segment.first, segment.generation));
-    let (offset, next) = (HEAD_LEN as u64, segment.first);
-    let mut scan =
-        Scan { file: tail.file.clone(), salt: tail.head.salt, offset, limit: segment.len, next, end: SEQ_LIMIT };
-    walk(&mut scan, &path, accounted, found, report).map_err(|error| read_error(&path, error))?;
+    let mut scan = Scan::new(tail.file.clone(), &tail.head, segment.len, SEQ_LIMIT);
+    let (origins, gaps) = (&mut found.origins, &mut found.gaps);
+    let walked = unproven::walk(&mut scan, known.committed, |seq, body| {
+        origins.extend(submission::origin(body).filter(|_| seq >= known.accounted).map(|origin| (origin, seq)));
+        if seq >= known.committed && submission::is_gap(body) {
+            gaps.extend(gap_record(body).map(|(key, stamp)| (seq, key, stamp)));
+        }
+    });
+    let walked = walked.map_err(|error| read_error(&path, error))?;
+    origins.retain(|(_, seq)| *seq < scan.next);
+    gaps.retain(|(seq, ..)| *seq < scan.next);
+    for (from, below) in &walked.holes {
+        report.add(format!("{}: records {from} to {} cannot be read", path.display(), below - 1));
+    }
+    found.damage.extend(walked.holes);
+    if walked.torn > 0 {
+        let text = format!("{}: the last {} bytes are torn", path.display(), walked.torn);
+        report.add(text.clone());
+        found.doubt = Some(text);
+    }
     if scan.offset < segment.len {
         found.cut = Some((path.clone(), tail.file.clone(), scan.offset));
     }
@@ -214,6 +220,9 @@ fn read_tail(
         last.len = scan.offset;
     }
     found.head = Some(tail.head.identity.clone());
+    if access == Access::Look {
+        return Ok(());
+    }
     if let Err(error) = tail.file.sync_data().and_then(|()| disk.sync_dir(dir)) {
         // A failed sync is not tried again: the file is left as it is, and numbers go on in a new epoch, so whatever
         // the medium kept, no id names two records.
@@ -229,19 +238,33 @@ fn read_tail(
 /// Learns when the first record of the segment at the cursor was received, so that it can be told how long the oldest
 /// one has waited. What cannot be read is met again, and counted, by the reader.
 pub(super) fn learn_time(disk: &dyn Disk, log: &LogShared, cursor: u64) {
-    let mut view = log.view();
-    let Some(index) = view.find(cursor) else { return };
-    let (segment, end) = (view.segments[index].clone(), view.end(index));
-    let Ok(file) = disk.open(&log.path(segment.first, segment.generation), Mode::Read) else { return };
-    let Ok(Some(head)) = segment::read_head(&*file, segment.first, segment.generation) else { return };
-    let (offset, next) = (HEAD_LEN as u64, segment.first);
-    let mut scan = Scan { file, salt: head.salt, offset, limit: segment.len, next, end };
+    let index = log.view().find(cursor);
+    if let Some(index) = index {
+        first_time(disk, log, index);
+    }
+}
+
+/// When the first record of a segment was received: as it is known, or else as the segment itself says. `None` if that
+/// cannot be read.
+pub(super) fn first_time(disk: &dyn Disk, log: &LogShared, index: usize) -> Option<Stamp> {
+    let (segment, end) = {
+        let view = log.view();
+        (view.segments.get(index)?.clone(), view.end(index))
+    };
+    if segment.first_time.is_some() || segment.first >= end {
+        return segment.first_time;
+    }
+    let file = disk.open(&log.path(segment.first, segment.generation), Mode::Read).ok()?;
+    let head = segment::read_head(&*file, segment.first, segment.generation).ok()??;
+    let mut scan = Scan::new(file, &head, segment.len, end);
     let mut time = None;
     let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
         time = submission::stamp(&bytes[body]);
         false
     });
-    if let (Ok(_), Some(segment)) = (read, view.segments.get_mut(index)) {
-        segment.first_time = time;
-    }
+    read.ok()?;
+    let mut view = log.view();
+    let known = view.segments.get_mut(index).filter(|one| one.generation == segment.generation)?;
+    known.first_time = time;
+    time
 }

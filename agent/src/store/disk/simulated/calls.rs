@@ -1,7 +1,8 @@
 //! The simulated disk as the store sees it.
 
-use super::{Call, Change, Contents, Folder, Renamed, SimulatedDisk, State};
-use crate::store::disk::{Disk, DiskFile, Entry, Mode};
+use super::contents::{Change, Contents};
+use super::{Call, Folder, Renamed, SimulatedDisk, State};
+use crate::store::disk::{Disk, DiskFile, Entry, Mode, Space};
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ impl State {
         }
         let changes = !matches!(call, Call::Open | Call::List | Call::FreeSpace | Call::Read | Call::ShortWrite);
         if self.read_only && changes && !matches!(call, Call::Sync | Call::SyncFolder | Call::Lock) {
+            self.note(call, EROFS);
             return Some(EROFS);
         }
         self.fault(call, path)
@@ -49,11 +51,21 @@ impl State {
             return None;
         }
         fault.times -= 1;
-        Some(fault.errno)
+        let errno = fault.errno;
+        self.note(call, errno);
+        Some(errno)
+    }
+
+    fn contents(&mut self, file: usize) -> &mut Contents {
+        Arc::make_mut(&mut self.files[file])
+    }
+
+    fn note(&self, call: Call, errno: i32) {
+        self.given.lock().expect("no holder of this lock panics").insert((call, errno));
     }
 
     fn folder(&mut self, path: &Path) -> io::Result<&mut Folder> {
-        self.folders.get_mut(path).ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.folders.get_mut(path).map(Arc::make_mut).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn parent(&mut self, path: &Path) -> io::Result<&mut Folder> {
@@ -64,7 +76,10 @@ impl State {
     fn room(&self, more: u64) -> io::Result<u64> {
         let Some(capacity) = self.capacity else { return Ok(more) };
         match capacity.saturating_sub(self.used()).min(more) {
-            0 if more > 0 => Err(io::Error::from_raw_os_error(ENOSPC)),
+            0 if more > 0 => {
+                self.note(Call::Write, ENOSPC);
+                Err(io::Error::from_raw_os_error(ENOSPC))
+            }
             room => Ok(room),
         }
     }
@@ -93,7 +108,7 @@ impl Disk for SimulatedDisk {
             (None, Mode::Create) => {
                 let file = state.files.len();
                 state.parent(path)?.set(name(path), Some(file));
-                state.files.push(Contents::default());
+                state.files.push(Arc::new(Contents::default()));
                 file
             }
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
@@ -157,15 +172,18 @@ impl Disk for SimulatedDisk {
         }
         folder.sync();
         for (_, inner) in state.folders.iter_mut().filter(|(inner, _)| inner.parent() == Some(path)) {
-            inner.lasts = true;
+            if !inner.lasts {
+                Arc::make_mut(inner).lasts = true;
+            }
         }
         Ok(())
     }
 
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
+    fn space(&self, path: &Path) -> io::Result<Space> {
         let mut state = self.state();
         state.call(Call::FreeSpace, path)?;
-        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+        let free_bytes = state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used()));
+        Ok(Space { free_bytes, free_inodes: None, block: 1 })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
@@ -201,11 +219,7 @@ impl DiskFile for SimulatedFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.state();
         state.call(Call::Read, &self.path)?;
-        let live = &state.files[self.file].live;
-        let from = (offset as usize).min(live.len());
-        let count = buffer.len().min(live.len() - from);
-        buffer[..count].copy_from_slice(&live[from..from + count]);
-        Ok(count)
+        Ok(state.files[self.file].live.read(offset as usize, buffer))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -225,7 +239,7 @@ impl DiskFile for SimulatedFile {
             count -= (end - now - state.room(end - now)?) as usize;
         }
         if count > 0 {
-            state.files[self.file].change(Change::Write(offset as usize, bytes[..count].to_vec()));
+            state.contents(self.file).change(Change::Write(offset as usize, bytes[..count].into()));
         }
         called.map(|()| count)
     }
@@ -233,7 +247,7 @@ impl DiskFile for SimulatedFile {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.call(Call::SetLen, &self.path)?;
-        state.files[self.file].change(Change::Len(len as usize));
+        state.contents(self.file).change(Change::Len(len as usize));
         Ok(())
     }
 
@@ -247,10 +261,11 @@ impl DiskFile for SimulatedFile {
         if state.dead {
             return called;
         }
-        let State { files, dice, stale, .. } = &mut *state;
+        let State { files, dice, stale, exact, .. } = &mut *state;
+        let file = Arc::make_mut(&mut files[self.file]);
         match &called {
-            Ok(()) => files[self.file].sync(),
-            Err(_) => files[self.file].fail_sync(dice, stale),
+            Ok(()) => file.sync(),
+            Err(_) => file.fail_sync(dice, (!*exact).then_some(&*stale)),
         }
         called
     }
@@ -263,7 +278,7 @@ impl DiskFile for SimulatedFile {
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
         if more > 0 {
-            state.files[self.file].change(Change::Len(len as usize));
+            state.contents(self.file).change(Change::Len(len as usize));
         }
         Ok(())
     }

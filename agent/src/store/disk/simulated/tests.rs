@@ -15,7 +15,7 @@ fn after_cuts(disk: &SimulatedDisk, path: &str) -> BTreeSet<Option<Vec<u8>>> {
         disk.seed(seed);
         let after = disk.cut();
         let state = after.state();
-        state.find(Path::new(path)).map(|file| state.files[file].live.clone())
+        state.find(Path::new(path)).map(|file| state.files[file].live.to_vec())
     };
     (0..400).map(cut).collect()
 }
