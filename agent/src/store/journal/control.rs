@@ -103,7 +103,7 @@ pub(super) struct Ledger {
 impl Entry {
     /// Whether it changes what waits, and is not what the forwarder itself did.
     pub(super) fn changes_waiting(&self) -> bool {
-        matches!(self, Entry::Evicted { .. } | Entry::Change(Change::Replay { .. }))
+        matches!(self, Entry::Evicted { .. } | Entry::Expired { .. } | Entry::Change(Change::Replay { .. }))
     }
 }
 
