@@ -40,8 +40,8 @@ pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
-    Backoff, Batch, Broker, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Hardware, Kind, Lane,
-    Layout, Listener, Log, LogLevel, LogTarget, Metrics, MqttVersion, Order, Policy, Rule, Store, Tls,
+    Backoff, Batch, Broker, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, Lane, Layout,
+    Listener, Log, LogLevel, LogTarget, Metrics, MqttVersion, Order, Policy, Rule, Store, Tls,
 };
 
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::units::Amount;
+use crate::hardware::Source;
 use crate::secret::Secret;
 
 /// A whole configuration.
@@ -170,7 +171,7 @@ pub struct Store {
     /// Bytes that the medium can be written with in its life, as its maker says; 1 GB to 10,000 TB.
     pub flash_endurance: Option<u64>,
     /// What tells this gateway's hardware from another's.
-    pub hardware: Hardware,
+    pub hardware: Source,
 }
 
 impl Store {
@@ -195,27 +196,6 @@ impl Policy {
         match self {
             Self::DropOldest => "drop-oldest",
             Self::Refuse => "refuse",
-        }
-    }
-}
-
-/// What tells this gateway's hardware from another's: a store that finds itself elsewhere was copied.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hardware {
-    /// The board's serial number.
-    Board,
-    /// The address of this network interface.
-    Network(String),
-    /// Nothing.
-    None,
-}
-
-impl std::fmt::Display for Hardware {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Board => f.write_str("board"),
-            Self::Network(interface) => write!(f, "network:{interface}"),
-            Self::None => f.write_str("none"),
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{broker, listener};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::hardware;
 use crate::secret::Secret;
 use crate::shape::wire;
 use crate::store;
@@ -49,8 +50,8 @@ pub(super) fn store(config: &Config, clock: Arc<dyn Clock>) -> store::Options {
         commit_within: config.store.commit_within,
         // A listener that is taken out for a while must find its sessions when it comes back.
         max_sessions: config.collect.listener.as_ref().map_or(MAX_SESSIONS, |listener| listener.max_sessions),
+        hardware: hardware::this(&config.store.hardware),
         clock,
-        ..store::Options::new(PathBuf::new(), "", &[])
     }
 }
 

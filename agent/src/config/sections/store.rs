@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::error::shown;
-use super::super::model::{Hardware, Lane, Policy, Store};
+use super::super::model::{Lane, Policy, Store};
 use super::super::reader::Section;
 use super::super::surroundings::Place;
 use super::super::units::{self, Amount};
 use super::{DAY, GIB, MIB};
+use crate::hardware::Source;
 
 /// Most lanes: each has a folder, a segment that is never deleted, and memory of its own.
 const MAX_LANES: usize = 16;
@@ -24,9 +25,6 @@ const GB: u64 = 1_000_000_000;
 /// What the lanes may reserve together, in percent of `max_size`: the store needs a part for itself, and lanes without
 /// a reservation must find room too.
 const RESERVABLE: u8 = 75;
-
-/// Longest name of a network interface in bytes (`IFNAMSIZ` less the final zero).
-const MAX_INTERFACE: usize = 15;
 
 pub(super) fn store(root: &Section<'_>) -> Store {
     let section = root.section("store");
@@ -100,22 +98,13 @@ fn folder(section: &Section<'_>, store: &Store) {
     }
 }
 
-fn hardware(section: &Section<'_>) -> Hardware {
+fn hardware(section: &Section<'_>) -> Source {
     const ADVICE: &str = "write \"board\", \"network:<interface>\" such as \"network:eth0\", or \"none\"";
-    let Some((text, value)) = section.text("hardware", ADVICE) else { return Hardware::Board };
-    match (text, text.strip_prefix("network:")) {
-        ("board", _) => return Hardware::Board,
-        ("none", _) => return Hardware::None,
-        (_, Some(interface)) if is_interface(interface) => return Hardware::Network(interface.to_owned()),
-        _ => value.problem(format!("found {}", shown(text)), ADVICE),
-    }
-    Hardware::Board
-}
-
-/// What the kernel takes as an interface's name (`dev_valid_name`): it becomes a part of a path under `/sys`.
-fn is_interface(name: &str) -> bool {
-    let outside = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':');
-    (1..=MAX_INTERFACE).contains(&name.len()) && !matches!(name, "." | "..") && !name.contains(outside)
+    let Some((text, value)) = section.text("hardware", ADVICE) else { return Source::default() };
+    text.parse().unwrap_or_else(|_| {
+        value.problem(format!("found {}", shown(text)), ADVICE);
+        Source::default()
+    })
 }
 
 /// The lanes that stand when the file has none.

@@ -208,7 +208,7 @@ fn lanes_and_limits_are_read() {
          [[lane]]\nname = \"a\"\nreserve = \"1MiB\"\nmax_age = \"2h\"\n[[lane]]\nname = \"b\"\nfirst = true\nweight = 7\n\
          [collect]\ndefault_lane = \"b\"\n[[collect.rule]]\ntopic = \"{{device}}\"\nlane = \"a\"\n"
     ));
-    assert_eq!(config.store.hardware, Hardware::Network("wlan0".into()));
+    assert_eq!(config.store.hardware, crate::hardware::Source::Network("wlan0".into()));
     assert_eq!((config.store.min_bytes(), config.store.flash_endurance), (25 << 20, Some(30_000_000_000_000)));
     let lanes: Vec<(&str, bool, u32, u64)> = config
         .lanes
