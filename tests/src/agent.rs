@@ -136,7 +136,7 @@ impl Setup {
     /// Writes the configuration, starts the agent and waits for nothing.
     #[track_caller]
     pub fn spawn(self) -> Agent {
-        let mut agent = Agent { setup: self, child: None };
+        let mut agent = Agent::new(self);
         agent.spawn();
         agent
     }
@@ -144,7 +144,7 @@ impl Setup {
     /// Writes the configuration, starts the agent and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Agent {
-        let mut agent = Agent { setup: self, child: None };
+        let mut agent = Agent::new(self);
         agent.start();
         agent
     }
@@ -163,6 +163,12 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// One that is not started yet.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self { setup, child: None }
+    }
+
     /// Starts it and waits until its status says that its store is open and its intakes are up.
     #[track_caller]
     pub fn start(&mut self) {

@@ -28,6 +28,9 @@ pub struct Event {
     pub topic: String,
     /// RFC 3339.
     pub time: String,
+    /// How far that can be trusted; absent when the clock was right.
+    #[serde(default)]
+    pub time_source: Option<String>,
     /// The payload as JSON text.
     pub payload: Box<RawValue>,
     /// Sent before, or waited long.
