@@ -8,6 +8,7 @@ mod recovery;
 mod room;
 mod rot;
 mod rules;
+mod waiting;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;
