@@ -116,7 +116,9 @@ fn a_long_damaged_stretch_is_passed_over_and_does_not_hold_up_the_end() {
     agent.start();
     wait::until("the oldest segment is delivered", BOUND, || flux.payloads_of("normal").len() as u64 >= made.oldest);
     println!("{:?}", begun.elapsed());
-    wait::until("what is behind the damage is delivered", BOUND, || flux.payloads_of("normal").len() as u64 >= made.oldest * 2);
+    wait::until("what is behind the damage is delivered", BOUND, || {
+        flux.payloads_of("normal").len() as u64 >= made.oldest * 2
+    });
     println!("{:?}", begun.elapsed());
     println!("{:#}", agent.status()["lanes"]);
     wait::until("nothing waits", BOUND, || agent.waiting() == 0);
