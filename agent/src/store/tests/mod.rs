@@ -6,6 +6,7 @@ mod hardware;
 mod model;
 mod recovery;
 mod room;
+mod rot;
 mod rules;
 mod waiting;
 
