@@ -12,6 +12,7 @@ mod system;
 
 pub use system::{Source, SystemClock, Trust};
 
+use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,7 +23,7 @@ pub fn now_ms() -> u64 {
 }
 
 /// When something happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Stamp {
     /// Milliseconds since the Unix epoch, by the clock as it then stood.
     pub wall_ms: u64,

@@ -54,7 +54,7 @@ fn sent_before(lane: &LaneStats) -> u64 {
 /// Whether anything was ever delivered, as far as the store's figures show.
 fn ever_delivered(lanes: &[LaneStats], put_aside: u64) -> bool {
     let gone: u64 = lanes.iter().map(|lane| lane.stored.saturating_sub(lane.waiting)).sum();
-    let lost: u64 = lanes.iter().map(|lane| lane.evicted + lane.damaged).sum();
+    let lost: u64 = lanes.iter().map(|lane| lane.evicted + lane.damaged + lane.expired).sum();
     gone > lost + put_aside
 }
 

@@ -8,8 +8,8 @@ use crate::config::{self, Config};
 use crate::forward;
 use crate::store;
 use crate::watch::{
-    BrokerState, ClockStatus, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
-    VerdictStatus,
+    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, OldestWaiting, RefusedCount, Status,
+    StoreStatus, Usage, VerdictStatus,
 };
 use std::net::SocketAddr;
 
@@ -52,6 +52,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 bytes: stored.bytes,
                 max_bytes: stored.max_size,
                 commits: stored.commits,
+                flash: flash(&stored.wear, config.store.flash_endurance),
                 stalled: stored.stalled,
                 index: stored.index,
             };
@@ -59,6 +60,20 @@ pub(super) fn gather(shared: &Shared) -> Status {
         }
     }
     status
+}
+
+/// `endurance`: bytes that may be written to the medium in its life.
+fn flash(wear: &store::wear::Wear, endurance: Option<u64>) -> FlashStatus {
+    FlashStatus {
+        stored: wear.stored,
+        written: wear.written,
+        ratio: wear.ratio(),
+        device_written: wear.device_written,
+        device_a_day: wear.device_a_day,
+        endurance,
+        years: endurance.and_then(|endurance| wear.years(endurance)),
+        unknown: wear.unknown.clone(),
+    }
 }
 
 fn clock(clock: &SystemClock) -> ClockStatus {

@@ -156,8 +156,31 @@ pub struct OldestWaiting {
     pub age_ms: u64,
 }
 
+/// What storing costs the flash. Counts run since the agent was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct FlashStatus {
+    /// Bytes of records stored: device, topic and payload with their stamps.
+    pub stored: u64,
+    /// Bytes written to the medium for them and for the store's own notes, estimated; `None` while it is not known.
+    pub written: Option<u64>,
+    /// `written` per byte stored.
+    pub ratio: Option<f64>,
+    /// Bytes that everyone has written to the device under the store, by its own counter.
+    pub device_written: Option<u64>,
+    /// Bytes that everyone writes to it in a day, at the pace of the last day (or since the agent was started, if that
+    /// is shorter).
+    pub device_a_day: Option<u64>,
+    /// What may be written to the device in its life, as configured.
+    pub endurance: Option<u64>,
+    /// Years in which that is written at the present pace: the life of a new card.
+    pub years: Option<f64>,
+    /// Why bytes written are not known; empty if they are.
+    pub unknown: String,
+}
+
 /// The store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct StoreStatus {
     /// Its folder.
@@ -168,6 +191,8 @@ pub struct StoreStatus {
     pub max_bytes: u64,
     /// Group commits since the agent was started.
     pub commits: u64,
+    /// What storing costs the flash.
+    pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
     /// Why its index is behind, if it is; nothing depends on it.

@@ -73,9 +73,10 @@
 //! files, then *publishes*: the ledger takes the changes, readers see the records, the submissions are answered, and
 //! segments that lie wholly below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
 //!
-//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
-//! waits at most [`commit_delay`](crate::store::Options::commit_within), and only when the commit before it answered
-//! several submissions and fewer than half as many are back. A lone client never waits.
+//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group at high rates. Beyond
+//! it, a commit waits for company, [`commit_within`](crate::store::Options::commit_within) at most: a moment while
+//! clients wait for their answers and half of them are not back yet, longer at low rates, where it saves syncs and
+//! costs nobody. A lone client never waits. `company` decides.
 //!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
 //! the `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those
@@ -114,11 +115,14 @@
 mod aside;
 mod clocks;
 mod commit;
+mod company;
 mod control;
 mod delivered;
 #[cfg(test)]
 pub(super) mod driven;
+mod expiry;
 mod frame;
+mod gaps;
 mod hardware;
 mod limits;
 mod log;
@@ -144,6 +148,7 @@ pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
+use super::wear::Gauge;
 use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
 use control::{LaneLedger, Ledger};
 use log::LogShared;
@@ -213,6 +218,10 @@ struct Damage {
 struct Queue {
     submissions: Vec<Submission>,
     damage: Vec<Damage>,
+    /// How many of them the writer has taken note of already.
+    noted: usize,
+    /// Bytes of records in them.
+    bytes: usize,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
     closing: bool,
@@ -246,6 +255,7 @@ pub(super) struct Shared {
     pub(super) progress: tokio::sync::watch::Sender<u64>,
     commits: AtomicU64,
     bytes_written: AtomicU64,
+    wear: Gauge,
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
     stalled: Mutex<Option<String>>,
@@ -279,8 +289,13 @@ impl Shared {
         queue
     }
 
+    /// Bytes of framed records that one commit takes, beyond its first submission.
+    fn commit_bytes(&self) -> usize {
+        (self.segment_size as usize / 4).min(commit::COMMIT_BYTES)
+    }
+
     /// Queues a submission for the writer.
-    pub(super) fn submit(&self, submission: Submission) {
+    pub(super) fn submit(&self, mut submission: Submission) {
         let configured = self.options.lanes.len();
         let fits = submission.bodies().all(|(lane, body)| lane.index() < configured && body.len() <= frame::BODY_LIMIT);
         if !fits {
@@ -292,8 +307,12 @@ impl Shared {
         if queue.closing {
             return;
         }
+        submission.hand_in(Instant::now());
+        let urgent = submission.source() == Submission::URGENT;
+        queue.bytes += submission.bytes();
         queue.submissions.push(submission);
-        if queue.wanted > 0 && queue.submissions.len() >= queue.wanted {
+        let enough = urgent || queue.submissions.len() >= queue.wanted || queue.bytes >= self.commit_bytes();
+        if queue.wanted > 0 && enough {
             queue.wanted = 0;
             drop(queue);
             self.wake.notify_one();
@@ -457,6 +476,7 @@ impl Shared {
                     kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,
                     damaged: known.damaged,
+                    expired: known.expired,
                     oldest_ms: view
                         .time_at(cursor)
                         .filter(|_| waiting > 0)
@@ -468,18 +488,22 @@ impl Shared {
             })
             .collect();
         let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        let (gaps_pending, gaps_told) = (ledger.gaps.pending(), ledger.gaps.made);
         drop(ledger);
         Stats {
             epoch,
             lanes,
             refused,
             put_aside,
+            gaps_pending,
+            gaps_told,
             bytes: self.total_bytes(),
             max_size: self.options.max_size,
             allowed: self.allowed.load(Ordering::Relaxed),
             refusing: self.refusing.lock().expect("no holder of this lock panics").clone(),
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
+            wear: self.wear.wear(),
             stalled: self.stalled(),
             index: self.index.behind(),
         }

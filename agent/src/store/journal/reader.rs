@@ -305,6 +305,11 @@ impl Chunk {
         self.spans.last().map(|span| span.seq)
     }
 
+    /// The epoch of its records.
+    pub(super) fn epoch(&self) -> &str {
+        &self.identity.epoch
+    }
+
     /// Numbers and bodies, whatever the bodies hold.
     pub(in crate::store) fn bodies(&self) -> impl Iterator<Item = (u64, &[u8])> {
         (0..self.len()).filter_map(|index| Some((self.spans.get(index)?.seq, self.body(index)?)))

@@ -13,6 +13,7 @@ use super::writer::Parts;
 use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, own_needs, reserve_size, segment_size};
 use crate::store::disk::{Disk, Mode};
 use crate::store::state::Index;
+use crate::store::wear::Gauge;
 use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, Ranges, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -270,6 +271,7 @@ impl Recovery {
         let ahead = self.ledger.released_ahead.take().unwrap_or_default();
         for (index, found) in self.lanes.iter_mut().enumerate() {
             let lane = index as u8;
+            let epoch = found.head.as_ref().map_or(&self.ledger.epoch, |head| &head.epoch).clone();
             let ledger = &mut self.ledger.lanes[index];
             if !known {
                 // Where the cursor stood is lost: all that is there goes (again), and is marked as perhaps sent.
@@ -290,10 +292,12 @@ impl Recovery {
                 for (from, below) in waiting {
                     if !self.ledger.lanes[index].knows(from, below) {
                         self.changed = true;
-                        self.ledger.apply(&Entry::Damaged { lane, from, below });
+                        let epoch = Some(epoch.clone());
+                        self.ledger.apply(&Entry::Damaged { lane, from, below, epoch });
                     }
                 }
             }
+            self.changed |= self.ledger.settle_gaps(lane, found, known && !self.control.damaged);
             for (origin, seq) in std::mem::take(&mut found.origins) {
                 if !ahead.contains(&(lane, seq)) && self.ledger.sessions.contains_key(&origin.session) {
                     self.ledger.store(origin, lane, seq);
@@ -466,6 +470,7 @@ impl Recovery {
             progress: tokio::sync::watch::Sender::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            wear: Gauge::new(self.disk.medium(&self.options.path)),
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             refusing: Mutex::new(Vec::new()),

@@ -2,6 +2,7 @@
 
 use super::control::{LaneLedger, Ledger};
 use super::frame::{Scan, Stop};
+use super::gaps::{Key, tell::gap_record};
 use super::log::{Active, LogShared, View, resume};
 use super::recover::{Access, Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
@@ -26,6 +27,8 @@ pub(super) struct LaneFound {
     pub(super) head: Option<Arc<Identity>>,
     /// Records with an origin, from the accounted one on.
     pub(super) origins: Vec<(Origin, u64)>,
+    /// Gap records that the control lane may not know of, and when they were made.
+    pub(super) gaps: Vec<(u64, Key, Stamp)>,
     /// Damaged ranges met on the way.
     pub(super) damage: Vec<(u64, u64)>,
     /// Why the highest number used is not proved, if it is not.
@@ -190,12 +193,16 @@ fn read_tail(
     let Some(segment) = found.view.segments.back().cloned() else { return Ok(()) };
     let path = dir.join(segment::file_name(segment.first, segment.generation));
     let mut scan = Scan::new(tail.file.clone(), &tail.head, segment.len, SEQ_LIMIT);
-    let origins = &mut found.origins;
+    let (origins, gaps) = (&mut found.origins, &mut found.gaps);
     let walked = unproven::walk(&mut scan, known.committed, |seq, body| {
         origins.extend(submission::origin(body).filter(|_| seq >= known.accounted).map(|origin| (origin, seq)));
+        if seq >= known.committed && submission::is_gap(body) {
+            gaps.extend(gap_record(body).map(|(key, stamp)| (seq, key, stamp)));
+        }
     });
     let walked = walked.map_err(|error| read_error(&path, error))?;
     origins.retain(|(_, seq)| *seq < scan.next);
+    gaps.retain(|(seq, ..)| *seq < scan.next);
     for (from, below) in &walked.holes {
         report.add(format!("{}: records {from} to {} cannot be read", path.display(), below - 1));
     }
