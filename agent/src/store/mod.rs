@@ -181,6 +181,8 @@ pub struct LaneStats {
     pub waiting: u64,
     /// Bytes on disk in this lane's segments.
     pub bytes: u64,
+    /// Of these the bytes in segments that are delivered and only kept (`keep_delivered`).
+    pub kept: u64,
     /// Records evicted before they were delivered.
     pub evicted: u64,
     /// Records lost to damage.
@@ -216,6 +218,8 @@ pub struct Stats {
     pub bytes: u64,
     /// The limit on `bytes`.
     pub max_size: u64,
+    /// What `bytes` may come to at present: less than `max_size` where others fill the disk.
+    pub allowed: u64,
     /// Group commits since the start.
     pub commits: u64,
     /// Bytes handed to the file system since the start, headers and control records included.
@@ -225,6 +229,25 @@ pub struct Stats {
     /// Why the index is behind, if it is; nothing depends on it.
     #[serde(default)]
     pub index: Option<String>,
+    /// Lanes for whose records there is no room; their acknowledgements are withheld meanwhile.
+    pub refusing: Vec<Refusing>,
+}
+
+impl Stats {
+    /// Why acknowledgements are withheld, if any are: the store cannot write, or has no room for some lanes.
+    pub fn withheld(&self) -> Option<String> {
+        let refusing = self.refusing.iter().map(|one| format!("lane {}: {}", one.lane, one.reason));
+        self.stalled.clone().or_else(|| refusing.reduce(|all, one| format!("{all}; {one}")))
+    }
+}
+
+/// A lane for whose records there is no room.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Refusing {
+    /// Its name.
+    pub lane: String,
+    /// Which limit leaves no room.
+    pub reason: String,
 }
 
 /// Why the store could not be opened or read.
@@ -326,6 +349,11 @@ impl Store {
     /// as many as [`Submission::bytes`] before, and gives them back when answered.
     pub fn in_flight(&self) -> &Arc<tokio::sync::Semaphore> {
         &self.inner.in_flight
+    }
+
+    /// Whether the records of any lane wait for room. Cheap: for whoever decides how much more to take in.
+    pub fn refuses(&self) -> bool {
+        self.inner.shared.refuses()
     }
 
     /// Changes each time something was committed or the store's condition changed: wait on it instead of polling.

@@ -121,7 +121,7 @@ impl Writer {
         self.overlay.clear();
         self.ops.push(Op::Entry(Entry::Expired { lane: index as u8, from, below, records, gaps }));
         self.commit_ops()?;
-        self.clean_up();
+        self.clean_up(now);
         self.shared.progress.send_modify(|commits| *commits += 1);
         // Where only damaged records went, there may be more behind them all the same.
         Ok(records.max(1))

@@ -238,18 +238,33 @@ fn read_tail(
 /// Learns when the first record of the segment at the cursor was received, so that it can be told how long the oldest
 /// one has waited. What cannot be read is met again, and counted, by the reader.
 pub(super) fn learn_time(disk: &dyn Disk, log: &LogShared, cursor: u64) {
-    let mut view = log.view();
-    let Some(index) = view.find(cursor) else { return };
-    let (segment, end) = (view.segments[index].clone(), view.end(index));
-    let Ok(file) = disk.open(&log.path(segment.first, segment.generation), Mode::Read) else { return };
-    let Ok(Some(head)) = segment::read_head(&*file, segment.first, segment.generation) else { return };
+    let index = log.view().find(cursor);
+    if let Some(index) = index {
+        first_time(disk, log, index);
+    }
+}
+
+/// When the first record of a segment was received: as it is known, or else as the segment itself says. `None` if that
+/// cannot be read.
+pub(super) fn first_time(disk: &dyn Disk, log: &LogShared, index: usize) -> Option<Stamp> {
+    let (segment, end) = {
+        let view = log.view();
+        (view.segments.get(index)?.clone(), view.end(index))
+    };
+    if segment.first_time.is_some() || segment.first >= end {
+        return segment.first_time;
+    }
+    let file = disk.open(&log.path(segment.first, segment.generation), Mode::Read).ok()?;
+    let head = segment::read_head(&*file, segment.first, segment.generation).ok()??;
     let mut scan = Scan::new(file, &head, segment.len, end);
     let mut time = None;
     let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
         time = submission::stamp(&bytes[body]);
         false
     });
-    if let (Ok(_), Some(segment)) = (read, view.segments.get_mut(index)) {
-        segment.first_time = time;
-    }
+    read.ok()?;
+    let mut view = log.view();
+    let known = view.segments.get_mut(index).filter(|one| one.generation == segment.generation)?;
+    known.first_time = time;
+    time
 }
