@@ -253,6 +253,8 @@ pub(super) struct Shared {
     finished: Mutex<bool>,
     has_finished: Condvar,
     pub(super) progress: tokio::sync::watch::Sender<u64>,
+    /// See [`Store::waiting_changed`](crate::store::Store::waiting_changed).
+    pub(super) waiting_changed: AtomicU64,
     commits: AtomicU64,
     bytes_written: AtomicU64,
     wear: Gauge,
