@@ -2,6 +2,7 @@
 
 mod cuts;
 mod failure;
+mod gaps;
 mod hardware;
 mod model;
 mod recovery;
