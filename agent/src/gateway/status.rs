@@ -51,7 +51,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 bytes: stored.bytes,
                 max_bytes: stored.max_size,
                 commits: stored.commits,
-                stalled: stored.stalled,
+                stalled: stored.withheld(),
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
         }

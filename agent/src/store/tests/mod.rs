@@ -2,6 +2,7 @@
 
 mod cuts;
 mod failure;
+mod limits;
 mod model;
 mod recovery;
 mod room;
