@@ -12,6 +12,7 @@
 //! one thread needs neither locks between tasks nor the memory of more. A supervisor task opens the store, binds the
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
+mod ask;
 mod options;
 mod status;
 mod supervise;
@@ -26,7 +27,8 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{SystemClock, now_ms};
+use crate::clock::synchronised::ThisMachine;
+use crate::clock::{self, Clock as _, SystemClock};
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
@@ -125,6 +127,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// Whom to ask whether the clock is right.
+    fn time_settings(&self) -> clock::synchronised::Settings {
+        options::time(&self.loaded().config)
+    }
+
     fn loaded(&self) -> Loaded {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -149,23 +156,26 @@ impl Gateway {
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
         let rules = options::rules(&config)?;
         let wire = crate::shape::wire::Wire::new(options::wire(&config)?);
+        let clock = Arc::new(SystemClock::new());
         let shared = Arc::new(Shared {
             started: Instant::now(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
-                at_ms: now_ms(),
+                at_ms: clock.now().wall_ms,
                 needs_restart: Vec::new(),
                 error: None,
             }),
             rooms: Mutex::new(Rooms::Opening { problem: None }),
             rules: channel::Sender::new(rules),
             stats: Arc::default(),
-            clock: Arc::default(),
+            clock,
             broker: Arc::default(),
         });
         let stop = CancellationToken::new();
         let (up, ready) = channel::channel(false);
+        // Before the first record comes in.
+        clock::synchronised::look(&shared.clock, &shared.time_settings(), &ThisMachine);
         let supervisor = tokio::spawn(supervise::run(Arc::clone(&shared), wire, up, stop.clone()));
         Ok(Self { shared, stop, ready, supervisor })
     }
@@ -208,24 +218,26 @@ impl Gateway {
     fn try_reload(&self, path: &Path) -> Result<config::Changes, String> {
         let told = |error: &dyn std::error::Error| chain(error);
         let config = config::load(path).map_err(|error| told(&error))?;
-        let changes = config::changes(&self.shared.loaded().config, &config);
+        let running = self.shared.loaded().config;
+        let changes = config::changes(&running, &config);
+        let config = options::in_force(config, &running);
         let rules = options::rules(&config).map_err(|error| told(&error))?;
         // The endpoint's options are handed over even if they are the same: a reload is also how an operator says
         // "try again now" after mending something on the other side.
-        if let Rooms::Running { forward, credentials, .. } = &*self.shared.rooms() {
+        if let Rooms::Running { store, forward, credentials, .. } = &*self.shared.rooms() {
             // A renewed certificate or a changed password stands behind the same path, so no key tells.
             if let Some(credentials) = credentials {
                 credentials.reload().map_err(|error| told(&error))?;
             }
-            forward.reload(options::forward(&config)).map_err(|error| told(&error))?;
+            forward.reload(options::forward(&config, &lane_names(store))).map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
         if let Err(error) = watch::log::set_level(config.log.level.filter()) {
             tracing::warn!("the log level stays as it is: {}", chain(&error));
         }
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.config = Arc::new(options::in_force(config, &loaded.config));
-        loaded.at_ms = now_ms();
+        loaded.config = Arc::new(config);
+        loaded.at_ms = self.shared.clock.now().wall_ms;
         loaded.needs_restart.clone_from(&changes.needs_restart);
         loaded.error = None;
         Ok(changes)
@@ -244,6 +256,11 @@ impl Gateway {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// The store's lanes: those configured, then those that were and still hold something.
+fn lane_names(store: &Store) -> Vec<String> {
+    store.stats().lanes.into_iter().map(|lane| lane.name).collect()
 }
 
 /// An error with its causes, in one line.

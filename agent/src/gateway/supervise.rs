@@ -6,8 +6,9 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, chain, options, status};
-use crate::clock::{Clock, now_ms};
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, options, status};
+use crate::clock::Clock;
+use crate::clock::synchronised::{self, ThisMachine};
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, broker, listener};
 use crate::forward::Forwarder;
@@ -33,6 +34,23 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     raise_descriptor_limit();
+    let time = tokio::spawn(watch_time(Arc::clone(&shared)));
+    let result = run_rooms(shared, wire, up, stop).await;
+    time.abort();
+    result
+}
+
+/// Asks whether the clock is right, until it is.
+async fn watch_time(shared: Arc<Shared>) {
+    synchronised::wait(&shared.clock, || shared.time_settings(), ThisMachine).await;
+}
+
+async fn run_rooms(
+    shared: Arc<Shared>,
+    wire: Wire,
+    up: channel::Sender<bool>,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
     let Some((store, opened)) = open(&shared, &stop).await? else { return Ok(()) };
     let mut running = match start(&shared, store.clone(), opened, wire) {
         Ok(running) => running,
@@ -113,7 +131,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     if let Some(options) = &broker_options {
         options.validate()?;
     }
-    let (forwarder, handle) = Forwarder::new(options::forward(&config), store.clone(), wire)?;
+    let (forwarder, handle) = Forwarder::new(options::forward(&config, &lane_names(&store)), store.clone(), wire)?;
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
     let credentials = listener.as_ref().map(Listener::credentials);
     *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, credentials, plain, tls };
@@ -183,7 +201,7 @@ async fn raise_alarms(store: Store, alarms: Alarms) {
     while progress.changed().await.is_ok() {
         let stalled = store.stats().withheld();
         if stalled != known {
-            tell(&alarms, stalled.as_deref(), now_ms());
+            tell(&alarms, stalled.as_deref(), store.clock().now().wall_ms);
             known = stalled;
         }
         // Commits come by the thousand; their figures are worth a look once a second.
@@ -212,7 +230,8 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToke
     };
     let control = watch::control::bind(&config.control.socket)
         .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
-    tokio::spawn(control.serve(Arc::clone(&source), stop.clone()));
+    let streams = ask::streams(shared, stop.clone());
+    tokio::spawn(control.serve(Arc::clone(&source), Some(streams), stop.clone()));
     if let Some(address) = config.metrics.bind {
         let page = watch::metrics::bind(address)
             .await

@@ -11,14 +11,16 @@
 
 pub mod disk;
 mod journal;
+pub mod look;
 mod ranges;
 mod state;
 mod submission;
+pub mod wear;
 
 #[cfg(test)]
 mod tests;
 
-pub use journal::Chunk;
+pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
 pub use submission::{Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission};
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
@@ -86,12 +88,17 @@ pub struct Options {
     pub policy: Policy,
     /// How long delivered records are kept, room permitting; 0 for not at all.
     pub keep_delivered: Duration,
-    /// Longest time a commit waits for company; 0 never waits.
+    /// Longest time a commit waits for company ([`DEFAULT_COMMIT_WITHIN`]); 0 never waits. Clients that come back as soon
+    /// as they are answered are held for a fortieth of it at most, a client alone not at all; where devices publish
+    /// seldom, it makes one commit of what comes within it: fewer syncs, a longer life of the card.
     pub commit_within: Duration,
     /// Sessions kept at most; a further one ends that which has been without a connection for longest.
     pub max_sessions: usize,
     /// What tells the time, and whether it can be believed.
     pub clock: Arc<dyn Clock>,
+    /// The hardware that this runs on, as words of the form `key=fingerprint` ([`crate::hardware::identity`]); a store
+    /// that was written on other hardware draws a new epoch. `None`: it is not judged.
+    pub hardware: Option<String>,
 }
 
 impl Options {
@@ -111,6 +118,7 @@ impl Options {
             commit_within: Duration::ZERO,
             max_sessions: 100,
             clock: Arc::new(crate::clock::SystemClock::new()),
+            hardware: None,
         }
     }
 }
@@ -131,7 +139,8 @@ pub struct Opened {
     pub sessions: Vec<KeptSession>,
     /// First session id that was never used: the listener draws from here upwards.
     pub next_session_id: u64,
-    /// Whether a new epoch was drawn: at creation, or because the highest `seq` used could not be proved.
+    /// Whether a new epoch was drawn: at creation, because the highest `seq` used could not be proved, or because the
+    /// store finds itself on other hardware.
     pub new_epoch: bool,
     /// What recovery found and did, one line each, at most [`REPORT_LINES`]; also logged.
     pub report: Vec<String>,
@@ -181,6 +190,8 @@ pub struct LaneStats {
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become older than the lane's `max_age`.
+    pub expired: u64,
     /// When the oldest waiting record was received (ms since the Unix epoch).
     pub oldest_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
@@ -202,6 +213,10 @@ pub struct Stats {
     pub refused: u64,
     /// Records put aside.
     pub put_aside: u64,
+    /// Kinds of gaps (by cause, lane, device and epoch) of which the flow has not been told all.
+    pub gaps_pending: u64,
+    /// Gap records made since the store was created.
+    pub gaps_told: u64,
     /// Bytes on disk in all, and the limit.
     pub bytes: u64,
     /// The limit on `bytes`.
@@ -212,8 +227,13 @@ pub struct Stats {
     pub commits: u64,
     /// Bytes handed to the file system since the start, headers and control records included.
     pub bytes_written: u64,
+    /// What storing costs the flash.
+    pub wear: wear::Wear,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// Why the index is behind, if it is; nothing depends on it.
+    #[serde(default)]
+    pub index: Option<String>,
     /// Lanes for whose records there is no room; their acknowledgements are withheld meanwhile.
     pub refusing: Vec<Refusing>,
 }
@@ -274,11 +294,10 @@ pub const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// Smallest `max_size`: below it, what the store needs for itself would leave next to nothing for records.
 pub const MIN_MAX_SIZE: u64 = 2 * 1024 * 1024;
 
-/// Longest time a commit waits for company, as it is tuned today. It only ever waits when the commit before it
-/// answered several submissions and fewer than half as many are back, so a lone device never waits. About two syncs
-/// of a fast disk: where a sync takes longer, what comes meanwhile is company enough and nobody waits; where it is
-/// shorter, fewer syncs are made.
-pub const DEFAULT_COMMIT_DELAY: Duration = Duration::from_micros(500);
+/// Longest time a commit waits for company, unless configured otherwise: nobody who publishes by hand or by the second
+/// notices it, and clients that wait for their answers are held for a fraction of it at most (see
+/// [`Options::commit_within`]).
+pub const DEFAULT_COMMIT_WITHIN: Duration = Duration::from_millis(20);
 
 /// A handle on the store; clones share it. When the last one goes, the store is closed.
 #[derive(Debug, Clone)]
@@ -366,6 +385,17 @@ impl Store {
         self.unsent(lane).first()
     }
 
+    /// The clock that the stamps of records are taken from, against which their ages are judged.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.inner.shared.clock()
+    }
+
+    /// Changes whenever records that were read before would now be read with another time, because the clock has
+    /// become right or was set.
+    pub fn times_known(&self) -> TimesKnown {
+        self.inner.shared.times_known()
+    }
+
     /// What of a lane is to be delivered: neither acknowledged nor evicted. The last range is open-ended.
     pub fn waiting(&self, lane: LaneId) -> Ranges {
         self.inner.shared.waiting(lane.index())
@@ -377,6 +407,16 @@ impl Store {
     /// When the disk cannot be read.
     pub fn put_aside(&self, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         self.inner.shared.put_aside(limit)
+    }
+
+    /// What the store holds now, to be looked into: committed records only.
+    pub fn look(&self) -> look::Look {
+        look::Look { sight: self.inner.shared.sight() }
+    }
+
+    /// Bytes appended to each lane since the start, in order of priority.
+    pub fn appended(&self) -> Vec<u64> {
+        self.inner.shared.appended()
     }
 
     /// The figures as they stand. Cheap: nothing is read from the disk.

@@ -1,10 +1,12 @@
 //! One group commit: number, frame, write, sync, publish, answer.
 
 use super::control::{self, Entry};
+use super::gaps;
 use super::log::Log;
 use super::reserve::is_full;
 use super::room::Room;
 use super::segment::framed;
+use super::sync::Target;
 use super::writer::Writer;
 use super::{delivered, refuse};
 use crate::store::{Change, Origin, Policy, SessionRecord, Submission, submission};
@@ -14,10 +16,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 use tidegate_protocol::LaneId;
+use tidegate_protocol::gap::Cause;
 
 /// Record bytes in one commit at most, beyond the first submission: what a gateway's flash takes in a few tens of
 /// milliseconds, and all the memory the writer needs for it.
-const COMMIT_BYTES: usize = 1024 * 1024;
+pub(super) const COMMIT_BYTES: usize = 1024 * 1024;
 
 /// Changes in one commit at most, beyond the first submission; the rest follows in the next.
 const COMMIT_CHANGES: usize = 4096;
@@ -119,7 +122,7 @@ impl Writer {
 
     /// The room that was found, and what is taken of it by lane; `None` if there are no records.
     fn plan_from(&mut self, pending: &VecDeque<Submission>, now: Instant) -> Result<Option<(Room, Vec<u64>)>, Failure> {
-        let limit = (self.shared.segment_size as usize / 4).min(COMMIT_BYTES);
+        let limit = self.shared.commit_bytes();
         let (mut bytes, mut changes, mut room) = (0, 0, None::<Room>);
         let mut taken = vec![0; self.lanes.len()];
         for one in pending {
@@ -221,7 +224,7 @@ impl Writer {
     }
 
     /// Prepares a lane for a record, with a new segment if it needs one.
-    fn begin_lane(&mut self, index: usize) {
+    pub(super) fn begin_lane(&mut self, index: usize) {
         if !self.lanes[index].begin(&self.shared.identities[index]) {
             return;
         }
@@ -258,8 +261,9 @@ impl Writer {
     }
 
     fn stage_damage(&mut self) {
+        let epochs: Vec<_> = self.damage.iter().map(|one| self.epoch_of(one)).collect();
         let ledger = self.shared.ledger();
-        for one in &self.damage {
+        for (one, epoch) in self.damage.iter().zip(epochs) {
             let Some(known) = ledger.lanes.get(usize::from(one.lane)) else { continue };
             // What no longer waits is missed by nobody.
             for (from, below) in known.waiting.within(one.from, one.below) {
@@ -268,7 +272,8 @@ impl Writer {
                     |op| matches!(op, Op::Entry(Entry::Damaged { lane: other, from: start, .. }) if (*other, *start) == (lane, from)),
                 );
                 if !again && !known.knows(from, below) {
-                    self.ops.push(Op::Entry(Entry::Damaged { lane, from, below }));
+                    let epoch = epoch.clone().or_else(|| Some(ledger.epoch.clone()));
+                    self.ops.push(Op::Entry(Entry::Damaged { lane, from, below, epoch }));
                 }
             }
         }
@@ -279,7 +284,12 @@ impl Writer {
         let change = match change {
             Change::Release(origin) => return self.stage_release(*origin),
             Change::PutAside { lane, seq, reason } => return self.stage_aside(*lane, *seq, reason),
+            Change::Unquarantine { number, retried } => return self.stage_settled(*number, *retried),
             Change::Session(record) => return self.stage_session(record),
+            Change::Refused(refusal) => {
+                let gaps = vec![gaps::tell::refused(refusal, self.shared.options.clock.now())];
+                return self.ops.push(Op::Entry(Entry::Gone { change: change.clone(), gaps }));
+            }
             Change::Acknowledge { lane, from, below } => {
                 let Some(next) = known(*lane) else { return };
                 Change::Acknowledge { lane: *lane, from: *from, below: (*below).min(next) }
@@ -330,6 +340,7 @@ impl Writer {
     fn stage_aside(&mut self, lane: LaneId, seq: u64, reason: &str) {
         let Some(log) = self.lanes.get(lane.index()) else { return };
         let shared = log.shared.clone();
+        let gaps = self.census(Cause::PutAside, lane.index(), seq, seq.saturating_add(1)).0;
         match super::aside::encode(&self.shared, &shared, seq, reason, &mut self.body) {
             Ok(true) => {
                 let need = framed(1, self.body.len());
@@ -341,7 +352,17 @@ impl Writer {
             Err(error) => tracing::warn!(lane = %shared.name, seq, %error, "cannot read a record to be put aside"),
         }
         let change = Change::PutAside { lane, seq, reason: reason.chars().take(512).collect() };
-        self.ops.push(Op::Entry(Entry::Change(change)));
+        self.ops.push(Op::Entry(Entry::Gone { change, gaps }));
+    }
+
+    /// Notes in the aside lane that a record there is settled.
+    fn stage_settled(&mut self, number: u64, retried: bool) {
+        super::aside::encode_settled(number, retried, &mut self.body);
+        let need = framed(1, self.body.len());
+        self.aside.begin(&self.shared.aside_identity);
+        self.drop_aside(need);
+        self.aside.stage(&self.body);
+        self.ops.push(Op::Entry(Entry::Change(Change::Unquarantine { number, retried })));
     }
 
     /// Encodes the changes as one control frame, behind a snapshot if the control lane needs a new segment.
@@ -380,7 +401,9 @@ impl Writer {
     /// Writes and syncs what is staged, or takes all of it back.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.shared.begin_io(Some(Instant::now()));
+        let sample = self.shared.wear.begin();
         let result = self.write_all().and_then(|()| self.sync_all());
+        self.sample = result.as_ref().ok().and(sample).and_then(|begun| self.shared.wear.end(begun));
         self.shared.begin_io(None);
         if let Err((failure, unsynced)) = result {
             let disk = self.shared.disk.clone();
@@ -419,29 +442,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Syncs the files, then the folders that have new ones. What is put aside goes first: the control lane must not
-    /// say so before it is true.
+    /// Syncs the files and the folders that have new ones. Which of them is first does not matter: until all are, the
+    /// commit is not, and recovery takes whatever is left of it. But what is put aside goes first: the control lane
+    /// must not say so before it is true.
     fn sync_all(&mut self) -> Result<(), (Failure, Vec<usize>)> {
-        let mut files = Vec::with_capacity(4);
-        let logs = self.lanes.iter().chain([&self.aside, &self.control]);
-        for (tag, log) in logs.enumerate() {
-            if let (true, Some(file)) = (log.is_staged(), log.file()) {
-                files.push((tag, file));
+        let disk = &self.shared.disk;
+        let (mut files, mut folders) = (Vec::with_capacity(4), Vec::new());
+        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
+        for (tag, log) in logs().filter(|(_, log)| log.is_staged()) {
+            let Some(file) = log.file() else { continue };
+            files.push((tag, Target::File(file)));
+            if log.makes_file() {
+                folders.push((tag, Target::Folder(disk.clone(), log.shared.dir.clone())));
             }
         }
+        // A record lane's file comes first, which the caller syncs itself; the helper has the small ones and the folders.
+        files.append(&mut folders);
         let tag_aside = self.lanes.len();
         let (first, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(tag, _)| *tag == tag_aside);
         let mut failed = self.syncer.sync(&first);
         if failed.is_empty() {
             failed = self.syncer.sync(&rest);
-        }
-        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
-        if failed.is_empty() {
-            for (tag, log) in logs().filter(|(_, log)| log.makes_file()) {
-                if let Err(error) = self.shared.disk.sync_dir(&log.shared.dir) {
-                    failed.push((tag, error));
-                }
-            }
         }
         let tags = failed.iter().map(|(tag, _)| *tag).collect();
         match failed.into_iter().next() {
@@ -467,9 +488,11 @@ impl Writer {
             }
         }
         drop(ledger);
-        let mut bytes = 0;
-        for log in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]) {
+        let (mut bytes, mut bodies) = (0, 0);
+        let records = self.lanes.len();
+        for (index, log) in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]).enumerate() {
             bytes += log.staged_bytes();
+            bodies += if index < records { log.staged_bodies() } else { 0 };
             log.publish();
         }
         if changed {
@@ -477,6 +500,7 @@ impl Writer {
         }
         if bytes > 0 {
             self.count(bytes);
+            self.shared.wear.committed(bodies, bytes, self.sample.take());
         }
     }
 
@@ -494,10 +518,10 @@ impl Writer {
             }
             return;
         }
-        self.company = 0;
+        let answered = done.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Whole);
+        self.company.answered(answered.map(|(one, _)| one.source()), Instant::now());
         for (mut one, fate) in done.into_iter().zip(&self.fates) {
             if *fate == Fate::Whole {
-                self.company += 1;
                 one.answer();
             } else {
                 one.forget_changes();

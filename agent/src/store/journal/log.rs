@@ -41,6 +41,8 @@ pub(super) struct View {
     /// The next sequence number.
     pub(super) next: u64,
     pub(super) bytes: u64,
+    /// Bytes appended since the start.
+    pub(super) appended: u64,
     /// Bytes on disk, each file rounded up to whole blocks.
     pub(super) occupied: u64,
     /// Receive times of some records, by sequence number.
@@ -278,6 +280,12 @@ impl Log {
         self.staged.len() as u64
     }
 
+    /// Of these, the bytes of entries' bodies.
+    pub(super) fn staged_bodies(&self) -> u64 {
+        let head = if self.fresh.is_some() { HEAD_LEN as u64 } else { 0 };
+        self.staged_bytes().saturating_sub(head + self.staged_entries * frame::FRAME_HEAD as u64)
+    }
+
     /// Whether the present commit makes a file, so that the folder must be synced.
     pub(super) fn makes_file(&self) -> bool {
         self.fresh.is_some()
@@ -333,6 +341,7 @@ impl Log {
             }
         }
         view.bytes += added;
+        view.appended += added;
         self.next += self.staged_entries;
         view.next = self.next;
         drop(view);

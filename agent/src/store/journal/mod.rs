@@ -73,9 +73,10 @@
 //! files, then *publishes*: the ledger takes the changes, readers see the records, the submissions are answered, and
 //! segments that lie wholly below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
 //!
-//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
-//! waits at most [`commit_delay`](crate::store::Options::commit_within), and only when the commit before it answered
-//! several submissions and fewer than half as many are back. A lone client never waits.
+//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group at high rates. Beyond
+//! it, a commit waits for company, [`commit_within`](crate::store::Options::commit_within) at most: a moment while
+//! clients wait for their answers and half of them are not back yet, longer at low rates, where it saves syncs and
+//! costs nobody. A lone client never waits. `company` decides.
 //!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
 //! the `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those
@@ -103,8 +104,8 @@
 //!    point and not beyond, in whatever order the medium wrote, and what its devices publish again follows in order.
 //! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
 //! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or
-//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found. Numbers go on above all
-//!    evidence.
+//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found; or if the hardware is not that
+//!    on which it was written (see `hardware`). Numbers go on above all evidence.
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
 //!
@@ -114,11 +115,15 @@
 mod aside;
 mod clocks;
 mod commit;
+mod company;
 mod control;
 mod delivered;
 #[cfg(test)]
 pub(super) mod driven;
+mod expiry;
 mod frame;
+mod gaps;
+mod hardware;
 mod limits;
 mod log;
 mod reader;
@@ -131,15 +136,19 @@ mod room;
 mod segment;
 mod seldom;
 mod sessions;
+pub(super) mod sight;
 mod sync;
 mod unproven;
 mod writer;
 
+pub(super) use aside::{AsideFrame, decode as decode_aside};
+pub use clocks::TimesKnown;
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
+use super::wear::Gauge;
 use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
 use control::{LaneLedger, Ledger};
 use log::LogShared;
@@ -209,6 +218,10 @@ struct Damage {
 struct Queue {
     submissions: Vec<Submission>,
     damage: Vec<Damage>,
+    /// How many of them the writer has taken note of already.
+    noted: usize,
+    /// Bytes of records in them.
+    bytes: usize,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
     closing: bool,
@@ -242,6 +255,7 @@ pub(super) struct Shared {
     pub(super) progress: tokio::sync::watch::Sender<u64>,
     commits: AtomicU64,
     bytes_written: AtomicU64,
+    wear: Gauge,
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
     stalled: Mutex<Option<String>>,
@@ -275,8 +289,13 @@ impl Shared {
         queue
     }
 
+    /// Bytes of framed records that one commit takes, beyond its first submission.
+    fn commit_bytes(&self) -> usize {
+        (self.segment_size as usize / 4).min(commit::COMMIT_BYTES)
+    }
+
     /// Queues a submission for the writer.
-    pub(super) fn submit(&self, submission: Submission) {
+    pub(super) fn submit(&self, mut submission: Submission) {
         let configured = self.options.lanes.len();
         let fits = submission.bodies().all(|(lane, body)| lane.index() < configured && body.len() <= frame::BODY_LIMIT);
         if !fits {
@@ -288,8 +307,12 @@ impl Shared {
         if queue.closing {
             return;
         }
+        submission.hand_in(Instant::now());
+        let urgent = submission.source() == Submission::URGENT;
+        queue.bytes += submission.bytes();
         queue.submissions.push(submission);
-        if queue.wanted > 0 && queue.submissions.len() >= queue.wanted {
+        let enough = urgent || queue.submissions.len() >= queue.wanted || queue.bytes >= self.commit_bytes();
+        if queue.wanted > 0 && enough {
             queue.wanted = 0;
             drop(queue);
             self.wake.notify_one();
@@ -414,8 +437,26 @@ impl Shared {
         self.ledger().lanes.get(lane).map(|lane| lane.unsent.clone()).unwrap_or_default()
     }
 
+    pub(super) fn clock(&self) -> &Arc<dyn crate::clock::Clock> {
+        &self.options.clock
+    }
+
+    pub(super) fn times_known(&self) -> TimesKnown {
+        self.ledger().clocks.known()
+    }
+
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         aside::list(self, limit)
+    }
+
+    /// What it holds now, to be looked into.
+    pub(super) fn sight(&self) -> sight::Sight {
+        sight::Sight::of(self)
+    }
+
+    /// Bytes appended to each record lane since the start.
+    pub(super) fn appended(&self) -> Vec<u64> {
+        self.logs.iter().map(|log| log.view().appended).collect()
     }
 
     /// What the index is to hold.
@@ -442,6 +483,7 @@ impl Shared {
                     kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,
                     damaged: known.damaged,
+                    expired: known.expired,
                     oldest_ms: view
                         .time_at(cursor)
                         .filter(|_| waiting > 0)
@@ -453,19 +495,24 @@ impl Shared {
             })
             .collect();
         let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        let (gaps_pending, gaps_told) = (ledger.gaps.pending(), ledger.gaps.made);
         drop(ledger);
         Stats {
             epoch,
             lanes,
             refused,
             put_aside,
+            gaps_pending,
+            gaps_told,
             bytes: self.total_bytes(),
             max_size: self.options.max_size,
             allowed: self.allowed.load(Ordering::Relaxed),
             refusing: self.refusing.lock().expect("no holder of this lock panics").clone(),
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
+            wear: self.wear.wear(),
             stalled: self.stalled(),
+            index: self.index.behind(),
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::store::disk::Space;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+use tidegate_protocol::gap::Cause;
 
 /// What one commit may add to the control lane beyond a full segment, counted generously.
 const OVERHEAD: u64 = 64 * 1024;
@@ -295,7 +296,7 @@ impl Writer {
         if self.stands_alone(index) {
             self.roll(index)?;
         }
-        let (first, generation, below, records) = {
+        let (first, generation, below) = {
             let ledger = self.shared.ledger();
             let Some(lane) = ledger.lanes.get(index) else { return Ok(0) };
             let view = self.lanes[index].shared.view();
@@ -303,12 +304,12 @@ impl Writer {
             let last = view.segments.len().saturating_sub(1);
             let at = oldest_waiting(&view, &lane.waiting).unwrap_or(last).min(last.saturating_sub(1));
             let Some(segment) = view.segments.get(at).filter(|_| at < last) else { return Ok(0) };
-            let below = view.end(at);
-            (segment.first, segment.generation, below, lane.readable(segment.first, below))
+            (segment.first, segment.generation, view.end(at))
         };
+        let (gaps, records) = self.census(Cause::Evicted, index, first, below);
         self.ops.clear();
         self.overlay.clear();
-        self.ops.push(Op::Entry(Entry::Evicted { lane: index as u8, from: first, below, records }));
+        self.ops.push(Op::Entry(Entry::Evicted { lane: index as u8, from: first, below, records, gaps }));
         self.commit_ops()?;
         let freed = self.remove(index, first, generation, sake, now);
         if let Some(records) = self.evictions.add(records, now) {

@@ -2,11 +2,13 @@
 
 mod cuts;
 mod failure;
+mod hardware;
 mod limits;
 mod model;
 mod recovery;
 mod room;
 mod rules;
+mod waiting;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;
