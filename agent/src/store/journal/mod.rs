@@ -425,6 +425,13 @@ impl Shared {
         })
     }
 
+    /// Whether the index may write a checkpoint without going into what is to stay free for others.
+    pub(super) fn index_may_grow(&self) -> bool {
+        let keep_free = self.options.keep_free;
+        let space = if keep_free > 0 { self.disk.space(&self.options.path).ok() } else { None };
+        space.is_none_or(|space| space.free_bytes >= keep_free.saturating_add(INDEX_SHARE))
+    }
+
     /// Bytes of everything of ours in the folder.
     fn total_bytes(&self) -> u64 {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);

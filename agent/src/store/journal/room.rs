@@ -117,10 +117,11 @@ impl Writer {
 
     /// Looks at the disk: gives way where others need it, and says what may be held from here on.
     pub(super) fn survey(&mut self, now: Instant) -> Result<Room, Failure> {
-        let (limits, space) = (self.limits(), self.space());
+        let (limits, mut space) = (self.limits(), self.space());
         let surplus = self.level.surplus(&limits, self.held(), space.as_ref(), now);
         if surplus.over + surplus.wanted > 0 {
             self.give_way(surplus.over, surplus.wanted, now)?;
+            space = self.space();
         }
         let held = self.held();
         let ceiling = self.level.ceiling(&limits, held, space.as_ref());

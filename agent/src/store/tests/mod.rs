@@ -4,6 +4,7 @@ mod cuts;
 mod failure;
 mod gaps;
 mod hardware;
+mod limits;
 mod model;
 mod recovery;
 mod room;
