@@ -102,6 +102,13 @@ pub(super) struct Ledger {
     pub(super) released_ahead: Option<HashSet<(u8, u64)>>,
 }
 
+impl Entry {
+    /// Whether it changes what waits, and is not what the forwarder itself did.
+    pub(super) fn changes_waiting(&self) -> bool {
+        matches!(self, Entry::Evicted { .. } | Entry::Expired { .. } | Entry::Change(Change::Replay { .. }))
+    }
+}
+
 impl LaneLedger {
     /// The first record that is not acknowledged.
     pub(super) fn cursor(&self) -> u64 {

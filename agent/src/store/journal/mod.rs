@@ -259,6 +259,8 @@ pub(super) struct Shared {
     finished: Mutex<bool>,
     has_finished: Condvar,
     pub(super) progress: tokio::sync::watch::Sender<u64>,
+    /// See [`Store::waiting_changed`](crate::store::Store::waiting_changed).
+    pub(super) waiting_changed: AtomicU64,
     commits: AtomicU64,
     bytes_written: AtomicU64,
     wear: Gauge,
@@ -421,6 +423,13 @@ impl Shared {
             let path = self.options.path.display();
             hangs.map(|time| format!("the disk under {path} has not answered for {} s", time.as_secs()))
         })
+    }
+
+    /// Whether the index may write a checkpoint without going into what is to stay free for others.
+    pub(super) fn index_may_grow(&self) -> bool {
+        let keep_free = self.options.keep_free;
+        let space = if keep_free > 0 { self.disk.space(&self.options.path).ok() } else { None };
+        space.is_none_or(|space| space.free_bytes >= keep_free.saturating_add(INDEX_SHARE))
     }
 
     /// Bytes of everything of ours in the folder.

@@ -304,6 +304,16 @@ impl Chunk {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
+    /// The number of the record at `index`, whether or not it can be taken apart.
+    pub fn seq(&self, index: usize) -> Option<u64> {
+        self.spans.get(index).map(|span| span.seq)
+    }
+
+    /// When the record at `index` was received, its wall time put right if that can be done.
+    pub fn stamp(&self, index: usize) -> Option<Stamp> {
+        Some(self.clocks.right(submission::stamp(self.body(index)?)?).0)
+    }
+
     /// The last record's number, whether or not it can be taken apart.
     pub fn last_seq(&self) -> Option<u64> {
         self.spans.last().map(|span| span.seq)

@@ -473,6 +473,7 @@ impl Recovery {
             finished,
             has_finished: Condvar::new(),
             progress: tokio::sync::watch::Sender::new(0),
+            waiting_changed: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             wear: Gauge::new(self.disk.medium(&self.options.path)),

@@ -2,7 +2,9 @@
 
 mod cuts;
 mod failure;
+mod gaps;
 mod hardware;
+mod limits;
 mod model;
 mod recovery;
 mod room;
