@@ -86,6 +86,10 @@
 //! *Room.* Before records are written, segments are deleted until all fits in `max_size`: delivered ones first, then
 //! the oldest of the lowest lane upwards. What goes undelivered is first counted in the control lane, durably.
 //!
+//! *Gaps.* Whatever goes undelivered is noted in the ledger by the same control frame that lets it go, with who had
+//! published it; records in the first lane tell a flow, one a minute of each kind at most (see `gaps`). Records that
+//! became older than their lane's `max_age` go likewise (see `expiry`). While nothing goes, this costs nothing.
+//!
 //! *Failure.* A failed write is cut back to the last committed byte (a segment that cannot even be cut is left for a
 //! new one); a failed sync is never repeated: its segment is abandoned at its last synced length, and the same
 //! records go, under the same numbers, to a new file of a later generation. The submissions stay, unanswered, and are
