@@ -126,7 +126,7 @@ mod delivered;
 pub(super) mod driven;
 mod expiry;
 mod frame;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod gaps;
 mod hardware;
