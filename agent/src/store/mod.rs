@@ -63,7 +63,9 @@ pub enum Policy {
     /// The oldest records go, told by gap records.
     #[default]
     DropOldest,
-    /// They are not acknowledged: the devices keep them.
+    /// They are not acknowledged: the devices keep them, and those of other lanes go on ([`Stats::refusing`]). Nothing
+    /// undelivered is ever evicted then, not even for others who fill the disk. A publish of QoS 0 waits like the
+    /// others, and holds up its connection; so does, on a connection to a broker, whatever lane refuses all of it.
     Refuse,
 }
 

@@ -9,7 +9,7 @@
 //! - **Each byte is written once.** No rewriting, no compaction: space is freed by deleting files.
 //! - **It starts.** Start-up lists the folders and reads the newest segment of each lane; the backlog costs nothing.
 //! - **Bounded.** One commit holds at most 1 MiB of records (or one submission); one reader's chunk about 256 KiB; what
-//!   stands in memory per segment is 40 bytes.
+//!   stands in memory per segment is 64 bytes.
 //! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`).
 //!
 //! # On disk
@@ -83,8 +83,12 @@
 //! released there, whatever reached flash first. When a lane begins a new segment, the control lane is told what is
 //! unreleased below it; only newer frames need to be looked through.
 //!
-//! *Room.* Before records are written, segments are deleted until all fits in `max_size`: delivered ones first, then
-//! the oldest of the lowest lane upwards. What goes undelivered is first counted in the control lane, durably.
+//! *Room.* Before records are written, segments are deleted until all fits in what the store may hold: `max_size`, or
+//! less where others fill the file system, of which `keep_free` stays free (`limits`). First go segments of which no
+//! record waits, wherever they stand in their lane (`delivered`); then the oldest of the lowest lane that holds more
+//! than its reserve (`room`). What goes undelivered is first counted in the control lane, durably. With the policy
+//! `refuse` nothing undelivered goes: records wait in memory, unanswered, while other lanes go on (`refuse`). Every ten
+//! seconds, whether or not anything comes, the writer gives way to others and lets go of what was kept long enough.
 //!
 //! *Gaps.* Whatever goes undelivered is noted in the ledger by the same control frame that lets it go, with who had
 //! published it; records in the first lane tell a flow, one a minute of each kind at most (see `gaps`). Records that
