@@ -44,7 +44,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
             let addresses = [*plain, *tls];
             status.listener = config.collect.listener.as_ref().map(|it| listener(it, addresses, &collected));
             status.counts = counts(&collected, &stored, &sent);
-            status.oldest_waiting = oldest(&stored, now);
+            status.oldest_waiting = oldest(&stored);
             status.verdict = verdict(sent, config.forward.batch.max_bytes as u64);
             status.epoch.clone_from(&stored.epoch);
             status.store = StoreStatus {
@@ -140,15 +140,17 @@ fn lane(lane: store::LaneStats) -> LaneStatus {
         damaged: lane.damaged,
         bytes: lane.bytes,
         oldest_ms: lane.oldest_ms,
+        oldest_age_ms: lane.oldest_age_ms,
         cursor: lane.cursor,
         next: lane.next,
     }
 }
 
-fn oldest(stored: &store::Stats, now: u64) -> Option<OldestWaiting> {
-    let waiting = stored.lanes.iter().filter_map(|lane| Some((lane.oldest_ms?, &lane.name)));
-    let (time_ms, lane) = waiting.min()?;
-    Some(OldestWaiting { lane: lane.clone(), time_ms, age_ms: now.saturating_sub(time_ms) })
+/// The oldest of all lanes: that of the greatest age, as long as ages are known, and else of the earliest time.
+fn oldest(stored: &store::Stats) -> Option<OldestWaiting> {
+    let waiting = stored.lanes.iter().filter_map(|lane| Some((lane.oldest_ms?, lane)));
+    let (time_ms, lane) = waiting.max_by_key(|(time_ms, lane)| (lane.oldest_age_ms, std::cmp::Reverse(*time_ms)))?;
+    Some(OldestWaiting { lane: lane.name.clone(), time_ms, age_ms: lane.oldest_age_ms })
 }
 
 /// `max_bytes`: of a request's body, as configured.
@@ -221,6 +223,26 @@ mod tests {
             let verdict = verdict(sent(limit), 65_536);
             assert_eq!((verdict.learnt_body_limit, verdict.suspects), (shown, 3));
         }
+    }
+
+    #[test]
+    fn the_oldest_is_that_of_the_greatest_age_whatever_a_clock_showed() {
+        let lane = |name: &str, oldest_ms, oldest_age_ms| store::LaneStats {
+            name: name.into(),
+            oldest_ms,
+            oldest_age_ms,
+            ..store::LaneStats::default()
+        };
+        let now = 1_790_000_000_000;
+        let found = |lanes: &[store::LaneStats]| {
+            let stats = store::Stats { lanes: lanes.to_vec(), ..store::Stats::default() };
+            oldest(&stats).map(|oldest| (oldest.lane, oldest.age_ms))
+        };
+        let of_1970 = lane("a", Some(5_000), None);
+        let (hour, minute) = (lane("b", Some(now), Some(3_600_000)), lane("c", Some(now - 1), Some(60_000)));
+        assert_eq!(found(&[of_1970.clone(), minute.clone(), hour]), Some(("b".into(), Some(3_600_000))));
+        assert_eq!(found(&[lane("d", Some(6_000), None), of_1970]), Some(("a".into(), None)));
+        assert_eq!(found(&[lane("e", None, None)]), None);
     }
 
     #[test]
