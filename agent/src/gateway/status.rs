@@ -1,7 +1,7 @@
 //! What `status` shows, gathered from the rooms' own figures.
 
 use super::{Rooms, Shared};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, Stamp, SystemClock};
 use crate::collect;
 use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
@@ -14,7 +14,7 @@ use crate::watch::{
 use std::net::SocketAddr;
 
 pub(super) fn gather(shared: &Shared) -> Status {
-    let now = shared.clock.now().wall_ms;
+    let now = shared.clock.now();
     let loaded = shared.loaded();
     let config = &loaded.config;
     let collected = shared.stats.snapshot();
@@ -22,10 +22,10 @@ pub(super) fn gather(shared: &Shared) -> Status {
         version: env!("CARGO_PKG_VERSION").into(),
         gateway: config.gateway.id.clone(),
         pid: std::process::id(),
-        now_ms: now,
+        now_ms: now.wall_ms,
         uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         config: loaded.source.clone(),
-        config_loaded_ms: loaded.at_ms,
+        config_loaded_ms: loaded.at.by(&now),
         config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
         config_error: loaded.error.clone(),
         endpoint: format!("{} {}", config.forward.target.kind().as_str(), config.forward.target.origin()),
@@ -82,7 +82,7 @@ fn clock(clock: &SystemClock) -> ClockStatus {
     ClockStatus {
         trusted: true,
         source: trust.source.as_str().into(),
-        since_ms: Some(now.wall_ms.saturating_sub(now.uptime_ms.saturating_sub(trust.since_uptime_ms))),
+        since_ms: Some(Stamp { uptime_ms: trust.since_uptime_ms, ..now }.by(&now)),
         correction_ms: trust.correction_ms,
     }
 }
