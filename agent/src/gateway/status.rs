@@ -53,7 +53,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 max_bytes: stored.max_size,
                 commits: stored.commits,
                 flash: flash(&stored.wear, config.store.flash_endurance),
-                stalled: stored.stalled,
+                stalled: stored.withheld(),
                 index: stored.index,
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
@@ -117,7 +117,10 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
         forwarded: sent.forwarded,
         evicted: sum(|lane| lane.evicted),
         damaged: sum(|lane| lane.damaged),
+        expired: sum(|lane| lane.expired),
         put_aside: stored.put_aside,
+        gaps_pending: stored.gaps_pending,
+        gaps_told: stored.gaps_told,
         refused: stored.refused,
         refused_by: refused
             .into_iter()
@@ -138,6 +141,7 @@ fn lane(lane: store::LaneStats) -> LaneStatus {
         waiting: lane.waiting,
         evicted: lane.evicted,
         damaged: lane.damaged,
+        expired: lane.expired,
         bytes: lane.bytes,
         oldest_ms: lane.oldest_ms,
         oldest_age_ms: lane.oldest_age_ms,

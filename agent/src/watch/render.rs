@@ -129,11 +129,13 @@ fn records(out: &mut String, status: &Status) {
         ("forwarded", counts.forwarded, format!("accepted by Flux, {STARTED}")),
         ("evicted", counts.evicted, note(counts.evicted, "! lost: the store was at its limit")),
         ("damaged", counts.damaged, note(counts.damaged, "! lost: the medium returned other bytes")),
+        ("expired", counts.expired, note(counts.expired, "! dropped: older than their lane's max_age")),
         ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
         ("refused", counts.refused, refused),
     ];
     let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
-    for (name, count, remark) in rows {
+    // Lanes have no age limit unless one is set.
+    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| *name != "expired" || *count > 0) {
         let text = format!("{:>width$}  {remark}", number(count));
         line(out, name, text.trim_end());
     }

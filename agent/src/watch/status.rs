@@ -69,8 +69,14 @@ pub struct Counts {
     pub evicted: u64,
     /// Records lost to damage of the medium.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become older than their lane's `max_age`.
+    pub expired: u64,
     /// Records put aside because Flux refuses them for good.
     pub put_aside: u64,
+    /// Kinds of gaps (by cause, lane, device and epoch) of which the flow has not been told all.
+    pub gaps_pending: u64,
+    /// Gap records made since the store was created.
+    pub gaps_told: u64,
     /// Publishes refused, in all.
     pub refused: u64,
     /// Those since the agent was started by cause: `topic`, `device`, `size`.
@@ -109,6 +115,8 @@ pub struct LaneStatus {
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become too old.
+    pub expired: u64,
     /// Bytes on disk.
     pub bytes: u64,
     /// When its oldest waiting record was received.

@@ -65,6 +65,8 @@ pub(super) struct LaneLedger {
     pub(super) accounted: u64,
     /// Generation of the newest segment known of; a lane without it has lost it.
     pub(super) generation: u64,
+    /// Up to here it has been accounted for, with a new epoch, that the lane ends before what was known of it.
+    pub(super) lost: u64,
     pub(super) evicted: u64,
     pub(super) damaged: u64,
     #[serde(default)]

@@ -98,6 +98,10 @@ impl LogReader {
                     return Ok(chunk);
                 }
             }
+            // Behind a long damaged stretch there may be minutes of reading: the end does not wait for it.
+            if self.shared.is_closing() {
+                return Ok(Chunk::default());
+            }
             from = end;
         }
     }

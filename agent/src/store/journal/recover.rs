@@ -281,7 +281,12 @@ impl Recovery {
             let evidence = ledger.evidence();
             if evidence > found.view.next {
                 let (from, below) = (found.view.next, evidence);
-                found.doubt = Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
+                // Until the lane has a record again it ends too early at each start: once, a new epoch is drawn for it.
+                if below > ledger.lost {
+                    ledger.lost = below;
+                    found.doubt =
+                        Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
+                }
                 found.damage.push((from, below));
                 found.view.next = evidence;
                 found.active = None;

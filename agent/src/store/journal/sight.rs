@@ -207,9 +207,9 @@ impl LaneSight {
         (0..self.segments.len()).filter(delivered).map(|index| self.segments[index].len).sum()
     }
 
-    /// Records evicted and damaged before they were delivered.
-    pub(in crate::store) fn lost(&self) -> (u64, u64) {
-        (self.known.evicted, self.known.damaged)
+    /// Records evicted, damaged and expired before they were delivered.
+    pub(in crate::store) fn lost(&self) -> [u64; 3] {
+        [self.known.evicted, self.known.damaged, self.known.expired]
     }
 
     /// Its folder.
@@ -477,7 +477,13 @@ impl Walk {
             return Ok(Some(Hole { file, offset, from, below }));
         }
         self.index += 1;
-        let below = at.scan.end;
+        let (mut from, mut below) = (from, at.scan.end);
+        if stop == Stop::End && offset >= self.lane.segments[self.index - 1].len {
+            // The file holds all it ever did. What follows may have stood in segments that were delivered and went;
+            // only what waits is missed.
+            let mut waiting = self.lane.known.waiting.within(from, below);
+            (from, below) = waiting.next().map_or((below, below), |first| (first.0, waiting.last().unwrap_or(first).1));
+        }
         // A later generation may begin anywhere in an older segment; behind the newest there is nothing.
         let more = self.index == self.lane.segments.len() && offset < at.scan.limit;
         Ok((from < below || stop == Stop::Bad || more).then_some(Hole { file, offset, from, below }))

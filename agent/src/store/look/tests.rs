@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Stamp;
 use crate::store::disk::faulty::FaultyDisk;
-use crate::store::disk::{DiskFile, Entry, Mode};
+use crate::store::disk::{DiskFile, Entry, Mode, Space};
 use crate::store::{Change, LaneId, NewRecord, Options, Store, Submission};
 use std::io;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ impl Disk for Untouched {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         panic!("{} would be synced", path.display())
     }
-    fn space(&self, path: &Path) -> io::Result<crate::store::disk::Space> {
+    fn space(&self, path: &Path) -> io::Result<Space> {
         self.0.space(path)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn std::fmt::Debug + Send + Sync>> {
@@ -124,7 +124,8 @@ fn all() -> Filter {
     Filter { what: What::All, ..Filter::default() }
 }
 
-/// Ten records in `normal`, of which three are delivered; two in `critical`, the first of which is put aside.
+/// Ten records in `normal`, of which three are delivered; two in `critical`, the first of which is put aside, and behind
+/// them the gap record that tells so.
 fn filled() -> (FaultyDisk, Store) {
     let disk = FaultyDisk::default();
     let store = open(&disk);
@@ -143,6 +144,11 @@ fn filled() -> (FaultyDisk, Store) {
             Change::Acknowledge { lane: CRITICAL, from: 0, below: 1 },
         ],
     );
+    let start = Instant::now();
+    while store.stats().gaps_told == 0 {
+        assert!(start.elapsed() < BOUND, "no gap record is made");
+        std::thread::yield_now();
+    }
     (disk, store)
 }
 
@@ -172,7 +178,7 @@ fn the_files_and_the_running_store_show_the_same_and_looking_changes_nothing() {
     assert_eq!(shown, read);
     let normal = &read.lanes[1];
     assert_eq!((normal.waiting, normal.stored, normal.oldest_ms), (7, 10, Some(1030)));
-    assert_eq!((read.put_aside, read.lanes[0].waiting), (1, 1));
+    assert_eq!((read.put_aside, read.lanes[0].waiting), (1, 2));
     for (path, bytes) in bytes {
         assert_eq!(disk.bytes(&path), bytes, "{}", path.display());
     }
@@ -194,7 +200,7 @@ fn the_running_store_shows_no_record_that_is_not_committed() {
         assert!(start.elapsed() < BOUND, "the sync does not fail");
         std::thread::yield_now();
     }
-    assert_eq!(records(&store.look(), all()).len(), 12);
+    assert_eq!(records(&store.look(), all()).len(), 13);
     assert!(damage(&store.look()).is_empty());
     assert!(done.try_recv().is_err(), "it was not committed");
     disk.set(|faults| faults.sync = None);
@@ -211,9 +217,9 @@ fn records_of_several_lanes_come_oldest_first_and_filters_take_what_they_say() {
     };
     let waiting = numbers(Filter::default());
     // The lane's own order stands above its times: the second of `critical` is older than the first.
-    assert_eq!(waiting.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [1, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(waiting.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [1, 3, 4, 5, 6, 7, 8, 9, 2]);
     assert_eq!(waiting[0].0, "critical");
-    assert_eq!(numbers(all()).len(), 12);
+    assert_eq!(numbers(all()).len(), 13);
     let normal = |filter: Filter| -> Vec<u64> {
         let filter = Filter { lane: Some("normal".into()), ..filter };
         numbers(filter).into_iter().map(|(_, seq)| seq).collect()
@@ -256,7 +262,8 @@ fn any_byte_of_any_segment_may_flip_and_its_file_is_named_and_all_else_is_shown(
     assert_eq!(segments.len(), 4);
     for path in segments {
         let bytes = disk.bytes(&path);
-        for at in 0..bytes.len() {
+        // Of the head's two copies a few bytes each will do; of everything else, all.
+        for at in (0..1024).step_by(13).chain(1024..bytes.len()) {
             let disk = disk.copy();
             let mut flipped = bytes.clone();
             flipped[at] ^= 1 << (at % 8);
@@ -309,6 +316,32 @@ fn what_is_missing_torn_or_nonsense_is_named() {
 }
 
 #[test]
+fn delivered_records_whose_segment_went_are_no_damage() {
+    let disk = FaultyDisk::default();
+    let store = open(&disk);
+    for number in 0..40 {
+        put(&store, NORMAL, "d", 1000 + number, &[number as u8; 8000]);
+    }
+    let segments = disk.paths("lane-normal").len();
+    let (from, below) = (10, 30);
+    change(&store, [Change::Acknowledge { lane: NORMAL, from, below }]);
+    let start = Instant::now();
+    while disk.paths("lane-normal").len() == segments {
+        assert!(start.elapsed() < BOUND, "no delivered segment goes");
+        std::thread::yield_now();
+    }
+    let look = store.look();
+    assert!(damage(&look).is_empty(), "{:?}", damage(&look));
+    let expected: Vec<u64> = (0..from).chain(below..40).collect();
+    assert_eq!(records(&look, Filter::default()).iter().map(|record| record.1).collect::<Vec<_>>(), expected);
+    // What is kept at either end of the hole is two spans: the hole itself must never wait again.
+    let kept = look.delivered(None, (0, u64::MAX), &mut |_| ControlFlow::Continue(())).expect("an answer");
+    assert!(kept.records < below - from && kept.spans.len() == 2, "{kept:?}");
+    store.close();
+    assert!(damage(&files(&disk)).is_empty(), "{:?}", damage(&files(&disk)));
+}
+
+#[test]
 fn without_a_control_lane_everything_is_shown_as_waiting_and_that_is_said() {
     let (disk, store) = filled();
     store.close();
@@ -318,8 +351,8 @@ fn without_a_control_lane_everything_is_shown_as_waiting_and_that_is_said() {
     let look = files(&disk);
     let End::Status(status) = answer(&look, &Ask::Status).1 else { panic!("not a status") };
     assert!(!status.control_whole);
-    assert_eq!(status.lanes.iter().map(|lane| lane.waiting).sum::<u64>(), 12);
-    assert_eq!(records(&look, Filter::default()).len(), 12);
+    assert_eq!(status.lanes.iter().map(|lane| lane.waiting).sum::<u64>(), 13);
+    assert_eq!(records(&look, Filter::default()).len(), 13);
 }
 
 #[test]
@@ -375,7 +408,7 @@ fn what_is_settled_is_no_longer_listed_now_and_after_a_restart() {
         ],
     );
     let waiting = Filter { lane: Some("critical".into()), ..Filter::default() };
-    assert_eq!(records(&store.look(), waiting.clone()).len(), 2, "it waits again");
+    assert_eq!(records(&store.look(), waiting.clone()).len(), 3, "it waits again");
     let check = |look: &Look| {
         assert!(look.aside("critical/0").is_err());
         assert_eq!(look.aside("normal/1").expect("the other stays").record.reason, "no");
@@ -386,7 +419,7 @@ fn what_is_settled_is_no_longer_listed_now_and_after_a_restart() {
     assert_eq!(store.put_aside(10).expect("the disk can be read").len(), 1);
     store.close();
     check(&files(&disk));
-    assert_eq!(records(&files(&disk), waiting).len(), 2);
+    assert_eq!(records(&files(&disk), waiting).len(), 3);
     let store = open(&disk);
     check(&store.look());
     store.close();
