@@ -196,6 +196,8 @@ pub struct LaneStats {
     pub expired: u64,
     /// When the oldest waiting record was received (ms since the Unix epoch).
     pub oldest_ms: Option<u64>,
+    /// How long ago that was in ms, if it can be known ([`Stamp::age_ms`](crate::clock::Stamp::age_ms)).
+    pub oldest_age_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
     pub cursor: u64,
     /// First sequence number that was certainly never sent ([`Change::Sent`]).

@@ -109,7 +109,8 @@ fn records(out: &mut String, status: &Status) {
     let counts = &status.counts;
     title(out, "Records");
     let oldest = status.oldest_waiting.as_ref().map_or_else(String::new, |oldest| {
-        format!("the oldest for {} ({}, lane {})", span(oldest.age_ms), time(oldest.time_ms), plain(&oldest.lane))
+        let age = oldest.age_ms.map_or_else(|| "an unknown time".into(), span);
+        format!("the oldest for {age} ({}, lane {})", time(oldest.time_ms), plain(&oldest.lane))
     });
     let causes: Vec<String> = counts
         .refused_by
@@ -151,7 +152,11 @@ fn lanes(out: &mut String, status: &Status) {
     }
     let mut rows = vec![["Lanes", "waiting", "oldest", "stored", "evicted", "damaged", "on disk"].map(str::to_owned)];
     for lane in &status.lanes {
-        let oldest = lane.oldest_ms.map_or_else(|| "-".into(), |at| span(status.now_ms.saturating_sub(at)));
+        let oldest = match (lane.oldest_ms, lane.oldest_age_ms) {
+            (None, _) => "-".into(),
+            (Some(_), Some(age)) => span(age),
+            (Some(_), None) => "unknown".into(),
+        };
         rows.push([
             format!("  {}", plain(&lane.name)),
             number(lane.waiting),

@@ -121,6 +121,9 @@ pub struct LaneStatus {
     pub bytes: u64,
     /// When its oldest waiting record was received.
     pub oldest_ms: Option<u64>,
+    /// How long ago that was, if it can be known: it cannot if the clock was not right then or is not now, and the system
+    /// was restarted in between.
+    pub oldest_age_ms: Option<u64>,
     /// Sequence number of the first record that is not acknowledged by Flux.
     pub cursor: u64,
     /// Sequence number that the next record will get.
@@ -160,8 +163,8 @@ pub struct OldestWaiting {
     pub lane: String,
     /// When it was received.
     pub time_ms: u64,
-    /// How long it has waited.
-    pub age_ms: u64,
+    /// How long it has waited, if that can be known, as with [`LaneStatus::oldest_age_ms`].
+    pub age_ms: Option<u64>,
 }
 
 /// What storing costs the flash. Counts run since the agent was started.

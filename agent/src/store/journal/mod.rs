@@ -497,6 +497,7 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        let now = self.options.clock.now();
         let ledger = self.ledger();
         let lanes = ledger
             .lanes
@@ -505,6 +506,7 @@ impl Shared {
             .map(|(known, log)| {
                 let view = log.view();
                 let (waiting, cursor) = (known.readable(0, view.next), known.cursor());
+                let oldest = view.time_at(cursor).filter(|_| waiting > 0).map(|stamp| ledger.clocks.right(stamp).0);
                 LaneStats {
                     name: known.name.clone(),
                     stored: view.next,
@@ -514,10 +516,8 @@ impl Shared {
                     evicted: known.evicted,
                     damaged: known.damaged,
                     expired: known.expired,
-                    oldest_ms: view
-                        .time_at(cursor)
-                        .filter(|_| waiting > 0)
-                        .map(|stamp| ledger.clocks.right(stamp).0.wall_ms),
+                    oldest_ms: oldest.map(|stamp| stamp.wall_ms),
+                    oldest_age_ms: oldest.and_then(|stamp| stamp.age_ms(&now)),
                     cursor,
                     sent: known.unsent.first(),
                     next: view.next,
