@@ -303,6 +303,37 @@ fn what_is_put_aside_is_listed_tried_again_and_dropped() {
 }
 
 #[test]
+fn what_was_put_aside_and_is_gone_from_its_lane_is_tried_again_as_a_new_record() {
+    let flux = Flux::start();
+    flux.answer_by(|request| if request.holds("poison") { Answer::status(400) } else { Answer::Accept });
+    let mut setup = Setup::webhook(&flux);
+    setup.set("store", "max_size", "\"4MiB\"");
+    let agent = setup.start();
+    publish(&agent, "mixed", ["1", "\"poison\"", "2"].map(str::to_owned));
+    wait::until("the bad one is put aside", BOUND, || agent.put_aside() == 1);
+    let folder = agent.setup.folder().join("store/lane-normal");
+    let first = folder.join("0000000000000000-0000000001.seg");
+    assert!(first.exists());
+    let padding = "x".repeat(200);
+    publish(&agent, "filler", (0..2000).map(|n| format!("\"{n} {padding}\"")));
+    wait::until("its segment is delivered and goes", BOUND, || !first.exists());
+    let shown = text(&buffer(&agent, &["quarantine", "show", "normal/1"], 0).stdout);
+    assert!(shown.contains("\"poison\"") && shown.contains("no longer holds it"), "{shown}");
+    flux.answer_all(Answer::Accept);
+    let said = text(&buffer(&agent, &["quarantine", "retry", "normal/1"], 0).stdout);
+    assert!(said.contains("as a new record with a new id"), "{said}");
+    wait::until("the copy arrives", BOUND, || flux.payloads_of("mixed").contains(&"\"poison\"".to_owned()));
+    flux.look(|log| {
+        log.assert_faultless();
+        let accepted = log.requests.iter().filter(|request| request.accepted).flat_map(|request| &request.events);
+        let copies: Vec<_> = accepted.filter(|event| event.payload.get() == "\"poison\"").collect();
+        assert_eq!(copies.len(), 1, "{copies:?}");
+        assert!(copies[0].seq >= 2000 && copies[0].topic == "devices/mixed/telemetry", "{copies:?}");
+    });
+    assert!(text(&buffer(&agent, &["quarantine", "list"], 0).stderr).contains("nothing is put aside"));
+}
+
+#[test]
 fn delivered_records_that_are_kept_are_delivered_again_when_that_is_asked_for() {
     let flux = Flux::start();
     let mut agent = Setup::webhook(&flux).start();

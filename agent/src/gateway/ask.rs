@@ -14,7 +14,7 @@
 //! same commit.
 
 use super::{Rooms, Shared};
-use crate::clock::Clock;
+use crate::clock::Stamp;
 use crate::store::look::{Ask, Delivered, End, Item, Look, LookError, Paces};
 use crate::store::{Change, NewRecord, RECORD_OVERHEAD, Store, Submission};
 use crate::watch::control::{Outlet, Refused, Streams};
@@ -162,7 +162,8 @@ impl Answerer {
         if under_its_id {
             submission.change(Change::Replay { lane, from: record.seq, below: record.seq + 1 });
         } else {
-            let stamp = crate::clock::Stamp { wall_ms: record.time_ms, trusted: true, ..self.shared.clock.now() };
+            // Of no boot: a time that was not right then is not put right by what this boot's clock learns.
+            let stamp = Stamp { wall_ms: record.time_ms, trusted: record.trusted, ..Stamp::default() };
             let (device, topic, payload) = (&record.device, &record.topic, &record.payload);
             let (origin, will) = (None, false);
             submission.push(lane, &NewRecord { device, topic, payload, stamp, origin, will });

@@ -7,6 +7,7 @@
 //!
 //! - `journal` holds records and changes in segment files: its documentation describes format, operation and recovery.
 //! - `state` is an index of the changes in sled, never needed by the journal.
+//! - [`look`] looks into what is held, for people: the running store or the files alone.
 //! - [`disk`] is the file system as a trait.
 
 pub mod disk;
@@ -170,6 +171,9 @@ pub struct PutAside {
     pub topic: String,
     /// When it was received (ms since the Unix epoch).
     pub time_ms: u64,
+    /// Whether that time was by a right clock, or was put right.
+    #[serde(default)]
+    pub trusted: bool,
     /// Its payload, byte for byte.
     #[serde(with = "serde_bytes")]
     pub payload: Vec<u8>,

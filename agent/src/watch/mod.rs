@@ -1,11 +1,13 @@
-//! What the agent shows of itself: logs, the control socket that `tidegate status` asks, and the Prometheus page.
+//! What the agent shows of itself: logs, the control socket that `tidegate status` and `tidegate buffer` ask, and the
+//! Prometheus page.
 //!
 //! # Constraints
 //! - Looking never disturbs: figures are asked for through one function ([`Source`]) that `gateway` supplies and that
 //!   must be quick; connections, requests and answers are bounded in number, size and time.
 //! - A technician reads it in the field: every figure stands beside its limit, and every state beside its reason and
 //!   what to do.
-//! - This room knows no other. [`Status`] is plain values that `gateway` fills.
+//! - This room knows no other. [`Status`] is plain values that `gateway` fills; what is asked of the buffer passes through
+//!   as JSON that `gateway` answers ([`control::Streams`]).
 //!
 //! # Where it touches wire and disk
 //! [`control`] makes a Unix socket (mode 0660) and replaces one that nobody answers on; [`metrics`] listens on a

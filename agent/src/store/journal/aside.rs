@@ -16,6 +16,7 @@ use crate::store::{PutAside, ReadLimit, StoreError};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::sync::Arc;
+use tidegate_protocol::TimeSource;
 
 /// Records read at one time while listing.
 const STEP: ReadLimit = ReadLimit { records: 256, bytes: 128 * 1024 };
@@ -46,6 +47,7 @@ pub(super) fn encode(
         device: record.device.to_owned(),
         topic: record.topic.to_owned(),
         time_ms: record.time_ms,
+        trusted: record.time_source != TimeSource::Unsynchronised,
         payload: record.payload.to_vec(),
     };
     body.clear();

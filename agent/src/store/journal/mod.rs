@@ -101,6 +101,9 @@
 //! with the reserve's space: the cursor advances, its segments go, and there is room again. The reserve is made anew
 //! before any record is written.
 //!
+//! *Looking* (`sight`) walks the same segments without a reader's place in the lane, without a lock, and without a
+//! word to the writer: what it finds damaged it only shows.
+//!
 //! # Recovery
 //!
 //! 1. The control lane: from the newest segment with a good snapshot, replay to the end.

@@ -170,7 +170,7 @@ fn item(one: &Aside) -> AsideItem<'_> {
             device: Cow::Borrowed(&record.device),
             topic: Cow::Borrowed(&record.topic),
             time_ms: record.time_ms,
-            time_source: TimeSource::Synchronised,
+            time_source: if record.trusted { TimeSource::Synchronised } else { TimeSource::Unsynchronised },
             waiting: false,
             payload: Cow::Borrowed(&record.payload),
         },
