@@ -2,6 +2,7 @@
 //! with one submitter that keeps a window of records under way.
 //!
 //! Usage: `store_throughput [folder] [seconds]`. Every record is 200 bytes of payload, every commit is synced.
+//! `MAX_SIZE_MIB` sets the byte limit: a small one has the oldest records evicted all the time.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,8 @@ fn open(path: PathBuf) -> Result<Store, Box<dyn std::error::Error>> {
     let delay = std::env::var("COMMIT_WITHIN_US").ok().and_then(|text| text.parse().ok()).map(Duration::from_micros);
     let options = Options::new(path, "gw-1", &["critical", "normal", "bulk"]);
     let options = Options { commit_within: delay.unwrap_or(DEFAULT_COMMIT_WITHIN), ..options };
+    let limit = std::env::var("MAX_SIZE_MIB").ok().and_then(|text| text.parse::<u64>().ok());
+    let options = Options { max_size: limit.map_or(options.max_size, |mib| mib << 20), ..options };
     Ok(Store::open(options)?.0)
 }
 

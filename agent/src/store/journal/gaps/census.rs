@@ -1,9 +1,10 @@
 //! Who had published the records that go: a look through them before they are gone.
 //!
-//! Costs one read of what goes, at most a segment at a time, in the writer's thread: while records are evicted at full
-//! rate that is one pass of sums and names over as many bytes as are written, which is a few hundredths of what writing
-//! and syncing them takes (measured, see `examples/store_throughput.rs`). At other times it costs nothing. What cannot
-//! be read is told without its device: a disk that does not answer never keeps records from going.
+//! Costs one read of what goes, at most a segment at a time, in the writer's thread. Measured with records of 200 bytes
+//! evicted at full rate (`MAX_SIZE_MIB=64 store_throughput`): 0.12 us a record beside the 6.2 us that storing one took
+//! with 100 submitters, hence 2 %, from the page cache; what has left that is read from the medium once more. While
+//! nothing goes it costs nothing. What cannot be read is told without its device: a disk that does not answer never
+//! keeps records from going.
 
 use super::{Gap, Key, Span};
 use crate::clock::Stamp;
