@@ -347,12 +347,15 @@ impl Writer {
             self.reserve.restore().map_err(|error| failed("keep a reserve in", path, error))?;
         }
         let record_lanes = self.lanes.len();
+        let mut spare = self.shared.spare();
         let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);
         for (tag, log) in logs.enumerate().filter(|(_, log)| log.is_staged()) {
-            let mut result = log.write(&*disk);
+            spare = spare.saturating_sub(log.staged_bytes());
+            let mut result = log.write(&*disk, spare);
+            spare = spare.saturating_sub(log.ahead());
             let may_use_reserve = tag >= record_lanes || !log.has_entries();
             if may_use_reserve && result.as_ref().is_err_and(is_full) && self.reserve.release() {
-                result = log.write(&*disk);
+                result = log.write(&*disk, 0);
             }
             result.map_err(|error| failed("write to", &log.shared.dir, error))?;
         }

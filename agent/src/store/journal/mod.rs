@@ -348,10 +348,19 @@ impl Shared {
         })
     }
 
+    /// Bytes that segments may be lengthened by ahead of what is written, within the limit.
+    fn spare(&self) -> u64 {
+        self.options.max_size.saturating_sub(self.total_bytes())
+    }
+
     /// Bytes of everything of ours in the folder.
     fn total_bytes(&self) -> u64 {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);
-        let segments: u64 = logs.map(|log| log.view().bytes).sum();
+        let bytes = |log: &Arc<LogShared>| {
+            let view = log.view();
+            view.bytes + view.slack
+        };
+        let segments: u64 = logs.map(bytes).sum();
         segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
     }
 

@@ -152,7 +152,8 @@ impl Writer {
     }
 
     /// Stops the index, gives the lock back, and says that nothing more comes.
-    pub(super) fn end(self, index: Option<JoinHandle<()>>) {
+    pub(super) fn end(mut self, index: Option<JoinHandle<()>>) {
+        self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]).for_each(Log::finish);
         self.shared.index.close();
         if index.is_some_and(|thread| thread.join().is_err()) {
             tracing::warn!("the index's thread has panicked; the index is made anew when it is needed");
