@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, Jitter};
 use super::batch::{Batch, Cutting, Loader, Open, Piece};
-use super::course::{Course, Next, Pace, Span};
+use super::course::{Course, Next, Outcome, Pace, Span};
 use super::options::{LaneOptions, Options};
-use crate::store::{LaneId, Store, StoreError};
+use crate::store::{LaneId, Store, StoreError, TimesKnown};
 
 /// Shortest time between two looks at the end of a lane: one look costs some ten microseconds, and commits may come a
 /// thousand times a second. Well below the second in which a critical record must be gone.
@@ -66,6 +66,8 @@ pub(super) struct Lane {
     pub(super) piece: Option<Batch>,
     /// Records below this were given to the wire, or may have been before the start.
     pub(super) sent_below: u64,
+    /// By what is known of boots' times its batches are laid out.
+    pub(super) times_known: TimesKnown,
     /// The store has committed something since the last look.
     pub(super) news: bool,
     at_end: bool,
@@ -91,6 +93,7 @@ impl Lane {
             fresh: None,
             piece: None,
             sent_below: sent,
+            times_known: store.times_known(),
             news: true,
             at_end: false,
             look_at: now,
@@ -99,6 +102,19 @@ impl Lane {
             slow_pace: Backoff::new(options.probe),
             pace_until: now,
         }
+    }
+
+    /// Records have other times now: what is not on the wire is laid out anew. `false` if it has to be tried again, for
+    /// a read is under way.
+    pub(super) fn lay_out_anew(&mut self) -> bool {
+        if self.loader.is_none() {
+            return false;
+        }
+        if self.piece.take().is_some() {
+            self.course.settle(Outcome::Unjudged);
+        }
+        self.drop_fresh();
+        true
     }
 
     /// New options; what was laid out by the old ones is laid out anew, unless it is being read just now.

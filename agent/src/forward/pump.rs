@@ -54,7 +54,7 @@ fn sent_before(lane: &LaneStats) -> u64 {
 /// Whether anything was ever delivered, as far as the store's figures show.
 fn ever_delivered(lanes: &[LaneStats], put_aside: u64) -> bool {
     let gone: u64 = lanes.iter().map(|lane| lane.stored.saturating_sub(lane.waiting)).sum();
-    let lost: u64 = lanes.iter().map(|lane| lane.evicted + lane.damaged).sum();
+    let lost: u64 = lanes.iter().map(|lane| lane.evicted + lane.damaged + lane.expired).sum();
     gone > lost + put_aside
 }
 
@@ -125,7 +125,8 @@ impl Pump {
     fn new_link(&self) -> Link {
         let options = &self.config.options;
         let endpoint = self.config.endpoint.clone();
-        Link::new(self.wire.clone(), endpoint, options.answer_timeout, options.idle_limit)
+        let clock = Arc::clone(self.store.clock());
+        Link::new(self.wire.clone(), clock, endpoint, options.answer_timeout, options.idle_limit)
     }
 
     /// Works until `stop`, then lets the request under way be answered and acknowledged.
@@ -235,7 +236,7 @@ impl Pump {
             max_bytes: self.size.current(now),
             replayed_below: 0,
             replayed_after_ms: u64::try_from(options.replayed_after.as_millis()).unwrap_or(u64::MAX),
-            now_ms: now_ms(),
+            now_ms: self.store.clock().now().wall_ms,
         }
     }
 
@@ -278,7 +279,11 @@ impl Pump {
             let too_large = batch.events > 1 && batch.body.len() > cutting.max_bytes;
             too_large || batch.oldest_unmarked_ms < oldest_unmarked
         };
+        let times_known = self.store.times_known();
         for lane in &mut self.lanes {
+            if lane.times_known != times_known && lane.lay_out_anew() {
+                lane.times_known = times_known;
+            }
             if lane.piece.as_ref().is_some_and(outdated) {
                 lane.piece = None;
                 lane.course.settle(Outcome::Unjudged);
@@ -306,7 +311,8 @@ impl Pump {
         let failure = match found {
             Loaded::Fresh(open, result) => {
                 let at_end = *result.as_ref().unwrap_or(&false);
-                lane.filled(open, at_end, &self.config.options, now_ms(), now);
+                let wall_ms = self.store.clock().now().wall_ms;
+                lane.filled(open, at_end, &self.config.options, wall_ms, now);
                 result.err()
             }
             Loaded::Piece(Ok(Piece::Batch { batch, ends_at })) => {

@@ -20,7 +20,7 @@ pub mod wear;
 #[cfg(test)]
 mod tests;
 
-pub use journal::Chunk;
+pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
 pub use submission::{Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission};
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
@@ -184,10 +184,14 @@ pub struct LaneStats {
     pub waiting: u64,
     /// Bytes on disk in this lane's segments.
     pub bytes: u64,
+    /// Of these the bytes in segments that are delivered and only kept (`keep_delivered`).
+    pub kept: u64,
     /// Records evicted before they were delivered.
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become older than the lane's `max_age`.
+    pub expired: u64,
     /// When the oldest waiting record was received (ms since the Unix epoch).
     pub oldest_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
@@ -209,10 +213,16 @@ pub struct Stats {
     pub refused: u64,
     /// Records put aside.
     pub put_aside: u64,
+    /// Kinds of gaps (by cause, lane, device and epoch) of which the flow has not been told all.
+    pub gaps_pending: u64,
+    /// Gap records made since the store was created.
+    pub gaps_told: u64,
     /// Bytes on disk in all, and the limit.
     pub bytes: u64,
     /// The limit on `bytes`.
     pub max_size: u64,
+    /// What `bytes` may come to at present: less than `max_size` where others fill the disk.
+    pub allowed: u64,
     /// Group commits since the start.
     pub commits: u64,
     /// Bytes handed to the file system since the start, headers and control records included.
@@ -224,6 +234,25 @@ pub struct Stats {
     /// Why the index is behind, if it is; nothing depends on it.
     #[serde(default)]
     pub index: Option<String>,
+    /// Lanes for whose records there is no room; their acknowledgements are withheld meanwhile.
+    pub refusing: Vec<Refusing>,
+}
+
+impl Stats {
+    /// Why acknowledgements are withheld, if any are: the store cannot write, or has no room for some lanes.
+    pub fn withheld(&self) -> Option<String> {
+        let refusing = self.refusing.iter().map(|one| format!("lane {}: {}", one.lane, one.reason));
+        self.stalled.clone().or_else(|| refusing.reduce(|all, one| format!("{all}; {one}")))
+    }
+}
+
+/// A lane for whose records there is no room.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Refusing {
+    /// Its name.
+    pub lane: String,
+    /// Which limit leaves no room.
+    pub reason: String,
 }
 
 /// Why the store could not be opened or read.
@@ -326,6 +355,11 @@ impl Store {
         &self.inner.in_flight
     }
 
+    /// Whether the records of any lane wait for room. Cheap: for whoever decides how much more to take in.
+    pub fn refuses(&self) -> bool {
+        self.inner.shared.refuses()
+    }
+
     /// Changes each time something was committed or the store's condition changed: wait on it instead of polling.
     pub fn progress(&self) -> tokio::sync::watch::Receiver<u64> {
         self.inner.shared.progress.subscribe()
@@ -349,6 +383,17 @@ impl Store {
     /// First sequence number of a lane that was certainly never sent.
     pub fn sent(&self, lane: LaneId) -> u64 {
         self.unsent(lane).first()
+    }
+
+    /// The clock that the stamps of records are taken from, against which their ages are judged.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.inner.shared.clock()
+    }
+
+    /// Changes whenever records that were read before would now be read with another time, because the clock has
+    /// become right or was set.
+    pub fn times_known(&self) -> TimesKnown {
+        self.inner.shared.times_known()
     }
 
     /// What of a lane is to be delivered: neither acknowledged nor evicted. The last range is open-ended.

@@ -179,6 +179,7 @@ fn agent(page: &mut Page, status: &Status) {
     let labels = [("version", &*status.version), ("gateway", &*status.gateway), ("epoch", &*status.epoch)];
     page.sample("tidegate_info", &labels, 1);
     page.gauge("tidegate_uptime_seconds", "How long the agent has been running.", seconds(status.uptime_ms));
+    page.gauge("tidegate_clock_trusted", "1 while the clock is known to be right.", u8::from(status.clock.trusted));
     page.gauge(
         "tidegate_config_loaded_timestamp_seconds",
         "When the configuration in force was read.",

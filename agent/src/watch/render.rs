@@ -63,6 +63,7 @@ fn head(out: &mut String, status: &Status) {
     line(out, "running for", &format!("{} (process {})", span(status.uptime_ms), status.pid));
     let read = format!("{}, read {}", plain(&status.config), time(status.config_loaded_ms));
     line(out, "configuration", &read);
+    clock(out, status);
     if let Some(error) = &status.config_error {
         line(out, "", "! the file was changed and REFUSED; what was read before stays in force:");
         for text in error.lines().take(MISTAKES) {
@@ -75,6 +76,32 @@ fn head(out: &mut String, status: &Status) {
     if !status.config_needs_restart.is_empty() {
         let keys: Vec<String> = status.config_needs_restart.iter().map(|key| plain(key)).collect();
         line(out, "", &format!("! takes effect at the next start: {}", keys.join(", ")));
+    }
+}
+
+fn clock(out: &mut String, status: &Status) {
+    let clock = &status.clock;
+    if !clock.trusted {
+        let text =
+            "not known to be right: events say so, and those that wait get the right time once it is (timedatectl)";
+        return line(out, "clock", text);
+    }
+    let since = clock.since_ms.map_or_else(String::new, |at| format!(" since {}", time(at)));
+    let source = match clock.source.as_str() {
+        "marker" => "the time service's marker file says so".to_owned(),
+        "timedated" => "timedated says so".to_owned(),
+        "answer" => "an answer over TLS says so".to_owned(),
+        other => plain(other),
+    };
+    line(out, "clock", &format!("right{since}: {source}"));
+    if clock.correction_ms != 0 {
+        let by = span(clock.correction_ms.unsigned_abs());
+        let which = if clock.correction_ms > 0 { "behind" } else { "ahead" };
+        line(
+            out,
+            "",
+            &format!("! the system's own is {by} {which}: set up its synchronisation (timedatectl set-ntp true)"),
+        );
     }
 }
 

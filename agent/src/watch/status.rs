@@ -46,6 +46,8 @@ pub struct Status {
     pub broker: Option<BrokerState>,
     /// Where it forwards to: kind and origin, such as `webhook https://api.soracom.io`. No secret.
     pub endpoint: String,
+    /// The clock.
+    pub clock: ClockStatus,
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
@@ -195,6 +197,21 @@ pub struct StoreStatus {
     pub stalled: Option<String>,
     /// Why its index is behind, if it is; nothing depends on it.
     pub index: Option<String>,
+}
+
+/// Whether the clock is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct ClockStatus {
+    /// Whether it is; if not, records keep the time that it shows, and their events say `unsynchronised`.
+    pub trusted: bool,
+    /// Who says that it is: `marker` (the time service's file), `timedated`, or `answer` (the date of an answer over
+    /// TLS); empty if nobody does.
+    pub source: String,
+    /// Since when, since the agent was started.
+    pub since_ms: Option<u64>,
+    /// By how much the system's clock is wrong (ms to be added to it); every time that the agent gives is right.
+    pub correction_ms: i64,
 }
 
 /// A number and its limit.

@@ -79,6 +79,12 @@ fn sample() -> Status {
         endpoint: "webhook https://api.soracom.io".into(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
         config_error: None,
+        clock: ClockStatus {
+            trusted: true,
+            source: "answer".into(),
+            since_ms: Some(1_795_336_000_000),
+            correction_ms: 3_600_000,
+        },
     }
 }
 

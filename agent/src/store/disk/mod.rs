@@ -42,6 +42,17 @@ pub struct Entry {
     pub folder: bool,
 }
 
+/// What a file system has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that may still be written by us; what is kept for the superuser is not among them.
+    pub free_bytes: u64,
+    /// Files that may still be made by us; `None` where the file system does not count them (btrfs, most FATs).
+    pub free_inodes: Option<u64>,
+    /// Bytes in which a file grows, at least 1.
+    pub block: u64,
+}
+
 /// A file system.
 pub trait Disk: Debug + Send + Sync + 'static {
     /// Makes a folder and those above it; fine if it is there.
@@ -56,8 +67,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes durable which names exist in a folder.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Bytes that may still be written by us on the file system that holds `path`.
-    fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// What is left on the file system that holds `path`.
+    fn space(&self, path: &Path) -> io::Result<Space>;
     /// Takes the exclusive lock that keeps a second process out, held until the result is dropped.
     /// [`io::ErrorKind::WouldBlock`] when another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>>;

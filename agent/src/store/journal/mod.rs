@@ -121,15 +121,20 @@ mod clocks;
 mod commit;
 mod company;
 mod control;
+mod delivered;
 #[cfg(test)]
 pub(super) mod driven;
+mod expiry;
 mod frame;
+mod gaps;
 mod hardware;
+mod limits;
 mod log;
 mod reader;
 mod recover;
 mod recover_control;
 mod recover_lane;
+mod refuse;
 mod reserve;
 mod room;
 mod segment;
@@ -141,18 +146,19 @@ mod unproven;
 mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
+pub use clocks::TimesKnown;
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
 use super::wear::Gauge;
-use super::{LaneStats, Opened, Options, PutAside, Ranges, Stats, StoreError, Submission};
-use control::Ledger;
+use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
+use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -183,9 +189,22 @@ fn reserve_size(max_size: u64) -> u64 {
     (max_size / 64).clamp(128 * 1024, 1024 * 1024)
 }
 
+/// Segments of the control lane that are kept: the newest, and the one before it, whose snapshot and entries lead to
+/// the same state should the newest snapshot be damaged.
+const CONTROL_SEGMENTS: usize = 2;
+
+/// Bytes that the index is expected to take, counted as taken from the start.
+const INDEX_SHARE: u64 = 256 * 1024;
+
 /// Bytes that records put aside may take.
 fn aside_limit(max_size: u64) -> u64 {
     (max_size / 16).clamp(128 * 1024, 64 * 1024 * 1024)
+}
+
+/// Bytes that the store may come to need besides records, and one segment: what cannot be reserved for lanes.
+fn own_needs(max_size: u64) -> u64 {
+    let control = (CONTROL_SEGMENTS as u64 + 2) * control_segment_size(max_size, 0);
+    control + reserve_size(max_size) + aside_limit(max_size) + INDEX_SHARE + segment_size(max_size)
 }
 
 /// Records that a reader could not read.
@@ -244,6 +263,14 @@ pub(super) struct Shared {
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
     stalled: Mutex<Option<String>>,
+    /// Lanes that take nothing more for want of room.
+    refusing: Mutex<Vec<Refusing>>,
+    /// The same, to be asked for often.
+    refuses: AtomicBool,
+    /// Bytes that may be held, as last judged.
+    allowed: AtomicU64,
+    /// Bytes in which a file grows on this file system.
+    block: u64,
     /// Since when the disk has been at work on the present commit.
     io_since: Mutex<Option<Instant>>,
     pub(super) index: Arc<Index>,
@@ -298,7 +325,12 @@ impl Shared {
 
     fn report_damage(&self, damage: Damage) {
         let log = self.logs.get(usize::from(damage.lane));
-        if self.ledger().lanes.get(usize::from(damage.lane)).is_some_and(|lane| lane.knows(damage.from, damage.below)) {
+        // What does not wait is missed by nobody: it was delivered, and its segment perhaps removed.
+        let missed = |lane: &LaneLedger| {
+            let waits = lane.waiting.touches(damage.from, damage.below) || damage.lost.is_some();
+            waits && !lane.knows(damage.from, damage.below)
+        };
+        if !self.ledger().lanes.get(usize::from(damage.lane)).is_some_and(missed) {
             return;
         }
         let lane = log.map(|log| log.name.as_str()).unwrap_or_default();
@@ -337,6 +369,29 @@ impl Shared {
         self.progress.send_modify(|commits| *commits += 1);
     }
 
+    /// Says which lanes take nothing more for want of room.
+    fn set_refusing(&self, refusing: Vec<Refusing>) {
+        let mut known = self.refusing.lock().expect("no holder of this lock panics");
+        if *known == refusing {
+            return;
+        }
+        for one in refusing.iter().filter(|one| !known.iter().any(|known| known.lane == one.lane)) {
+            tracing::warn!(lane = one.lane, reason = one.reason, "no room: acknowledgements are withheld");
+        }
+        for one in known.iter().filter(|one| !refusing.iter().any(|now| now.lane == one.lane)) {
+            tracing::info!(lane = one.lane, "there is room again");
+        }
+        self.refuses.store(!refusing.is_empty(), Ordering::Relaxed);
+        *known = refusing;
+        drop(known);
+        self.progress.send_modify(|commits| *commits += 1);
+    }
+
+    /// Whether any lane takes nothing more for want of room.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
     fn begin_io(&self, now: Option<Instant>) {
         *self.io_since.lock().expect("no holder of this lock panics") = now;
     }
@@ -352,19 +407,10 @@ impl Shared {
         })
     }
 
-    /// Bytes that segments may be lengthened by ahead of what is written, within the limit.
-    fn spare(&self) -> u64 {
-        self.options.max_size.saturating_sub(self.total_bytes())
-    }
-
     /// Bytes of everything of ours in the folder.
     fn total_bytes(&self) -> u64 {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);
-        let bytes = |log: &Arc<LogShared>| {
-            let view = log.view();
-            view.bytes + view.slack
-        };
-        let segments: u64 = logs.map(bytes).sum();
+        let segments: u64 = logs.map(|log| log.view().held()).sum();
         segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
     }
 
@@ -386,6 +432,14 @@ impl Shared {
 
     pub(super) fn unsent(&self, lane: usize) -> Ranges {
         self.ledger().lanes.get(lane).map(|lane| lane.unsent.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn clock(&self) -> &Arc<dyn crate::clock::Clock> {
+        &self.options.clock
+    }
+
+    pub(super) fn times_known(&self) -> TimesKnown {
+        self.ledger().clocks.known()
     }
 
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
@@ -423,8 +477,10 @@ impl Shared {
                     stored: view.next,
                     waiting,
                     bytes: view.bytes,
+                    kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,
                     damaged: known.damaged,
+                    expired: known.expired,
                     oldest_ms: view
                         .time_at(cursor)
                         .filter(|_| waiting > 0)
@@ -436,14 +492,19 @@ impl Shared {
             })
             .collect();
         let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        let (gaps_pending, gaps_told) = (ledger.gaps.pending(), ledger.gaps.made);
         drop(ledger);
         Stats {
             epoch,
             lanes,
             refused,
             put_aside,
+            gaps_pending,
+            gaps_told,
             bytes: self.total_bytes(),
             max_size: self.options.max_size,
+            allowed: self.allowed.load(Ordering::Relaxed),
+            refusing: self.refusing.lock().expect("no holder of this lock panics").clone(),
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
             wear: self.wear.wear(),

@@ -47,6 +47,7 @@ fn the_page_says_what_the_status_says_in_base_units() {
     for (series, value) in [
         ("tidegate_info{version=\"0.1.0\",gateway=\"gw-1\",epoch=\"k3v9\"}", 1.0),
         ("tidegate_uptime_seconds", 3725.0),
+        ("tidegate_clock_trusted", 1.0),
         ("tidegate_records_collected_total", 1_234_567.0),
         ("tidegate_records_waiting{lane=\"normal\"}", 1200.0),
         ("tidegate_lane_oldest_waiting_seconds{lane=\"normal\"}", 100.0),

@@ -50,6 +50,21 @@ fn why_wear_is_not_known_is_shown() {
 }
 
 #[test]
+fn the_clock_says_whether_it_is_right_and_who_says_so() {
+    let text = |clock| human(&Status { clock, ..sample() });
+    let shown = text(sample().clock);
+    assert!(
+        shown.contains("clock             right since 2026-11-22 08:26:40 UTC: an answer over TLS says so"),
+        "{shown}"
+    );
+    assert!(shown.contains("! the system's own is 1 h 0 min behind: set up its synchronisation"), "{shown}");
+    let synchronised = text(ClockStatus { source: "timedated".into(), correction_ms: 0, ..sample().clock });
+    assert!(synchronised.contains("timedated says so") && !synchronised.contains("system's own"), "{synchronised}");
+    let unknown = text(ClockStatus::default());
+    assert!(unknown.contains("clock             not known to be right"), "{unknown}");
+}
+
+#[test]
 fn a_refused_configuration_is_shown_line_by_line_within_a_limit() {
     let error = |count: usize| Some((1..=count).map(|n| format!("  mistake {n}")).collect::<Vec<_>>().join("\n"));
     let text = human(&Status { config_error: error(3), ..sample() });

@@ -2,7 +2,7 @@
 
 use super::contents::{Change, Contents};
 use super::{Call, Folder, Renamed, SimulatedDisk, State};
-use crate::store::disk::{Disk, DiskFile, Entry, Mode};
+use crate::store::disk::{Disk, DiskFile, Entry, Mode, Space};
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -179,10 +179,11 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
+    fn space(&self, path: &Path) -> io::Result<Space> {
         let mut state = self.state();
         state.call(Call::FreeSpace, path)?;
-        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+        let free_bytes = state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used()));
+        Ok(Space { free_bytes, free_inodes: None, block: 1 })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
