@@ -43,6 +43,7 @@ pub struct Setup {
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
     lanes: Vec<String>,
+    within: Vec<String>,
 }
 
 impl Setup {
@@ -55,7 +56,8 @@ impl Setup {
     pub fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free_port();
-        let mut setup = Self { folder, port, sections: BTreeMap::new(), rules: Vec::new(), lanes: Vec::new() };
+        let mut setup =
+            Self { folder, port, sections: BTreeMap::new(), rules: Vec::new(), lanes: Vec::new(), within: Vec::new() };
         setup.set("gateway", "id", "\"gw-test\"");
         setup.set("collect.listener", "bind", &format!("\"127.0.0.1:{port}\""));
         setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
@@ -89,6 +91,12 @@ impl Setup {
     /// Puts the store elsewhere than in the temporary folder.
     pub fn store_at(&mut self, path: &Path) -> &mut Self {
         self.set("store", "path", &quoted(path))
+    }
+
+    /// Starts the agent as an argument of this command, which must become it (`exec`), so that it keeps its process id.
+    pub fn within(&mut self, command: &[&str]) -> &mut Self {
+        self.within = command.iter().map(|word| (*word).to_owned()).collect();
+        self
     }
 
     /// Takes a section away.
@@ -167,7 +175,7 @@ impl Setup {
     /// Writes the configuration, starts the agent and waits for nothing.
     #[track_caller]
     pub fn spawn(self) -> Agent {
-        let mut agent = Agent { setup: self, child: None };
+        let mut agent = Agent::new(self);
         agent.spawn();
         agent
     }
@@ -175,7 +183,7 @@ impl Setup {
     /// Writes the configuration, starts the agent and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Agent {
-        let mut agent = Agent { setup: self, child: None };
+        let mut agent = Agent::new(self);
         agent.start();
         agent
     }
@@ -194,6 +202,12 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// One that is not started yet.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self { setup, child: None }
+    }
+
     /// Starts it and waits until its status says that its store is open and its intakes are up.
     #[track_caller]
     pub fn start(&mut self) {
@@ -214,7 +228,9 @@ impl Agent {
             .append(true)
             .open(self.log_path())
             .expect("a log in the temporary folder");
-        let child = Command::new(binary())
+        let mut words = self.setup.within.iter().map(Into::into).chain([binary().into_os_string()]);
+        let child = Command::new(words.next().expect("the binary at least"))
+            .args(words)
             .args(["run", "--config"])
             .arg(&config)
             .env("RUST_BACKTRACE", "1")

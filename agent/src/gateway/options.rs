@@ -112,8 +112,8 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
 /// and goes beside the others with the smallest weight.
 fn forward_lanes(config: &Config, present: &[String]) -> Vec<forward::LaneOptions> {
     let configured = |name: &String| config.lanes.iter().find(|lane| lane.name == *name);
-    let options = |lane: &config::Lane| forward::LaneOptions { weight: lane.weight, immediate: lane.first };
-    let left_over = forward::LaneOptions { weight: 1, immediate: false };
+    let options = |lane: &config::Lane| forward::LaneOptions { weight: lane.weight, first: lane.first };
+    let left_over = forward::LaneOptions { weight: 1, first: false };
     present.iter().map(|name| configured(name).map_or(left_over, options)).collect()
 }
 
@@ -145,6 +145,11 @@ pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
             },
         },
         replayed_after: forward.replayed_after,
+        order: match forward.order {
+            config::Order::OldestFirst => forward::Order::OldestFirst,
+            config::Order::LiveFirst => forward::Order::LiveFirst,
+        },
+        backlog_share: forward.backlog_share,
         lanes: forward_lanes(config, lanes),
         backoff: forward::DelayRange { min: forward.backoff.min, max: forward.backoff.max },
         probe: forward::DelayRange { min: forward.backoff.probe_min, max: forward.backoff.probe_max },

@@ -53,7 +53,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 max_bytes: stored.max_size,
                 commits: stored.commits,
                 flash: flash(&stored.wear, config.store.flash_endurance),
-                stalled: stored.stalled,
+                stalled: stored.withheld(),
                 index: stored.index,
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();

@@ -199,7 +199,7 @@ async fn raise_alarms(store: Store, alarms: Alarms) {
     let mut progress = store.progress();
     let mut known: Option<String> = None;
     while progress.changed().await.is_ok() {
-        let stalled = store.stats().stalled;
+        let stalled = store.stats().withheld();
         if stalled != known {
             tell(&alarms, stalled.as_deref(), store.clock().now().wall_ms);
             known = stalled;

@@ -401,6 +401,12 @@ impl Store {
         self.inner.shared.waiting(lane.index())
     }
 
+    /// Rises whenever what waits has changed otherwise than by [`Change::Acknowledge`] and by what was stored: records
+    /// were evicted or have expired, or are to be replayed. Cheap; never before [`Store::waiting`] shows the change.
+    pub fn waiting_changed(&self) -> u64 {
+        self.inner.shared.waiting_changed.load(std::sync::atomic::Ordering::Acquire)
+    }
+
     /// Records put aside, newest first, at most `limit`. Reads the disk.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub struct Event {
     pub topic: String,
     /// RFC 3339.
     pub time: String,
-    /// Why the time may differ from what a clock on the gateway showed: `corrected` or `unsynchronised`.
+    /// `corrected` or `unsynchronised`, where it is not the time of a synchronised clock.
     #[serde(default)]
     pub time_source: Option<String>,
     /// The payload as JSON text.

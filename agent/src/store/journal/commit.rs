@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tidegate_protocol::LaneId;
 use tidegate_protocol::gap::Cause;
@@ -482,17 +483,21 @@ impl Writer {
     /// All of it is on flash: the ledger has it, and readers may see it.
     pub(super) fn publish(&mut self) {
         let mut ledger = self.shared.ledger();
-        let mut changed = false;
+        let (mut changed, mut others) = (false, false);
         for op in self.ops.drain(..) {
             match op {
                 Op::Origin(origin, lane, seq) => ledger.store(origin, lane, seq),
                 Op::Entry(entry) => {
                     changed = true;
+                    others |= entry.changes_waiting();
                     ledger.apply(&entry);
                 }
             }
         }
         drop(ledger);
+        if others {
+            self.shared.waiting_changed.fetch_add(1, Ordering::Release);
+        }
         let (mut bytes, mut bodies) = (0, 0);
         let records = self.lanes.len();
         for (index, log) in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]).enumerate() {

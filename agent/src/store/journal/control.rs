@@ -65,6 +65,8 @@ pub(super) struct LaneLedger {
     pub(super) accounted: u64,
     /// Generation of the newest segment known of; a lane without it has lost it.
     pub(super) generation: u64,
+    /// Up to here it has been accounted for, with a new epoch, that the lane ends before what was known of it.
+    pub(super) lost: u64,
     pub(super) evicted: u64,
     pub(super) damaged: u64,
     #[serde(default)]
@@ -98,6 +100,13 @@ pub(super) struct Ledger {
     /// known yet.
     #[serde(skip)]
     pub(super) released_ahead: Option<HashSet<(u8, u64)>>,
+}
+
+impl Entry {
+    /// Whether it changes what waits, and is not what the forwarder itself did.
+    pub(super) fn changes_waiting(&self) -> bool {
+        matches!(self, Entry::Evicted { .. } | Entry::Expired { .. } | Entry::Change(Change::Replay { .. }))
+    }
 }
 
 impl LaneLedger {

@@ -19,8 +19,9 @@
 //! Files count in whole blocks.
 //!
 //! **Freed is not free at once.** Some file systems give deleted blocks back only after a while (btrfs with its next
-//! transaction, after 30 s at most), and no file system while someone has the file open. So what was removed lately is
-//! taken as free when the question is whether *more* must give way, and not when it is whether we may grow.
+//! transaction, after 30 s at most), and no file system while someone has the file open. So, when the question is whether
+//! *more* must give way, what was removed lately and is missing from the sum of what is ours and what is free counts as
+//! free; when it is whether we may grow, it does not. (Others may have taken it, too: then we give way a little later.)
 
 use crate::store::disk::Space;
 use std::collections::VecDeque;
@@ -93,8 +94,19 @@ pub(super) struct Surplus {
 pub(super) struct Level {
     /// What we may hold even beyond the fair share, because we held it before.
     hold: u64,
-    /// When how much was removed, lately.
-    removed: VecDeque<(Instant, u64)>,
+    /// What was removed lately.
+    removed: VecDeque<Removed>,
+    /// What we held and what was free, together, when last asked.
+    sum: u64,
+}
+
+/// Bytes removed.
+#[derive(Debug)]
+struct Removed {
+    at: Instant,
+    bytes: u64,
+    /// What we held and what was free, together, before.
+    sum: u64,
 }
 
 impl Level {
@@ -107,11 +119,15 @@ impl Level {
 
     /// What has to go before anything is written.
     pub(super) fn surplus(&mut self, limits: &Limits, held: Held, space: Option<&Space>, now: Instant) -> Surplus {
-        while self.removed.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) >= SETTLES) {
+        while self.removed.front().is_some_and(|one| now.saturating_duration_since(one.at) >= SETTLES) {
             self.removed.pop_front();
         }
-        let coming: u64 = self.removed.iter().map(|(_, bytes)| bytes).sum();
-        let space = space.map(|space| Space { free_bytes: space.free_bytes.saturating_add(coming), ..*space });
+        let free = space.map_or(0, |space| space.free_bytes);
+        self.sum = held.total.saturating_add(free).saturating_sub(held.planned);
+        let removed: u64 = self.removed.iter().map(|one| one.bytes).sum();
+        let missing = self.removed.front().map_or(0, |one| one.sum.saturating_sub(self.sum));
+        let coming = removed.min(missing);
+        let space = space.map(|space| Space { free_bytes: free.saturating_add(coming), ..*space });
         let fair = limits.fair(held, space.as_ref());
         Surplus {
             over: held.total.saturating_sub(limits.max_size),
@@ -128,8 +144,8 @@ impl Level {
     /// A segment was evicted for a new record: what it took stays ours.
     pub(super) fn replaced(&mut self, bytes: u64, now: Instant) {
         match self.removed.back_mut() {
-            Some(last) if now.saturating_duration_since(last.0) < ONE => last.1 += bytes,
-            _ => self.removed.push_back((now, bytes)),
+            Some(last) if now.saturating_duration_since(last.at) < ONE => last.bytes += bytes,
+            _ => self.removed.push_back(Removed { at: now, bytes, sum: self.sum }),
         }
     }
 }

@@ -126,6 +126,8 @@ mod delivered;
 pub(super) mod driven;
 mod expiry;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gaps;
 mod hardware;
 mod limits;
@@ -164,6 +166,10 @@ use std::time::{Duration, Instant};
 
 /// Damage reports that may wait for the writer; more are dropped, and made again when the place is read again.
 const DAMAGE_LIMIT: usize = 64;
+
+/// How long a reader waits for the writer to take damage reports, so that a long damaged stretch that is passed over at
+/// one go is counted whole: several commits. On a disk that cannot be written it is no use to wait longer.
+const DAMAGE_WAIT: Duration = Duration::from_secs(2);
 
 /// How long closing waits for the writer: several syncs of a slow card.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -257,6 +263,8 @@ pub(super) struct Shared {
     finished: Mutex<bool>,
     has_finished: Condvar,
     pub(super) progress: tokio::sync::watch::Sender<u64>,
+    /// See [`Store::waiting_changed`](crate::store::Store::waiting_changed).
+    pub(super) waiting_changed: AtomicU64,
     commits: AtomicU64,
     bytes_written: AtomicU64,
     wear: Gauge,
@@ -323,6 +331,11 @@ impl Shared {
         }
     }
 
+    /// Whether the store is being closed.
+    fn is_closing(&self) -> bool {
+        self.queue().closing
+    }
+
     fn report_damage(&self, damage: Damage) {
         let log = self.logs.get(usize::from(damage.lane));
         // What does not wait is missed by nobody: it was delivered, and its segment perhaps removed.
@@ -336,6 +349,15 @@ impl Shared {
         let lane = log.map(|log| log.name.as_str()).unwrap_or_default();
         tracing::warn!(lane, from = damage.from, below = damage.below, "records cannot be read and are passed over");
         let mut queue = self.queue();
+        let until = Instant::now() + DAMAGE_WAIT;
+        while queue.damage.len() >= DAMAGE_LIMIT && !queue.damage.contains(&damage) && Instant::now() < until {
+            if queue.closing {
+                return;
+            }
+            drop(queue);
+            std::thread::sleep(Duration::from_millis(5));
+            queue = self.queue();
+        }
         if queue.damage.len() < DAMAGE_LIMIT && !queue.damage.contains(&damage) {
             queue.damage.push(damage);
             self.wake.notify_one();
@@ -405,6 +427,13 @@ impl Shared {
             let path = self.options.path.display();
             hangs.map(|time| format!("the disk under {path} has not answered for {} s", time.as_secs()))
         })
+    }
+
+    /// Whether the index may write a checkpoint without going into what is to stay free for others.
+    pub(super) fn index_may_grow(&self) -> bool {
+        let keep_free = self.options.keep_free;
+        let space = if keep_free > 0 { self.disk.space(&self.options.path).ok() } else { None };
+        space.is_none_or(|space| space.free_bytes >= keep_free.saturating_add(INDEX_SHARE))
     }
 
     /// Bytes of everything of ours in the folder.

@@ -98,6 +98,10 @@ impl LogReader {
                     return Ok(chunk);
                 }
             }
+            // Behind a long damaged stretch there may be minutes of reading: the end does not wait for it.
+            if self.shared.is_closing() {
+                return Ok(Chunk::default());
+            }
             from = end;
         }
     }
@@ -298,6 +302,16 @@ impl Chunk {
     /// The records in order of `seq`.
     pub fn iter(&self) -> impl Iterator<Item = RecordRef<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// The number of the record at `index`, whether or not it can be taken apart.
+    pub fn seq(&self, index: usize) -> Option<u64> {
+        self.spans.get(index).map(|span| span.seq)
+    }
+
+    /// When the record at `index` was received, its wall time put right if that can be done.
+    pub fn stamp(&self, index: usize) -> Option<Stamp> {
+        Some(self.clocks.right(submission::stamp(self.body(index)?)?).0)
     }
 
     /// The last record's number, whether or not it can be taken apart.

@@ -281,7 +281,12 @@ impl Recovery {
             let evidence = ledger.evidence();
             if evidence > found.view.next {
                 let (from, below) = (found.view.next, evidence);
-                found.doubt = Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
+                // Until the lane has a record again it ends too early at each start: once, a new epoch is drawn for it.
+                if below > ledger.lost {
+                    ledger.lost = below;
+                    found.doubt =
+                        Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
+                }
                 found.damage.push((from, below));
                 found.view.next = evidence;
                 found.active = None;
@@ -468,6 +473,7 @@ impl Recovery {
             finished,
             has_finished: Condvar::new(),
             progress: tokio::sync::watch::Sender::new(0),
+            waiting_changed: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
             wear: Gauge::new(self.disk.medium(&self.options.path)),

@@ -76,10 +76,17 @@ impl Writer {
 
     /// The present commit leaves a submission waiting.
     pub(super) fn begin_blocking(&mut self, room: &Room, needs: &[u64]) {
-        let need: u64 = needs.iter().sum();
-        let reason = match self.shared.options.policy {
-            Policy::DropOldest => "all the room that there is is reserved for other lanes".to_owned(),
-            Policy::Refuse => self.shortage(room, need),
+        // Without figures that change with each record, or whoever is told would be told each time.
+        let options = &self.shared.options;
+        let reason = match options.policy {
+            Policy::DropOldest => "all the room that could be made is reserved for other lanes".to_owned(),
+            Policy::Refuse if room.ceiling < options.max_size => {
+                format!(
+                    "others fill the file system, of which keep_free = {} bytes are to stay free",
+                    options.keep_free
+                )
+            }
+            Policy::Refuse => format!("max_size = {} bytes are used, or reserved for other lanes", options.max_size),
         };
         for lane in needed(needs) {
             if !self.is_blocked_lane(lane) {

@@ -31,6 +31,9 @@ const OVERHEAD: u64 = 64 * 1024;
 /// What a lane may hold however full the disk: two of the smallest segments, so that one can go when the next is begun.
 const WORKING: u64 = 2 * 64 * 1024;
 
+/// What records leave for gap records, or a full store could not tell of what it let go: some seventy of them.
+const GAP_ROOM: u64 = 32 * 1024;
+
 /// What is left before a commit.
 #[derive(Debug)]
 pub(super) struct Room {
@@ -77,7 +80,7 @@ impl Writer {
             min_size: options.min_size,
             keep_free: options.keep_free,
             keep_free_inodes: options.keep_free_inodes,
-            working: self.fixed().0 + WORKING * self.lanes.len() as u64,
+            working: self.fixed().0 + WORKING * self.lanes.len() as u64 + GAP_ROOM,
         }
     }
 
@@ -96,7 +99,7 @@ impl Writer {
         (control_most + index_most + folders + others, planned)
     }
 
-    fn held(&self) -> Held {
+    pub(super) fn held(&self) -> Held {
         let (fixed, planned) = self.fixed();
         let logs = self.lanes.iter().chain([&self.aside]);
         let segments: u64 = logs.map(|log| log.shared.view().held()).sum();
@@ -114,10 +117,11 @@ impl Writer {
 
     /// Looks at the disk: gives way where others need it, and says what may be held from here on.
     pub(super) fn survey(&mut self, now: Instant) -> Result<Room, Failure> {
-        let (limits, space) = (self.limits(), self.space());
+        let (limits, mut space) = (self.limits(), self.space());
         let surplus = self.level.surplus(&limits, self.held(), space.as_ref(), now);
         if surplus.over + surplus.wanted > 0 {
             self.give_way(surplus.over, surplus.wanted, now)?;
+            space = self.space();
         }
         let held = self.held();
         let ceiling = self.level.ceiling(&limits, held, space.as_ref());
@@ -182,7 +186,7 @@ impl Writer {
 
     /// Whether records of these sizes, by lane, can be written, evicting what may be evicted for them.
     pub(super) fn fits(&self, room: &mut Room, needs: &[u64], reserves: bool) -> bool {
-        let need = with_heads(needs, self.shared.block);
+        let need = with_heads(needs, self.shared.block) + GAP_ROOM;
         let refuse = self.shared.options.policy == Policy::Refuse;
         let most: u64 = if refuse { self.shared.options.lanes.iter().map(|lane| lane.reserve).sum() } else { 0 };
         if room.held.total + need + most <= room.ceiling {
@@ -201,7 +205,7 @@ impl Writer {
 
     /// Makes room for records of these sizes, by lane.
     pub(super) fn make_room(&mut self, room: &Room, needs: &[u64], now: Instant) -> Result<(), Failure> {
-        let need = with_heads(needs, self.shared.block);
+        let need = with_heads(needs, self.shared.block) + GAP_ROOM;
         while self.held().total + need > room.ceiling {
             if self.drop_kept(Sake::Records, now) > 0 || self.roll_spent()? {
                 continue;

@@ -2,10 +2,13 @@
 
 mod cuts;
 mod failure;
+mod gaps;
 mod hardware;
+mod limits;
 mod model;
 mod recovery;
 mod room;
+mod rot;
 mod rules;
 mod waiting;
 

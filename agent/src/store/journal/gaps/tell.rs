@@ -4,8 +4,8 @@
 //! ([`Ledger::settle_gaps`]) an entry without its record makes that pending again, and a record without its entry is
 //! taken for what it says. So what is gone is told once, as long as nothing else is lost.
 //!
-//! A gap record takes no room from other records, or it would make further gaps: it goes into the room that is left
-//! for the control lane at every commit, a few at a time, and otherwise waits.
+//! A gap record takes no room from other records, or it would make further gaps: it goes into the room that records
+//! leave for it at every commit (`room::GAP_ROOM`), and where that is used up it waits for more.
 
 use super::{Gap, Gaps, Key, Span};
 use crate::clock::Stamp;
@@ -16,6 +16,7 @@ use crate::store::journal::recover_lane::LaneFound;
 use crate::store::journal::segment::{HEAD_LEN, framed};
 use crate::store::journal::writer::Writer;
 use crate::store::{RECORD_OVERHEAD, Ranges, Refusal, submission};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tidegate_protocol::gap::{Cause, DEVICE, GapRef, Moment, TOPIC, cut_device, write_gap};
 
@@ -27,9 +28,6 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// Payload bytes of one commit's gap records at most, beyond the first.
 const TELL_BYTES: usize = 4 * 1024;
-
-/// Room that stays free for the control lane.
-const SPARE: u64 = 4 * 1024;
 
 impl Writer {
     /// Makes records of what may be told, unless a look was taken just now.
@@ -47,9 +45,9 @@ impl Writer {
             return;
         }
         let bytes = due.iter().map(|(_, payload)| payload.len() + RECORD_OVERHEAD + DEVICE.len() + TOPIC.len()).sum();
-        // Each is noted with its key, which is shorter than its payload.
-        let need = 2 * framed(due.len(), bytes) + 2 * HEAD_LEN as u64 + SPARE;
-        if self.shared.total_bytes() + need > self.shared.options.max_size {
+        // What is noted of them in the control lane is planned for.
+        let need = framed(due.len(), bytes) + HEAD_LEN as u64 + self.shared.block;
+        if self.held().total + need > self.shared.allowed.load(Ordering::Relaxed) {
             return;
         }
         self.ops.clear();
