@@ -36,6 +36,13 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// What the wall clock would have shown then if it had always run as it does `now`, in the same boot: for figures
+    /// that are shown, of things that happened before the clock was set.
+    #[must_use]
+    pub fn by(&self, now: &Stamp) -> u64 {
+        now.wall_ms.saturating_sub(now.uptime_ms.saturating_sub(self.uptime_ms))
+    }
+
     /// How long before `now` this was, in ms, if that can be known: both by a right clock, or within one boot.
     #[must_use]
     pub fn age_ms(&self, now: &Stamp) -> Option<u64> {
@@ -124,6 +131,13 @@ mod tests {
         assert_eq!(stamp(499 * day, 9_000, 1, true).age_ms(&now), Some(day));
         assert_eq!(stamp(0, 9_000, 1, false).age_ms(&now), None, "a 1970 of another boot says nothing");
         assert_eq!(stamp(499 * day, 9_000, 1, true).age_ms(&stamp(0, 5_000, 2, false)), None);
+    }
+
+    #[test]
+    fn what_happened_before_the_clock_was_set_is_shown_by_the_clock_as_it_is() {
+        let stamp = |wall_ms, uptime_ms| Stamp { wall_ms, uptime_ms, boot: 1, trusted: false };
+        assert_eq!(stamp(5_000, 2_000).by(&stamp(1_790_000_010_000, 12_000)), 1_790_000_000_000);
+        assert_eq!(stamp(5_000, 2_000).by(&stamp(15_000, 12_000)), 5_000);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::synchronised::ThisMachine;
-use crate::clock::{self, Clock as _, SystemClock};
+use crate::clock::{self, Clock as _, Stamp, SystemClock};
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
@@ -94,7 +94,7 @@ pub enum GatewayError {
 struct Loaded {
     config: Arc<Config>,
     source: String,
-    at_ms: u64,
+    at: Stamp,
     needs_restart: Vec<&'static str>,
     error: Option<String>,
 }
@@ -162,7 +162,7 @@ impl Gateway {
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
-                at_ms: clock.now().wall_ms,
+                at: clock.now(),
                 needs_restart: Vec::new(),
                 error: None,
             }),
@@ -237,7 +237,7 @@ impl Gateway {
         }
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.config = Arc::new(config);
-        loaded.at_ms = self.shared.clock.now().wall_ms;
+        loaded.at = self.shared.clock.now();
         loaded.needs_restart.clone_from(&changes.needs_restart);
         loaded.error = None;
         Ok(changes)

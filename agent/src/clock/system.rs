@@ -182,15 +182,14 @@ impl Clock for SystemClock {
     fn told(&self, wall_ms: u64, error_ms: u64) {
         let mut standing = self.standing();
         if standing.told(wall_ms, error_ms, now_ms(), uptime_ms()) {
-            match standing.told {
-                None => {
-                    tracing::info!("the clock agrees with the time of an authenticated answer: it is taken for right")
-                }
-                Some(_) => tracing::warn!(
+            if standing.told.is_some() {
+                tracing::warn!(
                     wrong_by_ms = difference(wall_ms, now_ms()),
                     "the system's clock is wrong; the time of authenticated answers is used instead: set up its \
                      synchronisation (timedatectl set-ntp true)"
-                ),
+                );
+            } else {
+                tracing::info!("the clock agrees with the time of an authenticated answer: it is taken for right");
             }
             self.publish(&standing);
         }

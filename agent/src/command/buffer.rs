@@ -43,7 +43,7 @@ pub(super) enum Which {
     Verify(verify::Args),
     /// Write records to a file or a pipe
     Export(export::Args),
-    /// Have delivered records that are still kept (keep_delivered) delivered again
+    /// Have delivered records that are still kept delivered again
     Replay(replay::Args),
     /// Records that Flux refused for good, and that were put aside
     #[command(subcommand)]

@@ -1,7 +1,7 @@
 //! What `status` shows, gathered from the rooms' own figures.
 
 use super::{Rooms, Shared};
-use crate::clock::{Clock as _, SystemClock};
+use crate::clock::{Clock as _, Stamp, SystemClock};
 use crate::collect;
 use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
@@ -14,7 +14,7 @@ use crate::watch::{
 use std::net::SocketAddr;
 
 pub(super) fn gather(shared: &Shared) -> Status {
-    let now = shared.clock.now().wall_ms;
+    let now = shared.clock.now();
     let loaded = shared.loaded();
     let config = &loaded.config;
     let collected = shared.stats.snapshot();
@@ -22,10 +22,10 @@ pub(super) fn gather(shared: &Shared) -> Status {
         version: env!("CARGO_PKG_VERSION").into(),
         gateway: config.gateway.id.clone(),
         pid: std::process::id(),
-        now_ms: now,
+        now_ms: now.wall_ms,
         uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         config: loaded.source.clone(),
-        config_loaded_ms: loaded.at_ms,
+        config_loaded_ms: loaded.at.by(&now),
         config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
         config_error: loaded.error.clone(),
         endpoint: format!("{} {}", config.forward.target.kind().as_str(), config.forward.target.origin()),
@@ -44,7 +44,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
             let addresses = [*plain, *tls];
             status.listener = config.collect.listener.as_ref().map(|it| listener(it, addresses, &collected));
             status.counts = counts(&collected, &stored, &sent);
-            status.oldest_waiting = oldest(&stored, now);
+            status.oldest_waiting = oldest(&stored);
             status.verdict = verdict(sent, config.forward.batch.max_bytes as u64);
             status.epoch.clone_from(&stored.epoch);
             status.store = StoreStatus {
@@ -82,7 +82,7 @@ fn clock(clock: &SystemClock) -> ClockStatus {
     ClockStatus {
         trusted: true,
         source: trust.source.as_str().into(),
-        since_ms: Some(now.wall_ms.saturating_sub(now.uptime_ms.saturating_sub(trust.since_uptime_ms))),
+        since_ms: Some(Stamp { uptime_ms: trust.since_uptime_ms, ..now }.by(&now)),
         correction_ms: trust.correction_ms,
     }
 }
@@ -117,7 +117,10 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
         forwarded: sent.forwarded,
         evicted: sum(|lane| lane.evicted),
         damaged: sum(|lane| lane.damaged),
+        expired: sum(|lane| lane.expired),
         put_aside: stored.put_aside,
+        gaps_pending: stored.gaps_pending,
+        gaps_told: stored.gaps_told,
         refused: stored.refused,
         refused_by: refused
             .into_iter()
@@ -138,17 +141,20 @@ fn lane(lane: store::LaneStats) -> LaneStatus {
         waiting: lane.waiting,
         evicted: lane.evicted,
         damaged: lane.damaged,
+        expired: lane.expired,
         bytes: lane.bytes,
         oldest_ms: lane.oldest_ms,
+        oldest_age_ms: lane.oldest_age_ms,
         cursor: lane.cursor,
         next: lane.next,
     }
 }
 
-fn oldest(stored: &store::Stats, now: u64) -> Option<OldestWaiting> {
-    let waiting = stored.lanes.iter().filter_map(|lane| Some((lane.oldest_ms?, &lane.name)));
-    let (time_ms, lane) = waiting.min()?;
-    Some(OldestWaiting { lane: lane.clone(), time_ms, age_ms: now.saturating_sub(time_ms) })
+/// The oldest of all lanes: that of the greatest age, as long as ages are known, and else of the earliest time.
+fn oldest(stored: &store::Stats) -> Option<OldestWaiting> {
+    let waiting = stored.lanes.iter().filter_map(|lane| Some((lane.oldest_ms?, lane)));
+    let (time_ms, lane) = waiting.max_by_key(|(time_ms, lane)| (lane.oldest_age_ms, std::cmp::Reverse(*time_ms)))?;
+    Some(OldestWaiting { lane: lane.name.clone(), time_ms, age_ms: lane.oldest_age_ms })
 }
 
 /// `max_bytes`: of a request's body, as configured.
@@ -221,6 +227,26 @@ mod tests {
             let verdict = verdict(sent(limit), 65_536);
             assert_eq!((verdict.learnt_body_limit, verdict.suspects), (shown, 3));
         }
+    }
+
+    #[test]
+    fn the_oldest_is_that_of_the_greatest_age_whatever_a_clock_showed() {
+        let lane = |name: &str, oldest_ms, oldest_age_ms| store::LaneStats {
+            name: name.into(),
+            oldest_ms,
+            oldest_age_ms,
+            ..store::LaneStats::default()
+        };
+        let now = 1_790_000_000_000;
+        let found = |lanes: &[store::LaneStats]| {
+            let stats = store::Stats { lanes: lanes.to_vec(), ..store::Stats::default() };
+            oldest(&stats).map(|oldest| (oldest.lane, oldest.age_ms))
+        };
+        let of_1970 = lane("a", Some(5_000), None);
+        let (hour, minute) = (lane("b", Some(now), Some(3_600_000)), lane("c", Some(now - 1), Some(60_000)));
+        assert_eq!(found(&[of_1970.clone(), minute.clone(), hour]), Some(("b".into(), Some(3_600_000))));
+        assert_eq!(found(&[lane("d", Some(6_000), None), of_1970]), Some(("a".into(), None)));
+        assert_eq!(found(&[lane("e", None, None)]), None);
     }
 
     #[test]

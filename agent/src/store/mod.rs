@@ -63,7 +63,9 @@ pub enum Policy {
     /// The oldest records go, told by gap records.
     #[default]
     DropOldest,
-    /// They are not acknowledged: the devices keep them.
+    /// They are not acknowledged: the devices keep them, and those of other lanes go on ([`Stats::refusing`]). Nothing
+    /// undelivered is ever evicted then, not even for others who fill the disk. A publish of QoS 0 waits like the
+    /// others, and holds up its connection; so does, on a connection to a broker, whatever lane refuses all of it.
     Refuse,
 }
 
@@ -194,6 +196,8 @@ pub struct LaneStats {
     pub expired: u64,
     /// When the oldest waiting record was received (ms since the Unix epoch).
     pub oldest_ms: Option<u64>,
+    /// How long ago that was in ms, if it can be known ([`Stamp::age_ms`](crate::clock::Stamp::age_ms)).
+    pub oldest_age_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
     pub cursor: u64,
     /// First sequence number that was certainly never sent ([`Change::Sent`]).

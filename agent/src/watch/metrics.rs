@@ -210,6 +210,9 @@ fn records(page: &mut Page, status: &Status) {
         ("tidegate_records_waiting", "gauge", "Records that wait to be delivered.", |lane| lane.waiting),
         ("tidegate_records_evicted_total", "counter", "Records evicted undelivered.", |lane| lane.evicted),
         ("tidegate_records_damaged_total", "counter", "Records lost to damage of the medium.", |lane| lane.damaged),
+        ("tidegate_records_expired_total", "counter", "Records dropped undelivered for their age.", |lane| {
+            lane.expired
+        }),
         ("tidegate_lane_bytes", "gauge", "Bytes on disk in the lane's segments.", |lane| lane.bytes),
     ] {
         page.metric(name, kind, help);
@@ -234,6 +237,7 @@ fn records(page: &mut Page, status: &Status) {
         counts.forwarded,
     );
     page.counter("tidegate_records_put_aside_total", "Records that Flux refuses for good.", counts.put_aside);
+    page.counter("tidegate_gap_records_total", "Records that tell the flow of what is gone.", counts.gaps_told);
     page.metric("tidegate_publishes_refused_total", "counter", "Publishes refused, by cause.");
     for refused in &counts.refused_by {
         page.sample("tidegate_publishes_refused_total", &[("cause", &refused.cause)], refused.count);

@@ -109,7 +109,8 @@ fn records(out: &mut String, status: &Status) {
     let counts = &status.counts;
     title(out, "Records");
     let oldest = status.oldest_waiting.as_ref().map_or_else(String::new, |oldest| {
-        format!("the oldest for {} ({}, lane {})", span(oldest.age_ms), time(oldest.time_ms), plain(&oldest.lane))
+        let age = oldest.age_ms.map_or_else(|| "an unknown time".into(), span);
+        format!("the oldest for {age} ({}, lane {})", time(oldest.time_ms), plain(&oldest.lane))
     });
     let causes: Vec<String> = counts
         .refused_by
@@ -128,11 +129,13 @@ fn records(out: &mut String, status: &Status) {
         ("forwarded", counts.forwarded, format!("accepted by Flux, {STARTED}")),
         ("evicted", counts.evicted, note(counts.evicted, "! lost: the store was at its limit")),
         ("damaged", counts.damaged, note(counts.damaged, "! lost: the medium returned other bytes")),
+        ("expired", counts.expired, note(counts.expired, "! dropped: older than their lane's max_age")),
         ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
         ("refused", counts.refused, refused),
     ];
     let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
-    for (name, count, remark) in rows {
+    // Lanes have no age limit unless one is set.
+    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| *name != "expired" || *count > 0) {
         let text = format!("{:>width$}  {remark}", number(count));
         line(out, name, text.trim_end());
     }
@@ -149,7 +152,11 @@ fn lanes(out: &mut String, status: &Status) {
     }
     let mut rows = vec![["Lanes", "waiting", "oldest", "stored", "evicted", "damaged", "on disk"].map(str::to_owned)];
     for lane in &status.lanes {
-        let oldest = lane.oldest_ms.map_or_else(|| "-".into(), |at| span(status.now_ms.saturating_sub(at)));
+        let oldest = match (lane.oldest_ms, lane.oldest_age_ms) {
+            (None, _) => "-".into(),
+            (Some(_), Some(age)) => span(age),
+            (Some(_), None) => "unknown".into(),
+        };
         rows.push([
             format!("  {}", plain(&lane.name)),
             number(lane.waiting),

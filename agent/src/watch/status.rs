@@ -69,8 +69,14 @@ pub struct Counts {
     pub evicted: u64,
     /// Records lost to damage of the medium.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become older than their lane's `max_age`.
+    pub expired: u64,
     /// Records put aside because Flux refuses them for good.
     pub put_aside: u64,
+    /// Kinds of gaps (by cause, lane, device and epoch) of which the flow has not been told all.
+    pub gaps_pending: u64,
+    /// Gap records made since the store was created.
+    pub gaps_told: u64,
     /// Publishes refused, in all.
     pub refused: u64,
     /// Those since the agent was started by cause: `topic`, `device`, `size`.
@@ -109,10 +115,15 @@ pub struct LaneStatus {
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become too old.
+    pub expired: u64,
     /// Bytes on disk.
     pub bytes: u64,
     /// When its oldest waiting record was received.
     pub oldest_ms: Option<u64>,
+    /// How long ago that was, if it can be known: it cannot if the clock was not right then or is not now, and the system
+    /// was restarted in between.
+    pub oldest_age_ms: Option<u64>,
     /// Sequence number of the first record that is not acknowledged by Flux.
     pub cursor: u64,
     /// Sequence number that the next record will get.
@@ -152,8 +163,8 @@ pub struct OldestWaiting {
     pub lane: String,
     /// When it was received.
     pub time_ms: u64,
-    /// How long it has waited.
-    pub age_ms: u64,
+    /// How long it has waited, if that can be known, as with [`LaneStatus::oldest_age_ms`].
+    pub age_ms: Option<u64>,
 }
 
 /// What storing costs the flash. Counts run since the agent was started.

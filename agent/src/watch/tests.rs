@@ -37,6 +37,7 @@ fn sample() -> Status {
                 waiting: if name == "normal" { 1200 } else { 0 },
                 bytes: 5_000_000,
                 oldest_ms: (name == "normal").then_some(1_795_336_100_000),
+                oldest_age_ms: (name == "normal").then_some(100_000),
                 ..LaneStatus::default()
             })
             .into(),
@@ -50,7 +51,11 @@ fn sample() -> Status {
             suspects: 2,
             learnt_body_limit: Some(32_768),
         },
-        oldest_waiting: Some(OldestWaiting { lane: "normal".into(), time_ms: 1_795_336_100_000, age_ms: 100_000 }),
+        oldest_waiting: Some(OldestWaiting {
+            lane: "normal".into(),
+            time_ms: 1_795_336_100_000,
+            age_ms: Some(100_000),
+        }),
         store: StoreStatus {
             path: "/var/lib/tidegate".into(),
             bytes: 10_000_000,

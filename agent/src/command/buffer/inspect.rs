@@ -105,9 +105,9 @@ fn heading(all: bool) -> String {
 }
 
 fn row(record: &Record<'_>, all: bool, columns: usize) -> String {
-    let mut time = Vec::new();
-    write_time(&mut time, record.time_ms);
-    let mut time = String::from_utf8_lossy(&time).replace('T', " ").replace('Z', "");
+    let mut utc = Vec::new();
+    write_time(&mut utc, record.time_ms);
+    let mut time = String::from_utf8_lossy(&utc).replace('T', " ").replace('Z', "");
     // A time by a clock that was not right says so at once.
     if record.time_source == TimeSource::Unsynchronised {
         time.push('?');
@@ -118,25 +118,25 @@ fn row(record: &Record<'_>, all: bool, columns: usize) -> String {
         (true, false) => "delivered  ",
     };
     let (lane, device, topic) = WIDTHS;
-    let payload = match classify(&record.payload) {
+    let shown = match classify(&record.payload) {
         Payload::Json(text) | Payload::Text(text) => plain(text),
         Payload::Binary(bytes) => format!("{} bytes, not text", bytes.len()),
     };
-    let line = format!(
-        "{time:<24} {state}{:<lane$} {:>10} {:<device$} {:<topic$} {payload}",
+    let text = format!(
+        "{time:<24} {state}{:<lane$} {:>10} {:<device$} {:<topic$} {shown}",
         cut(&plain(&record.lane), lane),
         record.seq,
         cut(&plain(&record.device), device),
         cut(&plain(&record.topic), topic),
     );
-    cut(line.trim_end(), columns) + "\n"
+    cut(text.trim_end(), columns) + "\n"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn record<'a>(payload: &'a [u8], time_source: TimeSource) -> Record<'a> {
+    fn record(payload: &[u8], time_source: TimeSource) -> Record<'_> {
         Record {
             gateway: "gw-1".into(),
             epoch: "k3v9".into(),

@@ -56,10 +56,10 @@ impl Place {
     /// Asks the service or, where none answers, the files. `None` if whoever reads had enough.
     pub(super) fn ask(&self, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
         if let Some(folder) = &self.store {
-            return self.read(folder, None, ask, take);
+            return read(folder, None, ask, take);
         }
         let socket = self.socket()?;
-        match self.ask_service(&socket, ask, take) {
+        match ask_service(&socket, ask, take) {
             Ok(end) => Ok(end),
             Err(AskedError::Failure(failure)) => Err(failure),
             Err(AskedError::Ask(error)) => {
@@ -71,70 +71,13 @@ impl Place {
                     _ => return Err(error.into()),
                 };
                 if self.socket.is_some() || !reads_only(ask) {
-                    return Err(not_running(error, ask));
+                    return Err(not_running(&error, ask));
                 }
                 let (folder, limit) = self.folder()?;
                 note(&format!("{why}: reading the files in {}", folder.display()));
-                self.read(&folder, limit, ask, take)
+                read(&folder, limit, ask, take)
             }
         }
-    }
-
-    fn ask_service(&self, socket: &Path, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, AskedError> {
-        let mut failed = None;
-        let end = control::ask_stream(socket, ask, &mut |json| {
-            let taken = match serde_json::from_str::<Item<'_>>(json) {
-                Ok(item) => take(item),
-                Err(error) => Err(Stop::Failed(error.into())),
-            };
-            match taken {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(Stop::Enough) => ControlFlow::Break(()),
-                Err(Stop::Failed(failure)) => {
-                    failed = Some(failure);
-                    ControlFlow::Break(())
-                }
-            }
-        })
-        .map_err(AskedError::Ask)?;
-        match (failed, end) {
-            (Some(failure), _) => Err(AskedError::Failure(failure)),
-            (None, None) => Ok(None),
-            (None, Some(end)) => {
-                serde_json::from_str(&end).map(Some).map_err(|error| AskedError::Failure(error.into()))
-            }
-        }
-    }
-
-    fn read(&self, folder: &Path, limit: Option<u64>, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
-        if !reads_only(ask) {
-            return Err(Failure { code: NOT_RUNNING, error: "only the running service can do that: start it".into() });
-        }
-        if let Some(holder) = holder(folder) {
-            note(&format!(
-                "{holder} has this store open and is not asked: what is shown may not be committed yet, or be gone"
-            ));
-        }
-        let look = Look::open(folder)?;
-        let mut stopped = None;
-        let answer = look.answer(ask, &mut |item| match take(item) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(stop) => {
-                stopped = Some(stop);
-                ControlFlow::Break(())
-            }
-        });
-        match stopped {
-            Some(Stop::Enough) => return Ok(None),
-            Some(Stop::Failed(failure)) => return Err(failure),
-            None => {}
-        }
-        let mut end = answer?;
-        if let End::Status(status) = &mut end {
-            status.max_bytes = limit;
-            status.add_paces(&look.paces_of_files());
-        }
-        Ok(Some(end))
     }
 
     fn socket(&self) -> Result<PathBuf, Failure> {
@@ -159,6 +102,61 @@ impl Place {
     }
 }
 
+fn ask_service(socket: &Path, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, AskedError> {
+    let mut failed = None;
+    let end = control::ask_stream(socket, ask, &mut |json| {
+        let taken = match serde_json::from_str::<Item<'_>>(json) {
+            Ok(item) => take(item),
+            Err(error) => Err(Stop::Failed(error.into())),
+        };
+        match taken {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(Stop::Enough) => ControlFlow::Break(()),
+            Err(Stop::Failed(failure)) => {
+                failed = Some(failure);
+                ControlFlow::Break(())
+            }
+        }
+    })
+    .map_err(AskedError::Ask)?;
+    match (failed, end) {
+        (Some(failure), _) => Err(AskedError::Failure(failure)),
+        (None, None) => Ok(None),
+        (None, Some(end)) => serde_json::from_str(&end).map(Some).map_err(|error| AskedError::Failure(error.into())),
+    }
+}
+
+fn read(folder: &Path, limit: Option<u64>, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
+    if !reads_only(ask) {
+        return Err(Failure { code: NOT_RUNNING, error: "only the running service can do that: start it".into() });
+    }
+    if let Some(holder) = holder(folder) {
+        note(&format!(
+            "{holder} has this store open and is not asked: what is shown may not be committed yet, or be gone"
+        ));
+    }
+    let look = Look::open(folder)?;
+    let mut stopped = None;
+    let answer = look.answer(ask, &mut |item| match take(item) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(stop) => {
+            stopped = Some(stop);
+            ControlFlow::Break(())
+        }
+    });
+    match stopped {
+        Some(Stop::Enough) => return Ok(None),
+        Some(Stop::Failed(failure)) => return Err(failure),
+        None => {}
+    }
+    let mut end = answer?;
+    if let End::Status(status) = &mut end {
+        status.max_bytes = limit;
+        status.add_paces(&look.paces_of_files());
+    }
+    Ok(Some(end))
+}
+
 enum AskedError {
     Ask(AskError),
     Failure(Failure),
@@ -169,7 +167,7 @@ fn reads_only(ask: &Ask) -> bool {
     matches!(ask, Ask::Status | Ask::Records(_) | Ask::Verify | Ask::Aside { .. })
 }
 
-fn not_running(error: AskError, ask: &Ask) -> Failure {
+fn not_running(error: &AskError, ask: &Ask) -> Failure {
     let code = if matches!(error, AskError::NotRunning { .. }) { NOT_RUNNING } else { crate::command::FAILED };
     let mut text = error.to_string();
     if !reads_only(ask) {

@@ -138,3 +138,21 @@ fn the_values_it_shows_as_defaults_of_the_api_are_the_defaults() {
     assert_ne!(all, without);
     assert_eq!(good(&all).forward, good(&without).forward);
 }
+
+#[test]
+fn the_configurations_that_the_readme_shows_are_configurations() {
+    const README: &str = include_str!("../../../../README.md");
+    let blocks: Vec<&str> =
+        README.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("\n```").map(|(block, _)| block)).collect();
+    assert!(blocks.len() >= 5, "{}", blocks.len());
+    for block in blocks {
+        // Some show a part only; the rest is what every configuration needs.
+        let mut text = block.to_owned();
+        for (table, keys) in [("[gateway]", "id = \"g\""), ("[forward.flux]", "kind = \"unified\"")] {
+            if !block.contains(table) {
+                text = format!("{text}\n{table}\n{keys}\n");
+            }
+        }
+        good(&text);
+    }
+}

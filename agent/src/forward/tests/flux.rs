@@ -37,9 +37,11 @@ impl Seen {
         }
     }
 
-    /// The sequence numbers it carried.
+    /// The sequence numbers it carried, without those of gap records, which the store adds by itself.
     pub(super) fn seqs(&self) -> Vec<u64> {
-        self.events().iter().map(|event| event["seq"].as_u64().expect("each event has a seq")).collect()
+        let events = self.events();
+        let published = events.iter().filter(|event| event["topic"] != tidegate_protocol::gap::TOPIC);
+        published.map(|event| event["seq"].as_u64().expect("each event has a seq")).collect()
     }
 
     /// Whether all, or none, of its events are marked; panics if only some are.

@@ -157,12 +157,12 @@ impl Ledger {
             }
             Entry::Evicted { lane, from, below, records, gaps } => {
                 if let Some(lane) = self.part(*lane, *from, *below, gaps) {
-                    lane.evicted += records;
+                    lane.evicted = lane.evicted.saturating_add(*records);
                 }
             }
             Entry::Expired { lane, from, below, records, gaps } => {
                 if let Some(lane) = self.part(*lane, *from, *below, gaps) {
-                    lane.expired += records;
+                    lane.expired = lane.expired.saturating_add(*records);
                 }
             }
             Entry::Damaged { lane, from, below, epoch } => self.damage(*lane, *from, *below, epoch.as_ref()),
@@ -173,7 +173,7 @@ impl Ledger {
             Entry::GapTold { key, lane, seq, at } => {
                 self.gaps.tell(key, *lane, *seq, *at);
             }
-            Entry::AsideDropped { records } => self.aside_dropped += records,
+            Entry::AsideDropped { records } => self.aside_dropped = self.aside_dropped.saturating_add(*records),
             Entry::Clock { boot, offset_ms } => self.clocks.note(*boot, *offset_ms),
         }
     }
@@ -196,8 +196,8 @@ impl Ledger {
                     lane.waiting.insert(*from, *below);
                 }
             }
-            Change::PutAside { .. } => self.put_aside += 1,
-            Change::Unquarantine { .. } => self.aside_settled += 1,
+            Change::PutAside { .. } => self.put_aside = self.put_aside.saturating_add(1),
+            Change::Unquarantine { .. } => self.aside_settled = self.aside_settled.saturating_add(1),
             Change::Session(record) => {
                 self.next_session = self.next_session.max(record.id.saturating_add(1));
                 self.sessions.insert(record.id, record.clone());
@@ -206,7 +206,7 @@ impl Ledger {
                 self.sessions.remove(id);
                 self.unreleased.retain(|origin, _| origin.session != *id);
             }
-            Change::Refused(refusal) => self.refused += u64::from(refusal.count),
+            Change::Refused(refusal) => self.refused = self.refused.saturating_add(u64::from(refusal.count)),
             // Written as `Released`, with the place of the record.
             Change::Release(_) => {}
         }
@@ -224,7 +224,7 @@ impl Ledger {
     /// Records that wait cannot be read: they are counted, and a flow is to be told.
     fn damage(&mut self, lane: u8, from: u64, below: u64, epoch: Option<&String>) {
         let Some(known) = self.lanes.get_mut(usize::from(lane)) else { return };
-        known.damaged += below.saturating_sub(from);
+        known.damaged = known.damaged.saturating_add(below.saturating_sub(from));
         if known.bad.len() == BAD_RANGES {
             known.bad.remove(0);
         }

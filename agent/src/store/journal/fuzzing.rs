@@ -69,3 +69,6 @@ fn changes(entries: &[Entry]) {
     }
     snapshot(ledger);
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,10 +120,10 @@ impl Span {
             (Some(own), Some(others)) => Some((own.0.min(others.0), own.1.max(others.1))),
             (own, others) => own.or(others),
         };
-        self.count += other.count;
-        self.bytes += other.bytes;
-        self.perhaps_delivered += other.perhaps_delivered;
-        self.perhaps_told += other.perhaps_told;
+        self.count = self.count.saturating_add(other.count);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.perhaps_delivered = self.perhaps_delivered.saturating_add(other.perhaps_delivered);
+        self.perhaps_told = self.perhaps_told.saturating_add(other.perhaps_told);
     }
 }
 
@@ -208,7 +208,7 @@ impl Gaps {
         let Some(span) = known.pending.take() else { return false };
         known.told = Some(Told { lane, seq, span });
         known.told_at = Some(at);
-        self.made += 1;
+        self.made = self.made.saturating_add(1);
         self.known.retain(|_, known| !known.is_settled() || known.told_at.is_some_and(|last| recent(last, at)));
         true
     }

@@ -9,7 +9,7 @@
 //! - **Each byte is written once.** No rewriting, no compaction: space is freed by deleting files.
 //! - **It starts.** Start-up lists the folders and reads the newest segment of each lane; the backlog costs nothing.
 //! - **Bounded.** One commit holds at most 1 MiB of records (or one submission); one reader's chunk about 256 KiB; what
-//!   stands in memory per segment is 40 bytes.
+//!   stands in memory per segment is 64 bytes.
 //! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`).
 //!
 //! # On disk
@@ -87,8 +87,16 @@
 //! released there, whatever reached flash first. When a lane begins a new segment, the control lane is told what is
 //! unreleased below it; only newer frames need to be looked through.
 //!
-//! *Room.* Before records are written, segments are deleted until all fits in `max_size`: delivered ones first, then
-//! the oldest of the lowest lane upwards. What goes undelivered is first counted in the control lane, durably.
+//! *Room.* Before records are written, segments are deleted until all fits in what the store may hold: `max_size`, or
+//! less where others fill the file system, of which `keep_free` stays free (`limits`). First go segments of which no
+//! record waits, wherever they stand in their lane (`delivered`); then the oldest of the lowest lane that holds more
+//! than its reserve (`room`). What goes undelivered is first counted in the control lane, durably. With the policy
+//! `refuse` nothing undelivered goes: records wait in memory, unanswered, while other lanes go on (`refuse`). Every ten
+//! seconds, whether or not anything comes, the writer gives way to others and lets go of what was kept long enough.
+//!
+//! *Gaps.* Whatever goes undelivered is noted in the ledger by the same control frame that lets it go, with who had
+//! published it; records in the first lane tell a flow, one a minute of each kind at most (see `gaps`). Records that
+//! became older than their lane's `max_age` go likewise (see `expiry`). While nothing goes, this costs nothing.
 //!
 //! *Failure.* A failed write is cut back to the last committed byte (a segment that cannot even be cut is left for a
 //! new one); a failed sync is never repeated: its segment is abandoned at its last synced length, and the same
@@ -126,7 +134,7 @@ mod delivered;
 pub(super) mod driven;
 mod expiry;
 mod frame;
-#[cfg(feature = "fuzzing")]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 mod gaps;
 mod hardware;
@@ -493,6 +501,7 @@ impl Shared {
     }
 
     pub(super) fn stats(&self) -> Stats {
+        let now = self.options.clock.now();
         let ledger = self.ledger();
         let lanes = ledger
             .lanes
@@ -501,6 +510,7 @@ impl Shared {
             .map(|(known, log)| {
                 let view = log.view();
                 let (waiting, cursor) = (known.readable(0, view.next), known.cursor());
+                let oldest = view.time_at(cursor).filter(|_| waiting > 0).map(|stamp| ledger.clocks.right(stamp).0);
                 LaneStats {
                     name: known.name.clone(),
                     stored: view.next,
@@ -510,10 +520,8 @@ impl Shared {
                     evicted: known.evicted,
                     damaged: known.damaged,
                     expired: known.expired,
-                    oldest_ms: view
-                        .time_at(cursor)
-                        .filter(|_| waiting > 0)
-                        .map(|stamp| ledger.clocks.right(stamp).0.wall_ms),
+                    oldest_ms: oldest.map(|stamp| stamp.wall_ms),
+                    oldest_age_ms: oldest.and_then(|stamp| stamp.age_ms(&now)),
                     cursor,
                     sent: known.unsent.first(),
                     next: view.next,

@@ -107,15 +107,16 @@ impl Look {
     /// # Errors
     /// When there is no store at `path`, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Self::open_on(path, Arc::new(OsDisk))
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        Self::open_on(path, &disk)
     }
 
     /// Looks into the files of a store on another file system.
     ///
     /// # Errors
     /// As [`Look::open`].
-    pub fn open_on(path: &Path, disk: Arc<dyn Disk>) -> Result<Self, StoreError> {
-        Ok(Self { sight: sight::open(path, &disk)? })
+    pub fn open_on(path: &Path, disk: &Arc<dyn Disk>) -> Result<Self, StoreError> {
+        Ok(Self { sight: sight::open(path, disk)? })
     }
 
     /// Answers a question: gives the items to `say` one by one, and ends with what they add up to. Blocks on the disk.

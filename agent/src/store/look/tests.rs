@@ -50,7 +50,8 @@ fn open(disk: &FaultyDisk) -> Store {
 }
 
 fn files(disk: &FaultyDisk) -> Look {
-    Look::open_on(Path::new("/store"), Arc::new(Untouched(disk.clone()))).expect("there is a store")
+    let disk: Arc<dyn Disk> = Arc::new(Untouched(disk.clone()));
+    Look::open_on(Path::new("/store"), &disk).expect("there is a store")
 }
 
 fn commit(store: &Store, mut submission: Submission) {
@@ -359,7 +360,8 @@ fn without_a_control_lane_everything_is_shown_as_waiting_and_that_is_said() {
 fn a_folder_without_a_store_is_no_empty_store() {
     let disk = FaultyDisk::default();
     disk.create_dir_all(Path::new("/other")).expect("a folder");
-    let look = |path: &str| Look::open_on(Path::new(path), Arc::new(Untouched(disk.clone())));
+    let untouched: Arc<dyn Disk> = Arc::new(Untouched(disk.clone()));
+    let look = |path: &str| Look::open_on(Path::new(path), &untouched);
     assert!(matches!(look("/other"), Err(StoreError::Io { action: "find a store in", .. })));
     assert!(matches!(look("/nowhere"), Err(StoreError::Io { .. })));
 }

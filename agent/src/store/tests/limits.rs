@@ -153,6 +153,8 @@ fn while_inodes_are_short_a_new_segment_takes_the_place_of_an_old_one() {
     let disk = FaultyDisk::default();
     disk.set(|faults| faults.inodes = Some(200));
     let mut bench = Bench::open(&disk, Options { max_size: 64 * MIB, keep_free_inodes: 100, ..options() });
+    // Gap records need no file of their own then.
+    assert!(bench.put(CRITICAL, 10));
     for _ in 0..60 {
         assert!(bench.put(NORMAL, 100_000));
     }
@@ -208,7 +210,8 @@ fn bulk_never_pushes_out_critical_within_its_reserve() {
         assert!(bench.put(BULK, 100_000));
         assert!(bench.used() <= 8 * MIB);
     }
-    assert_eq!((bench.lane(CRITICAL).evicted, bench.lane(CRITICAL).waiting), (0, 18));
+    // What was evicted is told of by records of critical's own.
+    assert!(bench.lane(CRITICAL).evicted == 0 && bench.lane(CRITICAL).waiting >= 18);
     let bulk = bench.lane(BULK);
     assert!(bulk.evicted > 0 && bulk.waiting > 10, "{bulk:?}");
     // Nor does normal, which may take all else from bulk, and its own oldest.

@@ -145,7 +145,7 @@ proptest! {
                 since_ms: Some(number),
                 ..VerdictStatus::default()
             },
-            lanes: vec![LaneStatus { name: text.clone(), oldest_ms: Some(number), ..LaneStatus::default() }],
+            lanes: vec![LaneStatus { name: text.clone(), oldest_ms: Some(number), oldest_age_ms: Some(number), ..LaneStatus::default() }],
             broker: Some(BrokerState { url: text.clone(), last_error: text.clone(), ..BrokerState::default() }),
             store: StoreStatus { path: text.clone(), bytes: number, max_bytes: number, ..StoreStatus::default() },
             limits: vec![(text.clone(), text)],
