@@ -1,4 +1,4 @@
-//! Measures the store beside sled, SQLite and bare writes: the same records, in one run, on the same file system.
+//! Measures the store beside sled, `SQLite` and bare writes: the same records, in one run, on the same file system.
 //!
 //! `cargo bench -p tidegate --bench store -- [--quick] [--rounds N] [FOLDER]` prints one table in Markdown. FOLDER
 //! should lie on the flash that is to be measured; without one it is a folder of its own under `target/`.

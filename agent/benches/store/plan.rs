@@ -48,7 +48,7 @@ impl Plan {
     pub(crate) fn full() -> Self {
         Self {
             rounds: 3,
-            backlog: 64 * MIB,
+            backlog: 128 * MIB,
             commits: 1000,
             limit: 64 * MIB,
             reopen: vec![16 * MIB, 128 * MIB, 512 * MIB],
@@ -60,7 +60,7 @@ impl Plan {
     pub(crate) fn quick() -> Self {
         Self {
             rounds: 1,
-            backlog: 16 * MIB,
+            backlog: 32 * MIB,
             commits: 200,
             limit: 24 * MIB,
             reopen: vec![4 * MIB, 32 * MIB, 128 * MIB],

@@ -113,7 +113,7 @@ fn payloads(text: &str) -> Vec<Vec<u8>> {
     let mut payload = String::new();
     for (time, value) in text.lines().skip(1).filter_map(|line| line.split_once(',')) {
         payload.push_str(if payload.is_empty() { r#"{"readings":["# } else { "," });
-        payload.push_str(&format!(r#"["{time}",{value}]"#));
+        payload.extend(["[\"", time, "\",", value, "]"]);
         if payload.len() >= PAYLOAD {
             payload.push_str("]}");
             all.push(std::mem::take(&mut payload).into_bytes());

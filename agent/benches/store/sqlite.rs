@@ -6,6 +6,12 @@ use crate::readings::Readings;
 use rusqlite::{Connection, OptionalExtension};
 use std::path::Path;
 
+// Row numbers are far below 2^63.
+#[allow(clippy::cast_possible_wrap)]
+fn row(number: u64) -> i64 {
+    number as i64
+}
+
 pub(crate) struct Sqlite {
     db: Connection,
     buffer: Vec<u8>,
@@ -34,11 +40,11 @@ impl Queue for Sqlite {
             for number in from..from + count {
                 self.buffer.clear();
                 readings.body(number, &mut self.buffer);
-                insert.execute((number as i64, &self.buffer))?;
+                insert.execute((row(number), &self.buffer))?;
             }
         }
         if keep_from > 0 {
-            transaction.prepare_cached("DELETE FROM records WHERE seq < ?1")?.execute([keep_from as i64])?;
+            transaction.prepare_cached("DELETE FROM records WHERE seq < ?1")?.execute([row(keep_from)])?;
         }
         Ok(transaction.commit()?)
     }
@@ -48,7 +54,7 @@ impl Queue for Sqlite {
         let mut rows = select.query([])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {
-            let (number, body) = (row.get::<_, i64>(0)? as u64, row.get_ref(1)?.as_blob()?);
+            let (number, body) = (row.get::<_, i64>(0)?.unsigned_abs(), row.get_ref(1)?.as_blob()?);
             if !readings.is_body(number, body) {
                 return Err(format!("record {number} reads otherwise").into());
             }
@@ -61,7 +67,7 @@ impl Queue for Sqlite {
         let (mut below, end) = (from, from + count);
         while below < end {
             below = (below + DRAIN_STEP).min(end);
-            self.db.prepare_cached("DELETE FROM records WHERE seq < ?1")?.execute([below as i64])?;
+            self.db.prepare_cached("DELETE FROM records WHERE seq < ?1")?.execute([row(below)])?;
         }
         let left: i64 = self.db.query_row("SELECT count(*) FROM records", [], |row| row.get(0))?;
         if left == 0 { Ok(()) } else { Err(format!("{left} records are left after draining").into()) }

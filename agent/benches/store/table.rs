@@ -43,21 +43,19 @@ impl Table<'_> {
         let ours =
             self.median(Contender::Ours, Measure::Saturated, |one| Some(one.records as f64 / one.groups.max(1) as f64));
         let title = format!("append at saturation, {:.0} records a commit: records/s", ours.unwrap_or(0.0));
-        self.row(&title, Measure::Saturated, RATE, |rate| thousands(*rate));
+        self.row(&title, Measure::Saturated, RATE, thousands);
         self.share("… of bare `write` + `fdatasync`", Measure::Saturated);
         self.row("… written to the medium per byte stored", Measure::Saturated, WRITTEN, ratio);
         self.row("… handed to the file system per byte stored", Measure::Saturated, HANDED, ratio);
         for (count, measure) in [("20 records", Measure::Twenty), ("1 record", Measure::One)] {
-            self.row(&format!("append, {count} a commit: records/s"), measure, RATE, |rate| thousands(*rate));
+            self.row(&format!("append, {count} a commit: records/s"), measure, RATE, thousands);
             self.row("… written to the medium per byte stored", measure, WRITTEN, ratio);
         }
-        self.row("read all in order: records/s", Measure::Read, RATE, |rate| thousands(*rate));
+        self.row("read all in order: records/s", Measure::Read, RATE, thousands);
         let title = format!("evict, one in and one out at {} MiB: records/s", plan.limit / MIB);
-        self.row(&title, Measure::Evict, RATE, |rate| thousands(*rate));
+        self.row(&title, Measure::Evict, RATE, thousands);
         self.row("… written to the medium per byte stored", Measure::Evict, WRITTEN, ratio);
-        self.row(&format!("drain, {DRAIN_STEP} acknowledged at a time: records/s"), Measure::Drain, RATE, |rate| {
-            thousands(*rate)
-        });
+        self.row(&format!("drain, {DRAIN_STEP} acknowledged at a time: records/s"), Measure::Drain, RATE, thousands);
         self.row("… written to the medium per byte drained", Measure::Drain, WRITTEN, ratio);
         self.row("left on disk after draining", Measure::Left, |one| Some(one.bytes as f64), mib);
         for bytes in &plan.reopen {
@@ -73,8 +71,8 @@ impl Table<'_> {
     }
 
     /// One line; a dash where there is no figure.
-    fn row(&mut self, title: &str, measure: Measure, figure: Figure, show: fn(&f64) -> String) {
-        let cells = Contender::ALL.map(|contender| self.median(contender, measure, figure).as_ref().map(show));
+    fn row(&mut self, title: &str, measure: Measure, figure: Figure, show: fn(f64) -> String) {
+        let cells = Contender::ALL.map(|contender| self.median(contender, measure, figure).map(show));
         self.line(title, cells);
     }
 
@@ -112,17 +110,20 @@ impl Table<'_> {
 fn thousands(value: f64) -> String {
     let digits = value.abs().max(1.0).log10() as i32;
     let unit = 10_f64.powi((digits - 2).max(0));
-    tidegate::watch::render::number(((value / unit).round() * unit) as u64)
+    let rounded = (value / unit).round() * unit;
+    // Rates are positive.
+    #[allow(clippy::cast_sign_loss)]
+    tidegate::watch::render::number(rounded as u64)
 }
 
-fn ratio(value: &f64) -> String {
+fn ratio(value: f64) -> String {
     format!("{value:.2}")
 }
 
-fn mib(bytes: &f64) -> String {
+fn mib(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / MIB as f64)
 }
 
-fn seconds(value: &f64) -> String {
-    if *value < 1.0 { format!("{:.1} ms", value * 1e3) } else { format!("{value:.2} s") }
+fn seconds(value: f64) -> String {
+    if value < 1.0 { format!("{:.1} ms", value * 1e3) } else { format!("{value:.2} s") }
 }

@@ -228,6 +228,13 @@ fn years(endurance: u64, bytes_a_day: u64) -> Option<f64> {
     (bytes_a_day > 0).then(|| endurance as f64 / bytes_a_day as f64 * 86_400.0 / SECONDS_A_YEAR)
 }
 
+/// A count of bytes that was reckoned with.
+// Nothing here is ever below 0, and `as` stops at the highest number.
+#[allow(clippy::cast_sign_loss)]
+fn whole(bytes: f64) -> u64 {
+    bytes as u64
+}
+
 /// Adds up what is known. Pure: counters and time come as arguments.
 #[derive(Debug)]
 struct Estimator {
@@ -328,7 +335,7 @@ impl Estimator {
     fn wear(&self, now: Instant) -> Wear {
         Wear {
             stored: self.stored,
-            written: (self.samples > 0).then(|| (self.written + self.pending()) as u64),
+            written: (self.samples > 0).then(|| whole(self.written + self.pending())),
             device_written: self.device.map(|(first, last)| last - first),
             device_a_day: self.pace(now),
             for_ms: now.saturating_duration_since(self.began).as_millis() as u64,
@@ -340,7 +347,7 @@ impl Estimator {
         let (from, first) = self.notes.front()?;
         let (_, last) = self.device?;
         let time = now.saturating_duration_since(*from);
-        (time >= PACE_AFTER).then(|| (last.saturating_sub(*first) as f64 / time.as_secs_f64() * 86_400.0) as u64)
+        (time >= PACE_AFTER).then(|| whole(last.saturating_sub(*first) as f64 / time.as_secs_f64() * 86_400.0))
     }
 }
 

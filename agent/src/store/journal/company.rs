@@ -4,9 +4,10 @@
 //! saves syncs (and so flash), and costs time. Whom it costs is told apart by *sources*: the connections that submit.
 //!
 //! - **A closed loop** is a source that comes back shortly after each answer: a synchronous client, a window that is
-//!   full. Its rate is the commits' rate, so it waits only for a moment, and only for others like it: until half of
-//!   those are there, or a [`SHARE`]th of `commit_within` is over. (500 µs by default, about two syncs of a fast disk:
-//!   where a sync takes longer, what comes meanwhile is company enough; where it is shorter, fewer syncs are made.)
+//!   full. Its rate is the commits' rate, so it waits only for a moment, and only for others like it: until half as many
+//!   are there as the last commit answered, or a [`SHARE`]th of `commit_within` is over. (500 µs by default, about two
+//!   syncs of a fast disk: where a sync takes longer, what comes meanwhile is company enough; where it is shorter, fewer
+//!   syncs are made.)
 //! - **Others** publish when they have something to say: a commit that comes later costs them nothing. If only such
 //!   submissions are pending, the commit waits until `commit_within` is over.
 //! - **Alone**: if no other source has submitted within `commit_within`, nobody is expected, and the commit goes at
@@ -85,12 +86,23 @@ pub(super) struct Company {
     /// When the present wait began.
     waits_since: Option<Instant>,
     pruned: Option<Instant>,
+    /// Sources in a closed loop that the last commit answered.
+    answered: usize,
 }
 
 impl Company {
     /// Commits wait for `within` at most; 0 never waits.
     pub(super) fn new(within: Duration) -> Self {
-        Self { within, sources: HashMap::new(), first: None, bytes: 0, urgent: false, waits_since: None, pruned: None }
+        Self {
+            within,
+            sources: HashMap::new(),
+            first: None,
+            bytes: 0,
+            urgent: false,
+            waits_since: None,
+            pruned: None,
+            answered: 0,
+        }
     }
 
     /// Takes note of submissions.
@@ -128,11 +140,13 @@ impl Company {
 
     /// A commit has answered what these sources had submitted.
     pub(super) fn answered(&mut self, sources: impl Iterator<Item = u32>, now: Instant) {
+        self.answered = 0;
         for source in sources {
             if let Some(known) = self.sources.get_mut(&source) {
+                let pending = std::mem::take(&mut known.pending);
                 known.answered = Some(now);
-                known.pending = false;
                 if known.is_closed_loop() {
+                    self.answered += usize::from(pending);
                     // It is expected from now on, however long the sync took.
                     known.seen = now;
                 }
@@ -148,28 +162,26 @@ impl Company {
         if self.urgent || self.within.is_zero() || self.bytes >= full {
             return Decision::Now;
         }
-        let (mut active, mut loops, mut loops_pending, mut many) = (0_usize, 0_usize, 0_usize, false);
+        let (mut active, mut loops, mut many) = (0_usize, 0_usize, false);
         for (number, source) in &self.sources {
             if source.pending || now.saturating_duration_since(source.seen) <= self.within {
                 active += 1;
                 many |= *number == MANY;
-                if source.is_closed_loop() {
-                    loops += 1;
-                    loops_pending += usize::from(source.pending);
-                }
+                loops += usize::from(source.pending && source.is_closed_loop());
             }
         }
         if active < 2 && !many {
             return Decision::Now;
         }
         let latest = first + self.within;
-        let (until, more) = if loops_pending == 0 {
+        let wanted = self.answered / 2;
+        let (until, more) = if loops == 0 {
             (latest, 1)
-        } else if 2 * loops_pending >= loops {
+        } else if loops >= wanted {
             return Decision::Now;
         } else {
             let began = *self.waits_since.get_or_insert(now);
-            (latest.min(began + self.within / SHARE), loops.div_ceil(2) - loops_pending)
+            (latest.min(began + self.within / SHARE), wanted - loops)
         };
         if now >= until { Decision::Now } else { Decision::Wait { until, more } }
     }
