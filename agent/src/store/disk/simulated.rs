@@ -192,8 +192,12 @@ impl SimulatedDisk {
         self.state().dice = Dice(seed);
     }
 
+    /// A fault to come. Of reads there is one at a time: where one fails, the journal reads again block by block, and
+    /// takes for lost what fails only then.
     pub(crate) fn fail(&self, fault: Fault) {
-        self.state().faults.push(fault);
+        let mut state = self.state();
+        state.faults.retain(|one| one.times > 0 && (one.call != Call::Read || fault.call != Call::Read));
+        state.faults.push(fault);
     }
 
     pub(crate) fn die_after(&self, calls: u32) {
@@ -243,7 +247,8 @@ impl SimulatedDisk {
         self.fork()
     }
 
-    /// What the medium holds after a power cut. Whoever still uses the old disk does not reach the new one.
+    /// What the medium holds after a power cut. Whoever still uses the old disk does not reach the new one. Faults to
+    /// come, and want of room, outlast it.
     pub(crate) fn cut(&self) -> Self {
         let mut old = self.state();
         let mut dice = Dice(old.dice.roll());
@@ -268,7 +273,21 @@ impl SimulatedDisk {
             folder.lasts = true;
         }
         let (exact, stale, failed, given) = (old.exact, old.stale.clone(), old.failed, old.given.clone());
-        Self::from(State { folders, files, dice, exact, stale, failed, given, ..State::default() })
+        let (faults, capacity, read_only) = (old.faults.clone(), old.capacity, old.read_only);
+        let state = State {
+            folders,
+            files,
+            dice,
+            exact,
+            stale,
+            failed,
+            given,
+            faults,
+            capacity,
+            read_only,
+            ..State::default()
+        };
+        Self::from(state)
     }
 
     /// The paths of files that contain `part`, in order.

@@ -8,7 +8,7 @@ use super::sync::Syncer;
 use super::writer::Writer;
 use super::{Shared, recover};
 use crate::store::disk::Disk;
-use crate::store::{Opened, Options, StoreError};
+use crate::store::{KeptSession, Opened, Options, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,21 @@ impl Driven {
 
     pub(in crate::store) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
+    }
+
+    /// A record lane's oldest number that is still on the disk, and the number that its next record gets.
+    pub(in crate::store) fn lane(&self, index: usize) -> (u64, u64) {
+        let view = self.shared.logs[index].view();
+        (view.segments.front().map_or(view.next, |segment| segment.first), view.next)
+    }
+
+    pub(in crate::store) fn epoch(&self) -> String {
+        self.shared.ledger().epoch.clone()
+    }
+
+    /// The sessions as recovery would hand them out.
+    pub(in crate::store) fn sessions(&self) -> Vec<KeptSession> {
+        recover::kept_sessions(&self.shared.ledger())
     }
 
     /// Lets the writer do all that it would do before it waits again.

@@ -429,7 +429,7 @@ fn identity(gateway: &str, epoch: &str, lane: &str) -> Identity {
     Identity { gateway: gateway.to_owned(), epoch: epoch.to_owned(), lane: lane.to_owned() }
 }
 
-fn kept_sessions(ledger: &Ledger) -> Vec<KeptSession> {
+pub(super) fn kept_sessions(ledger: &Ledger) -> Vec<KeptSession> {
     let mut sessions: std::collections::BTreeMap<u64, KeptSession> = ledger
         .sessions
         .iter()

@@ -73,10 +73,11 @@ impl State {
     }
 
     /// How many of so many further bytes there is room for; an error if for none.
-    fn room(&self, more: u64) -> io::Result<u64> {
+    fn room(&mut self, more: u64) -> io::Result<u64> {
         let Some(capacity) = self.capacity else { return Ok(more) };
         match capacity.saturating_sub(self.used()).min(more) {
             0 if more > 0 => {
+                self.failed += 1;
                 self.note(Call::Write, ENOSPC);
                 Err(io::Error::from_raw_os_error(ENOSPC))
             }
@@ -114,6 +115,8 @@ impl Disk for SimulatedDisk {
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
         if mode == Mode::Write && state.read_only {
+            state.failed += 1;
+            state.note(Call::Open, EROFS);
             return Err(io::Error::from_raw_os_error(EROFS));
         }
         Ok(Arc::new(SimulatedFile { disk: self.clone(), path: path.to_path_buf(), file }))
@@ -274,6 +277,7 @@ impl DiskFile for SimulatedFile {
         state.call(Call::Allocate, &self.path)?;
         let more = len.saturating_sub(state.files[self.file].live.len() as u64);
         if state.room(more)? < more {
+            state.failed += 1;
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
         if more > 0 {

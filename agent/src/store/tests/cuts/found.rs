@@ -1,0 +1,57 @@
+//! Regressions, as the model found them.
+
+use super::*;
+
+fn holds(steps: &[Numbered]) {
+    holds_in(steps, SMALL);
+}
+
+fn holds_in(steps: &[Numbered], shape: Shape) {
+    assert_eq!(try_run(steps, shape).err(), None);
+}
+
+#[test]
+fn a_segment_that_was_noted_and_never_made_costs_one_epoch_and_not_one_at_each_start() {
+    for seed in 0..64 {
+        let put = Step::Put { records: vec![(0, 522), (0, 483)], turn: true };
+        holds_in(&[(seed, Step::Die { after: 4 }), (seed, put)], Shape { exact: false, ..SMALL });
+    }
+}
+
+#[test]
+fn a_release_handed_in_with_its_publish_is_not_lost_on_a_full_disk() {
+    holds(&[
+        (1, Step::Session { session: 0, disconnected_ms: None }),
+        (2, Step::Full { room: 674 }),
+        (3, Step::Publish { session: 0, packet_id: 2, lane: 1, release: true }),
+    ]);
+}
+
+#[test]
+fn nothing_is_appended_below_a_segment_that_was_begun_and_taken_back() {
+    for seed in 0..64 {
+        holds(&[
+            (seed, Step::Put { records: vec![(1, 10)], turn: true }),
+            (seed, Step::Acknowledge { lane: 1, span: (0, 255), with: None }),
+            (seed, Step::Full { room: 0 }),
+            (seed, Step::Put { records: vec![(0, 10)], turn: true }),
+            (seed, Step::Fail { call: Call::Sync, part: "control", errno: 5, skip: 0, times: 1 }),
+            (seed, Step::Turn),
+            (seed, Step::Calm),
+            (seed, Step::Put { records: vec![(1, 20)], turn: true }),
+            (seed, Step::Cut { again: vec![] }),
+        ]);
+    }
+}
+
+#[test]
+fn a_publish_that_waits_behind_the_end_of_its_session_is_kept_for_nobody() {
+    holds(&[
+        (1, Step::Session { session: 0, disconnected_ms: None }),
+        (2, Step::Fail { call: Call::Write, part: "lane-", errno: 28, skip: 0, times: 2 }),
+        (3, Step::Publish { session: 0, packet_id: 1, lane: 1, release: false }),
+        (4, Step::SessionEnd { session: 0 }),
+        (5, Step::Calm),
+        (6, Step::Close),
+    ]);
+}
