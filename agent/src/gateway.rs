@@ -12,6 +12,7 @@
 //! one thread needs neither locks between tasks nor the memory of more. A supervisor task opens the store, binds the
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
+mod ask;
 mod options;
 mod status;
 mod supervise;
@@ -208,23 +209,25 @@ impl Gateway {
     fn try_reload(&self, path: &Path) -> Result<config::Changes, String> {
         let told = |error: &dyn std::error::Error| chain(error);
         let config = config::load(path).map_err(|error| told(&error))?;
-        let changes = config::changes(&self.shared.loaded().config, &config);
+        let running = self.shared.loaded().config;
+        let changes = config::changes(&running, &config);
+        let config = options::in_force(config, &running);
         let rules = options::rules(&config).map_err(|error| told(&error))?;
         // The endpoint's options are handed over even if they are the same: a reload is also how an operator says
         // "try again now" after mending something on the other side.
-        if let Rooms::Running { forward, credentials, .. } = &*self.shared.rooms() {
+        if let Rooms::Running { store, forward, credentials, .. } = &*self.shared.rooms() {
             // A renewed certificate or a changed password stands behind the same path, so no key tells.
             if let Some(credentials) = credentials {
                 credentials.reload().map_err(|error| told(&error))?;
             }
-            forward.reload(options::forward(&config)).map_err(|error| told(&error))?;
+            forward.reload(options::forward(&config, &lane_names(store))).map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
         if let Err(error) = watch::log::set_level(config.log.level.filter()) {
             tracing::warn!("the log level stays as it is: {}", chain(&error));
         }
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.config = Arc::new(options::in_force(config, &loaded.config));
+        loaded.config = Arc::new(config);
         loaded.at_ms = now_ms();
         loaded.needs_restart.clone_from(&changes.needs_restart);
         loaded.error = None;
@@ -244,6 +247,11 @@ impl Gateway {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// The store's lanes: those configured, then those that were and still hold something.
+fn lane_names(store: &Store) -> Vec<String> {
+    store.stats().lanes.into_iter().map(|lane| lane.name).collect()
 }
 
 /// An error with its causes, in one line.

@@ -12,6 +12,7 @@ pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod hardware;
 pub mod secret;
 pub mod shape;
 pub mod store;

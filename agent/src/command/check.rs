@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use tidegate::config::units::{format_duration, format_size};
-use tidegate::config::{self, Config, Layout, Listener, LogLevel, LogTarget, MqttVersion};
+use tidegate::config::{
+    self, Clock, Config, Forward, Lane, Layout, Listener, LogLevel, LogTarget, MqttVersion, Order, Policy,
+};
 use tidegate::watch::render::number;
 
 use super::{Failure, print};
@@ -40,12 +42,13 @@ fn understood(config: &Config, source: &str) -> String {
         line("rule", format!("{} → {}", rule.topic, rule.lane));
     }
     line("", others(config));
-    let store = &config.store;
-    let delay = format_duration(store.commit_delay);
-    line(
-        "store",
-        format!("{}, up to {}, commits after {delay} at the latest", store.path.display(), format_size(store.max_size)),
-    );
+    for text in store(&config.store) {
+        line("store", text);
+    }
+    for lane in &config.lanes {
+        line("lane", self::lane(lane));
+    }
+    line("order", order(&config.forward));
     let target = &config.forward.target;
     line("flux", format!("{} {}", target.kind().as_str(), target.origin()));
     let batch = &config.forward.batch;
@@ -56,7 +59,10 @@ fn understood(config: &Config, source: &str) -> String {
     let (bytes, age) = (format_size(batch.max_bytes as u64), format_duration(batch.max_age));
     line("batch", format!("{} records, {bytes} or {age}, {layout}", number(batch.max_records as u64)));
     let backoff = &config.forward.backoff;
-    line("back-off", format!("{} to {}", format_duration(backoff.min), format_duration(backoff.max)));
+    let [min, max, probe_min, probe_max] =
+        [backoff.min, backoff.max, backoff.probe_min, backoff.probe_max].map(format_duration);
+    line("back-off", format!("{min} to {max}; where somebody must act first, {probe_min} to {probe_max}"));
+    line("clock", clock(&config.clock));
     line("control", config.control.socket.display().to_string());
     line("metrics", config.metrics.bind.map_or_else(|| "none".into(), |bind| format!("http://{bind}/metrics")));
     line("log", format!("{} to {}", level(config.log.level), log_target(config.log.target)));
@@ -80,6 +86,49 @@ fn others(config: &Config) -> String {
         Some(devices) => format!("{topics}; devices not among the {} named are refused and counted", devices.len()),
         None => topics,
     }
+}
+
+fn store(store: &config::Store) -> [String; 3] {
+    let (max, min, free) = (format_size(store.max_size), store.min_size, format_size(store.keep_free));
+    let kept = if store.keep_delivered.is_zero() {
+        "delivered records go at once".into()
+    } else {
+        format!("delivered records are kept for {}", format_duration(store.keep_delivered))
+    };
+    let full = match store.policy {
+        Policy::DropOldest => "when full the oldest go",
+        Policy::Refuse => "when full nothing is acknowledged",
+    };
+    let endurance =
+        store.flash_endurance.map_or_else(String::new, |bytes| format!("; flash for {}", format_size(bytes)));
+    [
+        format!("{}, up to {max}, {full}; {kept}", store.path.display()),
+        format!("leaves {free} and {} inodes free, gives way down to {min}", number(store.keep_free_inodes)),
+        format!(
+            "commits within {}, hardware told by {}{endurance}",
+            format_duration(store.commit_within),
+            store.hardware
+        ),
+    ]
+}
+
+fn lane(lane: &Lane) -> String {
+    let place = if lane.first { "goes first" } else { "shares" };
+    let age = lane.max_age.map_or_else(|| "any age".into(), |age| format!("up to {} old", format_duration(age)));
+    format!("{}: {place}, weight {}, reserve {}, {age}", lane.name, lane.weight, lane.reserve)
+}
+
+fn order(forward: &Forward) -> String {
+    match forward.order {
+        Order::OldestFirst => "oldest first".into(),
+        Order::LiveFirst => format!("live first, {}% for a backlog", forward.backlog_share),
+    }
+}
+
+fn clock(clock: &Clock) -> String {
+    let marker = clock.synchronised_marker.display();
+    let timedated = if clock.timedated { " or timedated says so" } else { "" };
+    format!("right once {marker} is there{timedated}")
 }
 
 fn listener(listener: &Listener) -> String {

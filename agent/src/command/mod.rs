@@ -3,6 +3,7 @@
 //! Messages go to standard error for people: what was tried, then each cause on a line of its own. What was asked for
 //! goes to standard output, and a reader that goes away early (`| head`) is no failure.
 
+mod buffer;
 mod check;
 mod config;
 mod demo;
@@ -31,7 +32,7 @@ pub(crate) const NOT_RUNNING: u8 = 3;
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer).\n\
                   Begin with: tidegate demo\n\
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
 )]
@@ -48,6 +49,9 @@ enum Command {
     Check(CheckFile),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
+    /// Look into the buffer: what waits, what is kept, what is damaged, what was put aside
+    #[command(subcommand)]
+    Buffer(buffer::Which),
     /// Watch it work: devices, agent and a Flux look-alike on this machine, nothing to configure
     Demo(demo::Args),
     /// Print configurations
@@ -92,6 +96,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::run(&file.config),
         Command::Status(args) => status::run(&args),
+        Command::Buffer(which) => buffer::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
     }
@@ -139,10 +144,30 @@ mod tests {
             "tidegate status --config a.toml",
             "tidegate demo",
             "tidegate config default",
+            "tidegate buffer status --json --config a.toml",
+            "tidegate buffer inspect --device meter-* --from -2h --to now --lane normal --limit 5 --all --json",
+            "tidegate buffer verify --store /var/lib/tidegate",
+            "tidegate buffer export --format csv --output a.csv --from 2026-11-22",
+            "tidegate buffer replay --from -2h --to now --lane normal --yes",
+            "tidegate buffer quarantine list --json",
+            "tidegate buffer quarantine show gw-1/k3v9/normal/17",
+            "tidegate buffer quarantine retry normal/17 --socket /run/x.sock",
+            "tidegate buffer quarantine drop normal/17",
         ] {
             assert!(Arguments::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["tidegate", "tidegate runn", "tidegate status --socket a --config b", "tidegate config"] {
+        for line in [
+            "tidegate",
+            "tidegate runn",
+            "tidegate status --socket a --config b",
+            "tidegate config",
+            "tidegate buffer",
+            "tidegate buffer export",
+            "tidegate buffer export --format xml",
+            "tidegate buffer inspect --from yesterday",
+            "tidegate buffer replay --from -2h",
+            "tidegate buffer status --store a --socket b",
+        ] {
             let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

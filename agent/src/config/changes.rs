@@ -21,17 +21,19 @@ impl Changes {
     }
 }
 
-/// Compares two configurations. A secret file whose content has changed counts as its key (`forward.flux.url`,
+/// Compares two configurations. Lanes are the store's, so with other lanes than before the rules that name them take
+/// effect at the next start too. A secret file whose content has changed counts as its key (`forward.flux.url`,
 /// `collect.broker.password_file`). Certificate files are not compared: their users open them again on a reload.
 pub fn changes(old: &Config, new: &Config) -> Changes {
     let (old, new) = (facts(old), facts(new));
     let mut changes = Changes::default();
     let keys: std::collections::BTreeSet<&'static str> = old.keys().chain(new.keys()).copied().collect();
+    let other_lanes = old.get("lane.name") != new.get("lane.name");
     for key in keys {
         if old.get(key) == new.get(key) {
             continue;
         }
-        if is_live(key) {
+        if is_live(key) && !(other_lanes && NAME_LANES.contains(&key)) {
             changes.applied.push(key);
         } else {
             changes.needs_restart.push(key);
@@ -39,6 +41,10 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
     }
     changes
 }
+
+/// Keys whose values name lanes, or are given lane by lane.
+const NAME_LANES: [&str; 5] =
+    ["collect.default_lane", "collect.rule.topic", "collect.rule.lane", "lane.first", "lane.weight"];
 
 type Facts = BTreeMap<&'static str, String>;
 
@@ -53,17 +59,40 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("collect.devices", &config.collect.devices);
     put("collect.rule.topic", &config.collect.rules.iter().map(|rule| &rule.topic).collect::<Vec<_>>());
     put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
-    put("store.path", &config.store.path);
-    put("store.max_size", &config.store.max_size);
-    put("store.commit_delay", &config.store.commit_delay);
+    put("clock.synchronised_marker", &config.clock.synchronised_marker);
+    put("clock.timedated", &config.clock.timedated);
     put("control.socket", &config.control.socket);
     put("metrics.bind", &config.metrics.bind);
     put("log.level", &config.log.level);
     put("log.target", &config.log.target);
+    store(config, &mut facts);
     listener(config, &mut facts);
     broker(config, &mut facts);
     forward(config, &mut facts);
     facts
+}
+
+fn store(config: &Config, facts: &mut Facts) {
+    let mut put = |key, value: &dyn std::fmt::Debug| {
+        facts.insert(key, format!("{value:?}"));
+    };
+    let store = &config.store;
+    put("store.path", &store.path);
+    put("store.max_size", &store.max_size);
+    put("store.min_size", &store.min_size);
+    put("store.keep_free", &store.keep_free);
+    put("store.keep_free_inodes", &store.keep_free_inodes);
+    put("store.policy", &store.policy);
+    put("store.keep_delivered", &store.keep_delivered);
+    put("store.commit_within", &store.commit_within);
+    put("store.flash_endurance", &store.flash_endurance);
+    put("store.hardware", &store.hardware);
+    let lanes = &config.lanes;
+    put("lane.name", &lanes.iter().map(|lane| &lane.name).collect::<Vec<_>>());
+    put("lane.first", &lanes.iter().map(|lane| lane.first).collect::<Vec<_>>());
+    put("lane.weight", &lanes.iter().map(|lane| lane.weight).collect::<Vec<_>>());
+    put("lane.reserve", &lanes.iter().map(|lane| lane.reserve).collect::<Vec<_>>());
+    put("lane.max_age", &lanes.iter().map(|lane| lane.max_age).collect::<Vec<_>>());
 }
 
 fn listener(config: &Config, facts: &mut Facts) {
@@ -114,6 +143,8 @@ fn forward(config: &Config, facts: &mut Facts) {
         facts.insert(key, format!("{value:?}"));
     };
     let forward = &config.forward;
+    put("forward.order", &forward.order);
+    put("forward.backlog_share", &forward.backlog_share);
     put("forward.flux.kind", &forward.target.kind());
     match &forward.target {
         FluxTarget::Webhook { url } => put("forward.flux.url", &url.expose()),
@@ -139,4 +170,6 @@ fn forward(config: &Config, facts: &mut Facts) {
     put("forward.flux.batch.layout", &forward.batch.layout);
     put("forward.backoff.min", &forward.backoff.min);
     put("forward.backoff.max", &forward.backoff.max);
+    put("forward.backoff.probe_min", &forward.backoff.probe_min);
+    put("forward.backoff.probe_max", &forward.backoff.probe_max);
 }

@@ -53,7 +53,21 @@ pub const KEYS: &[Key] = &[
     live("collect.rule.lane"),
     fixed("store.path"),
     fixed("store.max_size"),
-    fixed("store.commit_delay"),
+    fixed("store.min_size"),
+    fixed("store.keep_free"),
+    fixed("store.keep_free_inodes"),
+    fixed("store.policy"),
+    fixed("store.keep_delivered"),
+    fixed("store.commit_within"),
+    fixed("store.flash_endurance"),
+    fixed("store.hardware"),
+    fixed("lane.name"),
+    live("lane.first"),
+    live("lane.weight"),
+    fixed("lane.reserve"),
+    fixed("lane.max_age"),
+    live("forward.order"),
+    live("forward.backlog_share"),
     live("forward.flux.kind"),
     live("forward.flux.url_file"),
     live("forward.flux.url"),
@@ -76,11 +90,18 @@ pub const KEYS: &[Key] = &[
     live("forward.flux.batch.layout"),
     live("forward.backoff.min"),
     live("forward.backoff.max"),
+    live("forward.backoff.probe_min"),
+    live("forward.backoff.probe_max"),
+    live("clock.synchronised_marker"),
+    live("clock.timedated"),
     fixed("control.socket"),
     fixed("metrics.bind"),
     live("log.level"),
     fixed("log.target"),
 ];
+
+/// Keys that had another name: the old one and the present one.
+const RENAMED: &[(&str, &str)] = &[("store.commit_delay", "commit_within")];
 
 /// Whether the value of the key at `path` is a secret, or should name a file that holds one: people write the secret
 /// itself there by mistake. Such a value stands in no message.
@@ -114,6 +135,10 @@ pub(super) fn children(path: &str) -> Vec<&'static str> {
 /// What to write instead of the unknown `name` in the table at `path`.
 pub(super) fn instead_of(path: &str, name: &str) -> String {
     let here = children(path);
+    let renamed = |(old, _): &&(&str, &str)| old.rsplit_once('.') == Some((path, name));
+    if let Some((_, new)) = RENAMED.iter().find(renamed) {
+        return format!("write `{new}`, as it is called now");
+    }
     if let Some(near) = nearest(name, &here) {
         return format!("did you mean `{near}`?");
     }
@@ -123,11 +148,13 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
         .filter(|(table, last)| *last == name && *table != path)
         .map(|(table, _)| header(table))
         .collect();
-    if !elsewhere.is_empty() {
-        return format!("`{name}` belongs in {}", elsewhere.join(" or "));
-    }
     let list: Vec<String> = here.iter().map(|name| format!("`{name}`")).collect();
     let list = format!("what may stand here: {}", list.join(", "));
+    if !elsewhere.is_empty() {
+        let there = format!("`{name}` belongs in {}", elsewhere.join(" or "));
+        // Where little may stand, the name is rather a guess at one of it than a key that slipped into another table.
+        return if here.len() <= 3 { format!("{there}; {list}") } else { there };
+    }
     // A slip of a key of another table is two mistakes at once: only a long name with a small slip tells.
     let all: Vec<&str> = KEYS.iter().filter_map(|key| key.path.rsplit('.').next()).collect();
     let near = nearest(name, &all).filter(|near| near.len() >= 6 && strsim::damerau_levenshtein(near, name) <= 2);
@@ -139,9 +166,12 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
     format!("remove it; {list}")
 }
 
+/// Tables that there may be several of.
+pub(super) const ARRAYS: [&str; 2] = ["collect.rule", "lane"];
+
 /// A table's header as the file writes it.
 pub(super) fn header(path: &str) -> String {
-    if path == "collect.rule" { "[[collect.rule]]".into() } else { format!("[{path}]") }
+    if ARRAYS.contains(&path) { format!("[[{path}]]") } else { format!("[{path}]") }
 }
 
 /// The known word that `word` is most likely a slip of. A slip changes, swaps, adds or loses a letter in about

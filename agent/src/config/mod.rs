@@ -40,8 +40,8 @@ pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
-    Backoff, Batch, Broker, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, LANES, Layout, Listener, Log,
-    LogLevel, LogTarget, Metrics, MqttVersion, Rule, Store, Tls,
+    Backoff, Batch, Broker, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, Lane, Layout,
+    Listener, Log, LogLevel, LogTarget, Metrics, MqttVersion, Order, Policy, Rule, Store, Tls,
 };
 
 use std::path::{Path, PathBuf};
@@ -52,6 +52,10 @@ pub const MAX_FILE: u64 = 1024 * 1024;
 
 /// Where the control socket is unless configured.
 pub const DEFAULT_SOCKET: &str = "/run/tidegate/control.sock";
+
+/// The file that is there once systemd-timesyncd has set the clock (systemd-timesyncd.service(8)), unless another is
+/// configured.
+pub const DEFAULT_MARKER: &str = "/run/systemd/timesync/synchronized";
 
 /// The commented default configuration, as `tidegate config default` prints it. Every key stands in it.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
@@ -93,4 +97,14 @@ pub fn load_from(from: impl std::io::Read, source_name: &str) -> Result<Config, 
 pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::control_socket(&text, &path.display().to_string())?)
+}
+
+/// The store's folder and its byte limit as the file at `path` says them, whatever else is wrong with it: who looks into
+/// the buffer need not be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in `[store]` alone.
+pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::store_place(&text, &path.display().to_string())?)
 }

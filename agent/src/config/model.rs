@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
+use super::units::Amount;
+use crate::hardware::Source;
 use crate::secret::Secret;
-
-/// The lanes, first to go first. (They become configuration of their own with the store's reservations.)
-pub const LANES: [&str; 3] = ["critical", "normal", "bulk"];
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +18,12 @@ pub struct Config {
     pub collect: Collect,
     /// `[store]`: where it is kept until delivered.
     pub store: Store,
+    /// `[[lane]]`: the lanes within it, in order of priority: the last is evicted from first. 1 to 16.
+    pub lanes: Vec<Lane>,
     /// `[forward]`: where it goes.
     pub forward: Forward,
+    /// `[clock]`: what says that the clock is right.
+    pub clock: Clock,
     /// `[control]`: the socket that `tidegate status` asks.
     pub control: Control,
     /// `[metrics]`: the Prometheus page.
@@ -45,7 +48,7 @@ pub struct Collect {
     pub listener: Option<Listener>,
     /// The broker to subscribe on.
     pub broker: Option<Broker>,
-    /// The lane of topics that no rule matches; `None` refuses them. One of [`LANES`].
+    /// The lane of topics that no rule matches; `None` refuses them. One of [`Config::lanes`].
     pub default_lane: Option<String>,
     /// Devices that may publish, as the topic rules name them; a `*` at the end stands for any end. `None` lets all.
     pub devices: Option<Vec<String>>,
@@ -58,7 +61,7 @@ pub struct Collect {
 pub struct Rule {
     /// The pattern: literal levels, exactly one `{device}`, `+`, a trailing `#`.
     pub topic: String,
-    /// One of [`LANES`].
+    /// One of [`Config::lanes`].
     pub lane: String,
 }
 
@@ -151,15 +154,83 @@ pub struct Broker {
 pub struct Store {
     /// Its folder. An absolute path.
     pub path: PathBuf,
-    /// Bytes on disk that the store may use in all, 1 MiB to 16 TiB.
+    /// Bytes on disk that the store may use in all, 2 MiB to 16 TiB.
     pub max_size: u64,
-    /// Longest time a commit waits for company, 0 to 5 s.
-    pub commit_delay: Duration,
+    /// What the store keeps when others fill the disk; at most `max_size`.
+    pub min_size: Amount,
+    /// Bytes of the file system that the store leaves free, 0 to 16 TiB.
+    pub keep_free: u64,
+    /// Inodes of the file system that the store leaves free, 0 to 2^32.
+    pub keep_free_inodes: u64,
+    /// What happens when there is no room.
+    pub policy: Policy,
+    /// How long delivered records are kept, room permitting, 0 to 365 days.
+    pub keep_delivered: Duration,
+    /// Longest time a commit waits for company, 0 to 60 s.
+    pub commit_within: Duration,
+    /// Bytes that the medium can be written with in its life, as its maker says; 1 GB to 10,000 TB.
+    pub flash_endurance: Option<u64>,
+    /// What tells this gateway's hardware from another's.
+    pub hardware: Source,
+}
+
+impl Store {
+    /// [`Store::min_size`] in bytes.
+    pub fn min_bytes(&self) -> u64 {
+        self.min_size.of(self.max_size)
+    }
+}
+
+/// What happens to records that come in when there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// The oldest of the lowest lane go.
+    DropOldest,
+    /// They are not acknowledged, so that the devices keep them.
+    Refuse,
+}
+
+impl Policy {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DropOldest => "drop-oldest",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// `[[lane]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// 1 to 64 of `a-z 0-9 _ -`, each name once.
+    pub name: String,
+    /// It goes before all lanes that are not, and its batches do not wait for company.
+    pub first: bool,
+    /// Its share of what is sent, among lanes that are not `first` or among those that are; 1 to 1000.
+    pub weight: u32,
+    /// What of the store's `max_size` other lanes' records cannot take from it.
+    pub reserve: Amount,
+    /// How old a record may become before it is dropped, 1 s to 3650 days; `None` for any age.
+    pub max_age: Option<Duration>,
+}
+
+/// `[clock]`: what says that the system's clock is synchronised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clock {
+    /// A file that is there once it is. An absolute path.
+    pub synchronised_marker: PathBuf,
+    /// Whether systemd-timedated is asked too.
+    pub timedated: bool,
 }
 
 /// `[forward]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forward {
+    /// Which records of a lane go first.
+    pub order: Order,
+    /// The backlog's guaranteed share of what is sent while it waits, with [`Order::LiveFirst`]; 1 to 99 percent.
+    pub backlog_share: u8,
     /// Where it goes to and how it proves itself.
     pub target: FluxTarget,
     /// PEM file with the CA of the endpoint; without it the system's roots are used.
@@ -176,6 +247,25 @@ pub struct Forward {
     pub batch: Batch,
     /// `[forward.backoff]`.
     pub backoff: Backoff,
+}
+
+/// Which records of a lane go first after an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// In the order in which they came.
+    OldestFirst,
+    /// Fresh ones, the backlog in its share beside them.
+    LiveFirst,
+}
+
+impl Order {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::OldestFirst => "oldest-first",
+            Self::LiveFirst => "live-first",
+        }
+    }
 }
 
 /// The kinds of Flux endpoint.
@@ -280,6 +370,10 @@ pub struct Backoff {
     pub min: Duration,
     /// `min` to 24 h.
     pub max: Duration,
+    /// The same where somebody must act first, and where each attempt may cost an event: 100 ms to 24 h.
+    pub probe_min: Duration,
+    /// `probe_min` to 24 h.
+    pub probe_max: Duration,
 }
 
 /// `[control]`.

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Problem, looks_secret, shown};
 use super::keys;
 use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
-use super::units;
+use super::units::{self, Amount};
 use crate::secret::Secret;
 
 /// Most mistakes that are reported; more of them mean that this is another kind of file.
@@ -323,6 +323,12 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Enters a mistake about the table as a whole, or about what is not there in it; an empty `key` is the table.
+    pub(super) fn problem(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+        let path = if key.is_empty() { self.path.clone() } else { self.path_of(key) };
+        self.doc.problem(self.at, &path, found, advice);
+    }
+
     /// Enters a warning about the table as a whole.
     pub(super) fn warn(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
         self.doc.warn(self.at, &self.path_of(key), found, advice);
@@ -398,6 +404,31 @@ impl<'a> Section<'a> {
                     units::format_size(*range.end())
                 ),
             ),
+            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+        }
+        default
+    }
+
+    /// A size in bytes in a range, or a share in percent.
+    pub(super) fn amount(&self, key: &'static str, range: &RangeInclusive<u64>, default: Amount) -> Amount {
+        let Some(value) = self.get(key) else { return default };
+        match value.node {
+            DeValue::String(text) if text.contains('%') => match units::parse_percent(text) {
+                Ok(percent) => return Amount::Percent(percent),
+                Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+            },
+            _ => return Amount::Bytes(self.size(key, range, *range.start())),
+        }
+        default
+    }
+
+    /// A share in whole percent in a range.
+    pub(super) fn percent(&self, key: &'static str, range: &RangeInclusive<u8>, default: u8) -> u8 {
+        let advice = format!("write a share from \"{}%\" to \"{}%\"", range.start(), range.end());
+        let Some((text, value)) = self.text(key, &advice) else { return default };
+        match units::parse_percent(text) {
+            Ok(percent) if range.contains(&percent) => return percent,
+            Ok(_) => value.problem(format!("{} is out of range", shown(text)), advice),
             Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
         }
         default

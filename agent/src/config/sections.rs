@@ -3,6 +3,7 @@
 
 mod collect;
 mod forward;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -10,13 +11,12 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use super::DEFAULT_SOCKET;
 use super::address;
 use super::error::{Errors, shown};
-use super::model::{Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics, Store};
+use super::model::{Clock, Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics};
 use super::reader::{Book, Document, Section, Value};
-use super::surroundings::{Content, Disk, Place, Surroundings};
-use super::units;
+use super::surroundings::{Content, Disk, Surroundings};
+use super::{DEFAULT_MARKER, DEFAULT_SOCKET};
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
@@ -65,6 +65,19 @@ pub(super) fn control_socket(text: &str, source_name: &str) -> Result<PathBuf, E
     if problems.is_empty() { Ok(control.socket) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }
 
+/// The store's folder and its byte limit, whatever else is wrong with the text.
+pub(super) fn store_place(text: &str, source_name: &str) -> Result<(PathBuf, u64), Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let store = store::store(&Section::root(&doc, tree.get_ref()));
+    let problems = doc.close().problems;
+    if problems.is_empty() {
+        Ok((store.path, store.max_size))
+    } else {
+        Err(Errors { source_name: source_name.to_owned(), problems })
+    }
+}
+
 /// Drops what may only follow from a mistake in the TOML itself: all that is missing, what stands on the same line,
 /// and what stands behind it, unless the mistake is a key written twice, which misleads nothing that follows.
 fn keep_what_is_certain(book: &mut Book) {
@@ -88,10 +101,14 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
     // The tree borrows from the text; shortening its lifetime to that of the borrow lets a Section hold both.
     let root = Section::root(doc, tree);
     let gateway = gateway(&root);
+    let store = store::store(&root);
+    let lanes = store::lanes(&root, store.max_size);
     let config = Config {
-        collect: collect::collect(&root, &gateway.id),
-        store: store(&root),
+        collect: collect::collect(&root, &gateway.id, &lanes),
+        store,
+        lanes,
         forward: forward::forward(&root),
+        clock: clock(&root),
         control: control(&root),
         metrics: metrics(&root),
         log: log(&root),
@@ -124,49 +141,15 @@ fn gateway(root: &Section<'_>) -> Gateway {
     Gateway { id }
 }
 
-fn store(root: &Section<'_>) -> Store {
-    let section = root.section("store");
-    let configured = section.path("path");
-    let store = Store {
-        path: configured.as_ref().map_or_else(|| PathBuf::from("/var/lib/tidegate"), |(path, _)| path.clone()),
-        // Below 1 MiB a segment and the reserve leave no room for records; beyond 16 TiB lies a slip of the unit.
-        max_size: section.size("max_size", &(MIB..=16 * 1024 * GIB), GIB),
-        // Beyond 5 s devices take the silence for a dead gateway and connect anew.
-        commit_delay: section.duration(
-            "commit_delay",
-            &(Duration::ZERO..=Duration::from_secs(5)),
-            Duration::from_millis(5),
-        ),
+fn clock(root: &Section<'_>) -> Clock {
+    let section = root.section("clock");
+    let marker = section.path("synchronised_marker").map(|(path, _)| path);
+    let clock = Clock {
+        synchronised_marker: marker.unwrap_or_else(|| DEFAULT_MARKER.into()),
+        timedated: section.boolean("timedated").unwrap_or(true),
     };
-    if let Some((path, value)) = &configured {
-        match section.place(path) {
-            Place::Fits => {}
-            Place::File => {
-                value.problem(format!("{} is a file, or leads through one", path.display()), "write a folder's path");
-            }
-            Place::Foreign => value.warn(
-                format!("{} holds files that are not a store's", path.display()),
-                "write a folder for the store alone, such as \"/var/lib/tidegate\"",
-            ),
-        }
-    }
-    if let Some(volume) = section.volume(&store.path) {
-        if let (true, Some((_, value))) = (volume.volatile, &configured) {
-            value.warn(
-                format!("{} is in memory: a power cut loses everything that was acknowledged", store.path.display()),
-                "write a folder on flash or disk, unless this is a test",
-            );
-        }
-        if store.max_size > volume.bytes {
-            section.warn(
-                "max_size",
-                format!("the file system has {} in all", units::format_size(volume.bytes / MIB * MIB)),
-                "write a max_size that leaves room for what else is on it",
-            );
-        }
-    }
     section.finish();
-    store
+    clock
 }
 
 fn control(root: &Section<'_>) -> Control {

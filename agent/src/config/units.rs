@@ -6,6 +6,7 @@
 //!          | KiB | MiB | GiB | TiB       powers of 1024
 //! duration = number unit [number unit…]  "270s"  "500ms"  "1h30m"  "1.5 h"
 //! unit     = us | ms | s | m | min | h | d
+//! share    = digits %                    "20%"
 //! ```
 //! A number without a unit is refused: 64 what? A fraction must give whole bytes, or whole nanoseconds.
 
@@ -74,6 +75,47 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
             None => error(EXAMPLE),
         },
     })
+}
+
+/// So many bytes, or a share of a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// Bytes.
+    Bytes(u64),
+    /// Hundredths, 0 to 100.
+    Percent(u8),
+}
+
+impl Amount {
+    /// In bytes, of a whole.
+    pub fn of(self, whole: u64) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes,
+            // Rounded down; the product of a size below 16 EiB does not fit 64 bits.
+            Self::Percent(percent) => (u128::from(whole) * u128::from(percent) / 100) as u64,
+        }
+    }
+}
+
+impl std::fmt::Display for Amount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&format_size(*bytes)),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+/// Reads a share in whole percent, 0 to 100: `10%`, `10 %`.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_percent(text: &str) -> Result<u8, UnitError> {
+    const EXAMPLE: &str = "write a whole number from 0 to 100 with its sign, such as \"20%\"";
+    let Some(number) = text.trim().strip_suffix('%').map(str::trim_end) else { return Err(error(EXAMPLE)) };
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let value = number.parse::<u8>().ok().filter(|value| digits && *value <= 100);
+    value.ok_or_else(|| error(EXAMPLE))
 }
 
 /// What a size without a unit may mean.

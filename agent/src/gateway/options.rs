@@ -11,6 +11,7 @@ use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{broker, listener};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::hardware;
 use crate::secret::Secret;
 use crate::shape::wire;
 use crate::store;
@@ -18,13 +19,11 @@ use crate::store;
 /// Sessions that the store keeps while no listener says how many: the most that a configuration may ask for.
 const MAX_SESSIONS: usize = 100_000;
 
-/// The place of a lane's name in [`config::LANES`].
-fn lane(name: &str) -> LaneId {
-    let index = config::LANES.iter().position(|lane| *lane == name);
-    LaneId(index.expect("the configuration takes no other lane names") as u8)
-}
-
 pub(super) fn rules(config: &Config) -> Result<Arc<Rules>, GatewayError> {
+    let lane = |name: &str| {
+        let index = config.lanes.iter().position(|lane| lane.name == name);
+        LaneId(index.expect("the configuration takes no names of lanes that are not in it") as u8)
+    };
     let rules = config.collect.rules.iter().map(|rule| Rule { topic: rule.topic.clone(), lane: lane(&rule.lane) });
     let fallback = config.collect.default_lane.as_deref().map(lane);
     let mut rules = Rules::new(rules.collect(), fallback)?;
@@ -38,14 +37,26 @@ pub(super) fn store(config: &Config, clock: Arc<dyn Clock>) -> store::Options {
     store::Options {
         path: config.store.path.clone(),
         gateway: config.gateway.id.clone(),
-        lanes: config::LANES.iter().map(|name| store::LaneOptions::named(name)).collect(),
+        lanes: config.lanes.iter().map(|lane| store_lane(lane, config.store.max_size)).collect(),
         max_size: config.store.max_size,
-        commit_within: config.store.commit_delay,
+        min_size: config.store.min_bytes(),
+        keep_free: config.store.keep_free,
+        keep_free_inodes: config.store.keep_free_inodes,
+        policy: match config.store.policy {
+            config::Policy::DropOldest => store::Policy::DropOldest,
+            config::Policy::Refuse => store::Policy::Refuse,
+        },
+        keep_delivered: config.store.keep_delivered,
+        commit_within: config.store.commit_within,
         // A listener that is taken out for a while must find its sessions when it comes back.
         max_sessions: config.collect.listener.as_ref().map_or(MAX_SESSIONS, |listener| listener.max_sessions),
+        hardware: hardware::this(&config.store.hardware),
         clock,
-        ..store::Options::new(PathBuf::new(), "", &[])
     }
+}
+
+fn store_lane(lane: &config::Lane, max_size: u64) -> store::LaneOptions {
+    store::LaneOptions { name: lane.name.clone(), reserve: lane.reserve.of(max_size), max_age: lane.max_age }
 }
 
 pub(super) fn listener(config: &config::Listener) -> listener::Options {
@@ -92,7 +103,17 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
     }
 }
 
-pub(super) fn forward(config: &Config) -> forward::Options {
+/// How the store's lanes take part, in its order. A lane that is no longer configured is in the store until it is empty,
+/// and goes beside the others with the smallest weight.
+fn forward_lanes(config: &Config, present: &[String]) -> Vec<forward::LaneOptions> {
+    let configured = |name: &String| config.lanes.iter().find(|lane| lane.name == *name);
+    let options = |lane: &config::Lane| forward::LaneOptions { weight: lane.weight, immediate: lane.first };
+    let left_over = forward::LaneOptions { weight: 1, immediate: false };
+    present.iter().map(|name| configured(name).map_or(left_over, options)).collect()
+}
+
+/// `lanes`: the store's, by name, in its order.
+pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
     let forward = &config.forward;
     let flux = match &forward.target {
         config::FluxTarget::Webhook { url } => forward::Flux::Webhook { url: url.clone() },
@@ -119,7 +140,9 @@ pub(super) fn forward(config: &Config) -> forward::Options {
             },
         },
         replayed_after: forward.replayed_after,
+        lanes: forward_lanes(config, lanes),
         backoff: forward::DelayRange { min: forward.backoff.min, max: forward.backoff.max },
+        probe: forward::DelayRange { min: forward.backoff.probe_min, max: forward.backoff.probe_max },
         answer_timeout: forward.timeout,
         ..forward::Options::new(flux)
     }
@@ -142,10 +165,27 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
 pub(super) fn in_force(new: Config, running: &Config) -> Config {
     let running = running.clone();
+    // Rules name lanes, and lanes are the store's.
+    let same_lanes = new.lanes.iter().map(|lane| &lane.name).eq(running.lanes.iter().map(|lane| &lane.name));
+    let (lanes, rules, default_lane) = if same_lanes {
+        let lanes = new.lanes.into_iter().zip(running.lanes);
+        let lanes = lanes.map(|(new, old)| config::Lane { first: new.first, weight: new.weight, ..old });
+        (lanes.collect(), new.collect.rules, new.collect.default_lane)
+    } else {
+        (running.lanes, running.collect.rules, running.collect.default_lane)
+    };
     Config {
         gateway: running.gateway,
-        collect: config::Collect { listener: running.collect.listener, broker: running.collect.broker, ..new.collect },
+        collect: config::Collect {
+            listener: running.collect.listener,
+            broker: running.collect.broker,
+            default_lane,
+            rules,
+            ..new.collect
+        },
         store: running.store,
+        lanes,
+        clock: new.clock,
         forward: config::Forward {
             ca_file: running.forward.ca_file,
             client_certificate: running.forward.client_certificate,

@@ -52,6 +52,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 max_bytes: stored.max_size,
                 commits: stored.commits,
                 stalled: stored.stalled,
+                index: stored.index,
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
         }
@@ -167,7 +168,7 @@ fn limits(config: &Config) -> Vec<(String, String)> {
     let mut limits = vec![
         ("batch", closes),
         ("back-off", format!("{} to {}", format_duration(backoff.min), format_duration(backoff.max))),
-        ("commit delay", format_duration(config.store.commit_delay)),
+        ("commit within", format_duration(config.store.commit_within)),
         ("before flash", format_size(store::IN_FLIGHT_BYTES as u64)),
     ];
     if let Some(listener) = &config.collect.listener {

@@ -6,7 +6,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, chain, options, status};
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, options, status};
 use crate::clock::{Clock, now_ms};
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, broker, listener};
@@ -113,7 +113,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     if let Some(options) = &broker_options {
         options.validate()?;
     }
-    let (forwarder, handle) = Forwarder::new(options::forward(&config), store.clone(), wire)?;
+    let (forwarder, handle) = Forwarder::new(options::forward(&config, &lane_names(&store)), store.clone(), wire)?;
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
     let credentials = listener.as_ref().map(Listener::credentials);
     *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, credentials, plain, tls };
@@ -212,7 +212,8 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToke
     };
     let control = watch::control::bind(&config.control.socket)
         .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
-    tokio::spawn(control.serve(Arc::clone(&source), stop.clone()));
+    let streams = ask::streams(shared, stop.clone());
+    tokio::spawn(control.serve(Arc::clone(&source), Some(streams), stop.clone()));
     if let Some(address) = config.metrics.bind {
         let page = watch::metrics::bind(address)
             .await

@@ -11,6 +11,7 @@
 
 pub mod disk;
 mod journal;
+pub mod look;
 mod ranges;
 mod state;
 mod submission;
@@ -92,6 +93,9 @@ pub struct Options {
     pub max_sessions: usize,
     /// What tells the time, and whether it can be believed.
     pub clock: Arc<dyn Clock>,
+    /// The hardware that this runs on, as words of the form `key=fingerprint` ([`crate::hardware::identity`]); a store
+    /// that was written on other hardware draws a new epoch. `None`: it is not judged.
+    pub hardware: Option<String>,
 }
 
 impl Options {
@@ -111,6 +115,7 @@ impl Options {
             commit_within: Duration::ZERO,
             max_sessions: 100,
             clock: Arc::new(crate::clock::SystemClock::new()),
+            hardware: None,
         }
     }
 }
@@ -131,7 +136,8 @@ pub struct Opened {
     pub sessions: Vec<KeptSession>,
     /// First session id that was never used: the listener draws from here upwards.
     pub next_session_id: u64,
-    /// Whether a new epoch was drawn: at creation, or because the highest `seq` used could not be proved.
+    /// Whether a new epoch was drawn: at creation, because the highest `seq` used could not be proved, or because the
+    /// store finds itself on other hardware.
     pub new_epoch: bool,
     /// What recovery found and did, one line each, at most [`REPORT_LINES`]; also logged.
     pub report: Vec<String>,
@@ -210,6 +216,9 @@ pub struct Stats {
     pub bytes_written: u64,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// Why the index is behind, if it is; nothing depends on it.
+    #[serde(default)]
+    pub index: Option<String>,
 }
 
 /// Why the store could not be opened or read.
@@ -349,6 +358,16 @@ impl Store {
     /// When the disk cannot be read.
     pub fn put_aside(&self, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         self.inner.shared.put_aside(limit)
+    }
+
+    /// What the store holds now, to be looked into: committed records only.
+    pub fn look(&self) -> look::Look {
+        look::Look { sight: self.inner.shared.sight() }
+    }
+
+    /// Bytes appended to each lane since the start, in order of priority.
+    pub fn appended(&self) -> Vec<u64> {
+        self.inner.shared.appended()
     }
 
     /// The figures as they stand. Cheap: nothing is read from the disk.

@@ -9,19 +9,25 @@
 //! ledger says now, writes only the differences, calls `flush()`, then `fsync`s the `db` file (sled's flush promises
 //! nothing on Linux), and drops the handle: so it holds no memory in between, and a handle that has met a full disk
 //! is never used again. What was written is read back through a new handle: sled opened over one flipped bit may take
-//! writes that its next recovery cuts off again. Damage found on the way (an error that is not the file system's refusal, or a panic inside
-//! sled) removes the folder; the next attempt follows at once, from nothing.
+//! writes that its next recovery cuts off again.
+//!
+//! *Damage* removes the folder; the next attempt follows at once, from nothing. A *refusal* (no space, no inodes, no right,
+//! a read-only file system) is not damage: the folder is left as it is, the figures say why the index is behind, the log
+//! does so once, and it is tried again, at first after [`RETRY_FIRST`]. How the two are told apart stands in `database`.
 //!
 //! Keys and values (CBOR):
 //!
 //! ```text
-//! lane/<name>               LaneLedger      cursor, sent, counters
+//! lane/<name>               LaneLedger      what waits, what was never sent, counters
 //! session/<id: u64 BE>      SessionRecord
 //! aside/<number: u64 BE>    AsideEntry      where a record was put aside, which it is, and why
 //! counter/<name>            u64
 //! ```
 
+mod database;
+
 use super::journal::Shared;
+use database::DatabaseError;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,18 +39,19 @@ use std::time::{Duration, Instant};
 /// costs about 16 KB of flash.
 const CHECKPOINT: Duration = Duration::from_secs(60);
 
-/// Bytes of pages that sled may keep while it is open: what it holds is a few hundred KB at most.
-const CACHE: u64 = 512 * 1024;
-
-/// sled's unit of writing and of growth. Its default, 512 KiB, would be most of a small store.
-const SEGMENT: usize = 64 * 1024;
+/// First and longest wait after a refusal. A try costs a look at the free space, or one failed opening.
+const RETRY_FIRST: Duration = Duration::from_secs(10);
+const RETRY_LAST: Duration = Duration::from_secs(60);
 
 /// All keys with their values.
 pub(super) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Debug)]
 struct Pending {
-    since: Option<Instant>,
+    /// When the next checkpoint is due, if anything has changed.
+    due: Option<Instant>,
+    /// Wait after the next refusal.
+    retry: Duration,
     closing: bool,
 }
 
@@ -53,51 +60,31 @@ struct Pending {
 pub(super) struct Index {
     path: PathBuf,
     enabled: bool,
+    /// Bytes of the file system that are left alone.
+    keep_free: u64,
     pending: Mutex<Pending>,
     wake: Condvar,
     bytes: AtomicU64,
-}
-
-/// Why a checkpoint failed.
-#[derive(Debug, thiserror::Error)]
-enum IndexError {
-    #[error("the file system refuses the index")]
-    Refused(#[source] io::Error),
-    #[error("the index is damaged")]
-    Damaged(#[source] sled::Error),
-    #[error("the index is damaged: its library panicked")]
-    Panicked,
-    #[error("the index is damaged: it does not give back what was written")]
-    Differs,
-}
-
-impl From<sled::Error> for IndexError {
-    fn from(error: sled::Error) -> Self {
-        match error {
-            sled::Error::Io(error)
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other
-                ) =>
-            {
-                Self::Refused(error)
-            }
-            other => Self::Damaged(other),
-        }
-    }
+    /// Why it is behind, if it is.
+    behind: Mutex<Option<String>>,
 }
 
 impl Index {
     /// An index in a folder of its own; one that is not enabled does nothing.
-    pub(super) fn new(path: PathBuf, enabled: bool) -> Self {
+    pub(super) fn new(path: PathBuf, enabled: bool, keep_free: u64) -> Self {
         let bytes = AtomicU64::new(if enabled { folder_bytes(&path) } else { 0 });
         // It is due from the start: it may have been lost, or be older than what the control lane says.
-        let pending = Mutex::new(Pending { since: Some(Instant::now()), closing: false });
-        Self { path, enabled, pending, wake: Condvar::new(), bytes }
+        let due = Some(Instant::now() + CHECKPOINT);
+        let pending = Mutex::new(Pending { due, retry: RETRY_FIRST, closing: false });
+        Self { path, enabled, keep_free, pending, wake: Condvar::new(), bytes, behind: Mutex::new(None) }
     }
 
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().expect("no holder of this lock panics")
+    }
+
+    fn behind_mut(&self) -> MutexGuard<'_, Option<String>> {
+        self.behind.lock().expect("no holder of this lock panics")
     }
 
     /// Something has changed.
@@ -106,8 +93,8 @@ impl Index {
             return;
         }
         let mut pending = self.pending();
-        if pending.since.is_none() {
-            pending.since = Some(Instant::now());
+        if pending.due.is_none() {
+            pending.due = Some(Instant::now() + CHECKPOINT);
             self.wake.notify_one();
         }
     }
@@ -115,6 +102,11 @@ impl Index {
     /// Bytes it takes on disk.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why it does not say what the control lane says, if the last checkpoint failed.
+    pub(super) fn behind(&self) -> Option<String> {
+        self.behind_mut().clone()
     }
 
     /// Starts its thread. Ends after [`Index::close`].
@@ -136,14 +128,14 @@ impl Index {
         loop {
             let mut pending = self.pending();
             loop {
-                let left = pending.since.map(|since| CHECKPOINT.saturating_sub(since.elapsed()));
+                let left = pending.due.map(|due| due.saturating_duration_since(Instant::now()));
                 if pending.closing || left.is_some_and(|left| left.is_zero()) {
                     break;
                 }
                 let left = left.unwrap_or(Duration::MAX);
                 pending = self.wake.wait_timeout(pending, left).expect("no holder of this lock panics").0;
             }
-            let (due, closing) = (pending.since.take().is_some(), pending.closing);
+            let (due, closing) = (pending.due.take().is_some(), pending.closing);
             drop(pending);
             if due {
                 self.checkpoint(&shared.index_contents());
@@ -154,73 +146,52 @@ impl Index {
         }
     }
 
+    /// Makes the index say what `contents` says, or says why it cannot and when it is tried again.
     fn checkpoint(&self, contents: &Contents) {
-        let mut result = write(&self.path, contents);
-        if let Err(error @ (IndexError::Damaged(_) | IndexError::Panicked | IndexError::Differs)) = &result {
-            tracing::warn!(folder = %self.path.display(), %error, "the index is made anew from the control lane");
-            result = std::fs::remove_dir_all(&self.path)
-                .map_err(IndexError::Refused)
-                .and_then(|()| write(&self.path, contents));
-        }
-        if let Err(error) = result {
-            tracing::debug!(folder = %self.path.display(), %error, "no checkpoint of the index; trying again later");
-            self.changed();
+        let write = || database::write(&self.path, contents, self.keep_free);
+        let mut result = write();
+        if let Err(error) = result.as_ref().map_err(chain) {
+            if !result.as_ref().is_err_and(DatabaseError::is_refusal) {
+                tracing::warn!(folder = %self.path.display(), error, "the index is made anew from the control lane");
+                result = database::remove(&self.path).and_then(|()| write());
+            }
         }
         self.bytes.store(folder_bytes(&self.path), Ordering::Relaxed);
+        let mut behind = self.behind_mut();
+        let mut pending = self.pending();
+        match result.as_ref().map_err(chain) {
+            Ok(()) => {
+                pending.retry = RETRY_FIRST;
+                if behind.take().is_some() {
+                    tracing::info!(folder = %self.path.display(), "the index is up to date again");
+                }
+            }
+            Err(reason) => {
+                if behind.is_none() {
+                    tracing::warn!(
+                        folder = %self.path.display(), reason,
+                        "the index is behind; nothing depends on it, and it follows once the file system lets it"
+                    );
+                } else {
+                    tracing::debug!(reason, "the index is still behind");
+                }
+                *behind = Some(reason);
+                pending.due = Some(Instant::now() + pending.retry);
+                pending.retry = (pending.retry * 2).min(RETRY_LAST);
+            }
+        }
     }
 }
 
-/// Makes sled hold exactly `contents`, durably.
-fn write(path: &Path, contents: &Contents) -> Result<(), IndexError> {
-    let work = || {
-        let sled = open(path)?;
-        let mut batch = sled::Batch::default();
-        let mut changes = 0_usize;
-        let mut same = std::collections::BTreeSet::new();
-        for pair in sled.iter() {
-            let (key, value) = pair?;
-            match contents.get(&key[..]) {
-                Some(wanted) if *wanted == value[..] => {
-                    same.insert(key.to_vec());
-                }
-                Some(_) => {}
-                None => {
-                    batch.remove(key);
-                    changes += 1;
-                }
-            }
-        }
-        for (key, value) in contents.iter().filter(|(key, _)| !same.contains(*key)) {
-            batch.insert(key.as_slice(), value.as_slice());
-            changes += 1;
-        }
-        if changes > 0 {
-            sled.apply_batch(batch)?;
-            sled.flush()?;
-        }
-        drop(sled);
-        std::fs::File::open(path.join("db")).and_then(|file| file.sync_all()).map_err(IndexError::Refused)?;
-        if changes > 0 && read(path)? != *contents {
-            return Err(IndexError::Differs);
-        }
-        Ok(())
-    };
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or(Err(IndexError::Panicked))
-}
-
-/// Everything that sled holds.
-fn read(path: &Path) -> Result<Contents, sled::Error> {
-    open(path)?.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect()
-}
-
-fn open(path: &Path) -> Result<sled::Db, sled::Error> {
-    sled::Config::new()
-        .path(path)
-        .cache_capacity(CACHE)
-        .segment_size(SEGMENT)
-        .mode(sled::Mode::LowSpace)
-        .flush_every_ms(None)
-        .open()
+/// An error and its causes in one line.
+fn chain(error: &DatabaseError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 fn folder_bytes(path: &Path) -> u64 {

@@ -132,6 +132,13 @@ pub enum Change {
         /// What the endpoint said of it, at most 512 bytes.
         reason: String,
     },
+    /// A record that was put aside is settled: lists leave it out.
+    Unquarantine {
+        /// Its number among what was put aside.
+        number: u64,
+        /// It is tried again, by a [`Change::Replay`] or as a new record that comes with this; otherwise dropped.
+        retried: bool,
+    },
     /// A session is new or has changed.
     Session(SessionRecord),
     /// A session has ended; what it had unreleased is forgotten.

@@ -1,23 +1,40 @@
-//! The control socket: one line of JSON asks, one line answers.
+//! The control socket: one line of JSON asks, one line answers, or many.
 //!
 //! ```text
 //! → {"request":"status"}\n
 //! ← {"ok":{…Status…}}\n
-//! ← {"error":{"code":"unknown_request","message":"…"}}\n
+//!
+//! → {"request":"buffer","ask":{…}}\n             // what stands in `ask` is for whoever answers ([`Streams`])
+//! ← {"item":{…}}\n                               // as many as there are
+//! ← {"end":{…}}\n                                // the last line
+//!
+//! ← {"error":{"code":"unknown_request","message":"…"}}\n    // instead of either, and of the last line
 //! ```
 //! Codes: `malformed` (no JSON object with a `request`), `too_long` (a line beyond [`MAX_LINE`]), `unknown_request`,
-//! `busy` (more than [`MAX_CONNECTIONS`]). A connection may ask several times; after `too_long` and `busy`, and after
-//! [`IDLE`] without a whole line, it is closed.
+//! `busy` (more than [`MAX_CONNECTIONS`]; or another answer of many lines is under way), and those of whoever answers.
+//! A connection may ask several times; after `too_long`, after more than [`MAX_CONNECTIONS`], and after [`IDLE`] without
+//! a whole line, it is closed.
 //!
-//! Who may ask is a matter of the file system: the socket has mode 0660, so its owner and group.
+//! An answer of many lines is made where blocking is allowed, one at a time, and goes through a queue of a few
+//! chunks; a reader that takes none of it for [`SLOW`] is left (see `stream`).
+//!
+//! Who may ask is a matter of the file system: the socket has mode 0660, so its owner and group. They may see what
+//! devices published, and have it delivered again or dropped from what was put aside.
 
-use std::io::{self, BufRead as _, Read as _, Write as _};
+mod client;
+mod stream;
+
+pub use client::{AskError, ask, ask_stream};
+pub use stream::{Outlet, SLOW, Streams};
+
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -26,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Source, Status};
 
-/// Longest request in bytes. Today's longest has 20; later ones carry filters and dates.
+/// Longest request in bytes: filters with names and dates stay below 1 KB.
 pub const MAX_LINE: usize = 4096;
 
 /// Connections at one time. People and one watchdog script ask; sixteen leave room for forgotten ones.
@@ -34,12 +51,6 @@ pub const MAX_CONNECTIONS: usize = 16;
 
 /// How long a connection may take for its next whole line, and for taking an answer.
 pub const IDLE: Duration = Duration::from_secs(10);
-
-/// Longest answer that a client takes, in bytes: a full status has some 10 KB.
-const MAX_ANSWER: u64 = 1024 * 1024;
-
-/// How long a client waits for the agent.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the control socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +91,20 @@ pub struct Bound {
     identity: (u64, u64),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Request {
     request: String,
+    #[serde(default)]
+    ask: Option<Box<RawValue>>,
+}
+
+/// What a connection needs to answer.
+#[derive(Clone)]
+struct Answers {
+    source: Source,
+    streams: Option<Streams>,
+    /// One answer of many lines at a time: it occupies a thread and the disk.
+    looking: Arc<Semaphore>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -141,9 +163,10 @@ pub fn bind(path: &Path) -> Result<Bound, ControlError> {
 }
 
 impl Bound {
-    /// Answers until `stop`; the socket goes with `self`.
-    pub async fn serve(self, source: Source, stop: CancellationToken) {
+    /// Answers until `stop`; the socket goes with `self`. Without `streams`, `buffer` is an unknown request.
+    pub async fn serve(self, source: Source, streams: Option<Streams>, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let answers = Answers { source, streams, looking: Arc::new(Semaphore::new(1)) };
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -162,12 +185,12 @@ impl Bound {
                 let _ = stream.try_write(&encode(&refused("busy", "too many connections; close one and try again")));
                 continue;
             };
-            let (source, stop) = (source.clone(), stop.clone());
+            let (answers, stop) = (answers.clone(), stop.clone());
             tokio::spawn(async move {
                 let _place = place;
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    result = converse(stream, &source) => {
+                    result = converse(stream, &answers) => {
                         if let Err(error) = result {
                             tracing::debug!(%error, "control socket: connection ended");
                         }
@@ -190,21 +213,21 @@ impl Drop for Bound {
     }
 }
 
-/// Binds and serves in one; see [`bind`] and [`Bound::serve`].
-///
-/// # Errors
-/// As [`bind`].
-pub async fn serve(path: &Path, source: Source, stop: CancellationToken) -> Result<(), ControlError> {
-    bind(path)?.serve(source, stop).await;
-    Ok(())
-}
-
-async fn converse(mut stream: UnixStream, source: &Source) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, answers: &Answers) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(256);
     loop {
         let Some(line) = timeout(IDLE, line(&mut stream, &mut buffer)).await?? else { return Ok(()) };
         let (answer, last) = match line {
-            Line::Whole(line) => (answer(&line, source), false),
+            Line::Whole(line) => match answer(&line, answers) {
+                Reply::One(answer) => (answer, false),
+                Reply::Many(streams, ask) => match answers.looking.clone().try_acquire_owned() {
+                    Ok(place) => {
+                        stream::answer(&mut stream, streams, ask, place).await?;
+                        continue;
+                    }
+                    Err(_) => (refused("busy", "another look into the buffer is under way; try again later"), false),
+                },
+            },
             Line::TooLong => (refused("too_long", "a request is one line of at most 4096 bytes"), true),
         };
         timeout(IDLE, stream.write_all(&encode(&answer))).await??;
@@ -212,6 +235,12 @@ async fn converse(mut stream: UnixStream, source: &Source) -> io::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// How a request is answered.
+enum Reply {
+    One(Answer),
+    Many(Streams, Box<RawValue>),
 }
 
 enum Line {
@@ -240,12 +269,16 @@ async fn line(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> io::Result<Optio
     }
 }
 
-fn answer(line: &[u8], source: &Source) -> Answer {
-    match serde_json::from_slice::<Request>(line) {
-        Ok(request) if request.request == "status" => Answer::Ok(Box::new(source())),
-        Ok(_) => refused("unknown_request", "this agent answers: status"),
+fn answer(line: &[u8], answers: &Answers) -> Reply {
+    Reply::One(match serde_json::from_slice::<Request>(line) {
+        Ok(Request { request, ask }) => match (request.as_str(), ask, &answers.streams) {
+            ("status", _, _) => Answer::Ok(Box::new((answers.source)())),
+            ("buffer", Some(ask), Some(streams)) => return Reply::Many(streams.clone(), ask),
+            ("buffer", None, Some(_)) => refused("malformed", "write what to ask: {\"request\":\"buffer\",\"ask\":…}"),
+            _ => refused("unknown_request", "this agent answers: status, buffer"),
+        },
         Err(_) => refused("malformed", "write one line such as {\"request\":\"status\"}"),
-    }
+    })
 }
 
 fn refused(code: &str, message: &str) -> Answer {
@@ -256,87 +289,4 @@ fn encode(answer: &Answer) -> Vec<u8> {
     let mut line = serde_json::to_vec(answer).expect("an answer has only strings as keys, so it is JSON");
     line.push(b'\n');
     line
-}
-
-/// Why the agent could not be asked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AskError {
-    /// Nobody listens there.
-    #[error("tidegate is not running, or not with this socket: nobody answers on {path}")]
-    NotRunning {
-        /// The socket.
-        path: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The socket may not be used by this user.
-    #[error("this user may not ask on {path}; use sudo, or join the group that owns the socket")]
-    Denied {
-        /// The socket.
-        path: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// The conversation broke off.
-    #[error("the agent on {path} did not answer")]
-    Io {
-        /// The socket.
-        path: String,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The agent refused.
-    #[error("the agent on {path} refused: {message} ({code})")]
-    Refused {
-        /// The socket.
-        path: String,
-        /// Its code.
-        code: String,
-        /// Its message.
-        message: String,
-    },
-    /// It answered something else.
-    #[error("what answers on {path} is not a tidegate of this version")]
-    Nonsense {
-        /// The socket.
-        path: String,
-        /// What is wrong with it.
-        #[source]
-        source: serde_json::Error,
-    },
-}
-
-/// Asks the agent behind `path` for its status. Blocks, at most some seconds.
-///
-/// # Errors
-/// [`AskError::NotRunning`] if nobody answers there, and the others as they say.
-pub fn ask(path: &Path) -> Result<Status, AskError> {
-    let shown = || path.display().to_string();
-    let mut stream = std::os::unix::net::UnixStream::connect(path).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning { path: shown(), source },
-        io::ErrorKind::PermissionDenied => AskError::Denied { path: shown(), source },
-        _ => AskError::Io { path: shown(), source },
-    })?;
-    let mut line = Vec::new();
-    let conversation = stream
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
-        .and_then(|()| stream.write_all(b"{\"request\":\"status\"}\n"))
-        .and_then(|()| io::BufReader::new(stream.take(MAX_ANSWER)).read_until(b'\n', &mut line));
-    match conversation {
-        Ok(0) => {
-            return Err(AskError::Io { path: shown(), source: io::ErrorKind::UnexpectedEof.into() });
-        }
-        Ok(_) => {}
-        Err(source) => return Err(AskError::Io { path: shown(), source }),
-    }
-    match serde_json::from_slice(&line) {
-        Ok(Answer::Ok(status)) => Ok(*status),
-        Ok(Answer::Error(Refused { code, message })) => Err(AskError::Refused { path: shown(), code, message }),
-        Err(source) => Err(AskError::Nonsense { path: shown(), source }),
-    }
 }

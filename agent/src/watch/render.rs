@@ -208,6 +208,9 @@ fn store(out: &mut String, status: &Status) {
     if let Some(reason) = &store.stalled {
         line(out, "STALLED", &format!("{}; devices keep what is not acknowledged", plain(reason)));
     }
+    if let Some(reason) = &store.index {
+        line(out, "index behind", &format!("{}; nothing depends on it", plain(reason)));
+    }
 }
 
 fn listener(out: &mut String, listener: &Connections) {
@@ -238,7 +241,7 @@ fn usage(usage: Usage) -> String {
 }
 
 /// Text from outside: control characters escaped, cut.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     let mut out = String::new();
     for (count, character) in text.chars().enumerate() {
         if count == SHOWN {

@@ -168,6 +168,8 @@ pub struct StoreStatus {
     pub commits: u64,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// Why its index is behind, if it is; nothing depends on it.
+    pub index: Option<String>,
 }
 
 /// A number and its limit.

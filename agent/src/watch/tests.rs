@@ -57,6 +57,7 @@ fn sample() -> Status {
             max_bytes: 1 << 30,
             commits: 77,
             stalled: Some("no space left on device".into()),
+            index: Some("the file system refuses the index: no space left on device".into()),
         },
         listener: Some(Connections {
             addresses: vec!["127.0.0.1:1883".into()],

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::address;
 use super::super::error::shown;
 use super::super::keys::nearest;
-use super::super::model::{Broker, Collect, LANES, Listener, MqttVersion, Rule, Tls};
+use super::super::model::{Broker, Collect, Lane, Listener, MqttVersion, Rule, Tls};
 use super::super::pattern;
 use super::super::reader::{Section, Value};
 use super::super::surroundings::Content;
@@ -31,13 +31,13 @@ const DEFAULT_PACKET_SIZE: u64 = 256 * KIB;
 
 const RULE_TOPIC: &str = "write a pattern such as \"devices/{device}/telemetry\"";
 
-pub(super) fn collect(root: &Section<'_>, gateway_id: &str) -> Collect {
+pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> Collect {
     let section = root.section("collect");
     let listener = section.section("listener");
     let broker = section.section("broker");
-    let default_lane = section.get("default_lane").and_then(|value| lane(&value));
+    let default_lane = section.get("default_lane").and_then(|value| lane(&value, lanes));
     let devices = devices(&section);
-    let rules = rules(&section);
+    let rules = rules(&section, lanes);
     let broker_there = broker.is_there();
     let broker = broker_there.then(|| self::broker(broker, gateway_id, &rules, default_lane.is_some())).flatten();
     let listener_there = listener.is_there() || !broker_there;
@@ -57,14 +57,21 @@ pub(super) fn collect(root: &Section<'_>, gateway_id: &str) -> Collect {
     Collect { listener, broker: broker.map(|(broker, _)| broker), default_lane, devices, rules }
 }
 
-fn lane(value: &Value<'_>) -> Option<String> {
-    let list: Vec<String> = LANES.iter().map(|lane| format!("\"{lane}\"")).collect();
-    let advice = format!("write one of {}", list.join(", "));
+/// The lanes' names as a message lists them.
+fn listed(lanes: &[Lane]) -> String {
+    let list: Vec<String> = lanes.iter().map(|lane| shown(&lane.name)).collect();
+    list.join(", ")
+}
+
+fn lane(value: &Value<'_>, lanes: &[Lane]) -> Option<String> {
+    let advice = format!("write one of {}", listed(lanes));
     let text = value.text(advice.as_str())?;
-    if LANES.contains(&text) {
+    let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+    // A lane whose name is missing, which is said there, may be the one that is meant.
+    if names.contains(&text) || names.contains(&"") {
         return Some(text.to_owned());
     }
-    let near = nearest(text, &LANES).map_or_else(String::new, |near| format!(" (perhaps \"{near}\")"));
+    let near = nearest(text, &names).map_or_else(String::new, |near| format!(" (perhaps \"{near}\")"));
     value.problem(format!("{} is not a lane", shown(text)), advice + &near);
     None
 }
@@ -106,8 +113,20 @@ pub(super) fn default_rules() -> Vec<Rule> {
     .into()
 }
 
-fn rules(section: &Section<'_>) -> Vec<Rule> {
-    let Some(tables) = section.sections("rule") else { return default_rules() };
+fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
+    let Some(tables) = section.sections("rule") else {
+        let rules = default_rules();
+        let known = |name: &str| lanes.iter().any(|lane| lane.name == name || lane.name.is_empty());
+        if let Some(rule) = rules.iter().find(|rule| !known(&rule.lane)) {
+            let found = format!("missing, and the default rules use the lane {:?}, which is not configured", rule.lane);
+            section.problem(
+                "rule",
+                found,
+                format!("write [[collect.rule]] for the lanes there are: {}", listed(lanes)),
+            );
+        }
+        return rules;
+    };
     let mut rules: Vec<Rule> = Vec::new();
     for (index, table) in tables.into_iter().enumerate() {
         if index == MAX_RULES {
@@ -128,9 +147,9 @@ fn rules(section: &Section<'_>) -> Vec<Rule> {
             table.missing("topic", RULE_TOPIC);
         }
         let lane_value = table.get("lane");
-        let lane = lane_value.as_ref().and_then(lane);
+        let lane = lane_value.as_ref().and_then(|value| lane(value, lanes));
         if lane_value.is_none() {
-            table.missing("lane", "write lane = \"critical\", \"normal\" or \"bulk\"");
+            table.missing("lane", format!("write lane = with one of {}", listed(lanes)));
         }
         rules.push(Rule {
             topic: topic.map_or_else(String::new, |(text, _)| text.to_owned()),

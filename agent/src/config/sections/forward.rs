@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::address::{self, Url};
 use super::super::error::shown;
-use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout};
+use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout, Order};
 use super::super::reader::{Section, Value};
 use super::super::surroundings::Content;
 use super::{DAY, KIB, MIB, pair};
@@ -24,6 +24,10 @@ const DEVELOPER_EVENTS: f64 = 10_000.0;
 
 pub(super) fn forward(root: &Section<'_>) -> Forward {
     let section = root.section("forward");
+    let orders = [("oldest-first", Order::OldestFirst), ("live-first", Order::LiveFirst)];
+    let order = section.word("order", &orders).unwrap_or(Order::OldestFirst);
+    // With nothing for either side it would be another order, not a share.
+    let backlog_share = section.percent("backlog_share", &(1..=99), 20);
     let flux = section.section("flux");
     let target = target(&flux);
     let ca_file = flux.file("ca_file", Content::Certificates).map(|(path, _)| path);
@@ -44,7 +48,18 @@ pub(super) fn forward(root: &Section<'_>) -> Forward {
     flux.finish();
     let backoff = backoff(section.section("backoff"));
     section.finish();
-    Forward { target, ca_file, client_certificate, connect_timeout, timeout, replayed_after, batch, backoff }
+    Forward {
+        order,
+        backlog_share,
+        target,
+        ca_file,
+        client_certificate,
+        connect_timeout,
+        timeout,
+        replayed_after,
+        batch,
+        backoff,
+    }
 }
 
 fn target(flux: &Section<'_>) -> FluxTarget {
@@ -307,6 +322,13 @@ fn backoff(section: Section<'_>) -> Backoff {
     if let (true, Some(value)) = (max < min, section.get("max").or_else(|| section.get("min"))) {
         value.problem("max is shorter than min", "write min = \"1s\" and max = \"5m\", or a longer max");
     }
+    let probe = Duration::from_millis(100)..=24 * hour;
+    let probe_min = section.duration("probe_min", &probe, Duration::from_secs(60));
+    let probe_max = section.duration("probe_max", &probe, hour);
+    let shorter = probe_max < probe_min;
+    if let (true, Some(value)) = (shorter, section.get("probe_max").or_else(|| section.get("probe_min"))) {
+        value.problem("probe_max is shorter than probe_min", "write probe_min = \"60s\" and probe_max = \"1h\"");
+    }
     section.finish();
-    Backoff { min, max }
+    Backoff { min, max, probe_min, probe_max }
 }

@@ -38,7 +38,16 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("collect.broker.max_packet_size", "\"64KiB\"", "\"65KiB\""),
     ("store.path", "\"/a\"", "\"/b\""),
     ("store.max_size", "\"64MiB\"", "\"65MiB\""),
-    ("store.commit_delay", "\"1ms\"", "\"2ms\""),
+    ("store.min_size", "\"10%\"", "\"11%\""),
+    ("store.keep_free", "\"1MiB\"", "\"2MiB\""),
+    ("store.keep_free_inodes", "10", "11"),
+    ("store.policy", "\"refuse\"", "\"drop-oldest\""),
+    ("store.keep_delivered", "\"1h\"", "\"2h\""),
+    ("store.commit_within", "\"1ms\"", "\"2ms\""),
+    ("store.flash_endurance", "\"30TB\"", "\"31TB\""),
+    ("store.hardware", "\"none\"", "\"network:eth0\""),
+    ("forward.order", "\"live-first\"", "\"oldest-first\""),
+    ("forward.backlog_share", "\"10%\"", "\"11%\""),
     ("forward.flux.base_url", "\"https://a\"", "\"https://b\""),
     ("forward.flux.app_id", "\"a\"", "\"b\""),
     ("forward.flux.channel_id", "\"a\"", "\"b\""),
@@ -56,6 +65,10 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("forward.flux.batch.layout", "\"array\"", "\"single\""),
     ("forward.backoff.min", "\"1s\"", "\"2s\""),
     ("forward.backoff.max", "\"10s\"", "\"20s\""),
+    ("forward.backoff.probe_min", "\"1s\"", "\"2s\""),
+    ("forward.backoff.probe_max", "\"10s\"", "\"20s\""),
+    ("clock.synchronised_marker", "\"/a\"", "\"/b\""),
+    ("clock.timedated", "true", "false"),
     ("control.socket", "\"/a\"", "\"/b\""),
     ("metrics.bind", "\"127.0.0.1:5\"", "\"127.0.0.1:6\""),
     ("log.level", "\"info\"", "\"debug\""),
@@ -66,6 +79,11 @@ const VALUES: &[(&str, &str, &str)] = &[
 const ELSEWHERE: &[&str] = &[
     "collect.rule.topic",
     "collect.rule.lane",
+    "lane.name",
+    "lane.first",
+    "lane.weight",
+    "lane.reserve",
+    "lane.max_age",
     "collect.broker.password_file",
     "forward.flux.kind",
     "forward.flux.url",
@@ -116,7 +134,19 @@ fn what_the_documents_say_is_live_is_live() {
     ] {
         assert!(keys::is_live(key), "{key}");
     }
-    for key in ["gateway.id", "store.path", "collect.listener.bind", "control.socket", "metrics.bind"] {
+    for key in ["lane.weight", "forward.order", "forward.backlog_share"] {
+        assert!(keys::is_live(key), "{key}");
+    }
+    for key in [
+        "store.commit_within",
+        "lane.name",
+        "lane.reserve",
+        "gateway.id",
+        "store.path",
+        "collect.listener.bind",
+        "control.socket",
+        "metrics.bind",
+    ] {
         assert!(!keys::is_live(key), "{key}");
     }
 }
@@ -150,4 +180,26 @@ fn new_rules_another_kind_and_a_new_intake_are_changes() {
         good(&format!("{SMALLEST}[collect.listener]\n[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"devices/#\"]"));
     let found = changes(&base, &broker);
     assert!(found.applied.is_empty() && found.needs_restart.iter().all(|key| key.starts_with("collect.broker.")));
+}
+
+#[test]
+fn lanes_are_the_stores_and_rules_that_name_other_lanes_wait_for_the_restart_too() {
+    let lanes = |first: &str, rest: &str| {
+        let critical = format!("[[lane]]\nname = \"critical\"\nfirst = true\n{first}");
+        good(&format!("{SMALLEST}{critical}\n[[lane]]\nname = \"normal\"\n[[lane]]\nname = \"bulk\"\n{rest}"))
+    };
+    let base = lanes("", "");
+    for (line, key) in
+        [("weight = 3", "lane.weight"), ("reserve = \"5%\"", "lane.reserve"), ("max_age = \"1h\"", "lane.max_age")]
+    {
+        let found = changes(&base, &lanes(line, ""));
+        let all: Vec<&str> = found.applied.iter().chain(&found.needs_restart).copied().collect();
+        assert_eq!((all.as_slice(), found.applied.is_empty()), (&[key][..], !keys::is_live(key)));
+    }
+    let more = "[[lane]]\nname = \"video\"\n[[collect.rule]]\ntopic = \"{device}\"\nlane = \"video\"\n[log]\nlevel = \"debug\"";
+    let found = changes(&base, &lanes("", more));
+    assert_eq!(found.applied, ["log.level"]);
+    for key in ["lane.name", "collect.rule.lane", "collect.rule.topic"] {
+        assert!(found.needs_restart.contains(&key), "{key}: {found:?}");
+    }
 }

@@ -49,7 +49,7 @@ fn an_unknown_key_is_said_with_the_one_that_was_likely_meant() {
     behind("[store]\nmax-size = \"1GiB\"", 2, 1, "store.max-size", &["`max_size`"]);
     behind("[store]\n  bind = 1", 2, 3, "store.bind", &["belongs in", "[collect.listener]", "[metrics]"]);
     behind("[contrl]\nsocket = 1", 1, 2, "contrl", &["`control`"]);
-    behind("[store]\nretention = 1", 2, 1, "store.retention", &["remove it", "`path`", "`commit_delay`"]);
+    behind("[store]\nretention = 1", 2, 1, "store.retention", &["remove it", "`path`", "`commit_within`"]);
     behind("\"st\\nore\" = 1", 1, 1, "forward.flux.\"st\\nore\"", &["unknown key"]);
     behind(
         "[store]\nreplaced_after = 1",
@@ -59,7 +59,7 @@ fn an_unknown_key_is_said_with_the_one_that_was_likely_meant() {
         &["`replayed_after` in [forward.flux]", "`path`"],
     );
     let named = "[gateway]\nid = \"g\"\nname = \"g\"\n[forward.flux]\nkind = \"unified\"";
-    one(named, 3, 1, "gateway.name", &["remove it; what may stand here: `id`"]);
+    one(named, 3, 1, "gateway.name", &["belongs in [[lane]]; what may stand here: `id`"]);
     one(&format!("max_size = 1\n{SMALLEST}"), 1, 1, "max_size", &["belongs in [store]"]);
 }
 
@@ -67,7 +67,7 @@ fn an_unknown_key_is_said_with_the_one_that_was_likely_meant() {
 fn a_value_of_the_wrong_type_is_said_with_an_example() {
     behind("[store]\nmax_size = true", 2, 12, "store.max_size", &["found true", "\"1GiB\""]);
     behind("[store]\nmax_size = 1_024", 2, 12, "store.max_size", &["1024", "\"1024KiB\""]);
-    behind("[store]\ncommit_delay = 5", 2, 16, "store.commit_delay", &["\"5ms\"", "\"5s\""]);
+    behind("[store]\ncommit_within = 5", 2, 17, "store.commit_within", &["\"5ms\"", "\"5s\""]);
     behind("[collect.listener]\nbind = 1883", 2, 8, "collect.listener.bind", &["\"127.0.0.1:1883\""]);
     behind("[collect.listener]\nmax_sessions = \"9\"", 2, 16, "collect.listener.max_sessions", &["without quotes"]);
     behind("[collect.listener]\nallow_anonymous = 1", 2, 19, "collect.listener.allow_anonymous", &["true or false"]);
@@ -80,7 +80,7 @@ fn a_value_of_the_wrong_type_is_said_with_an_example() {
 
 #[test]
 fn a_value_out_of_range_is_said_with_the_range() {
-    behind("[store]\nmax_size = \"1KiB\"", 2, 12, "store.max_size", &["\"1MiB\"", "\"16TiB\""]);
+    behind("[store]\nmax_size = \"1KiB\"", 2, 12, "store.max_size", &["\"2MiB\"", "\"16TiB\""]);
     behind("[forward.flux.batch]\nmax_records = 0", 2, 15, "forward.flux.batch.max_records", &["1 to 10000"]);
     let key = "forward.flux.batch.max_records";
     behind("[forward.flux.batch]\nmax_records = 99999999999999999999", 2, 15, key, &["out of range"]);
@@ -94,7 +94,7 @@ fn a_unit_that_is_no_unit_is_said_with_the_right_one() {
         behind(&format!("[store]\nmax_size = \"{value}\""), 2, 12, "store.max_size", &[word]);
     }
     for (value, word) in [("5", "\"5ms\""), ("5 sec", "\"5s\""), ("5 weeks", "\"24h\""), ("", "\"24h\"")] {
-        behind(&format!("[store]\ncommit_delay = \"{value}\""), 2, 16, "store.commit_delay", &[word]);
+        behind(&format!("[store]\ncommit_within = \"{value}\""), 2, 17, "store.commit_within", &[word]);
     }
 }
 
@@ -287,4 +287,66 @@ fn a_message_stays_short_and_on_one_line_whatever_the_file_holds() {
 fn the_number_of_mistakes_said_is_bounded() {
     let keys: Vec<String> = (0..5000).map(|n| format!("unknown_{n} = 1")).collect();
     assert_eq!(problems(&keys.join("\n")).len(), 100);
+}
+
+#[test]
+fn an_old_name_is_said_with_the_present_one() {
+    behind("[store]\ncommit_delay = \"5ms\"", 2, 1, "store.commit_delay", &["unknown key", "write `commit_within`"]);
+}
+
+#[test]
+fn the_limits_of_the_store_are_judged() {
+    let store = |key: &str, value: &str, words: &[&str]| {
+        let text = format!("[store]\n{key} = {value}");
+        behind(&text, 2, key.len() + 4, &format!("store.{key}"), words);
+    };
+    store("max_size", "\"1MiB\"", &["\"2MiB\"", "\"16TiB\""]);
+    store("min_size", "\"2GiB\"", &["more than max_size", "\"1GiB\""]);
+    store("min_size", "\"120%\"", &["0 to 100"]);
+    store("min_size", "64", &["\"64MiB\""]);
+    store("keep_free_inodes", "-1", &["out of range"]);
+    store("policy", "\"drop\"", &["\"drop-oldest\"", "\"refuse\""]);
+    store("keep_delivered", "\"400d\"", &["\"365d\""]);
+    store("commit_within", "\"61s\"", &["\"60s\""]);
+    store("flash_endurance", "\"30\"", &["unit"]);
+    store("flash_endurance", "\"1MB\"", &["\"1GB\"", "\"10000TB\""]);
+    for hardware in ["cpu", "network:", "network:../x", "network:sixteen-letters-"] {
+        store("hardware", &format!("\"{hardware}\""), &["\"board\"", "\"network:eth0\"", "\"none\""]);
+    }
+}
+
+#[test]
+fn lanes_are_judged_and_rules_by_them() {
+    let lane = |lines: &str| format!("[[lane]]\n{lines}\n[[collect.rule]]\ntopic = \"{{device}}\"\nlane = \"a\"");
+    behind(&lane("name = \"a\"\nweight = 0"), 3, 10, "lane.weight", &["1 to 1000"]);
+    behind(&lane("name = \"a\"\nreserve = \"10 parts\""), 3, 11, "lane.reserve", &["\"1GiB\""]);
+    behind(&lane("name = \"a\"\nreserve = \"80%\""), 3, 11, "lane.reserve", &["819MiB", "1GiB", "75%"]);
+    behind(&lane("name = \"a\"\nmax_age = \"1ms\""), 3, 11, "lane.max_age", &["\"1s\""]);
+    behind(&lane("name = \"a\"\nfirst = 1"), 3, 9, "lane.first", &["true or false"]);
+    behind(&lane("weight = 1"), 1, 1, "lane.name", &["missing", "a-z"]);
+    behind(&lane("name = \"a\"\n[[lane]]\nname = \"a\""), 4, 8, "lane.name", &["two lanes", "another name"]);
+    behind(&lane("name = \"a\"\nshare = 1"), 3, 1, "lane.share", &["unknown key", "`weight`"]);
+    for name in ["", "A", "a b", "a/b", "é"] {
+        let text = format!("[[lane]]\nname = \"a\"\n[[lane]]\nname = \"{name}\"\n{}", lane("name = \"b\""));
+        behind(&text, 4, 8, "lane.name", &["1 to 64"]);
+    }
+    let rule =
+        "[[lane]]\nname = \"a1\"\n[[lane]]\nname = \"b1\"\n[[collect.rule]]\ntopic = \"{device}\"\nlane = \"bulk\"";
+    behind(rule, 7, 8, "collect.rule.lane", &["not a lane", "\"a1\", \"b1\""]);
+    behind("[[lane]]\nname = \"critical\"\n[collect]", 3, 1, "collect.rule", &["\"normal\"", "[[collect.rule]]"]);
+    let many: String = (0..17).map(|count| format!("[[lane]]\nname = \"l{count}\"\n")).collect();
+    let rule = "[[collect.rule]]\ntopic = \"{device}\"\nlane = \"l0\"";
+    behind(&format!("{many}{rule}"), 33, 1, "lane", &["at most 16"]);
+    one(&format!("lane = 1\n{SMALLEST}"), 1, 8, "lane", &["[[lane]]"]);
+}
+
+#[test]
+fn shares_and_probes_are_judged() {
+    for share in ["0%", "100%", "20", "1e1%", "-5%"] {
+        behind(&format!("[forward]\nbacklog_share = \"{share}\""), 2, 17, "forward.backlog_share", &["%\""]);
+    }
+    behind("[forward]\nbacklog_share = 20", 2, 17, "forward.backlog_share", &["\"1%\" to \"99%\""]);
+    behind("[forward]\norder = \"newest\"", 2, 9, "forward.order", &["\"live-first\""]);
+    behind("[forward.backoff]\nprobe_min = \"2h\"", 2, 13, "forward.backoff.probe_min", &["shorter than probe_min"]);
+    behind("[clock]\nsynchronised_marker = \"run/x\"", 2, 23, "clock.synchronised_marker", &["absolute"]);
 }

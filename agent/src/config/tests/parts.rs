@@ -110,7 +110,7 @@ fn a_slip_finds_its_key_and_another_word_does_not() {
     assert_eq!(keys::nearest("MAX_SIZE", &known), Some("max_size"));
     assert_eq!(keys::nearest("retention", &known), None);
     assert_eq!(keys::nearest(&"x".repeat(1_000_000), &known), None);
-    assert_eq!(keys::children("forward"), ["flux", "backoff"]);
+    assert_eq!(keys::children("forward"), ["order", "backlog_share", "flux", "backoff"]);
 }
 
 #[track_caller]
@@ -183,4 +183,40 @@ fn a_port_that_the_system_chooses_is_warned_of() {
     let text = format!("{SMALLEST}[collect.listener]\nbind = \"127.0.0.1:0\"\n[metrics]\nbind = \"127.0.0.1:0\"\n");
     let keys: Vec<String> = good(&text).warnings.into_iter().map(|warning| warning.key).collect();
     assert_eq!(keys, ["collect.listener.bind", "metrics.bind"]);
+}
+
+#[test]
+fn amounts_are_sizes_or_shares_of_a_whole() {
+    use units::{Amount, parse_percent};
+    for (text, percent) in [("0%", 0), ("10%", 10), (" 20 % ", 20), ("100%", 100)] {
+        assert_eq!(parse_percent(text), Ok(percent), "{text:?}");
+    }
+    for text in ["", "%", "101%", "256%", "+5%", "1.5%", "10", "10%%"] {
+        assert!(parse_percent(text).is_err(), "{text:?}");
+    }
+    assert_eq!(Amount::Percent(10).of(1 << 30), 107_374_182);
+    assert_eq!(Amount::Percent(100).of(u64::MAX), u64::MAX);
+    assert_eq!(Amount::Bytes(5).of(1), 5);
+    assert_eq!((Amount::Percent(7).to_string(), Amount::Bytes(2048).to_string()), ("7%".into(), "2KiB".into()));
+    assert_eq!(units::parse_size("30TB"), Ok(30_000_000_000_000));
+}
+
+#[test]
+fn lanes_and_limits_are_read() {
+    let config = good(&format!(
+        "{SMALLEST}[store]\nmax_size = \"100MiB\"\nhardware = \"network:wlan0\"\nflash_endurance = \"30TB\"\n\
+         [[lane]]\nname = \"a\"\nreserve = \"1MiB\"\nmax_age = \"2h\"\n[[lane]]\nname = \"b\"\nfirst = true\nweight = 7\n\
+         [collect]\ndefault_lane = \"b\"\n[[collect.rule]]\ntopic = \"{{device}}\"\nlane = \"a\"\n"
+    ));
+    assert_eq!(config.store.hardware, crate::hardware::Source::Network("wlan0".into()));
+    assert_eq!((config.store.min_bytes(), config.store.flash_endurance), (25 << 20, Some(30_000_000_000_000)));
+    let lanes: Vec<(&str, bool, u32, u64)> = config
+        .lanes
+        .iter()
+        .map(|lane| (lane.name.as_str(), lane.first, lane.weight, lane.reserve.of(config.store.max_size)))
+        .collect();
+    assert_eq!(lanes, [("a", false, 1, 1 << 20), ("b", true, 7, 0)]);
+    assert_eq!(config.lanes[0].max_age, Some(std::time::Duration::from_secs(7200)));
+    let names: Vec<String> = good(SMALLEST).lanes.into_iter().map(|lane| lane.name).collect();
+    assert_eq!(names, ["critical", "normal", "bulk"]);
 }

@@ -1,6 +1,11 @@
 //! What was put aside: kept in full in a lane of its own, each with its reason, the oldest first out.
 //!
-//! A frame's body there is CBOR of [`PutAside`].
+//! ```text
+//! Body = CBOR(PutAside)                                // a record
+//!      | CBOR({ "settled": u64, "retried": bool })     // the record with this number was tried again, or dropped
+//! ```
+//! What was settled stays where it is until its segment goes; lists leave it out. The settling frame always stands
+//! behind the record, so the record goes first.
 
 use super::Shared;
 use super::control::encode_value;
@@ -8,7 +13,8 @@ use super::log::LogShared;
 use super::reader::LogReader;
 use crate::store::state::Contents;
 use crate::store::{PutAside, ReadLimit, StoreError};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// Records read at one time while listing.
@@ -47,22 +53,58 @@ pub(super) fn encode(
     Ok(true)
 }
 
+/// The record with this number was tried again, or dropped.
+#[derive(Debug, Serialize, Deserialize)]
+struct Settled {
+    settled: u64,
+    retried: bool,
+}
+
+/// What a frame of this lane holds.
+#[derive(Debug)]
+pub(in crate::store) enum AsideFrame {
+    /// A record that was put aside.
+    Record(PutAside),
+    /// The record with this number is no longer to be shown.
+    Settled(u64),
+}
+
+/// Takes a frame's body apart; `None` if it is neither.
+pub(in crate::store) fn decode(body: &[u8]) -> Option<AsideFrame> {
+    if let Ok(kept) = ciborium::from_reader::<PutAside, _>(body) {
+        return Some(AsideFrame::Record(kept));
+    }
+    ciborium::from_reader::<Settled, _>(body).ok().map(|one| AsideFrame::Settled(one.settled))
+}
+
+/// Encodes that the record with this number was tried again, or dropped.
+pub(super) fn encode_settled(number: u64, retried: bool, body: &mut Vec<u8>) {
+    body.clear();
+    ciborium::into_writer(&Settled { settled: number, retried }, body)
+        .expect("the value holds nothing that CBOR cannot, and a Vec takes all");
+}
+
 /// The newest `limit` records put aside, newest first.
 pub(super) fn list(shared: &Arc<Shared>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
     let log = shared.aside.clone();
     let next = log.view().next;
     let mut from = next.saturating_sub(limit as u64);
     let mut reader = LogReader::new(shared.clone(), log, None);
-    let mut kept = Vec::new();
+    let (mut kept, mut settled) = (Vec::new(), HashSet::new());
     loop {
         let chunk = reader.read(from, STEP)?;
         let Some(last) = chunk.last_seq() else { break };
-        kept.extend((0..chunk.len()).filter_map(|index| ciborium::from_reader(chunk.body(index)?).ok()));
+        for (number, body) in chunk.bodies() {
+            match decode(body) {
+                Some(AsideFrame::Record(record)) => kept.push((number, record)),
+                Some(AsideFrame::Settled(number)) => drop(settled.insert(number)),
+                None => {}
+            }
+        }
         from = last + 1;
     }
-    kept.reverse();
-    kept.truncate(limit);
-    Ok(kept)
+    let left = kept.into_iter().rev().filter(|(number, _)| !settled.contains(number));
+    Ok(left.map(|(_, record)| record).take(limit).collect())
 }
 
 /// A record put aside, as the index knows it.

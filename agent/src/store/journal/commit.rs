@@ -209,6 +209,7 @@ impl Writer {
         let change = match change {
             Change::Release(origin) => return self.stage_release(*origin),
             Change::PutAside { lane, seq, reason } => return self.stage_aside(*lane, *seq, reason),
+            Change::Unquarantine { number, retried } => return self.stage_settled(*number, *retried),
             Change::Session(record) => return self.stage_session(record),
             Change::Acknowledge { lane, from, below } => {
                 let Some(next) = known(*lane) else { return };
@@ -268,6 +269,16 @@ impl Writer {
         }
         let change = Change::PutAside { lane, seq, reason: reason.chars().take(512).collect() };
         self.ops.push(Op::Entry(Entry::Change(change)));
+    }
+
+    /// Notes in the aside lane that a record there is settled.
+    fn stage_settled(&mut self, number: u64, retried: bool) {
+        super::aside::encode_settled(number, retried, &mut self.body);
+        let need = framed(1, self.body.len());
+        self.aside.begin(&self.shared.aside_identity);
+        self.drop_aside(need);
+        self.aside.stage(&self.body);
+        self.ops.push(Op::Entry(Entry::Change(Change::Unquarantine { number, retried })));
     }
 
     /// Encodes the changes as one control frame, behind a snapshot if the control lane needs a new segment.

@@ -10,6 +10,7 @@
 //! Lanes stand in entries by their index in the ledger of the snapshot at the head of their segment.
 
 use super::clocks::Clocks;
+use super::hardware::Hardware;
 use crate::store::{Change, Origin, Ranges, SessionRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -73,8 +74,13 @@ pub(super) struct Ledger {
     pub(super) refused: u64,
     pub(super) put_aside: u64,
     pub(super) aside_dropped: u64,
+    /// Records put aside that were tried again or dropped by a person.
+    #[serde(default)]
+    pub(super) aside_settled: u64,
     /// When the last boots were, as far as a right clock told.
     pub(super) clocks: Clocks,
+    /// On which hardware it was written last.
+    pub(super) hardware: Hardware,
     /// Releases of records above `accounted`: only while the control lane is replayed, when the records are not
     /// known yet.
     #[serde(skip)]
@@ -165,6 +171,7 @@ impl Ledger {
                 }
             }
             Change::PutAside { .. } => self.put_aside += 1,
+            Change::Unquarantine { .. } => self.aside_settled += 1,
             Change::Session(record) => {
                 self.next_session = self.next_session.max(record.id.saturating_add(1));
                 self.sessions.insert(record.id, record.clone());

@@ -38,6 +38,8 @@ pub(super) struct View {
     /// The next sequence number.
     pub(super) next: u64,
     pub(super) bytes: u64,
+    /// Bytes appended since the start.
+    pub(super) appended: u64,
     /// Receive times of some records, by sequence number.
     pub(super) times: BTreeMap<u64, Stamp>,
 }
@@ -245,6 +247,7 @@ impl Log {
             }
         }
         view.bytes += added;
+        view.appended += added;
         self.next += self.staged_entries;
         view.next = self.next;
         drop(view);

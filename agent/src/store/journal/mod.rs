@@ -103,8 +103,8 @@
 //!    point and not beyond, in whatever order the medium wrote, and what its devices publish again follows in order.
 //! 3. Sync what was read, for it may have been only in the page cache, and will now be handed out.
 //! 4. A new epoch is drawn if a tail was torn, the newest segment is missing or unusable, the control lane is lost or
-//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found. Numbers go on above all
-//!    evidence.
+//!    damaged, or the cursor, the sent mark or a noted segment lies above what was found; or if the hardware is not that
+//!    on which it was written (see `hardware`). Numbers go on above all evidence.
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
 //!
@@ -118,6 +118,7 @@ mod control;
 #[cfg(test)]
 pub(super) mod driven;
 mod frame;
+mod hardware;
 mod log;
 mod reader;
 mod recover;
@@ -128,10 +129,12 @@ mod room;
 mod segment;
 mod seldom;
 mod sessions;
+pub(super) mod sight;
 mod sync;
 mod unproven;
 mod writer;
 
+pub(super) use aside::{AsideFrame, decode as decode_aside};
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
@@ -359,6 +362,16 @@ impl Shared {
         aside::list(self, limit)
     }
 
+    /// What it holds now, to be looked into.
+    pub(super) fn sight(&self) -> sight::Sight {
+        sight::Sight::of(self)
+    }
+
+    /// Bytes appended to each record lane since the start.
+    pub(super) fn appended(&self) -> Vec<u64> {
+        self.logs.iter().map(|log| log.view().appended).collect()
+    }
+
     /// What the index is to hold.
     pub(super) fn index_contents(self: &Arc<Self>) -> Contents {
         let mut contents = self.ledger().index_contents();
@@ -404,6 +417,7 @@ impl Shared {
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
             stalled: self.stalled(),
+            index: self.index.behind(),
         }
     }
 }

@@ -205,6 +205,16 @@ struct Span {
     end: u32,
 }
 
+/// Where the records of a chunk stand, to be filled.
+#[derive(Debug)]
+pub(super) struct Spans<'a>(&'a mut Vec<Span>);
+
+impl Spans<'_> {
+    pub(super) fn push(&mut self, seq: u64, body: std::ops::Range<usize>) {
+        self.0.push(Span { seq, start: body.start as u32, end: body.end as u32 });
+    }
+}
+
 /// Records read at one time. They stay valid when the store evicts or deletes them meanwhile.
 #[derive(Debug)]
 pub struct Chunk {
@@ -222,6 +232,16 @@ impl Default for Chunk {
 }
 
 impl Chunk {
+    /// An empty one of a segment with this head, whose times `clocks` puts right.
+    pub(super) fn of(identity: Arc<Identity>, clocks: Clocks) -> Self {
+        Self { identity, clocks, ..Self::default() }
+    }
+
+    /// What is to be filled: the bytes, and where the records stand in them.
+    pub(super) fn parts(&mut self) -> (&mut Vec<u8>, Spans<'_>) {
+        (&mut self.buffer, Spans(&mut self.spans))
+    }
+
     /// How many records it holds.
     pub fn len(&self) -> usize {
         self.spans.len()
@@ -257,6 +277,11 @@ impl Chunk {
     /// The last record's number, whether or not it can be taken apart.
     pub fn last_seq(&self) -> Option<u64> {
         self.spans.last().map(|span| span.seq)
+    }
+
+    /// Numbers and bodies, whatever the bodies hold.
+    pub(in crate::store) fn bodies(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        (0..self.len()).filter_map(|index| Some((self.spans.get(index)?.seq, self.body(index)?)))
     }
 
     pub(super) fn seqs(&self) -> impl Iterator<Item = u64> {

@@ -2,6 +2,7 @@
 //! [module's documentation](super).
 
 use super::control::{self, Entry, LaneLedger, Ledger};
+use super::hardware::Met;
 use super::log::{Log, LogShared, SegmentView, View};
 use super::recover_control::{self, ControlFound};
 use super::recover_lane::{self, LaneFound};
@@ -9,7 +10,7 @@ use super::reserve::{Reserve, is_full};
 use super::segment::{self, GATEWAY_LIMIT, Identity, LANE_LIMIT};
 use super::writer::Parts;
 use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, reserve_size, segment_size};
-use crate::store::disk::Disk;
+use crate::store::disk::{Disk, Mode};
 use crate::store::state::Index;
 use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, Ranges, StoreError};
 use std::io;
@@ -26,16 +27,39 @@ const DAMAGED_KEPT: usize = 8;
 /// Lanes at most, those once configured included: an index is one byte.
 const LANES: usize = 255;
 
+/// What reading is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// To go on with the store: what was read is synced, and files are opened to be written to.
+    Own,
+    /// Only to look: nothing is written, and nothing is synced.
+    Look,
+}
+
+impl Access {
+    pub(super) fn mode(self) -> Mode {
+        if self == Self::Own { Mode::Write } else { Mode::Read }
+    }
+}
+
 /// What recovery has to say.
 #[derive(Debug, Default)]
 pub(super) struct Report {
     lines: Vec<String>,
     more: usize,
+    quiet: bool,
 }
 
 impl Report {
+    /// One that logs nothing, for who only looks.
+    pub(super) fn quiet() -> Self {
+        Self { quiet: true, ..Self::default() }
+    }
+
     pub(super) fn add(&mut self, line: String) {
-        tracing::warn!("{line}");
+        if !self.quiet {
+            tracing::warn!("{line}");
+        }
         if self.lines.len() + 1 < REPORT_LINES {
             self.lines.push(line);
         } else {
@@ -98,7 +122,7 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     disk.create_dir_all(&root).map_err(|error| io_error("make the folder", &root, error))?;
     let lock = take_lock(&*disk, &root)?;
     let mut report = Report::default();
-    let control = recover_control::read(&disk, &root.join("control"), &mut report)?;
+    let control = recover_control::read(&disk, &root.join("control"), Access::Own, &mut report)?;
     let names = lane_names(&*disk, &options, control.ledger.as_ref())?;
     make_folders(&*disk, &options, &names)?;
     let recovery = Recovery::read(options, disk, control, &names, report)?;
@@ -204,9 +228,9 @@ impl Recovery {
         let mut lanes = Vec::with_capacity(names.len());
         for (index, name) in names.iter().enumerate() {
             let of = known.then_some((&ledger, index));
-            lanes.push(recover_lane::read(&disk, &lane_dir(&options, name), of, &mut report)?);
+            lanes.push(recover_lane::read(&disk, &lane_dir(&options, name), of, Access::Own, &mut report)?);
         }
-        let aside = recover_lane::read(&disk, &options.path.join("aside"), None, &mut report)?;
+        let aside = recover_lane::read(&disk, &options.path.join("aside"), None, Access::Own, &mut report)?;
         let changed = !known || !same || control.damaged;
         let mut recovery = Self { options, disk, report, control, ledger, lanes, aside, changed, new_epoch: !known };
         recovery.account(known);
@@ -259,6 +283,15 @@ impl Recovery {
             doubts.push("the control lane is lost: what was delivered is sent again, sessions begin anew".into());
         } else if self.control.damaged {
             doubts.push("the control lane is damaged".into());
+        }
+        let here = self.options.hardware.as_deref().unwrap_or_default();
+        match self.ledger.hardware.meet(here) {
+            Met::Same => {}
+            Met::New => self.changed = true,
+            Met::Other(keys) => doubts.push(format!(
+                "the store is on other hardware than before ({keys}): the card or an image of it was copied or moved; what \
+                 it holds is kept and sent under its old ids"
+            )),
         }
         if fresh || !doubts.is_empty() {
             self.new_epoch = true;
@@ -407,7 +440,7 @@ impl Recovery {
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             io_since: Mutex::new(None),
-            index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os())),
+            index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os(), self.options.keep_free)),
             ledger: Mutex::new(self.ledger),
             disk: self.disk,
             options: self.options,

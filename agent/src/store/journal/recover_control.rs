@@ -3,10 +3,10 @@
 use super::control::{self, Decoded, Ledger};
 use super::frame::Scan;
 use super::log::{Active, SegmentView, resume};
-use super::recover::{Found, Report, list, read_error};
+use super::recover::{Access, Found, Report, list, read_error};
 use super::{segment, unproven};
 use crate::store::StoreError;
-use crate::store::disk::{Disk, Mode};
+use crate::store::disk::Disk;
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,7 +37,12 @@ struct Contents {
 }
 
 /// Reads the control lane.
-pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Result<ControlFound, StoreError> {
+pub(super) fn read(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    access: Access,
+    report: &mut Report,
+) -> Result<ControlFound, StoreError> {
     let segments = list(&**disk, dir)?;
     let mut found = ControlFound {
         generation: segments.iter().map(|segment| segment.generation).max().unwrap_or(0),
@@ -48,7 +53,7 @@ pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Res
     let mut newer: Vec<Contents> = Vec::new();
     let mut end = SEQ_LIMIT;
     for segment in segments.iter().rev() {
-        let contents = read_segment(disk, dir, segment, end)?;
+        let contents = read_segment(disk, dir, segment, end, access)?;
         end = end.min(segment.first);
         if !contents.whole {
             found.damaged = true;
@@ -79,12 +84,18 @@ pub(super) fn read(disk: &Arc<dyn Disk>, dir: &Path, report: &mut Report) -> Res
     Ok(found)
 }
 
-fn read_segment(disk: &Arc<dyn Disk>, dir: &Path, segment: &Found, end: u64) -> Result<Contents, StoreError> {
+fn read_segment(
+    disk: &Arc<dyn Disk>,
+    dir: &Path,
+    segment: &Found,
+    end: u64,
+    access: Access,
+) -> Result<Contents, StoreError> {
     let path = dir.join(segment::file_name(segment.first, segment.generation));
     let failed = |error| read_error(&path, error);
     let mut contents =
         Contents { snapshot: None, entries: Vec::new(), next: segment.first, active: None, whole: false };
-    let file = disk.open(&path, Mode::Write).map_err(failed)?;
+    let file = disk.open(&path, access.mode()).map_err(failed)?;
     let Some(head) = segment::read_head(&*file, segment.first, segment.generation).map_err(failed)? else {
         return Ok(contents);
     };
@@ -102,13 +113,16 @@ fn read_segment(disk: &Arc<dyn Disk>, dir: &Path, segment: &Found, end: u64) -> 
     // What is cut off was never committed.
     contents.snapshot.take_if(|(seq, _)| *seq >= scan.next);
     contents.entries.retain(|(seq, _)| *seq < scan.next);
+    contents.next = scan.next;
+    if access == Access::Look {
+        return Ok(contents);
+    }
     // Made durable before anything is decided from it: after a crash of the process alone it may only be cached. If
     // that fails it is not tried again: what was read is written anew, to another file.
     if let Err(error) = file.sync_data().and_then(|()| disk.sync_dir(dir)) {
         tracing::warn!(file = %path.display(), %error, "cannot sync");
         contents.whole = false;
     }
-    contents.next = scan.next;
     contents.active = contents.whole.then(|| resume(file, &head, scan.offset));
     Ok(contents)
 }

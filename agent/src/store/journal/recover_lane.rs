@@ -3,7 +3,7 @@
 use super::control::{LaneLedger, Ledger};
 use super::frame::{Scan, Stop};
 use super::log::{Active, LogShared, View, resume};
-use super::recover::{Found, Report, WINDOW, list, read_error};
+use super::recover::{Access, Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use super::unproven;
 use crate::store::disk::{Disk, DiskFile, Mode};
@@ -50,11 +50,14 @@ struct Known {
 }
 
 impl Known {
-    fn new(lane: Option<&LaneLedger>) -> Self {
+    fn new(lane: Option<&LaneLedger>, access: Access) -> Self {
+        let committed = lane.map_or(0, LaneLedger::evidence);
         match lane {
-            Some(lane) => Self { accounted: lane.accounted, committed: lane.evidence() },
+            // Who only looks has no use for origins.
+            _ if access == Access::Look => Self { accounted: SEQ_LIMIT, committed },
+            Some(lane) => Self { accounted: lane.accounted, committed },
             // Without a control lane there are no sessions left to which an unreleased publish could belong.
-            None => Self { accounted: SEQ_LIMIT, committed: 0 },
+            None => Self { accounted: SEQ_LIMIT, committed },
         }
     }
 }
@@ -64,6 +67,7 @@ pub(super) fn read(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     ledger: Option<(&Ledger, usize)>,
+    access: Access,
     report: &mut Report,
 ) -> Result<LaneFound, StoreError> {
     let mut found = LaneFound::default();
@@ -75,14 +79,14 @@ pub(super) fn read(
         found.doubt = Some(format!("the newest segment in {} is missing", dir.display()));
     }
     found.generation = found.generation.max(noted);
-    let tail = find_tail(disk, dir, &mut segments, noted, &mut found, report)?;
+    let tail = find_tail(disk, dir, &mut segments, (noted, access), &mut found, report)?;
     drop_replaced(dir, &mut segments, &mut found);
     found.view.segments = segments.iter().map(Found::view).collect();
     found.view.next = segments.last().map_or(0, |segment| segment.first);
     if let Some(tail) = tail {
-        let known = Known::new(known);
+        let known = Known::new(known, access);
         read_older(disk, dir, known.accounted, &mut found)?;
-        read_tail(disk, dir, tail, &known, &mut found, report)?;
+        read_tail(disk, dir, tail, (&known, access), &mut found, report)?;
     }
     found.view.bytes = found.view.segments.iter().map(|segment| segment.len).sum();
     Ok(found)
@@ -93,13 +97,13 @@ fn find_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     segments: &mut Vec<Found>,
-    noted: u64,
+    (noted, access): (u64, Access),
     found: &mut LaneFound,
     report: &mut Report,
 ) -> Result<Option<Tail>, StoreError> {
     while let Some(newest) = segments.last() {
         let path = dir.join(segment::file_name(newest.first, newest.generation));
-        let file = disk.open(&path, Mode::Write).map_err(|error| read_error(&path, error))?;
+        let file = disk.open(&path, access.mode()).map_err(|error| read_error(&path, error))?;
         let head = segment::read_head(&*file, newest.first, newest.generation);
         if let Some(head) = head.map_err(|error| read_error(&path, error))? {
             return Ok(Some(Tail { file, head }));
@@ -178,7 +182,7 @@ fn read_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
     tail: Tail,
-    known: &Known,
+    (known, access): (&Known, Access),
     found: &mut LaneFound,
     report: &mut Report,
 ) -> Result<(), StoreError> {
@@ -208,6 +212,9 @@ fn read_tail(
         last.len = scan.offset;
     }
     found.head = Some(tail.head.identity.clone());
+    if access == Access::Look {
+        return Ok(());
+    }
     if let Err(error) = tail.file.sync_data().and_then(|()| disk.sync_dir(dir)) {
         // A failed sync is not tried again: the file is left as it is, and numbers go on in a new epoch, so whatever
         // the medium kept, no id names two records.

@@ -22,7 +22,7 @@ fn change(store: &Store, changes: &[Change]) {
 }
 
 fn indexed(path: &Path) -> Contents {
-    read(&path.join("index")).expect("the index can be read")
+    database::read(&path.join("index")).expect("the index can be read")
 }
 
 /// Opens, applies the changes, closes; gives what the index should hold then.
@@ -117,17 +117,18 @@ proptest! {
 
     #[test]
     fn an_index_however_old_or_damaged_answers_the_same_after_a_checkpoint(
-        rounds in prop::collection::vec((prop::collection::vec(any_change(), 0..12), 0..4_u8, any::<u16>()), 1..6)
+        rounds in prop::collection::vec((prop::collection::vec(any_change(), 0..12), 0..6_u8, any::<u16>()), 1..7)
     ) {
         let folder = tempfile::tempdir().expect("there is room for a test");
-        let (path, old) = (folder.path().join("store"), folder.path().join("old"));
+        let (path, old) = (folder.path().join("store"), |round: usize| folder.path().join(format!("old-{round}")));
         run(&path, &[]);
-        copy(&path.join("index"), &old);
-        for (changes, what, place) in rounds {
+        copy(&path.join("index"), &old(0));
+        for (round, (changes, what, place)) in rounds.into_iter().enumerate() {
             match what {
                 0 => std::fs::remove_dir_all(path.join("index")).expect("it is there"),
-                1 => copy(&old, &path.join("index")),
-                2 => {
+                // Any checkpoint there has been: the last, or one long before it.
+                1..=3 => copy(&old(usize::from(place) % (round + 1)), &path.join("index")),
+                4 => {
                     let db = path.join("index/db");
                     let mut bytes = std::fs::read(&db).expect("it is there");
                     let at = usize::from(place) % bytes.len();
@@ -138,6 +139,105 @@ proptest! {
             }
             let contents = run(&path, &changes);
             prop_assert_eq!(indexed(&path), contents);
+            copy(&path.join("index"), &old(round + 1));
         }
+    }
+}
+
+#[test]
+fn from_each_checkpoint_there_has_been_the_index_comes_to_the_same_answers() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let (path, old) = (folder.path().join("store"), |round: u64| folder.path().join(format!("old-{round}")));
+    let rounds = 6;
+    for round in 0..rounds {
+        let more = [session(round), session(round + 100), Change::SessionEnd { id: round / 2 }];
+        let acknowledged = Change::Acknowledge { lane: LaneId(0), from: 0, below: round };
+        run(&path, &[&more[..], &[acknowledged]].concat());
+        copy(&path.join("index"), &old(round));
+    }
+    let newest = indexed(&path);
+    assert_ne!(database::read(&old(0)).ok(), Some(newest.clone()), "the first checkpoint is an older one");
+    for round in 0..rounds {
+        copy(&old(round), &path.join("index"));
+        let (store, _) = Store::open(options(&path)).expect("the store opens");
+        store.close();
+        assert_eq!(indexed(&path), newest, "from checkpoint {round}");
+    }
+}
+
+/// An index of its own, without a store.
+fn contents(count: u64) -> Contents {
+    (0..count).map(|number| (number.to_be_bytes().to_vec(), vec![number as u8; 200])).collect()
+}
+
+#[test]
+fn a_snapshot_that_was_never_finished_is_no_damage() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let path = folder.path().join("index");
+    database::write(&path, &contents(50), 0).expect("there is room");
+    // What sled leaves when there was no block for it, and takes for its newest snapshot the next time.
+    std::fs::write(path.join("snap.00000000FFFFFFFF.generating"), b"").expect("it can be written");
+    assert_eq!(database::read(&path).expect("it can be read"), contents(50));
+    database::write(&path, &contents(60), 0).expect("there is room");
+    assert_eq!(database::read(&path).expect("it can be read"), contents(60));
+}
+
+#[test]
+fn where_too_little_is_free_the_index_is_not_touched_and_it_says_why() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let path = folder.path().join("index");
+    database::write(&path, &contents(50), 0).expect("there is room");
+    let refused = database::write(&path, &contents(60), u64::MAX).expect_err("nothing may be used");
+    assert!(refused.is_refusal() && chain(&refused).contains("bytes are free"), "{refused:?}");
+    assert_eq!(database::read(&path).expect("it can be read"), contents(50));
+    let index = Index::new(path.clone(), true, u64::MAX);
+    assert_eq!(index.behind(), None);
+    index.checkpoint(&contents(60));
+    assert!(index.behind().is_some_and(|why| why.contains("bytes are free")), "{:?}", index.behind());
+    let index = Index { keep_free: 0, ..index };
+    index.checkpoint(&contents(60));
+    assert_eq!(index.behind(), None);
+    assert_eq!(database::read(&path).expect("it can be read"), contents(60));
+}
+
+#[test]
+fn after_a_refusal_it_is_tried_again_at_longer_and_longer_times() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let index = Index::new(folder.path().join("index"), true, u64::MAX);
+    for wait in [10, 20, 40, 60, 60] {
+        let before = Instant::now();
+        index.checkpoint(&contents(1));
+        let due = index.pending().due.expect("it is tried again");
+        assert!(due >= before + Duration::from_secs(wait) && due <= Instant::now() + Duration::from_secs(wait));
+        index.changed();
+        assert_eq!(index.pending().due, Some(due), "a change makes it neither earlier nor later");
+    }
+}
+
+#[test]
+fn a_database_that_someone_else_has_open_is_left_alone() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let path = folder.path().join("index");
+    database::write(&path, &contents(50), 0).expect("there is room");
+    let other = std::fs::File::open(path.join("db")).expect("it is there");
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("nobody else has it");
+    let refused = database::write(&path, &contents(60), 0).expect_err("it is locked");
+    assert!(refused.is_refusal(), "{refused:?}");
+    drop(other);
+    database::write(&path, &contents(60), 0).expect("the lock is gone");
+}
+
+#[test]
+fn an_index_that_is_a_file_or_holds_folders_for_files_is_made_anew() {
+    let folder = tempfile::tempdir().expect("there is room for a test");
+    let index = Index::new(folder.path().join("index"), true, 0);
+    std::fs::write(&index.path, b"not a folder").expect("it can be written");
+    index.checkpoint(&contents(5));
+    assert_eq!((index.behind(), database::read(&index.path).ok()), (None, Some(contents(5))));
+    for name in ["db", "conf"] {
+        std::fs::remove_file(index.path.join(name)).expect("it is there");
+        std::fs::create_dir(index.path.join(name)).expect("it can be made");
+        index.checkpoint(&contents(6));
+        assert_eq!((index.behind(), database::read(&index.path).ok()), (None, Some(contents(6))), "{name}");
     }
 }

@@ -2,6 +2,7 @@
 
 mod cuts;
 mod failure;
+mod hardware;
 mod model;
 mod recovery;
 mod room;

@@ -18,6 +18,8 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
         "in 30 s",
         "STALLED",
         "no space left on device",
+        "index behind",
+        "the file system refuses the index",
         "9.5 MiB of 1.0 GiB (0.9 %)",
         "3 of 1,000",
         "NOT CONNECTED",

@@ -1,0 +1,58 @@
+//! `tidegate buffer replay`: has delivered records that are still kept delivered again.
+
+use tidegate::store::look::{Ask, End};
+use tidegate::watch::render::{number, size, time};
+
+use super::{Place, span, time as times};
+use crate::command::{Failure, print};
+
+/// Which records.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Delivered records are kept as long as `keep_delivered` in [store] says, room permitting. They are sent \
+                  again under their old ids and marked \"replayed\":true, so that a flow can tell. Without --yes it is \
+                  only said how many there are."
+)]
+pub(in crate::command) struct Args {
+    /// Records received at this time or later: 2026-11-22, "2026-11-22 10:00" (UTC), RFC 3339, or -2h
+    #[arg(long, value_name = "TIME", value_parser = times::parse, allow_hyphen_values = true)]
+    from: u64,
+    /// Records received before this time
+    #[arg(long, value_name = "TIME", value_parser = times::parse, allow_hyphen_values = true)]
+    to: u64,
+    /// Only this lane
+    #[arg(long, value_name = "LANE")]
+    lane: Option<String>,
+    /// Do it; otherwise only say how many records it would be
+    #[arg(long)]
+    yes: bool,
+    /// Not offered: a lane goes out again in whole spans of time, because the store remembers ranges of it
+    #[arg(long, value_name = "DEVICE", hide = true, value_parser = no_device)]
+    device: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+fn no_device(_: &str) -> Result<String, String> {
+    Err("replay takes all devices of a time: what waits is remembered as a few ranges of a lane, and one device's records \
+         stand scattered among the others'; to get one device's records use `tidegate buffer export --all --device`"
+        .into())
+}
+
+/// Asks and prints.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    span(Some(args.from), Some(args.to))?;
+    let ask = Ask::Replay { from_ms: args.from, to_ms: args.to, lane: args.lane.clone(), go: args.yes };
+    let End::Replay { records, bytes, done } = args.place.ask_once(&ask)? else {
+        return Err("the answer is to another question; this is a defect, please report it".into());
+    };
+    let of = format!("received from {} on and before {}", time(args.from), time(args.to));
+    let count = format!("{} delivered records ({})", number(records), size(bytes));
+    print(&match (records, done) {
+        (0, _) => format!("no delivered record {of} is still kept\n"),
+        (_, true) => format!("{count} {of} wait to be delivered again\n"),
+        (_, false) => {
+            format!("{count} {of} would be delivered again, under their old ids: add --yes to have it done\n")
+        }
+    })
+}

@@ -1,0 +1,226 @@
+//! Whom to ask: the running service over its control socket, or the files.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use tidegate::config;
+use tidegate::store::look::{Ask, End, Item, Look};
+use tidegate::watch::control::{self, AskError};
+
+use crate::command::{CONFIG, Failure, NOT_RUNNING};
+
+/// Where the store is unless configured.
+const STORE: &str = "/var/lib/tidegate";
+
+/// Which buffer.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// The configuration that names control socket and store [default: /etc/tidegate/tidegate.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask the service behind this control socket, and nothing else
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "store"])]
+    socket: Option<PathBuf>,
+    /// Read the files of the store in this folder, and ask nobody
+    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
+    store: Option<PathBuf>,
+}
+
+/// Why an answer was not taken to its end.
+pub(super) enum Stop {
+    /// Whoever reads has read enough.
+    Enough,
+    /// Something failed on this side.
+    Failed(Failure),
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What takes the items of an answer.
+pub(super) type Take<'a> = dyn FnMut(Item<'_>) -> Result<(), Stop> + 'a;
+
+impl Place {
+    /// Asks what has no items, and does not end before its end.
+    pub(super) fn ask_once(&self, ask: &Ask) -> Result<End, Failure> {
+        let end = self.ask(ask, &mut |_| Ok(()))?;
+        end.ok_or_else(|| "the answer had no end; this is a defect, please report it".into())
+    }
+
+    /// Asks the service or, where none answers, the files. `None` if whoever reads had enough.
+    pub(super) fn ask(&self, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
+        if let Some(folder) = &self.store {
+            return self.read(folder, None, ask, take);
+        }
+        let socket = self.socket()?;
+        match self.ask_service(&socket, ask, take) {
+            Ok(end) => Ok(end),
+            Err(AskedError::Failure(failure)) => Err(failure),
+            Err(AskedError::Ask(error)) => {
+                let why = match &error {
+                    AskError::NotRunning { path, .. } => format!("no service answers on {path}"),
+                    AskError::Refused { code, message, .. } if code == "not_ready" => {
+                        format!("the service does not answer for it: {message}")
+                    }
+                    _ => return Err(error.into()),
+                };
+                if self.socket.is_some() || !reads_only(ask) {
+                    return Err(not_running(error, ask));
+                }
+                let (folder, limit) = self.folder()?;
+                note(&format!("{why}: reading the files in {}", folder.display()));
+                self.read(&folder, limit, ask, take)
+            }
+        }
+    }
+
+    fn ask_service(&self, socket: &Path, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, AskedError> {
+        let mut failed = None;
+        let end = control::ask_stream(socket, ask, &mut |json| {
+            let taken = match serde_json::from_str::<Item<'_>>(json) {
+                Ok(item) => take(item),
+                Err(error) => Err(Stop::Failed(error.into())),
+            };
+            match taken {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(Stop::Enough) => ControlFlow::Break(()),
+                Err(Stop::Failed(failure)) => {
+                    failed = Some(failure);
+                    ControlFlow::Break(())
+                }
+            }
+        })
+        .map_err(AskedError::Ask)?;
+        match (failed, end) {
+            (Some(failure), _) => Err(AskedError::Failure(failure)),
+            (None, None) => Ok(None),
+            (None, Some(end)) => {
+                serde_json::from_str(&end).map(Some).map_err(|error| AskedError::Failure(error.into()))
+            }
+        }
+    }
+
+    fn read(&self, folder: &Path, limit: Option<u64>, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
+        if !reads_only(ask) {
+            return Err(Failure { code: NOT_RUNNING, error: "only the running service can do that: start it".into() });
+        }
+        if let Some(holder) = holder(folder) {
+            note(&format!(
+                "{holder} has this store open and is not asked: what is shown may not be committed yet, or be gone"
+            ));
+        }
+        let look = Look::open(folder)?;
+        let mut stopped = None;
+        let answer = look.answer(ask, &mut |item| match take(item) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(stop) => {
+                stopped = Some(stop);
+                ControlFlow::Break(())
+            }
+        });
+        match stopped {
+            Some(Stop::Enough) => return Ok(None),
+            Some(Stop::Failed(failure)) => return Err(failure),
+            None => {}
+        }
+        let mut end = answer?;
+        if let End::Status(status) = &mut end {
+            status.max_bytes = limit;
+            status.add_paces(&look.paces_of_files());
+        }
+        Ok(Some(end))
+    }
+
+    fn socket(&self) -> Result<PathBuf, Failure> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        if let Some(file) = &self.config {
+            return Ok(config::control_socket(file)?);
+        }
+        // Without the file, or where this user may not read it, the socket is most likely where it is by default.
+        Ok(config::control_socket(Path::new(CONFIG)).unwrap_or_else(|_| PathBuf::from(config::DEFAULT_SOCKET)))
+    }
+
+    /// The store's folder and its byte limit, where known.
+    fn folder(&self) -> Result<(PathBuf, Option<u64>), Failure> {
+        if let Some(file) = &self.config {
+            let (folder, limit) = config::store_place(file)?;
+            return Ok((folder, Some(limit)));
+        }
+        let placed = config::store_place(Path::new(CONFIG));
+        Ok(placed.map_or_else(|_| (PathBuf::from(STORE), None), |(folder, limit)| (folder, Some(limit))))
+    }
+}
+
+enum AskedError {
+    Ask(AskError),
+    Failure(Failure),
+}
+
+/// Whether the files alone can answer.
+fn reads_only(ask: &Ask) -> bool {
+    matches!(ask, Ask::Status | Ask::Records(_) | Ask::Verify | Ask::Aside { .. })
+}
+
+fn not_running(error: AskError, ask: &Ask) -> Failure {
+    let code = if matches!(error, AskError::NotRunning { .. }) { NOT_RUNNING } else { crate::command::FAILED };
+    let mut text = error.to_string();
+    if !reads_only(ask) {
+        let _ = write!(text, "; only the running service can do that: start it (`systemctl start tidegate`)");
+    }
+    Failure { code, error: text.into() }
+}
+
+/// Says something beside the answer. A standard error that is closed leaves nobody to tell.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "tidegate: {text}");
+}
+
+/// Who holds the store's lock, as the system's list of locks tells: taking the lock to find out would keep a service
+/// that starts at that moment from starting.
+fn holder(folder: &Path) -> Option<String> {
+    let about = std::fs::metadata(folder.join("lock")).ok()?;
+    let (major, minor) = (rustix::fs::major(about.dev()), rustix::fs::minor(about.dev()));
+    let file = format!("{major:02x}:{minor:02x}:{}", about.ino());
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locked_by(&locks, &file)
+}
+
+/// The process that holds a `flock` on `file` (device and inode as `/proc/locks` writes them; proc(5)).
+fn locked_by(locks: &str, file: &str) -> Option<String> {
+    let line = locks.lines().find(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("FLOCK") && words.any(|word| word == file)
+    })?;
+    let process = line.split_whitespace().nth(4).unwrap_or("?");
+    Some(format!("process {process}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_the_lock_is_told_from_the_systems_list() {
+        let locks = "1: POSIX  ADVISORY  WRITE 77 fe:01:42 0 EOF\n2: FLOCK  ADVISORY  WRITE 4711 fe:01:42 0 EOF\n";
+        assert_eq!(locked_by(locks, "fe:01:42").as_deref(), Some("process 4711"));
+        assert_eq!(locked_by(locks, "fe:01:43"), None);
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_seen_and_none_is_taken() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(holder(folder.path()), None);
+        let file = std::fs::File::create(folder.path().join("lock")).expect("a lock file");
+        assert_eq!(holder(folder.path()), None);
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("the lock");
+        assert_eq!(holder(folder.path()), Some(format!("process {}", std::process::id())));
+    }
+}
