@@ -274,7 +274,7 @@ impl SimulatedDisk {
         }
         let (exact, stale, failed, given) = (old.exact, old.stale.clone(), old.failed, old.given.clone());
         let (faults, capacity, read_only) = (old.faults.clone(), old.capacity, old.read_only);
-        let state = State {
+        Self::from(State {
             folders,
             files,
             dice,
@@ -286,8 +286,7 @@ impl SimulatedDisk {
             capacity,
             read_only,
             ..State::default()
-        };
-        Self::from(state)
+        })
     }
 
     /// The paths of files that contain `part`, in order.

@@ -1,6 +1,6 @@
 //! The simulated disk as the store sees it.
 
-use super::contents::{Change, Contents};
+use super::contents::{Change, Contents, SECTOR};
 use super::{Call, Folder, Renamed, SimulatedDisk, State};
 use crate::store::disk::{Disk, DiskFile, Entry, Mode};
 use std::fmt::Debug;
@@ -239,6 +239,14 @@ impl DiskFile for SimulatedFile {
         let (now, end) = (state.files[self.file].live.len() as u64, offset + count as u64);
         if end > now {
             count -= (end - now - state.room(end - now)?) as usize;
+        }
+        if state.exact && count < bytes.len() {
+            // File systems take a part of a write in whole blocks.
+            count = ((offset as usize + count) / SECTOR * SECTOR).saturating_sub(offset as usize);
+            if count == 0 && called.is_ok() {
+                state.failed += 1;
+                return Err(io::Error::from_raw_os_error(ENOSPC));
+            }
         }
         if count > 0 {
             state.contents(self.file).change(Change::Write(offset as usize, bytes[..count].into()));

@@ -5,7 +5,7 @@ use super::pages::Pages;
 use std::sync::Arc;
 
 /// What a medium writes whole, in an exact disk.
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 /// What was done to a file since it was last synced.
 #[derive(Debug, Clone)]

@@ -192,22 +192,23 @@ impl Run {
     pub(super) fn reopen(&mut self, disk: SimulatedDisk, clean: bool) -> Held {
         self.driven = None;
         let (before, mut disk) = (disk.failed(), disk);
-        let mut result = self.open(&disk);
+        let result = self.open(&disk);
         if result.is_err() && disk.failed() == before {
             return Err(format!("it does not open: {:?}", result.err()));
         }
-        if disk.is_dead() {
-            drop(result);
-            disk = disk.cut();
-            disk.calm();
-            result = self.open(&disk);
-        }
-        disk.calm();
         let (driven, opened) = match result {
-            Ok(opened) => opened,
-            Err(_) => self.open(&disk).map_err(|error| format!("it does not open on a disk that works: {error:?}"))?,
+            Ok(opened) if disk.failed() == before => opened,
+            result => {
+                // What a sync that failed should have kept is handed out and may still be lost: no process lives on
+                // with that here, so that what follows can be judged exactly.
+                drop(result);
+                disk = if disk.is_dead() { disk.cut() } else { disk.killed() };
+                disk.calm();
+                self.open(&disk).map_err(|error| format!("it does not open on a disk that works: {error:?}"))?
+            }
         };
-        (self.driven, self.failed) = (Some(driven), disk.failed());
+        disk.calm();
+        (self.driven, self.failed, self.failed_before) = (Some(driven), disk.failed(), before);
         self.disk = disk;
         ensure(!clean || self.failed > before || !opened.new_epoch, || {
             format!("a new epoch for nothing: {:?}", opened.report)
@@ -223,8 +224,8 @@ impl Run {
     }
 
     fn compare_counters(&mut self) -> Held {
-        let (stats, state) = (self.store().stats(), &self.model.state);
-        let now = (stats.refused, stats.put_aside);
+        let (found, state) = (self.store().stats(), &self.model.state);
+        let now = (found.refused, found.put_aside);
         let all = self.model.may_be((state.refused, state.aside), effect::counters);
         ensure(all.contains(&now), || format!("refused and put aside: {now:?}, not {all:?}"))
     }
@@ -302,7 +303,7 @@ impl Run {
 
     /// What was in doubt is as it was found.
     fn adopt(&mut self, opened: &Opened) {
-        let stats = self.store().stats();
+        let found = self.store().stats();
         let ranges: Vec<_> =
             (0..3).map(|lane| (self.store().waiting(LaneId(lane)), self.store().unsent(LaneId(lane)))).collect();
         let state = &mut self.model.state;
@@ -311,7 +312,7 @@ impl Run {
             kept.filter(|one| !waiting.contains(one.seq)).for_each(|one| one.delivered = true);
             (state.waiting[lane], state.unsent[lane]) = (waiting, unsent);
         }
-        (state.refused, state.aside) = (stats.refused, stats.put_aside);
+        (state.refused, state.aside) = (found.refused, found.put_aside);
         state.sessions = opened.sessions.iter().map(|one| (one.record.id, one.record.clone())).collect();
         state.unreleased = opened
             .sessions

@@ -55,3 +55,30 @@ fn a_publish_that_waits_behind_the_end_of_its_session_is_kept_for_nobody() {
         (6, Step::Close),
     ]);
 }
+
+#[test]
+fn a_packet_id_used_again_is_released_by_one_release_whatever_a_cut_left() {
+    for seed in 0..256 {
+        holds(&[
+            (seed, Step::Session { session: 0, disconnected_ms: None }),
+            (seed, Step::Publish { session: 0, packet_id: 1, lane: 2, release: false }),
+            (seed, Step::Die { after: 1 + seed as u32 % 8 }),
+            (seed, Step::Publish { session: 0, packet_id: 1, lane: 1, release: false }),
+            (seed, Step::Cut { again: vec![] }),
+            (seed, Step::Release { session: 0, packet_id: 1 }),
+            (seed, Step::Close),
+        ]);
+    }
+}
+
+#[test]
+fn a_segment_that_was_begun_and_taken_back_does_not_come_back_after_a_restart() {
+    for seed in 0..256 {
+        holds(&[
+            (seed, Step::Fail { call: Call::Sync, part: "lane-normal", errno: 30, skip: 0, times: 3 }),
+            (seed, Step::Put { records: vec![(1, 103), (0, 583)], turn: true }),
+            (seed, Step::Close),
+            (seed, Step::Cut { again: vec![] }),
+        ]);
+    }
+}

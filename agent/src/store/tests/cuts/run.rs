@@ -20,6 +20,8 @@ pub(super) struct Run {
     next_session: u64,
     /// Errors that the disk had given when the store was opened.
     pub(super) failed: u64,
+    /// Before it was opened.
+    pub(super) failed_before: u64,
     clock: Arc<SetClock>,
 }
 
@@ -45,7 +47,8 @@ impl Run {
         let disk = if shape.exact { SimulatedDisk::exact() } else { SimulatedDisk::new() };
         let clock = Arc::new(SetClock::at(stamp(1_000)));
         let (model, sessions) = (Model::default(), [None; 3]);
-        let mut run = Self { shape, disk, driven: None, model, sessions, next_session: 0, failed: 0, clock };
+        let mut run =
+            Self { shape, disk, driven: None, model, sessions, next_session: 0, failed: 0, failed_before: 0, clock };
         let (driven, _) = run.open(&run.disk).map_err(|error| format!("{error:?}"))?;
         run.driven = Some(driven);
         Ok(run)
@@ -271,7 +274,8 @@ impl Run {
         if self.disk.is_dead() {
             return self.cut(&[]);
         }
-        let clean = self.model.open.is_empty() && self.disk.failed() == self.failed;
+        // What recovery could not tidy up it finds again.
+        let clean = self.model.open.is_empty() && self.disk.failed() == self.failed_before;
         self.reopen(self.disk.clone(), clean)
     }
 }
