@@ -91,6 +91,8 @@ pub(crate) struct Fault {
 struct Folder {
     /// Its own name is durable.
     lasts: bool,
+    /// A sync of it failed: what it lost then, no later one makes good.
+    doubted: bool,
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
     /// Names made, replaced or removed since it was last synced, in order.
@@ -270,7 +272,7 @@ impl SimulatedDisk {
                 files.push(Arc::new(Contents::lasting(left)));
             }
             folder.live.clone_from(&folder.durable);
-            folder.lasts = true;
+            (folder.lasts, folder.doubted) = (true, false);
         }
         let (exact, stale, failed, given) = (old.exact, old.stale.clone(), old.failed, old.given.clone());
         let (faults, capacity, read_only) = (old.faults.clone(), old.capacity, old.read_only);
@@ -287,6 +289,11 @@ impl SimulatedDisk {
             read_only,
             ..State::default()
         })
+    }
+
+    /// Whether a sync of a folder has failed since the last cut: a name removed before may come back for good.
+    pub(crate) fn doubts(&self, folder: &Path) -> bool {
+        self.state().folders.get(folder).is_some_and(|folder| folder.doubted)
     }
 
     /// The paths of files that contain `part`, in order.

@@ -170,6 +170,7 @@ impl Disk for SimulatedDisk {
         let folder = state.folder(path)?;
         if called.is_err() {
             folder.cut(&mut dice);
+            folder.doubted = true;
             state.dice = dice;
             return called;
         }

@@ -82,3 +82,20 @@ fn a_segment_that_was_begun_and_taken_back_does_not_come_back_after_a_restart() 
         ]);
     }
 }
+
+#[test]
+fn an_unreleased_publish_of_a_segment_whose_successor_was_never_noted_outlasts_its_delivery() {
+    for seed in 0..512 {
+        holds(&[
+            (seed, Step::Session { session: 0, disconnected_ms: None }),
+            (seed, Step::Put { records: vec![(2, 590), (2, 590), (2, 590), (2, 590)], turn: true }),
+            (seed, Step::Publish { session: 0, packet_id: 2, lane: 2, release: false }),
+            (seed, Step::Put { records: vec![(2, 590), (2, 590)], turn: true }),
+            (seed, Step::Die { after: 1 + seed as u32 % 8 }),
+            (seed, Step::Put { records: vec![(2, 590)], turn: true }),
+            (seed, Step::Cut { again: vec![] }),
+            (seed, Step::Acknowledge { lane: 2, span: (0, 255), with: None }),
+            (seed, Step::Close),
+        ]);
+    }
+}

@@ -153,8 +153,7 @@ pub(super) struct Model {
     /// The number that the next record gets.
     pub(super) next: [u64; 3],
     pub(super) state: State,
-    /// Never answered and not there after a restart: a name whose removal was not synced may bring them back, unless
-    /// the disk is exact.
+    /// Never answered and not there after a restart: a name whose removal was not synced may bring them back.
     pub(super) ghosts: [Vec<u64>; 3],
     /// Handed in and not answered, in order.
     pub(super) open: Vec<Open>,

@@ -22,6 +22,8 @@ pub(super) struct Run {
     pub(super) failed: u64,
     /// Before it was opened.
     pub(super) failed_before: u64,
+    /// A sync of the lane's folder failed before the last cut: what was begun there and taken back may come back.
+    pub(super) doubted: [bool; 3],
     clock: Arc<SetClock>,
 }
 
@@ -47,8 +49,18 @@ impl Run {
         let disk = if shape.exact { SimulatedDisk::exact() } else { SimulatedDisk::new() };
         let clock = Arc::new(SetClock::at(stamp(1_000)));
         let (model, sessions) = (Model::default(), [None; 3]);
-        let mut run =
-            Self { shape, disk, driven: None, model, sessions, next_session: 0, failed: 0, failed_before: 0, clock };
+        let mut run = Self {
+            shape,
+            disk,
+            driven: None,
+            model,
+            sessions,
+            next_session: 0,
+            failed: 0,
+            failed_before: 0,
+            doubted: [false; 3],
+            clock,
+        };
         let (driven, _) = run.open(&run.disk).map_err(|error| format!("{error:?}"))?;
         run.driven = Some(driven);
         Ok(run)
