@@ -1,5 +1,7 @@
 //! Where bytes from outside come in, for the fuzz targets in `fuzz/`. What they find is a panic: each of these checks
-//! what must hold whatever the bytes are. The store and the configuration need nothing here: their interface is public.
+//! what must hold whatever the bytes are. The store as a whole and the configuration need nothing here: their interface is
+//! public.
 
 pub use crate::collect::listener::fuzzing::intake;
 pub use crate::forward::fuzzing::judge;
+pub use crate::store::fuzzing::decode;

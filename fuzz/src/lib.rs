@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tidegate::store::disk::{Disk, DiskFile, Entry, Mode};
+use tidegate::store::disk::{Disk, DiskFile, Entry, Mode, Space};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
@@ -95,8 +95,8 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn free_space(&self, _: &Path) -> io::Result<u64> {
-        Ok(1 << 40)
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        Ok(Space { free_bytes: 1 << 40, free_inodes: None, block: 4096 })
     }
 
     fn lock(&self, _: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {

@@ -150,7 +150,7 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends a number in decimal.
-fn write_number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn write_number(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0_u8; 20];
     let mut at = digits.len();
     loop {

@@ -1,12 +1,14 @@
 //! What crosses a boundary of Tidegate, and nothing else.
 //!
 //! This crate holds the shapes that leave or enter the agent: the [`record`] that a publish becomes, the
-//! [`event`] a flow sees for it, and the [`batch`] that one request carries. It does no I/O, reads no clock and
-//! knows no async runtime, so the cloud side, the agent and the tests can all use the same definitions.
+//! [`event`] a flow sees for it, the [`batch`] that one request carries, and the [`gap`] record that tells of what is
+//! gone. It does no I/O, reads no clock and knows no async runtime, so the cloud side, the agent and the tests can all
+//! use the same definitions.
 #![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod event;
+pub mod gap;
 pub mod record;
 
 pub use record::{LaneId, RecordRef, SEQ_LIMIT, TimeSource};

@@ -42,23 +42,31 @@ pub struct Setup {
     port: u16,
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
+    lanes: Vec<String>,
+    within: Vec<String>,
 }
 
 impl Setup {
     /// A listener on a free port, one rule (`devices/{device}/telemetry` into `normal`), a store in a temporary
     /// folder, a control socket; batches close after 100 ms and failed attempts are repeated within half a second,
-    /// because a test has no time for the 270 s and 5 min that suit the field. Without a Flux.
+    /// because a test has no time for the 270 s and 5 min that suit the field. Whether the clock is right is not asked of
+    /// the machine ([`Setup::synchronise`]), and the store leaves nothing free, so that a test does not depend on how full
+    /// the machine's disk is. Without a Flux.
     #[must_use]
     pub fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free_port();
-        let mut setup = Self { folder, port, sections: BTreeMap::new(), rules: Vec::new() };
+        let mut setup =
+            Self { folder, port, sections: BTreeMap::new(), rules: Vec::new(), lanes: Vec::new(), within: Vec::new() };
         setup.set("gateway", "id", "\"gw-test\"");
         setup.set("collect.listener", "bind", &format!("\"127.0.0.1:{port}\""));
         setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
         let (store, socket) = (setup.folder().join("store"), setup.folder().join("control.sock"));
         setup.set("store", "path", &quoted(&store));
         setup.set("control", "socket", &quoted(&socket));
+        setup.set("store", "keep_free", "\"0B\"").set("store", "keep_free_inodes", "0");
+        let marker = setup.marker();
+        setup.set("clock", "synchronised_marker", &quoted(&marker)).set("clock", "timedated", "false");
         setup.set("forward.flux.batch", "max_age", "\"100ms\"");
         setup.set("forward.backoff", "min", "\"50ms\"");
         setup.set("forward.backoff", "max", "\"500ms\"");
@@ -85,6 +93,12 @@ impl Setup {
         self.set("store", "path", &quoted(path))
     }
 
+    /// Starts the agent as an argument of this command, which must become it (`exec`), so that it keeps its process id.
+    pub fn within(&mut self, command: &[&str]) -> &mut Self {
+        self.within = command.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
     /// Takes a section away.
     pub fn without(&mut self, section: &str) -> &mut Self {
         self.sections.remove(section);
@@ -95,6 +109,28 @@ impl Setup {
     pub fn rule(&mut self, lines: &str) -> &mut Self {
         self.rules.push(lines.to_owned());
         self
+    }
+
+    /// Adds a `[[lane]]`; with the first of them the default lanes are gone.
+    pub fn lane(&mut self, lines: &str) -> &mut Self {
+        self.lanes.push(lines.to_owned());
+        self
+    }
+
+    /// Takes all lanes and rules away.
+    pub fn without_lanes_and_rules(&mut self) -> &mut Self {
+        self.lanes.clear();
+        self.rules.clear();
+        self
+    }
+
+    /// The time service of this test's gateway says that the clock is right.
+    pub fn synchronise(&self) {
+        std::fs::write(self.marker(), "").expect("a marker in the temporary folder");
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.folder().join("synchronised")
     }
 
     /// The temporary folder.
@@ -119,6 +155,9 @@ impl Setup {
                 let _ = writeln!(text, "{key} = {value}");
             }
         }
+        for lane in &self.lanes {
+            let _ = writeln!(text, "[[lane]]\n{lane}");
+        }
         for rule in &self.rules {
             let _ = writeln!(text, "[[collect.rule]]\n{rule}");
         }
@@ -136,7 +175,7 @@ impl Setup {
     /// Writes the configuration, starts the agent and waits for nothing.
     #[track_caller]
     pub fn spawn(self) -> Agent {
-        let mut agent = Agent { setup: self, child: None };
+        let mut agent = Agent::new(self);
         agent.spawn();
         agent
     }
@@ -144,7 +183,7 @@ impl Setup {
     /// Writes the configuration, starts the agent and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Agent {
-        let mut agent = Agent { setup: self, child: None };
+        let mut agent = Agent::new(self);
         agent.start();
         agent
     }
@@ -163,6 +202,12 @@ pub struct Agent {
 }
 
 impl Agent {
+    /// One that is not started yet.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self { setup, child: None }
+    }
+
     /// Starts it and waits until its status says that its store is open and its intakes are up.
     #[track_caller]
     pub fn start(&mut self) {
@@ -183,7 +228,9 @@ impl Agent {
             .append(true)
             .open(self.log_path())
             .expect("a log in the temporary folder");
-        let child = Command::new(binary())
+        let mut words = self.setup.within.iter().map(Into::into).chain([binary().into_os_string()]);
+        let child = Command::new(words.next().expect("the binary at least"))
+            .args(words)
             .args(["run", "--config"])
             .arg(&config)
             .env("RUST_BACKTRACE", "1")

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod backlog;
 pub mod bench;
 pub mod certs;
 pub mod device;

@@ -1,4 +1,4 @@
-//! One lane's course through refusals: what to try next, and when a record may be put aside. Pure.
+//! One stream's course through refusals: what to try next, and when a record may be put aside. Pure.
 //!
 //! # The rule
 //! A refused record is put aside only when **another record is accepted at that time**; else the endpoint is at
@@ -15,25 +15,29 @@
 //! Where there is nothing else to try, the suspects themselves are tried again, at growing intervals.
 //!
 //! While [`ORDERED_SUSPECTS`] suspects or more stand unproven, records are tried alone at doubling distance instead of in order, up to
-//! the lane's newest: a device that published a long run of bad records shall not cost a request for each of them
+//! the stream's newest: a device that published a long run of bad records shall not cost a request for each of them
 //! before a good one is found.
 //!
 //! A batch that **arrived but was not taken** (HTTP 207, `"result":"ng"`) is not halved, since nothing says that a
 //! record is bad, and each repeat may trigger the flow and cost an event. It is tried [`NOT_TAKEN_TRIES`] times,
 //! then it is a suspect as a whole.
 //!
+//! A lane has two streams (see `plan`), each with a course of its own; what either delivers proves the endpoint to both.
+//!
 //! # Order
-//! Records are delivered in order of `seq`, but for this: a suspect that is accepted after all was overtaken by
+//! Within a stream, records are delivered in order of `seq`, but for this: a suspect that is accepted after all was overtaken by
 //! what proved the endpoint: one record, or what was left of its batch.
 //!
 //! # Bounds
-//! At most [`FREE_REFUSALS`] requests are refused in a row before each further one waits for the lane's back-off.
+//! At most [`FREE_REFUSALS`] requests are refused in a row before each further one waits for the stream's back-off.
 //! From [`SEARCH_SUSPECTS`] suspects on, every other try is one of the suspects again; there are at most
 //! [`MAX_SUSPECTS`] of them.
 //!
 //! All of this is in memory: after a restart, what was not acknowledged is sent again, marked `replayed`.
 
 use std::collections::VecDeque;
+
+use super::spans::{Span, Spans};
 
 /// Times a batch is sent that arrives and is not taken, before it becomes a suspect; with the last try, once another
 /// batch was accepted, it costs three events.
@@ -54,11 +58,28 @@ pub(super) const SEARCH_SUSPECTS: usize = 16;
 /// suspects and the other lanes are tried.
 pub(super) const MAX_SUSPECTS: usize = 1000;
 
-/// A range of sequence numbers; some of them may not exist any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+/// What of a stream was never tried: what `owed` holds from `from` up to `below`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Untried<'a> {
+    pub(super) owed: &'a Spans,
     pub(super) from: u64,
+    /// No record exists from here on, or it is not this stream's.
     pub(super) below: u64,
+}
+
+impl Untried<'_> {
+    fn first(&self) -> Option<u64> {
+        self.owed.next_from(self.from).map(|span| span.from).filter(|seq| *seq < self.below)
+    }
+
+    /// The lowest from `target` on, else the highest.
+    fn near(&self, target: u64) -> Option<u64> {
+        let on = self.owed.next_from(target.max(self.from)).map(|span| span.from).filter(|seq| *seq < self.below);
+        on.or_else(|| {
+            let all = Span { from: self.from, below: self.below };
+            self.owed.within(all).last().map(|span| span.below - 1)
+        })
+    }
 }
 
 /// What to try next.
@@ -95,8 +116,8 @@ pub(super) enum Outcome {
     NotTaken,
     /// Nothing was said of it.
     Unjudged,
-    /// It held no record: all were evicted or damaged. The next that exists, or will, has this number.
-    Empty { next: u64 },
+    /// It held no record: all were evicted or damaged.
+    Empty,
 }
 
 /// How long the lane shall wait before a paced try.
@@ -113,6 +134,8 @@ pub(super) enum Pace {
 /// What follows from an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settled {
+    /// What is done with, accepted, put aside or gone, and is to be acknowledged.
+    pub(super) done: Option<Span>,
     /// What was tried is to be put aside.
     pub(super) put_aside: bool,
     /// How long to wait.
@@ -158,12 +181,10 @@ impl Trying {
     }
 }
 
-/// The course of one lane.
-#[derive(Debug, Clone)]
+/// The course of one stream of a lane.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Course {
-    /// First sequence number that was never tried.
-    front: u64,
-    /// To be tried again, in order, disjoint, below `front`.
+    /// To be tried again, in order, disjoint.
     todo: VecDeque<Piece>,
     /// Refused alone; in order.
     suspects: Vec<Suspect>,
@@ -177,30 +198,19 @@ pub(super) struct Course {
 }
 
 impl Course {
-    /// Nothing below `front` is to be sent.
-    pub(super) fn new(front: u64) -> Self {
-        Self {
-            front,
-            todo: VecDeque::new(),
-            suspects: Vec::new(),
-            trying: None,
-            refusals: 0,
-            turn: 0,
-            alternate: false,
-        }
+    /// Whether a try is under way.
+    pub(super) fn is_trying(&self) -> bool {
+        self.trying.is_some()
     }
 
-    /// Everything below was accepted or put aside.
-    pub(super) fn settled_below(&self) -> u64 {
-        let trying = self.trying.clone().map(|mut trying| trying.span().from);
-        let todo = self.todo.front().map(|piece| piece.span.from);
-        let suspect = self.suspects.first().map(|suspect| suspect.span.from);
-        [trying, todo, suspect].into_iter().flatten().fold(self.front, u64::min)
+    /// Whether nothing stands in the way of the next batch.
+    pub(super) fn is_clear(&self) -> bool {
+        self.trying.is_none() && self.suspects.is_empty() && self.todo.is_empty()
     }
 
-    /// First sequence number that was never tried.
-    pub(super) fn front(&self) -> u64 {
-        self.front
+    /// Whether what was tried keeps it busy: all of it but suspects that wait for proof.
+    pub(super) fn is_busy(&self) -> bool {
+        self.trying.is_some() || !self.todo.is_empty() || self.suspects.iter().any(|suspect| suspect.proven)
     }
 
     /// Suspects there are, a second try under way included.
@@ -214,8 +224,8 @@ impl Course {
         tried || self.suspects.iter().any(|suspect| !suspect.proven)
     }
 
-    /// What to try next; `end` gives the lane's next sequence number: records exist below it.
-    pub(super) fn next(&self, end: impl FnOnce() -> u64) -> Next {
+    /// What to try next; `untried` says what else the stream has.
+    pub(super) fn next<'a>(&self, untried: impl FnOnce() -> Untried<'a>) -> Next {
         if self.trying.is_some() {
             return Next::Wait;
         }
@@ -231,44 +241,39 @@ impl Course {
         let search = if count >= MAX_SUSPECTS || (count >= many && self.alternate) {
             None
         } else if count < ORDERED_SUSPECTS {
-            self.in_order(paced, end())
+            self.in_order(paced, untried())
         } else {
-            self.far_ahead(first.span.from.saturating_add(1 << count.min(40)), paced, end())
+            self.far_ahead(first.span.from.saturating_add(1 << count.min(40)), paced, untried())
         };
         search.unwrap_or(Next::Again { span: self.suspects[self.turn % count].span, paced: true })
     }
 
-    fn in_order(&self, paced: bool, end: u64) -> Option<Next> {
-        let beyond = || (self.front < end).then_some(Next::Beyond { seq: self.front, paced });
+    fn in_order(&self, paced: bool, untried: Untried<'_>) -> Option<Next> {
+        let beyond = || untried.first().map(|seq| Next::Beyond { seq, paced });
         self.todo.front().map(|piece| piece.again(paced)).or_else(beyond)
     }
 
     /// One record alone: the one at `target`, or the nearest to it that is left.
-    fn far_ahead(&self, target: u64, paced: bool, end: u64) -> Option<Next> {
+    fn far_ahead(&self, target: u64, paced: bool, untried: Untried<'_>) -> Option<Next> {
         if let Some(piece) = self.todo.iter().find(|piece| piece.span.below > target) {
             return Some(piece.alone(target.max(piece.span.from), paced));
         }
-        if self.front < end {
-            return Some(Next::Beyond { seq: target.clamp(self.front, end - 1), paced });
-        }
-        self.todo.back().map(|piece| piece.alone(piece.span.below - 1, paced))
+        let beyond = || untried.near(target).map(|seq| Next::Beyond { seq, paced });
+        beyond().or_else(|| self.todo.back().map(|piece| piece.alone(piece.span.below - 1, paced)))
     }
 
     /// A fresh batch of these records is about to be sent. Only after [`Next::Fresh`].
     pub(super) fn begin_fresh(&mut self, span: Span) {
-        self.front = self.front.max(span.below);
         self.trying = Some(Trying::Piece(Piece { span, not_taken: 0 }));
     }
 
-    /// What [`Course::next`] named, and not [`Next::Fresh`], is about to be loaded.
-    pub(super) fn begin(&mut self, next: Next) {
+    /// What [`Course::next`] named, and not [`Next::Fresh`], is about to be loaded. `skipped` is what the stream has
+    /// that was never tried and lies before what [`Next::Beyond`] names.
+    pub(super) fn begin(&mut self, next: Next, skipped: impl IntoIterator<Item = Span>) {
         match next {
             Next::Fresh | Next::Wait => {}
             Next::Beyond { seq, .. } => {
-                if self.front < seq {
-                    self.put_back(Piece { span: Span { from: self.front, below: seq }, not_taken: 0 });
-                }
-                self.front = self.front.max(seq + 1);
+                skipped.into_iter().for_each(|span| self.put_back(Piece { span, not_taken: 0 }));
                 self.trying = Some(Trying::Piece(Piece { span: Span { from: seq, below: seq + 1 }, not_taken: 0 }));
             }
             Next::Again { span, .. } => {
@@ -328,27 +333,22 @@ impl Course {
         }
     }
 
-    /// Settles what was tried. After [`Outcome::Accepted`] all lanes are to be told by [`Course::prove`].
+    /// Settles what was tried. After [`Outcome::Accepted`] all streams are to be told by [`Course::prove`].
     pub(super) fn settle(&mut self, outcome: Outcome) -> Settled {
-        let mut settled = Settled { put_aside: false, pace: Pace::Same };
+        let mut settled = Settled { done: None, put_aside: false, pace: Pace::Same };
         let Some(mut trying) = self.trying.take() else { return settled };
+        let span = *trying.span();
         self.alternate = !self.alternate;
-        if let Outcome::Empty { next } = outcome {
-            // What does not exist at the front need not be stepped through one by one.
-            if trying.span().below == self.front {
-                self.front = self.front.max(next);
-            }
-            return settled;
-        }
         if let Outcome::Refused { .. } | Outcome::NotTaken = outcome {
             self.refusals = self.refusals.saturating_add(1);
         }
         match (outcome, trying) {
-            (Outcome::Accepted | Outcome::Empty { .. }, _) => {}
+            (Outcome::Accepted | Outcome::Empty, _) => settled.done = Some(span),
             (Outcome::Unjudged, Trying::Piece(piece)) => self.put_back(piece),
             (Outcome::Unjudged, Trying::Suspect(suspect)) => self.suspect(suspect),
             (Outcome::Refused { .. } | Outcome::NotTaken, Trying::Suspect(suspect)) if suspect.proven => {
                 settled.put_aside = true;
+                settled.done = Some(span);
             }
             (Outcome::Refused { .. } | Outcome::NotTaken, Trying::Suspect(suspect)) => {
                 settled.pace = if suspect.costly { Pace::Long } else { Pace::Short };
@@ -358,6 +358,34 @@ impl Course {
             (Outcome::NotTaken, Trying::Piece(piece)) => settled.pace = self.not_taken(piece),
         }
         settled
+    }
+
+    /// Gives away what waits to be tried again, for the stream behind to do it: what was not taken and the suspects to
+    /// `other`, with what is known of them; the rest, which is only to be sent, is returned. Not while a try is under
+    /// way.
+    pub(super) fn hand_over(&mut self, other: &mut Course) -> Vec<Span> {
+        let mut plain = Vec::new();
+        for piece in self.todo.drain(..) {
+            if piece.not_taken > 0 {
+                other.put_back(piece);
+            } else {
+                plain.push(piece.span);
+            }
+        }
+        self.suspects.drain(..).for_each(|suspect| other.suspect(suspect));
+        plain
+    }
+
+    /// These records no longer wait: what was to be tried again of them is not.
+    pub(super) fn drop_span(&mut self, gone: Span) {
+        let rest = |span: Span| {
+            let left = Span { from: span.from, below: span.below.min(gone.from) };
+            let right = Span { from: span.from.max(gone.below), below: span.below };
+            [left, right].into_iter().filter(|part| part.from < part.below)
+        };
+        self.todo = self.todo.iter().flat_map(|piece| rest(piece.span).map(|span| Piece { span, ..*piece })).collect();
+        self.suspects =
+            self.suspects.iter().flat_map(|one| rest(one.span).map(|span| Suspect { span, ..*one })).collect();
     }
 
     /// Halves what was refused, or suspects it if it is one record.

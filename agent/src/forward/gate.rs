@@ -9,6 +9,10 @@ use super::verdict::Verdict;
 /// Most that is added to a time an answer named, so that all gateways of an account do not come back in one moment.
 const SPREAD: Duration = Duration::from_secs(10);
 
+/// Failures in a row, or time since the first of them, that make an outage. Flux's front ends cut a connection now and
+/// then, and the next try is taken: that alone shall not turn the order of records around.
+const OUTAGE: (u32, Duration) = (3, Duration::from_secs(10));
+
 /// The endpoint's own pace.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
@@ -17,20 +21,22 @@ pub(super) struct Gate {
     told: bool,
     backoff: Backoff,
     probe: Backoff,
+    /// When it first failed since it last accepted, and how often.
+    failed: Option<(Instant, u32)>,
 }
 
 impl Gate {
     /// Open.
     pub(super) fn new(options: &Options) -> Self {
         let (backoff, probe) = (Backoff::new(options.backoff), Backoff::new(options.probe));
-        Self { not_before: None, told: false, backoff, probe }
+        Self { not_before: None, told: false, backoff, probe, failed: None }
     }
 
     /// New options: it opens at once, because an operator who reloads may have mended what was wrong; but a time that
     /// the same endpoint asked for is kept to, or reloads would be a way around its rate limit.
     pub(super) fn reload(&mut self, options: &Options, same_endpoint: bool) {
         let kept = self.not_before.filter(|_| self.told && same_endpoint);
-        *self = Self { not_before: kept, told: kept.is_some(), ..Self::new(options) };
+        *self = Self { not_before: kept, told: kept.is_some(), failed: self.failed, ..Self::new(options) };
     }
 
     /// When it opens, if it is closed at `now`.
@@ -38,8 +44,8 @@ impl Gate {
         self.not_before.filter(|until| *until > now)
     }
 
-    /// Takes a verdict into account.
-    pub(super) fn judged(&mut self, verdict: Verdict, now: Instant, jitter: &mut Jitter) {
+    /// Takes a verdict into account; `true` if it ends an outage.
+    pub(super) fn judged(&mut self, verdict: Verdict, now: Instant, jitter: &mut Jitter) -> bool {
         self.told = matches!(verdict, Verdict::Throttled { .. } | Verdict::Maintenance { .. });
         self.not_before = match verdict {
             Verdict::Accepted => {
@@ -56,6 +62,22 @@ impl Gate {
             Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured => Some(now + self.probe.failed(jitter)),
             Verdict::Transient { costly: false } => Some(now + self.backoff.failed(jitter)),
         };
+        self.count(verdict, now)
+    }
+
+    /// Counts failures of the endpoint; `true` if the verdict ends an outage.
+    fn count(&mut self, verdict: Verdict, now: Instant) -> bool {
+        match verdict {
+            Verdict::Accepted => self.failed.take().is_some_and(|(since, failures)| {
+                failures >= OUTAGE.0 || now.saturating_duration_since(since) >= OUTAGE.1
+            }),
+            Verdict::Poison { .. } | Verdict::Transient { costly: true } => false,
+            _ => {
+                let (since, failures) = self.failed.unwrap_or((now, 0));
+                self.failed = Some((since, failures.saturating_add(1)));
+                false
+            }
+        }
     }
 }
 
@@ -110,6 +132,26 @@ mod tests {
             assert_eq!(gate.closed_until(now).is_some(), stays, "{verdict:?}");
             gate.reload(&options, same_endpoint);
             assert_eq!(gate.closed_until(now).is_some(), stays, "{verdict:?}, twice");
+        }
+    }
+
+    #[test]
+    fn failures_that_last_or_repeat_are_an_outage_and_a_cut_now_and_then_is_none() {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let cut = Verdict::Transient { costly: false };
+        for (failures, seconds, outage) in [(0, 60, false), (1, 9, false), (2, 9, false), (3, 0, true), (1, 10, true)] {
+            let (mut gate, mut jitter, now) = (Gate::new(&options), Jitter::new(1), Instant::now());
+            for _ in 0..failures {
+                assert!(!gate.judged(cut, now, &mut jitter));
+                assert!(
+                    !gate.judged(Verdict::Poison { too_large: false }, now, &mut jitter),
+                    "that says nothing of it"
+                );
+                gate.reload(&options, true);
+            }
+            let later = now + Duration::from_secs(seconds);
+            assert_eq!(gate.judged(Verdict::Accepted, later, &mut jitter), outage, "{failures} in {seconds} s");
+            assert!(!gate.judged(Verdict::Accepted, later, &mut jitter), "told once");
         }
     }
 

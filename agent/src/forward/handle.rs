@@ -59,6 +59,9 @@ pub struct Stats {
     pub put_aside: u64,
     /// Records refused alone that wait until another is accepted, to tell a bad record from a bad endpoint.
     pub suspects: u64,
+    /// Records that wait below where the lanes' live streams go on, as sequence numbers: what an outage left, and what
+    /// is replayed. In oldest-first order mostly 0, since all is one stream then.
+    pub backlog: u64,
     /// The largest body in use now: the configured one, or less after a 413.
     pub body_limit: u64,
     /// What Flux last said.
@@ -100,6 +103,7 @@ impl Checked {
         }
         range(options.batch.max_records > 0, "max_records", "at least 1")?;
         range(options.batch.max_bytes > 0, "max_bytes", "at least 1 byte")?;
+        range((1..=99).contains(&options.backlog_share), "backlog_share", "1 to 99 percent")?;
         range(options.answer_timeout.as_millis() > 0, "answer_timeout", "more than 0")?;
         for delays in [options.backoff, options.probe] {
             let ok = delays.min.as_millis() > 0 && delays.min <= delays.max;

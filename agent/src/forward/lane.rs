@@ -1,243 +1,214 @@
-//! One lane on its way out: the batch that is being gathered, the one that is ready, and its [`Course`].
+//! One lane: its plan, its two streams, and how they share the line.
 //!
-//! While a batch of the lane is with Flux, the next one is read and announced already. Refused or unanswered batches
-//! go through a slot of their own (`piece`), so that the batch that was read ahead keeps its place behind them.
+//! In `oldest-first` order the backlog goes strictly before what is live; only suspects of it, which wait for proof, let
+//! live pass. In `live-first` order the two share by bytes while both have something to send, the backlog getting its
+//! share and no more; what one does not use the other has.
+//!
+//! # When live moves to the lane's end
+//! In `live-first` order: at the start; when the order is set so; after an outage, if more than a batch waits; and when
+//! what live would send next has waited for longer than `replayed_after`: then there is an outage, or the line is
+//! slower than the devices.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::backoff::{Backoff, Jitter};
-use super::batch::{Batch, Cutting, Loader, Open, Piece};
-use super::course::{Course, Next, Pace, Span};
-use super::options::{LaneOptions, Options};
-use crate::store::{LaneId, Store, StoreError};
-
-/// Shortest time between two looks at the end of a lane: one look costs some ten microseconds, and commits may come a
-/// thousand times a second. Well below the second in which a critical record must be gone.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Pause after a read that failed: the disk may need a moment, and a broken one shall not be read in a loop.
-const READ_AGAIN: Duration = Duration::from_secs(5);
-
-/// What a finished read found.
-#[derive(Debug)]
-pub(super) enum Loaded {
-    /// The fresh batch was filled; whether the lane's end was reached.
-    Fresh(Option<Open>, Result<bool, StoreError>),
-    /// A span was read.
-    Piece(Result<Piece, StoreError>),
-}
-
-/// A read to be done where blocking is allowed.
-#[derive(Debug)]
-pub(super) enum Job {
-    /// Fill the fresh batch.
-    Fresh(Loader, Option<Open>, Cutting),
-    /// Read a span.
-    Piece(Loader, Span, Cutting),
-}
-
-impl Job {
-    /// Does it.
-    pub(super) fn run(self) -> (Loader, Loaded) {
-        match self {
-            Job::Fresh(mut loader, mut open, cutting) => {
-                let result = loader.fill(&mut open, &cutting);
-                (loader, Loaded::Fresh(open, result))
-            }
-            Job::Piece(mut loader, span, cutting) => {
-                let result = loader.load_span(span, &cutting);
-                (loader, Loaded::Piece(result))
-            }
-        }
-    }
-}
+use super::batch::{Batch, Cutting, Marks};
+use super::lanes::Fair;
+use super::options::{LaneOptions, Options, Order};
+use super::plan::{Plan, Side};
+use super::spans::{Span, Spans};
+use super::stream::{Job, Now, Stream};
+use crate::store::{LaneId, LaneStats, Store};
 
 /// The lane.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) id: LaneId,
     pub(super) options: LaneOptions,
-    pub(super) course: Course,
-    /// Out while a read is under way.
-    pub(super) loader: Option<Loader>,
-    open: Option<Open>,
-    due: Option<Instant>,
-    pub(super) fresh: Option<Batch>,
-    pub(super) piece: Option<Batch>,
-    /// Records below this were given to the wire, or may have been before the start.
-    pub(super) sent_below: u64,
-    /// The store has committed something since the last look.
-    pub(super) news: bool,
-    at_end: bool,
-    /// At the lane's end: when to look again at the earliest.
-    look_at: Instant,
-    /// After a read that failed: when to read again.
-    read_at: Instant,
-    pace: Backoff,
-    slow_pace: Backoff,
-    pace_until: Instant,
+    pub(super) plan: Plan,
+    streams: [Stream; 2],
+    /// Which stream's turn it is in live-first order.
+    share: Fair,
+    pub(super) marks: Marks,
+    /// Live is to move to the lane's end as soon as no try of it is under way.
+    behind: bool,
 }
 
 impl Lane {
-    /// A lane that goes on from `cursor`.
-    pub(super) fn new(store: &Store, id: LaneId, options: &Options, cursor: u64, sent: u64, now: Instant) -> Self {
+    /// A lane that goes on where the store says.
+    pub(super) fn new(store: &Store, stats: &LaneStats, id: LaneId, options: &Options, now: Instant) -> Self {
         Self {
             id,
             options: options.lanes[id.index()],
-            course: Course::new(cursor),
-            loader: Some(Loader::new(store, id, cursor)),
-            open: None,
-            due: None,
-            fresh: None,
-            piece: None,
-            sent_below: sent,
-            news: true,
-            at_end: false,
-            look_at: now,
-            read_at: now,
-            pace: Backoff::new(options.backoff),
-            slow_pace: Backoff::new(options.probe),
-            pace_until: now,
+            plan: Plan::new(options.order, &store.waiting(id), stats.next),
+            streams: Side::BOTH.map(|side| Stream::new(store, id, side, options, now)),
+            share: share(options),
+            marks: Marks { unsent: store.unsent(id), sent: Spans::default() },
+            behind: false,
         }
     }
 
-    /// New options; what was laid out by the old ones is laid out anew, unless it is being read just now.
+    /// A stream.
+    pub(super) fn stream(&mut self, side: Side) -> &mut Stream {
+        &mut self.streams[side.index()]
+    }
+
+    /// Batches that are ready to be sent.
+    pub(super) fn at_hand(&self) -> impl Iterator<Item = &Batch> {
+        self.streams.iter().flat_map(|stream| [&stream.fresh, &stream.piece]).flatten()
+    }
+
+    /// The lane's next sequence number: records exist below it.
+    pub(super) fn end(store: &Store, id: LaneId) -> u64 {
+        store.stats().lanes.get(id.index()).map_or(0, |lane| lane.next)
+    }
+
+    /// New options; what was laid out by the old ones is laid out anew.
     pub(super) fn reconfigure(&mut self, options: &Options, now: Instant) {
         self.options = options.lanes[self.id.index()];
-        self.pace = Backoff::new(options.backoff);
-        self.slow_pace = Backoff::new(options.probe);
-        self.pace_until = now;
-        if self.loader.is_some() {
-            self.drop_fresh();
+        self.share = share(options);
+        self.behind = options.order == Order::LiveFirst && (self.behind || self.plan.order() != options.order);
+        self.plan.reorder(options.order);
+        self.streams.iter_mut().for_each(|stream| stream.reconfigure(options, now));
+        self.follow();
+    }
+
+    /// Drops what the streams have read ahead and the plan has moved.
+    pub(super) fn follow(&mut self) {
+        for side in Side::BOTH {
+            if self.plan.take_moved(side) {
+                self.stream(side).drop_fresh();
+            }
         }
     }
 
-    /// Closes the batch being gathered if it is full, or due and could go at once.
-    pub(super) fn close_if_due(&mut self, gate_open: bool, now: Instant) -> bool {
-        let due = gate_open && (self.options.immediate || self.due.is_some_and(|due| due <= now));
-        if self.fresh.is_some() || !self.open.as_ref().is_some_and(|open| open.is_full() || due) {
-            return false;
-        }
-        self.fresh = self.open.take().map(Open::close);
-        self.due = None;
-        true
+    /// The store has committed something.
+    pub(super) fn has_news(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.news = true);
     }
 
-    /// The read that is to be done now, if any.
+    /// Whether it is to be told of news.
+    pub(super) fn listens(&self) -> bool {
+        self.streams.iter().any(|stream| !stream.news)
+    }
+
+    /// An outage is over: live moves to the lane's end if more than a batch waits.
+    pub(super) fn outage_ended(&mut self) {
+        let live = &self.streams[Side::Live.index()];
+        self.behind |= self.plan.order() == Order::LiveFirst && live.fresh.is_some() && live.has_more();
+    }
+
+    /// Moves live to the lane's end if it has fallen behind.
+    pub(super) fn keep_up(&mut self, store: &Store, cutting: &Cutting) {
+        if self.plan.order() != Order::LiveFirst {
+            return;
+        }
+        let oldest = self.streams[Side::Live.index()].oldest();
+        let late = oldest.is_some_and(|oldest| cutting.now.saturating_duration_since(oldest) > cutting.replayed_after);
+        if (self.behind || late) && !self.plan.course(Side::Live).is_trying() {
+            self.behind = false;
+            if self.plan.move_live(Self::end(store, self.id)) {
+                self.has_news();
+            }
+            self.follow();
+        }
+    }
+
+    /// Closes a stream's batch if it is full or due; see [`Stream::close_if_due`].
+    pub(super) fn close_if_due(&mut self, side: Side, gate_open: bool, now: Instant) -> bool {
+        let at_once = self.options.first;
+        self.stream(side).close_if_due(at_once, gate_open, now)
+    }
+
+    /// The read that a stream is to do now, if any, and what is to be announced of it already.
     pub(super) fn job(
         &mut self,
-        cutting: impl Fn(u64) -> Cutting,
-        gate_open: bool,
-        now: Instant,
+        side: Side,
         store: &Store,
-    ) -> Option<Job> {
-        if self.loader.is_none() || now < self.read_at {
+        gate_open: bool,
+        cutting: Cutting,
+    ) -> Option<(Job, Option<Span>)> {
+        if side == Side::Live && self.is_held() {
             return None;
         }
-        let index = self.id.index();
-        if gate_open && self.piece.is_none() {
-            let end = || store.stats().lanes.get(index).map_or(0, |lane| lane.next);
-            let next = self.course.next(end);
-            let (span, paced) = match next {
-                Next::Again { span, paced } => (Some(span), paced),
-                Next::Beyond { seq, paced } => (Some(Span { from: seq, below: seq + 1 }), paced),
-                Next::Fresh | Next::Wait => (None, false),
-            };
-            if let Some(span) = span.filter(|_| !paced || now >= self.pace_until) {
-                self.course.begin(next);
-                if matches!(next, Next::Beyond { .. }) {
-                    self.drop_fresh();
-                }
-                return Some(Job::Piece(self.loader.take()?, span, cutting(self.sent_below)));
+        let id = self.id;
+        let now = Now { at: cutting.now, gate_open, cutting, marks: &self.marks };
+        self.streams[side.index()].job(&mut self.plan, || Self::end(store, id), &now)
+    }
+
+    /// Whether live waits until the backlog is gone.
+    fn is_held(&self) -> bool {
+        let backlog = &self.streams[Side::Backlog.index()];
+        let at_hand = backlog.fresh.is_some() || backlog.piece.is_some();
+        self.plan.order() == Order::OldestFirst && (at_hand || self.plan.has_backlog())
+    }
+
+    /// Which stream's batch the lane would send now, if any; `announced` says whether it may be.
+    pub(super) fn turn(&self, announced: impl Fn(Span) -> bool) -> Option<(Side, &Batch)> {
+        let ready = |side: Side| {
+            let batch = self.streams[side.index()].batch(&self.plan);
+            batch.filter(|batch| announced(batch.span) && !(side == Side::Live && self.is_held()))
+        };
+        let index = self.share.pick(|index| ready(Side::BOTH[index]).is_some())?;
+        let side = Side::BOTH[index];
+        ready(side).map(|batch| (side, batch))
+    }
+
+    /// Takes the batch that [`Lane::turn`] named, to send it.
+    pub(super) fn take(&mut self, side: Side) -> Option<Batch> {
+        let stream = &mut self.streams[side.index()];
+        let batch = match stream.piece.take() {
+            Some(piece) => piece,
+            None => {
+                let batch = stream.fresh.take()?;
+                self.plan.begin_fresh(side, batch.span);
+                batch
             }
-        }
-        let full = self.open.as_ref().is_some_and(Open::is_full);
-        let wait = self.at_end && (!self.news || now < self.look_at);
-        if self.fresh.is_some() || full || wait {
-            return None;
-        }
-        self.news = false;
-        Some(Job::Fresh(self.loader.take()?, self.open.take(), cutting(self.sent_below)))
+        };
+        self.share.charge(side.index(), batch.body.len());
+        Some(batch)
     }
 
-    /// Takes back what a read of the fresh batch found.
-    pub(super) fn filled(&mut self, open: Option<Open>, at_end: bool, options: &Options, now_ms: u64, now: Instant) {
-        if self.due.is_none() {
-            self.due = open.as_ref().map(|open| {
-                let age = Duration::from_millis(now_ms.saturating_sub(open.oldest_ms()));
-                now + options.batch.max_age.saturating_sub(age)
-            });
-        }
-        self.open = open;
-        self.at_end = at_end;
-        if at_end {
-            self.look_at = now + LOOK_EVERY;
-        }
+    /// A batch was given to the wire.
+    pub(super) fn was_sent(&mut self, batch: &Batch) {
+        batch.runs.iter().for_each(|run| self.marks.sent.insert(*run));
     }
 
-    /// Whether more records are known to wait than those read.
-    pub(super) fn has_backlog(&self) -> bool {
-        !self.at_end
+    /// What was sent is done with.
+    pub(super) fn is_done(&mut self, span: Span) {
+        self.marks.sent.remove(span);
     }
 
-    /// A read failed.
-    pub(super) fn read_failed(&mut self, now: Instant) {
-        self.at_end = false;
-        self.read_at = now + READ_AGAIN;
+    /// These are to be delivered again.
+    pub(super) fn sent_before(&mut self, again: &[Span]) {
+        again.iter().for_each(|span| self.marks.unsent.remove(span.from, span.below));
     }
 
-    /// Forgets what was read ahead, to read it again from the course's front. Only while no read is under way.
-    pub(super) fn drop_fresh(&mut self) {
-        self.open = None;
-        self.due = None;
-        self.fresh = None;
-        self.at_end = false;
-        let front = self.course.front();
-        if let Some(loader) = &mut self.loader {
-            loader.restart(front);
-        }
-    }
-
-    /// Waits before the next paced try.
-    pub(super) fn wait(&mut self, pace: Pace, now: Instant, jitter: &mut Jitter) {
-        match pace {
-            Pace::Same => {}
-            Pace::Short => self.pace_until = now + self.pace.failed(jitter),
-            Pace::Long => self.pace_until = now + self.slow_pace.failed(jitter),
-        }
-    }
-
-    /// Some lane's batch was accepted just now.
+    /// Some batch was accepted just now.
     pub(super) fn prove(&mut self) {
-        self.course.prove();
-        self.pace.reset();
-        self.slow_pace.reset();
+        self.plan.prove();
+        self.streams.iter_mut().for_each(Stream::prove);
     }
 
-    /// When something of it is to be sent next, as far as it knows by itself: `now` if nothing holds it up, `None` if no
-    /// record is known to wait. `end` gives the lane's next sequence number.
-    pub(super) fn next_attempt(&self, end: impl FnOnce() -> u64, now: Instant) -> Option<Instant> {
-        if self.piece.is_some() {
-            return Some(now);
-        }
-        let at_hand = |open: &Open| open.is_full() || self.options.immediate;
-        match self.course.next(end) {
-            // It is being read, or is on the wire.
-            Next::Wait => Some(now),
-            Next::Again { paced, .. } | Next::Beyond { paced, .. } => {
-                let paced_until = if paced { self.pace_until } else { now };
-                Some(paced_until.max(self.read_at))
-            }
-            Next::Fresh if self.fresh.is_some() || self.open.as_ref().is_some_and(at_hand) => Some(now),
-            Next::Fresh => self.due.or((self.read_at > now).then_some(self.read_at)),
-        }
+    /// See [`Stream::next_attempt`].
+    pub(super) fn next_attempt(&self, store: &Store, now: Instant) -> Option<Instant> {
+        let of = |side: Side| {
+            let end = || Self::end(store, self.id);
+            self.streams[side.index()].next_attempt(&self.plan, self.options.first, end, now)
+        };
+        Side::BOTH.into_iter().filter(|side| *side == Side::Backlog || !self.is_held()).filter_map(of).min()
     }
 
     /// When it must be looked at again if nothing else happens.
-    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let due = self.due.filter(|_| self.fresh.is_none());
-        let look = (self.at_end && self.news).then_some(self.look_at);
-        let pace = (self.course.next(|| u64::MAX) != Next::Fresh).then_some(self.pace_until);
-        [due, look, pace, Some(self.read_at)].into_iter().flatten().filter(|at| *at > now).min()
+    pub(super) fn wake_at(&self, replayed_after: std::time::Duration, now: Instant) -> Option<Instant> {
+        let oldest = self.streams[Side::Live.index()].oldest();
+        let late = oldest.filter(|_| self.plan.order() == Order::LiveFirst).map(|oldest| oldest + replayed_after);
+        let streams = self.streams.iter().filter_map(|stream| stream.wake_at(&self.plan, now)).min();
+        [streams, late.filter(|at| *at > now)].into_iter().flatten().min()
     }
+}
+
+/// The streams' shares: the backlog's as configured, the rest for live.
+fn share(options: &Options) -> Fair {
+    let backlog = u32::from(options.backlog_share);
+    Fair::new([backlog, 100_u32.saturating_sub(backlog)])
 }

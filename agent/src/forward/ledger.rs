@@ -6,22 +6,33 @@
 //! commit carries the acknowledgement of the batch before it and the announcement of the batch after it; while a backlog
 //! waits, several batches are announced at once, so that sending never waits for a commit. An acknowledgement waits for
 //! company only while a read is under way, which takes milliseconds and mostly ends in an announcement.
+//!
+//! Exactly what is done with is acknowledged, in whatever order: the store then remembers what waits as ranges, of which
+//! it keeps [`Ranges::LIMIT`] at most. An acknowledgement that would make more than [`ACKNOWLEDGED_RANGES`] is held back
+//! until those before it are done with; after a restart what it holds back is sent again.
 
 use tokio::sync::oneshot;
 
-use crate::store::{Change, Committed, LaneId, Store, Submission};
+use super::spans::{Span, Spans, holes};
+use crate::store::{Change, Committed, LaneId, Ranges, Store, Submission};
 
-#[derive(Debug, Clone, Copy, Default)]
+/// Ranges that acknowledgements may make of what waits in a lane. What the store makes of it itself, by evicting and
+/// replaying, has the rest.
+const ACKNOWLEDGED_RANGES: usize = Ranges::LIMIT - 8;
+
+/// One lane's part.
+#[derive(Debug)]
 struct Marks {
-    /// Announced durably: everything below may have been sent.
-    sent: u64,
-    /// To be announced, or being announced.
-    sent_wanted: u64,
-    /// To be acknowledged, and acknowledged or being so.
-    acknowledge: u64,
-    acknowledge_asked: u64,
-    /// `sent_wanted` as it stands in the commit under way.
-    sent_asked: u64,
+    /// May be sent: announced durably, and not acknowledged since. Bounded as what the forwarder holds is.
+    announced: Spans,
+    /// The same, with what is to be announced and what is being announced.
+    claimed: Spans,
+    to_announce: Vec<Span>,
+    announcing: Vec<Span>,
+    /// To be acknowledged.
+    done: Spans,
+    /// What waits in the store, less what acknowledgements take out that were handed in.
+    waiting: Ranges,
 }
 
 /// Changes that are to be committed.
@@ -33,38 +44,48 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Nothing to commit; per lane, what is acknowledged and what was announced before.
-    pub(super) fn new(lanes: impl Iterator<Item = (u64, u64)>) -> Self {
-        let lanes = lanes
-            .map(|(cursor, sent)| Marks {
-                sent,
-                sent_wanted: sent,
-                sent_asked: sent,
-                acknowledge: cursor,
-                acknowledge_asked: cursor,
-            })
-            .collect();
-        Self { lanes, aside: Vec::new(), committing: None }
+    /// Nothing to commit; per lane, what waits and what of it was never sent.
+    pub(super) fn new(lanes: impl Iterator<Item = (Ranges, Ranges)>) -> Self {
+        let lanes = lanes.map(|(waiting, unsent)| {
+            let mut announced = Spans::default();
+            holes(&unsent).into_iter().for_each(|span| announced.insert(span));
+            holes(&waiting).into_iter().for_each(|span| announced.remove(span));
+            Marks {
+                claimed: announced.clone(),
+                announced,
+                to_announce: Vec::new(),
+                announcing: Vec::new(),
+                done: Spans::default(),
+                waiting,
+            }
+        });
+        Self { lanes: lanes.collect(), aside: Vec::new(), committing: None }
     }
 
-    /// Records below may be sent soon.
-    pub(super) fn announce(&mut self, lane: usize, below: u64) {
-        self.lanes[lane].sent_wanted = self.lanes[lane].sent_wanted.max(below);
+    /// These records may be sent soon.
+    pub(super) fn announce(&mut self, lane: usize, span: Span) {
+        let marks = &mut self.lanes[lane];
+        let new = marks.claimed.lacks(span);
+        new.iter().for_each(|span| marks.claimed.insert(*span));
+        marks.to_announce.extend(new);
     }
 
-    /// Below which records were announced, durably or not yet.
-    pub(super) fn wanted(&self, lane: usize) -> u64 {
-        self.lanes[lane].sent_wanted
+    /// Whether these records were announced, durably or not yet.
+    pub(super) fn is_claimed(&self, lane: usize, span: Span) -> bool {
+        self.lanes[lane].claimed.covers(span)
     }
 
-    /// Whether records below may be sent now.
-    pub(super) fn announced(&self, lane: usize, below: u64) -> bool {
-        self.lanes[lane].sent >= below
+    /// Whether these records may be sent now.
+    pub(super) fn is_announced(&self, lane: usize, span: Span) -> bool {
+        self.lanes[lane].announced.covers(span)
     }
 
-    /// Everything below is accepted or put aside.
-    pub(super) fn acknowledge(&mut self, lane: usize, below: u64) {
-        self.lanes[lane].acknowledge = self.lanes[lane].acknowledge.max(below);
+    /// These are accepted or put aside, or no record has their numbers any more.
+    pub(super) fn acknowledge(&mut self, lane: usize, span: Span) {
+        let marks = &mut self.lanes[lane];
+        marks.done.insert(span);
+        marks.announced.remove(span);
+        marks.claimed.remove(span);
     }
 
     /// A record is put aside; the acknowledgement that passes it must be asked for after this.
@@ -72,11 +93,23 @@ impl Ledger {
         self.aside.push(Change::PutAside { lane: LaneId(lane as u8), seq, reason: reason.to_owned() });
     }
 
+    /// What waits in a lane of the store has changed by other hands. Returns what it was before. Only while no commit
+    /// is under way, whose acknowledgements the store may or may not have taken in.
+    pub(super) fn wait_for(&mut self, lane: usize, waiting: Ranges) -> Ranges {
+        let marks = &mut self.lanes[lane];
+        for gone in holes(&waiting) {
+            marks.announced.remove(gone);
+            marks.claimed.remove(gone);
+            marks.done.remove(gone);
+        }
+        std::mem::replace(&mut marks.waiting, waiting)
+    }
+
     /// Whether a commit is due: something is to be announced or put aside, or something is to be acknowledged and no
     /// announcement is about to come that it could travel with.
     fn due(&self, announcement_near: bool) -> bool {
-        let announce = self.lanes.iter().any(|marks| marks.sent_wanted > marks.sent_asked);
-        let acknowledge = self.lanes.iter().any(|marks| marks.acknowledge > marks.acknowledge_asked);
+        let announce = self.lanes.iter().any(|marks| !marks.to_announce.is_empty());
+        let acknowledge = self.lanes.iter().any(|marks| !marks.done.is_empty());
         announce || !self.aside.is_empty() || (acknowledge && !announcement_near)
     }
 
@@ -91,14 +124,16 @@ impl Ledger {
         }
         for (lane, marks) in self.lanes.iter_mut().enumerate() {
             let lane = LaneId(lane as u8);
-            if marks.acknowledge > marks.acknowledge_asked {
-                marks.acknowledge_asked = marks.acknowledge;
-                submission.change(Change::Acknowledge { lane, from: 0, below: marks.acknowledge });
+            for Span { from, below } in marks.take_done() {
+                submission.change(Change::Acknowledge { lane, from, below });
             }
-            if marks.sent_wanted > marks.sent_asked {
-                marks.sent_asked = marks.sent_wanted;
-                submission.change(Change::Sent { lane, from: 0, below: marks.sent_wanted });
+            for Span { from, below } in &marks.to_announce {
+                submission.change(Change::Sent { lane, from: *from, below: *below });
             }
+            marks.announcing = std::mem::take(&mut marks.to_announce);
+        }
+        if submission.is_empty() {
+            return;
         }
         self.committing = Some(submission.on_commit());
         store.submit(submission);
@@ -108,48 +143,32 @@ impl Ledger {
     pub(super) fn committed(&mut self) {
         self.committing = None;
         for marks in &mut self.lanes {
-            marks.sent = marks.sent_asked;
+            for span in std::mem::take(&mut marks.announcing) {
+                marks.announced.insert(span);
+            }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_batch_is_announced_only_once_the_commit_is_on_flash() {
-        let (store, _folder) = crate::forward::tests::open_store();
-        let mut ledger = Ledger::new([(0, 0), (5, 7)].into_iter());
-        assert!(ledger.announced(1, 7), "what an earlier run announced stays so");
-        ledger.announce(1, 20);
-        assert!(!ledger.announced(1, 8));
-        ledger.submit(&store, true);
-        assert!(!ledger.announced(1, 8), "submitted is not committed");
-        ledger.announce(1, 30);
-        let commit = ledger.committing.take().expect("one is under way");
-        commit.blocking_recv().expect("the store answers");
-        ledger.committed();
-        assert!(ledger.announced(1, 20) && !ledger.announced(1, 21), "what came meanwhile is in the next commit");
-        assert!(!ledger.announced(0, 1));
-    }
-
-    #[test]
-    fn an_acknowledgement_travels_with_an_announcement_that_is_near_and_else_alone() {
-        let (store, _folder) = crate::forward::tests::open_store();
-        let mut ledger = Ledger::new([(0, 0)].into_iter());
-        ledger.acknowledge(0, 3);
-        ledger.submit(&store, true);
-        assert!(ledger.committing.is_none(), "it waits for the announcement");
-        ledger.announce(0, 9);
-        ledger.submit(&store, true);
-        assert!(ledger.committing.take().is_some());
-        ledger.committed();
-        ledger.acknowledge(0, 2);
-        ledger.submit(&store, false);
-        assert!(ledger.committing.is_none(), "there is nothing new in it");
-        ledger.acknowledge(0, 4);
-        ledger.submit(&store, false);
-        assert!(ledger.committing.is_some());
+impl Marks {
+    /// What is to be acknowledged now.
+    fn take_done(&mut self) -> Vec<Span> {
+        let mut taken = Vec::new();
+        let mut held = Spans::default();
+        for span in std::mem::take(&mut self.done).iter() {
+            let mut after = self.waiting.clone();
+            after.remove(span.from, span.below);
+            if after.iter().count() <= ACKNOWLEDGED_RANGES.max(self.waiting.iter().count()) {
+                self.waiting = after;
+                taken.push(span);
+            } else {
+                held.insert(span);
+            }
+        }
+        self.done = held;
+        taken
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,15 +42,18 @@ mod lane;
 mod lanes;
 mod ledger;
 mod options;
+mod plan;
 mod pump;
 mod report;
 mod size;
+mod spans;
+mod stream;
 mod token;
 mod verdict;
 
 pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
-pub use options::{BatchOptions, DelayRange, Flux, LaneOptions, Layout, Options, OptionsError};
+pub use options::{BatchOptions, DelayRange, Flux, LaneOptions, Layout, Options, OptionsError, Order};
 pub use verdict::Verdict;
 
 use std::sync::{Arc, Mutex};

@@ -71,21 +71,28 @@ impl Default for BatchOptions {
 /// How one lane takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LaneOptions {
-    /// Its share of the bytes among lanes that are not `immediate`; 0 counts as 1.
+    /// Its share of the bytes among the lanes that are `first`, or among those that are not; 0 counts as 1.
     pub weight: u32,
-    /// It goes before all lanes that are not, and its batches do not wait for `max_age`.
-    pub immediate: bool,
+    /// It goes before all lanes that are not, up to nine of ten bytes while they wait; and its batches do not wait for
+    /// `max_age`.
+    pub first: bool,
 }
 
 impl LaneOptions {
     /// `critical`, `normal` and `bulk`: the first at once, the others 4 : 1.
     pub fn defaults() -> Vec<Self> {
-        vec![
-            Self { weight: 1, immediate: true },
-            Self { weight: 4, immediate: false },
-            Self { weight: 1, immediate: false },
-        ]
+        vec![Self { weight: 1, first: true }, Self { weight: 4, first: false }, Self { weight: 1, first: false }]
     }
+}
+
+/// In which order a lane's records go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As they came in.
+    #[default]
+    OldestFirst,
+    /// After an outage, what comes in goes first, and what waited has a share of the line until it is gone.
+    LiveFirst,
 }
 
 /// The range of a growing delay.
@@ -106,6 +113,11 @@ pub struct Options {
     pub batch: BatchOptions,
     /// Records that waited longer are marked `replayed`, as are those sent before.
     pub replayed_after: Duration,
+    /// In which order a lane's records go.
+    pub order: Order,
+    /// With [`Order::LiveFirst`]: what of a lane's bytes its backlog gets while both it and fresh records wait, in
+    /// percent, 1 to 99.
+    pub backlog_share: u8,
     /// One per lane of the store, in its order.
     pub lanes: Vec<LaneOptions>,
     /// Delays after failures that pass by themselves: the line, the server, a refused batch.
@@ -128,6 +140,8 @@ impl Options {
             batch: BatchOptions::default(),
             // Twice the batch's age: an ordinary wait for company is no replay, an outage is.
             replayed_after: Duration::from_secs(540),
+            order: Order::default(),
+            backlog_share: 20,
             lanes: LaneOptions::defaults(),
             backoff: DelayRange { min: Duration::from_secs(1), max: Duration::from_secs(300) },
             probe: DelayRange { min: Duration::from_secs(60), max: Duration::from_secs(3600) },

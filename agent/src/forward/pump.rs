@@ -19,42 +19,40 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Jitter;
-use super::batch::{Batch, Cutting, Loader, Piece};
-use super::course::{Next, Outcome, Span};
+use super::batch::{Batch, Cutting, Filled, Loader, Piece};
+use super::course::{Course, Outcome};
 use super::gate::Gate;
 use super::handle::{Checked, Handle};
 use super::http::{Exchange, Link, chain};
-use super::lane::{Lane, Loaded};
+use super::lane::Lane;
 use super::lanes::LaneOrder;
 use super::ledger::Ledger;
+use super::plan::Side;
 use super::report::Report;
 use super::size::SizeLimit;
+use super::spans::Span;
+use super::stream::Loaded;
 use super::verdict::{Context, Judged, Verdict, judge, shown};
 use crate::clock::now_ms;
 use crate::shape::wire::Wire;
-use crate::store::{LaneId, LaneStats, Store};
+use crate::store::{LaneId, LaneStats, Store, TimesKnown};
 
 /// How long the answer under way, and then the last commit, are waited for when told to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// A batch made ready is laid out anew if a record of it should by now be marked `replayed`, but not for less than
 /// this: laying out takes time too, and must not chase the clock.
-const MARK_SLACK_MS: u64 = 10_000;
+const MARK_SLACK: Duration = Duration::from_secs(10);
 
 /// While a backlog waits, so many batches are announced together, and again when half of them are left: no batch then
 /// waits for a commit, which on an SD card takes longer than a request. The price is that after a power cut up to so
 /// many batches that were not sent are marked `replayed`, too.
 const ANNOUNCE_AHEAD: u64 = 8;
 
-/// First sequence number of a lane that was certainly never sent, as the store remembers it.
-fn sent_before(lane: &LaneStats) -> u64 {
-    lane.sent
-}
-
 /// Whether anything was ever delivered, as far as the store's figures show.
 fn ever_delivered(lanes: &[LaneStats], put_aside: u64) -> bool {
     let gone: u64 = lanes.iter().map(|lane| lane.stored.saturating_sub(lane.waiting)).sum();
-    let lost: u64 = lanes.iter().map(|lane| lane.evicted + lane.damaged).sum();
+    let lost: u64 = lanes.iter().map(|lane| lane.evicted + lane.damaged + lane.expired).sum();
     gone > lost + put_aside
 }
 
@@ -62,6 +60,7 @@ struct Reply {
     link: Link,
     batch: Batch,
     lane: usize,
+    side: Side,
     exchange: Exchange,
 }
 
@@ -78,13 +77,17 @@ pub(super) struct Pump {
     gate: Gate,
     size: SizeLimit,
     ledger: Ledger,
-    loads: JoinSet<(usize, Loader, Loaded)>,
+    loads: JoinSet<(usize, Side, Loader, Loaded)>,
     /// At home while no request is under way.
     link: Option<Link>,
     request: Option<Request>,
     /// The request under way was begun before the last reload.
     overtaken: bool,
     delivered: bool,
+    /// What was known of boots' times when the batches at hand were laid out.
+    times_known: TimesKnown,
+    /// [`Store::waiting_changed`] as it stood when the plans were made.
+    waiting_changed: u64,
     jitter: Jitter,
     report: Report,
 }
@@ -92,16 +95,18 @@ pub(super) struct Pump {
 impl Pump {
     /// Ready to go on where the store says.
     pub(super) fn new(store: Store, wire: Wire, handle: Handle, config: Arc<Checked>) -> Self {
+        // Before what waits is looked at: a change in between is taken in once more.
+        let waiting_changed = store.waiting_changed();
         let (stats, now) = (store.stats(), Instant::now());
         let options = &config.options;
         let lanes: Vec<Lane> = stats
             .lanes
             .iter()
             .enumerate()
-            .map(|(at, lane)| Lane::new(&store, LaneId(at as u8), options, lane.cursor, sent_before(lane), now))
+            .map(|(at, lane)| Lane::new(&store, lane, LaneId(at as u8), options, now))
             .collect();
         let mut pump = Self {
-            ledger: Ledger::new(stats.lanes.iter().map(|lane| (lane.cursor, sent_before(lane)))),
+            ledger: Ledger::new(lanes.iter().map(|lane| (store.waiting(lane.id), store.unsent(lane.id)))),
             order: LaneOrder::new(&options.lanes),
             gate: Gate::new(options),
             size: SizeLimit::new(options.batch.max_bytes),
@@ -109,9 +114,11 @@ impl Pump {
             link: None,
             request: None,
             overtaken: false,
+            times_known: store.times_known(),
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
             jitter: Jitter::from_system(),
             report: Report::default(),
+            waiting_changed,
             store,
             wire,
             handle,
@@ -125,7 +132,8 @@ impl Pump {
     fn new_link(&self) -> Link {
         let options = &self.config.options;
         let endpoint = self.config.endpoint.clone();
-        Link::new(self.wire.clone(), endpoint, options.answer_timeout, options.idle_limit)
+        let clock = Arc::clone(self.store.clock());
+        Link::new(self.wire.clone(), clock, endpoint, options.answer_timeout, options.idle_limit)
     }
 
     /// Works until `stop`, then lets the request under way be answered and acknowledged.
@@ -136,7 +144,7 @@ impl Pump {
             self.step(now);
             self.show(now);
             let wake = self.wake_at(now);
-            let listen = self.lanes.iter().any(|lane| !lane.news);
+            let listen = self.lanes.iter().any(Lane::listens);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -157,7 +165,7 @@ impl Pump {
                     }
                     self.ledger.committed();
                 }
-                Ok(()) = progress.changed(), if listen => self.lanes.iter_mut().for_each(|lane| lane.news = true),
+                Ok(()) = progress.changed(), if listen => self.lanes.iter_mut().for_each(Lane::has_news),
                 () = sleep_until(wake) => {}
             }
         }
@@ -192,38 +200,73 @@ impl Pump {
 
     /// Does everything that can be done now.
     fn step(&mut self, now: Instant) {
+        let settled = self.follow_store();
         let gate_open = self.gate.closed_until(now).is_none();
         let cutting = self.cutting(now);
         for index in 0..self.lanes.len() {
-            if self.lanes[index].close_if_due(gate_open, now) {
-                self.announce_fresh(index);
-            }
-            let lane = &mut self.lanes[index];
-            let of_lane = |replayed_below| Cutting { replayed_below, ..cutting };
-            if let Some(job) = lane.job(of_lane, gate_open, now, &self.store) {
+            self.lanes[index].keep_up(&self.store, &cutting);
+            for side in Side::BOTH {
+                if self.lanes[index].close_if_due(side, gate_open, now) {
+                    self.announce_fresh(index, side);
+                }
+                let Some((job, announce)) = self.lanes[index].job(side, &self.store, gate_open, cutting) else {
+                    continue;
+                };
+                if let Some(span) = announce {
+                    self.ledger.announce(index, span);
+                }
                 self.loads.spawn_blocking(move || {
                     let (loader, found) = job.run();
-                    (index, loader, found)
+                    (index, side, loader, found)
                 });
             }
         }
         if gate_open {
             self.start_request(now);
         }
-        self.ledger.submit(&self.store, !self.loads.is_empty());
+        if settled {
+            self.ledger.submit(&self.store, !self.loads.is_empty());
+        }
         self.report.put_asides_due(now);
     }
 
-    /// Announces the fresh batch of a lane and, while a backlog waits, what comes after it.
-    fn announce_fresh(&mut self, index: usize) {
-        let lane = &self.lanes[index];
-        let Some(batch) = &lane.fresh else { return };
-        let (below, events) = (batch.below(), batch.events as u64);
-        if !lane.has_backlog() {
-            self.ledger.announce(index, below);
-        } else if self.ledger.wanted(index) < below + events * ANNOUNCE_AHEAD / 2 {
-            let end = self.store.stats().lanes.get(index).map_or(below, |lane| lane.next);
-            self.ledger.announce(index, (below + events * ANNOUNCE_AHEAD).min(end).max(below));
+    /// Takes in what others have changed of what waits: records evicted, expired or to be replayed. `false` if that
+    /// must wait for the commit under way; no other is to be begun before.
+    fn follow_store(&mut self) -> bool {
+        let changed = self.store.waiting_changed();
+        if changed == self.waiting_changed {
+            return true;
+        }
+        if self.ledger.committing.is_some() {
+            return false;
+        }
+        self.waiting_changed = changed;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let now = self.store.waiting(lane.id);
+            let before = self.ledger.wait_for(index, now.clone());
+            let again = lane.plan.wait_for(&before, &now);
+            lane.sent_before(&again);
+            lane.follow();
+            // What is at hand is sent all the same, and shall not wait for what the ledger has forgotten with the rest.
+            lane.at_hand().for_each(|batch| self.ledger.announce(index, batch.span));
+        }
+        true
+    }
+
+    /// Announces the fresh batch of a stream and, while more waits, what comes after it.
+    fn announce_fresh(&mut self, index: usize, side: Side) {
+        let lane = &mut self.lanes[index];
+        let Some(batch) = &lane.stream(side).fresh else { return };
+        let (span, events) = (batch.span, batch.events as u64);
+        if !lane.stream(side).has_more() {
+            return self.ledger.announce(index, span);
+        }
+        let ahead = |batches: u64| Span::new(span.from, span.below + events * batches);
+        if !self.ledger.is_claimed(index, span) || !self.ledger.is_claimed(index, ahead(ANNOUNCE_AHEAD / 2)) {
+            let range = lane.plan.untried(side, span.from).map_or(span.below, |range| range.below);
+            let end = range.min(Lane::end(&self.store, lane.id));
+            let below = ahead(ANNOUNCE_AHEAD).below.min(end).max(span.below);
+            self.ledger.announce(index, Span::new(span.from, below));
         }
     }
 
@@ -233,9 +276,9 @@ impl Pump {
             layout: options.batch.layout,
             max_records: options.batch.max_records,
             max_bytes: self.size.current(now),
-            replayed_below: 0,
-            replayed_after_ms: u64::try_from(options.replayed_after.as_millis()).unwrap_or(u64::MAX),
-            now_ms: now_ms(),
+            replayed_after: options.replayed_after,
+            now,
+            stamp: self.store.clock().now(),
         }
     }
 
@@ -245,104 +288,105 @@ impl Pump {
             return;
         }
         self.renew_outdated(now);
-        let ready = |index: usize| {
-            let lane = &self.lanes[index];
-            let batch = match &lane.piece {
-                Some(piece) => Some(piece),
-                None => lane.fresh.as_ref().filter(|_| lane.course.next(|| u64::MAX) == Next::Fresh),
-            };
-            batch.is_some_and(|batch| self.ledger.announced(index, batch.below()))
-        };
-        let Some(index) = self.order.pick(ready) else { return };
-        let lane = &mut self.lanes[index];
-        let batch = if let Some(piece) = lane.piece.take() {
-            piece
-        } else {
-            let Some(batch) = lane.fresh.take() else { return };
-            lane.course.begin_fresh(Span { from: batch.first(), below: batch.below() });
-            batch
-        };
+        let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
+        let Some(next) = self.order.pick(|index| turn(index).map(|(_, batch)| batch.body.len())) else { return };
+        let index = next.lane;
+        let Some(side) = turn(index).map(|(side, _)| side) else { return };
         let Some(mut link) = self.link.take() else { return };
-        self.order.charge(index, batch.body.len());
+        let Some(batch) = self.lanes[index].take(side) else { return };
+        self.order.charge(next);
         self.request = Some(Box::pin(async move {
             let exchange = link.send(&batch).await;
-            Reply { link, batch, lane: index, exchange }
+            Reply { link, batch, lane: index, side, exchange }
         }));
     }
 
     /// Lays batches out anew that waited so long that their marks, or their size, are no longer right.
     fn renew_outdated(&mut self, now: Instant) {
         let cutting = self.cutting(now);
-        let oldest_unmarked = cutting.now_ms.saturating_sub(cutting.replayed_after_ms).saturating_sub(MARK_SLACK_MS);
+        let limit = cutting.replayed_after + MARK_SLACK;
         let outdated = |batch: &Batch| {
             let too_large = batch.events > 1 && batch.body.len() > cutting.max_bytes;
-            too_large || batch.oldest_unmarked_ms < oldest_unmarked
+            too_large || batch.oldest_unmarked.is_some_and(|oldest| now.saturating_duration_since(oldest) > limit)
         };
+        let times_known = self.store.times_known();
+        let retimed = std::mem::replace(&mut self.times_known, times_known) != times_known;
         for lane in &mut self.lanes {
-            if lane.piece.as_ref().is_some_and(outdated) {
-                lane.piece = None;
-                lane.course.settle(Outcome::Unjudged);
-            }
-            if lane.loader.is_some() && lane.fresh.as_ref().is_some_and(outdated) {
-                lane.drop_fresh();
+            for side in Side::BOTH {
+                if retimed {
+                    // Records have other times now: what is not on the wire is laid out anew.
+                    lane.stream(side).drop_fresh();
+                }
+                if lane.stream(side).drop_outdated(|batch| retimed || outdated(batch)) {
+                    lane.plan.settle(side, Outcome::Unjudged, 0);
+                }
             }
         }
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
-        let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(now)).min();
+        let late = self.config.options.replayed_after;
+        let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(late, now)).min();
         [lanes, self.gate.closed_until(now), self.report.due()].into_iter().flatten().min()
     }
 
     /// Takes back what a read found.
-    fn loaded(&mut self, joined: Result<(usize, Loader, Loaded), JoinError>) {
+    fn loaded(&mut self, joined: Result<(usize, Side, Loader, Loaded), JoinError>) {
         let now = Instant::now();
-        let (index, loader, found) = match joined {
+        let (index, side, loader, found) = match joined {
             Ok(done) => done,
             Err(error) => return self.read_broke(&error, now),
         };
         let lane = &mut self.lanes[index];
-        lane.loader = Some(loader);
+        let wanted = lane.stream(side).returned(loader);
         let failure = match found {
-            Loaded::Fresh(open, result) => {
-                let at_end = *result.as_ref().unwrap_or(&false);
-                lane.filled(open, at_end, &self.config.options, now_ms(), now);
+            Loaded::Fresh(..) if !wanted => None,
+            Loaded::Fresh(open, range, result) => {
+                let filled = result.as_ref().ok().copied();
+                if filled == Some(Filled::RangeEnd) && open.is_none() {
+                    lane.plan.vanished(range);
+                    self.ledger.acknowledge(index, range);
+                }
+                lane.stream(side).filled(open, filled, &self.config.options, now);
                 result.err()
             }
             Loaded::Piece(Ok(Piece::Batch { batch, ends_at })) => {
-                lane.course.ends_at(ends_at);
-                self.ledger.announce(index, batch.below());
-                lane.piece = Some(batch);
+                lane.plan.course_mut(side).ends_at(ends_at);
+                // What is tried ends there, wherever its last record stands.
+                let span = Span::new(batch.span.from, ends_at);
+                self.ledger.announce(index, span);
+                lane.stream(side).piece = Some(Batch { span, ..batch });
                 None
             }
             Loaded::Piece(Ok(Piece::Empty { next })) => {
-                lane.course.settle(Outcome::Empty { next });
-                self.ledger.acknowledge(index, lane.course.settled_below());
+                if let Some(done) = lane.plan.settle(side, Outcome::Empty, next).done {
+                    self.ledger.acknowledge(index, done);
+                }
                 None
             }
             Loaded::Piece(Err(error)) => {
-                lane.course.settle(Outcome::Unjudged);
+                lane.plan.settle(side, Outcome::Unjudged, 0);
                 Some(error)
             }
         };
         if let Some(error) = failure {
-            lane.read_failed(now);
+            lane.stream(side).read_failed(now);
             tracing::warn!(lane = index, "cannot read stored records, will try again: {}", chain(&error));
         }
     }
 
-    /// A read panicked: a fault in the store. Its reader is lost; all lanes that miss theirs get a new one.
+    /// A read panicked: a fault in the store. Its reader is lost; all streams that miss theirs get a new one.
     fn read_broke(&mut self, error: &JoinError, now: Instant) {
         tracing::error!("reading stored records failed inside; please report it: {}", chain(error));
         // Whose it was is not told: the others' results are dropped too, and read again.
         self.loads = JoinSet::new();
-        for lane in self.lanes.iter_mut().filter(|lane| lane.loader.is_none()) {
-            lane.loader = Some(Loader::new(&self.store, lane.id, lane.course.front()));
-            if lane.piece.is_none() && lane.course.next(|| u64::MAX) == Next::Wait {
-                lane.course.settle(Outcome::Unjudged);
+        for lane in &mut self.lanes {
+            let id = lane.id;
+            for side in Side::BOTH {
+                if lane.stream(side).lost(&self.store, id, now) {
+                    lane.plan.settle(side, Outcome::Unjudged, 0);
+                }
             }
-            lane.drop_fresh();
-            lane.read_failed(now);
         }
     }
 
@@ -358,7 +402,7 @@ impl Pump {
         self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, now));
         if !same_endpoint {
             self.delivered = false;
-            self.lanes.iter_mut().for_each(|lane| lane.course.change_endpoint());
+            self.lanes.iter_mut().for_each(|lane| lane.plan.change_endpoint());
         }
         // A link that is out is replaced when it comes home.
         self.overtaken = self.link.is_none();
@@ -372,10 +416,10 @@ impl Pump {
     /// Judges what came of a request and draws the consequences.
     fn answered(&mut self, reply: Reply) {
         let now = Instant::now();
-        let Reply { link, batch, lane, exchange } = reply;
+        let Reply { link, batch, lane, side, exchange } = reply;
         let was_sent = !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. });
         if was_sent {
-            self.lanes[lane].sent_below = self.lanes[lane].sent_below.max(batch.below());
+            self.lanes[lane].was_sent(&batch);
         }
         self.handle.update(|stats| match exchange {
             Exchange::NotSent(_) => stats.connect_failures += 1,
@@ -400,9 +444,7 @@ impl Pump {
         // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
         // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
         let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
-        if same_endpoint && (named || !overtaken) {
-            self.gate.judged(verdict, now, &mut self.jitter);
-        }
+        let outage_ended = same_endpoint && (named || !overtaken) && self.gate.judged(verdict, now, &mut self.jitter);
         let outcome = if same_endpoint {
             self.outcome(&batch, verdict, now)
         } else if verdict == Verdict::Accepted {
@@ -411,11 +453,14 @@ impl Pump {
             // What an endpoint that is not used any more refuses, the new one may take.
             Outcome::Unjudged
         };
-        let put_aside = self.settle(lane, &batch, outcome, &reason, (now, overtaken));
+        let put_aside = self.settle((lane, side), &batch, outcome, &reason, (now, overtaken));
         if outcome == Outcome::Accepted && same_endpoint {
             self.lanes.iter_mut().for_each(Lane::prove);
         }
-        if put_aside && !self.lanes.iter().any(|lane| lane.course.is_in_doubt()) {
+        if outage_ended {
+            self.lanes.iter_mut().for_each(Lane::outage_ended);
+        }
+        if put_aside && !self.courses().any(Course::is_in_doubt) {
             // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
             self.publish(Verdict::Accepted, "", now);
         } else if same_endpoint {
@@ -444,13 +489,13 @@ impl Pump {
     /// Draws the consequences for the batch's lane; says whether the batch was put aside.
     fn settle(
         &mut self,
-        index: usize,
+        (index, side): (usize, Side),
         batch: &Batch,
         outcome: Outcome,
         reason: &str,
         (now, overtaken): (Instant, bool),
     ) -> bool {
-        let settled = self.lanes[index].course.settle(outcome);
+        let settled = self.lanes[index].plan.settle(side, outcome, 0);
         if outcome == Outcome::Accepted {
             self.handle.update(|stats| {
                 stats.last_accepted_ms = Some(now_ms());
@@ -459,7 +504,7 @@ impl Pump {
             });
         }
         if !overtaken {
-            self.lanes[index].wait(settled.pace, now, &mut self.jitter);
+            self.lanes[index].stream(side).wait(settled.pace, now, &mut self.jitter);
         }
         if settled.put_aside {
             for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
@@ -468,17 +513,26 @@ impl Pump {
             self.handle.update(|stats| stats.put_aside += batch.events as u64);
             self.report.put_aside(index, batch, reason, now);
         }
-        self.ledger.acknowledge(index, self.lanes[index].course.settled_below());
+        if let Some(done) = settled.done {
+            self.lanes[index].is_done(done);
+            self.ledger.acknowledge(index, done);
+        }
         settled.put_aside
+    }
+
+    fn courses(&self) -> impl Iterator<Item = &Course> {
+        self.lanes.iter().flat_map(|lane| lane.plan.courses())
     }
 
     /// Shows how things stand besides the verdict.
     fn show(&mut self, now: Instant) {
-        let suspects = self.lanes.iter().map(|lane| lane.course.suspects() as u64).sum();
+        let suspects = self.courses().map(|course| course.suspects() as u64).sum();
+        let backlog = self.lanes.iter().map(|lane| lane.plan.backlog()).sum();
         let body_limit = self.size.current(now) as u64;
         let next_attempt = self.next_attempt(now);
         self.handle.update(|stats| {
             stats.suspects = suspects;
+            stats.backlog = backlog;
             stats.body_limit = body_limit;
             stats.next_attempt = next_attempt;
         });
@@ -489,11 +543,7 @@ impl Pump {
         if self.request.is_some() {
             return None;
         }
-        let of_lane = |lane: &Lane| {
-            let end = || self.store.stats().lanes.get(lane.id.index()).map_or(0, |lane| lane.next);
-            lane.next_attempt(end, now)
-        };
-        let lanes = self.lanes.iter().filter_map(of_lane).min();
+        let lanes = self.lanes.iter().filter_map(|lane| lane.next_attempt(&self.store, now)).min();
         [lanes, self.gate.closed_until(now)].into_iter().flatten().max().filter(|at| *at > now)
     }
 

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod flux;
+mod order;
 mod reload;
 mod secrets;
 mod shown;
@@ -81,12 +82,15 @@ pub(super) fn open_store() -> (Store, tempfile::TempDir) {
 }
 
 fn open_in(folder: &tempfile::TempDir) -> Store {
-    let options = store::Options {
+    Store::open(store_options(folder)).expect("a store can be opened").0
+}
+
+fn store_options(folder: &tempfile::TempDir) -> store::Options {
+    store::Options {
         max_size: 64 * 1024 * 1024,
         max_sessions: 10,
         ..store::Options::new(folder.path().to_owned(), "gw-1", &["critical", "normal", "bulk"])
-    };
-    Store::open(options).expect("a store can be opened").0
+    }
 }
 
 fn publish(store: &Store, lane: u8, payloads: impl IntoIterator<Item = String>) {
@@ -349,24 +353,39 @@ async fn while_nobody_listens_nothing_counts_as_sent_and_later_all_arrives_unmar
 }
 
 #[tokio::test]
-async fn records_that_waited_long_are_marked() {
-    let flux = flux::Flux::scripted([]).await;
-    let (store, folder) = open_store();
-    let record = NewRecord {
-        device: "d",
-        topic: "t",
-        payload: b"1",
-        stamp: Stamp { wall_ms: crate::clock::now_ms() - 600_000, trusted: true, ..Stamp::default() },
-        origin: None,
-        will: false,
-    };
+async fn records_that_waited_long_are_marked_and_a_clock_that_jumps_makes_none_old() {
+    const HOUR: u64 = 3_600_000;
+    let now = Stamp { wall_ms: 500_000 * HOUR, uptime_ms: 2 * HOUR, boot: 7, trusted: true };
+    let old = 600_000;
+    let stamps = [
+        (Stamp { wall_ms: 0, uptime_ms: now.uptime_ms - 1000, trusted: false, ..now }, false, "1970, a second ago"),
+        (Stamp { wall_ms: now.wall_ms, uptime_ms: now.uptime_ms - old, ..now }, true, "old by the uptime"),
+        (Stamp { wall_ms: now.wall_ms - old, uptime_ms: 1, boot: 6, trusted: true }, true, "old by a right clock"),
+        (Stamp { wall_ms: now.wall_ms - 1000, uptime_ms: 1, boot: 6, trusted: true }, false, "sent before a restart"),
+        (
+            Stamp { wall_ms: 1000, uptime_ms: 1, boot: 6, trusted: false },
+            true,
+            "two hours at least: as long as it is up",
+        ),
+    ];
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let options = store_options(&folder);
+    let clock = Arc::new(crate::clock::SetClock::at(now));
+    let store = Store::open(store::Options { clock, ..options }).expect("a store can be opened").0;
     let mut submission = Submission::new();
-    submission.push(LaneId(1), &record);
+    for (stamp, ..) in stamps {
+        let record = NewRecord { device: "d", topic: "t", payload: b"1", stamp, origin: None, will: false };
+        submission.push(LaneId(1), &record);
+    }
     store.submit(submission);
+    let flux = flux::Flux::scripted([]).await;
     let bench = Bench::on(store, folder, webhook(&flux));
-    bench.until_forwarded(1).await;
+    bench.until_forwarded(5).await;
     assert_eq!(bench.stop().await, 0);
-    assert!(flux.seen()[0].replayed());
+    let events: Vec<_> = flux.accepted().iter().flat_map(flux::Seen::events).collect();
+    for (event, (_, marked, what)) in events.iter().zip(stamps) {
+        assert_eq!(event["replayed"] == true, marked, "{what}: {event}");
+    }
 }
 
 #[tokio::test]

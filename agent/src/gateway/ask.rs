@@ -131,6 +131,7 @@ impl Answerer {
                 let reserve = options.lanes.iter().find(|one| one.name == lane.name).map(|one| one.reserve);
                 lane.reserve = reserve.unwrap_or(0);
             }
+            status.allowed_bytes = Some(store.stats().allowed);
             let now = note_now(&self.shared, store, &self.paces);
             status.add(&self.paces.lock().unwrap_or_else(PoisonError::into_inner), now);
         }

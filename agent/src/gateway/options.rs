@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidegate_protocol::LaneId;
 
 use super::GatewayError;
-use crate::clock::Clock;
+use crate::clock::{Clock, synchronised};
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{broker, listener};
 use crate::config::{self, Config};
@@ -59,6 +59,11 @@ fn store_lane(lane: &config::Lane, max_size: u64) -> store::LaneOptions {
     store::LaneOptions { name: lane.name.clone(), reserve: lane.reserve.of(max_size), max_age: lane.max_age }
 }
 
+pub(super) fn time(config: &Config) -> synchronised::Settings {
+    let clock = &config.clock;
+    synchronised::Settings { marker: clock.synchronised_marker.clone(), timedated: clock.timedated }
+}
+
 pub(super) fn listener(config: &config::Listener) -> listener::Options {
     listener::Options {
         plain: config.bind,
@@ -107,8 +112,8 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
 /// and goes beside the others with the smallest weight.
 fn forward_lanes(config: &Config, present: &[String]) -> Vec<forward::LaneOptions> {
     let configured = |name: &String| config.lanes.iter().find(|lane| lane.name == *name);
-    let options = |lane: &config::Lane| forward::LaneOptions { weight: lane.weight, immediate: lane.first };
-    let left_over = forward::LaneOptions { weight: 1, immediate: false };
+    let options = |lane: &config::Lane| forward::LaneOptions { weight: lane.weight, first: lane.first };
+    let left_over = forward::LaneOptions { weight: 1, first: false };
     present.iter().map(|name| configured(name).map_or(left_over, options)).collect()
 }
 
@@ -140,6 +145,11 @@ pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
             },
         },
         replayed_after: forward.replayed_after,
+        order: match forward.order {
+            config::Order::OldestFirst => forward::Order::OldestFirst,
+            config::Order::LiveFirst => forward::Order::LiveFirst,
+        },
+        backlog_share: forward.backlog_share,
         lanes: forward_lanes(config, lanes),
         backoff: forward::DelayRange { min: forward.backoff.min, max: forward.backoff.max },
         probe: forward::DelayRange { min: forward.backoff.probe_min, max: forward.backoff.probe_max },

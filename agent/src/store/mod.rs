@@ -15,11 +15,12 @@ pub mod look;
 mod ranges;
 mod state;
 mod submission;
+pub mod wear;
 
 #[cfg(test)]
 mod tests;
 
-pub use journal::Chunk;
+pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
 pub use submission::{Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission};
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
@@ -87,7 +88,9 @@ pub struct Options {
     pub policy: Policy,
     /// How long delivered records are kept, room permitting; 0 for not at all.
     pub keep_delivered: Duration,
-    /// Longest time a commit waits for company; 0 never waits.
+    /// Longest time a commit waits for company ([`DEFAULT_COMMIT_WITHIN`]); 0 never waits. Clients that come back as soon
+    /// as they are answered are held for a fortieth of it at most, a client alone not at all; where devices publish
+    /// seldom, it makes one commit of what comes within it: fewer syncs, a longer life of the card.
     pub commit_within: Duration,
     /// Sessions kept at most; a further one ends that which has been without a connection for longest.
     pub max_sessions: usize,
@@ -181,10 +184,14 @@ pub struct LaneStats {
     pub waiting: u64,
     /// Bytes on disk in this lane's segments.
     pub bytes: u64,
+    /// Of these the bytes in segments that are delivered and only kept (`keep_delivered`).
+    pub kept: u64,
     /// Records evicted before they were delivered.
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped undelivered because they had become older than the lane's `max_age`.
+    pub expired: u64,
     /// When the oldest waiting record was received (ms since the Unix epoch).
     pub oldest_ms: Option<u64>,
     /// Lowest sequence number still to be acknowledged.
@@ -206,19 +213,46 @@ pub struct Stats {
     pub refused: u64,
     /// Records put aside.
     pub put_aside: u64,
+    /// Kinds of gaps (by cause, lane, device and epoch) of which the flow has not been told all.
+    pub gaps_pending: u64,
+    /// Gap records made since the store was created.
+    pub gaps_told: u64,
     /// Bytes on disk in all, and the limit.
     pub bytes: u64,
     /// The limit on `bytes`.
     pub max_size: u64,
+    /// What `bytes` may come to at present: less than `max_size` where others fill the disk.
+    pub allowed: u64,
     /// Group commits since the start.
     pub commits: u64,
     /// Bytes handed to the file system since the start, headers and control records included.
     pub bytes_written: u64,
+    /// What storing costs the flash.
+    pub wear: wear::Wear,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
     /// Why the index is behind, if it is; nothing depends on it.
     #[serde(default)]
     pub index: Option<String>,
+    /// Lanes for whose records there is no room; their acknowledgements are withheld meanwhile.
+    pub refusing: Vec<Refusing>,
+}
+
+impl Stats {
+    /// Why acknowledgements are withheld, if any are: the store cannot write, or has no room for some lanes.
+    pub fn withheld(&self) -> Option<String> {
+        let refusing = self.refusing.iter().map(|one| format!("lane {}: {}", one.lane, one.reason));
+        self.stalled.clone().or_else(|| refusing.reduce(|all, one| format!("{all}; {one}")))
+    }
+}
+
+/// A lane for whose records there is no room.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Refusing {
+    /// Its name.
+    pub lane: String,
+    /// Which limit leaves no room.
+    pub reason: String,
 }
 
 /// Why the store could not be opened or read.
@@ -260,11 +294,10 @@ pub const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// Smallest `max_size`: below it, what the store needs for itself would leave next to nothing for records.
 pub const MIN_MAX_SIZE: u64 = 2 * 1024 * 1024;
 
-/// Longest time a commit waits for company, as it is tuned today. It only ever waits when the commit before it
-/// answered several submissions and fewer than half as many are back, so a lone device never waits. About two syncs
-/// of a fast disk: where a sync takes longer, what comes meanwhile is company enough and nobody waits; where it is
-/// shorter, fewer syncs are made.
-pub const DEFAULT_COMMIT_DELAY: Duration = Duration::from_micros(500);
+/// Longest time a commit waits for company, unless configured otherwise: nobody who publishes by hand or by the second
+/// notices it, and clients that wait for their answers are held for a fraction of it at most (see
+/// [`Options::commit_within`]).
+pub const DEFAULT_COMMIT_WITHIN: Duration = Duration::from_millis(20);
 
 /// A handle on the store; clones share it. When the last one goes, the store is closed.
 #[derive(Debug, Clone)]
@@ -322,6 +355,11 @@ impl Store {
         &self.inner.in_flight
     }
 
+    /// Whether the records of any lane wait for room. Cheap: for whoever decides how much more to take in.
+    pub fn refuses(&self) -> bool {
+        self.inner.shared.refuses()
+    }
+
     /// Changes each time something was committed or the store's condition changed: wait on it instead of polling.
     pub fn progress(&self) -> tokio::sync::watch::Receiver<u64> {
         self.inner.shared.progress.subscribe()
@@ -347,9 +385,26 @@ impl Store {
         self.unsent(lane).first()
     }
 
+    /// The clock that the stamps of records are taken from, against which their ages are judged.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.inner.shared.clock()
+    }
+
+    /// Changes whenever records that were read before would now be read with another time, because the clock has
+    /// become right or was set.
+    pub fn times_known(&self) -> TimesKnown {
+        self.inner.shared.times_known()
+    }
+
     /// What of a lane is to be delivered: neither acknowledged nor evicted. The last range is open-ended.
     pub fn waiting(&self, lane: LaneId) -> Ranges {
         self.inner.shared.waiting(lane.index())
+    }
+
+    /// Rises whenever what waits has changed otherwise than by [`Change::Acknowledge`] and by what was stored: records
+    /// were evicted or have expired, or are to be replayed. Cheap; never before [`Store::waiting`] shows the change.
+    pub fn waiting_changed(&self) -> u64 {
+        self.inner.shared.waiting_changed.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// Records put aside, newest first, at most `limit`. Reads the disk.

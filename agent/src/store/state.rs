@@ -137,8 +137,10 @@ impl Index {
             }
             let (due, closing) = (pending.due.take().is_some(), pending.closing);
             drop(pending);
-            if due {
+            if due && shared.index_may_grow() {
                 self.checkpoint(&shared.index_contents());
+            } else if due {
+                self.changed();
             }
             if closing {
                 return;

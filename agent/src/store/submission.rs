@@ -21,12 +21,14 @@
 
 use crate::clock::Stamp;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 use tidegate_protocol::LaneId;
 use tokio::sync::oneshot;
 
 const HAS_ORIGIN: u8 = 1;
 const IS_WILL: u8 = 2;
 const IS_TRUSTED: u8 = 4;
+const IS_GAP: u8 = 8;
 
 /// Where the stamp ends and an origin, if there is one, begins.
 const STAMP_END: usize = 19;
@@ -181,9 +183,18 @@ pub struct Submission {
     /// may come in one submission, and their order decides which of them is released.
     changes: Vec<(u32, Change)>,
     done: Option<oneshot::Sender<Committed>>,
+    source: u32,
+    /// When it was handed to the store.
+    at: Option<Instant>,
 }
 
 impl Submission {
+    /// The source of what the agent itself has to say: it never waits for company.
+    pub const URGENT: u32 = 0;
+
+    /// A source that stands for many devices, as a broker does: it gathers though it is alone.
+    pub const MANY: u32 = u32::MAX;
+
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
@@ -191,38 +202,27 @@ impl Submission {
 
     /// Adds a record. A device or topic over 65,535 bytes cannot come from MQTT and is cut at a character.
     pub fn push(&mut self, lane: LaneId, record: &NewRecord<'_>) {
-        let (device, topic) = (cut(record.device), cut(record.topic));
         let mut flags = 0;
-        if record.stamp.trusted {
-            flags |= IS_TRUSTED;
-        }
         if record.origin.is_some() {
             flags |= HAS_ORIGIN;
         }
         if record.will {
             flags |= IS_WILL;
         }
-        let buffer = &mut self.buffer;
-        buffer.reserve(RECORD_OVERHEAD + device.len() + topic.len() + record.payload.len());
-        buffer.push(flags);
-        buffer.extend_from_slice(&record.stamp.wall_ms.to_le_bytes());
-        buffer.extend_from_slice(&record.stamp.boot.to_le_bytes());
-        buffer.extend_from_slice(&record.stamp.uptime_ms.to_le_bytes()[..6]);
-        if let Some(origin) = record.origin {
-            buffer.extend_from_slice(&origin.session.to_le_bytes());
-            buffer.extend_from_slice(&origin.packet_id.to_le_bytes());
-        }
-        buffer.extend_from_slice(&(device.len() as u16).to_le_bytes());
-        buffer.extend_from_slice(&(topic.len() as u16).to_le_bytes());
-        buffer.extend_from_slice(device.as_bytes());
-        buffer.extend_from_slice(topic.as_bytes());
-        buffer.extend_from_slice(record.payload);
+        encode(&mut self.buffer, flags, record);
+        let buffer = &self.buffer;
         self.bodies.push((lane, buffer.len() as u32));
     }
 
     /// Adds a change of state.
     pub fn change(&mut self, change: Change) {
         self.changes.push((self.bodies.len() as u32, change));
+    }
+
+    /// Says on whose behalf it is: a number of the connection's own between [`Submission::URGENT`], which it is unless
+    /// this is called, and [`Submission::MANY`]. How long a commit waits for company depends on who has submitted.
+    pub fn set_source(&mut self, source: u32) {
+        self.source = source;
     }
 
     /// Asks for an answer once everything in it is on flash.
@@ -245,6 +245,20 @@ impl Submission {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.bodies.is_empty() && self.changes.is_empty()
+    }
+
+    pub(super) fn source(&self) -> u32 {
+        self.source
+    }
+
+    /// It is handed to the store.
+    pub(super) fn hand_in(&mut self, now: Instant) {
+        self.at = Some(now);
+    }
+
+    /// When it was handed to the store; `None` before.
+    pub(super) fn handed_in(&self) -> Option<Instant> {
+        self.at
     }
 
     /// The records' lanes and bodies.
@@ -293,12 +307,46 @@ fn cut(text: &str) -> &str {
     &text[..end]
 }
 
+/// Appends a record's body; `flags` but for the clock's.
+fn encode(buffer: &mut Vec<u8>, flags: u8, record: &NewRecord<'_>) {
+    let (device, topic) = (cut(record.device), cut(record.topic));
+    let trusted = if record.stamp.trusted { IS_TRUSTED } else { 0 };
+    buffer.reserve(RECORD_OVERHEAD + device.len() + topic.len() + record.payload.len());
+    buffer.push(flags | trusted);
+    buffer.extend_from_slice(&record.stamp.wall_ms.to_le_bytes());
+    buffer.extend_from_slice(&record.stamp.boot.to_le_bytes());
+    buffer.extend_from_slice(&record.stamp.uptime_ms.to_le_bytes()[..6]);
+    if let Some(origin) = record.origin {
+        buffer.extend_from_slice(&origin.session.to_le_bytes());
+        buffer.extend_from_slice(&origin.packet_id.to_le_bytes());
+    }
+    buffer.extend_from_slice(&(device.len() as u16).to_le_bytes());
+    buffer.extend_from_slice(&(topic.len() as u16).to_le_bytes());
+    buffer.extend_from_slice(device.as_bytes());
+    buffer.extend_from_slice(topic.as_bytes());
+    buffer.extend_from_slice(record.payload);
+}
+
+/// Makes the body of a gap record.
+pub(super) fn encode_gap(body: &mut Vec<u8>, stamp: &Stamp, device: &str, topic: &str, payload: &[u8]) {
+    body.clear();
+    let record = NewRecord { device, topic, payload, stamp: *stamp, origin: None, will: false };
+    encode(body, IS_GAP, &record);
+}
+
+/// Whether a record's body tells of records that are gone.
+pub(super) fn is_gap(body: &[u8]) -> bool {
+    body.first().is_some_and(|flags| flags & IS_GAP != 0)
+}
+
 /// A record's body, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Body<'a> {
     pub(super) stamp: Stamp,
     pub(super) origin: Option<Origin>,
     pub(super) will: bool,
+    /// It tells of records that are gone.
+    pub(super) gap: bool,
     pub(super) device: &'a str,
     pub(super) topic: &'a str,
     pub(super) payload: &'a [u8],
@@ -347,6 +395,7 @@ pub(super) fn decode(body: &[u8]) -> Option<Body<'_>> {
         stamp,
         origin,
         will: flags & IS_WILL != 0,
+        gap: flags & IS_GAP != 0,
         device: std::str::from_utf8(device).ok()?,
         topic: std::str::from_utf8(topic).ok()?,
         payload,

@@ -385,7 +385,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 
     /// Permits for what a read may bring; `None` while a bound is reached.
     fn poll_room(&mut self, context: &mut Context<'_>) -> Option<OwnedSemaphorePermit> {
-        let full = self.batches.len() >= MAX_BATCHES || self.in_flight_bytes >= MAX_CONNECTION_BYTES;
+        let mut full = self.batches.len() >= MAX_BATCHES || self.in_flight_bytes >= MAX_CONNECTION_BYTES;
+        // While the store has no room for some lane, what its devices send stays in flight: so that they cannot take
+        // all permits from those whose lanes have room, nobody has more than one submission under way then.
+        full |= !self.batches.is_empty() && self.shared.store.refuses();
         if full || self.out.len() >= MAX_OUT {
             if self.suspended {
                 self.leave_queues();
@@ -520,6 +523,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             // What was reserved and not used goes back at the end of this function.
             batch.permit = permit.split(bytes);
             batch.wait = Some(round.submission.on_commit());
+            round.submission.set_source(self.seat.source());
             self.shared.store.submit(round.submission);
         } else if batch.answers.is_empty() {
             return;

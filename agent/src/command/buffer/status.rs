@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn human(status: &StoreLook, now_ms: u64) -> String {
-    let said = if status.live { "the service says" } else { "read from the files: no service is running" };
+    let said = if status.live { "the service says" } else { "read from the files" };
     let mut out = format!("Buffer in {} · epoch {} · {said}\n", plain(&status.path), plain(&status.epoch));
     let kept: u64 = status.lanes.iter().map(|lane| lane.delivered_bytes).sum();
     let limit = match status.max_bytes {
@@ -39,6 +39,10 @@ fn human(status: &StoreLook, now_ms: u64) -> String {
         None => String::new(),
     };
     let _ = writeln!(out, "  on disk    {}{limit}, {} of it delivered and only kept", size(status.bytes), size(kept));
+    if let Some(allowed) = status.allowed_bytes.filter(|allowed| status.max_bytes.is_some_and(|limit| *allowed < limit))
+    {
+        let _ = writeln!(out, "  ! others fill the disk: it may hold {} at present", size(allowed));
+    }
     let held = status.put_aside.saturating_sub(status.put_aside_gone);
     let _ = writeln!(out, "  put aside  {} (`tidegate buffer quarantine list`)", number(held));
     if !status.control_whole {
@@ -58,7 +62,8 @@ fn texts<const N: usize>(cells: [&str; N]) -> Vec<String> {
 }
 
 fn lanes(lanes: &[LaneLook], now_ms: u64) -> String {
-    let mut rows = vec![texts(["Lanes", "waiting", "oldest", "stored", "on disk", "kept", "evicted", "damaged"])];
+    let mut rows =
+        vec![texts(["Lanes", "waiting", "oldest", "stored", "on disk", "kept", "evicted", "damaged", "expired"])];
     for lane in lanes {
         rows.push(vec![
             format!("  {}", plain(&lane.name)),
@@ -69,6 +74,7 @@ fn lanes(lanes: &[LaneLook], now_ms: u64) -> String {
             size(lane.delivered_bytes),
             number(lane.evicted),
             number(lane.damaged),
+            number(lane.expired),
         ]);
     }
     table(&rows, 1)
@@ -90,7 +96,7 @@ fn paces(status: &StoreLook) -> String {
     let when = if status.live {
         "now: the last 10 minutes; busiest: of all 10 minutes since the start"
     } else {
-        "now: nothing is stored while the service is stopped; busiest: as the times of what is kept show it"
+        "now: only the running service knows; busiest: as the times of what is kept show it"
     };
     format!("{}  ({when}; full: when the lane begins to lose records if nothing is delivered)\n", table(&rows, 1))
 }
@@ -140,7 +146,7 @@ mod tests {
         for words in [
             "512 MiB of 1.0 GiB (50.0 %), 1.0 MiB of it delivered",
             "put aside  2",
-            "  normal    1,200  1 h 0 min   5,000  3.0 MiB  1.0 MiB        0        0\n",
+            "  normal    1,200  1 h 0 min   5,000  3.0 MiB  1.0 MiB        0        0        0\n",
             "  normal  1.0 MiB/h  not known        41.1 h  not known\n",
             "  bulk        0 B/h  not known         never  not known\n",
         ] {

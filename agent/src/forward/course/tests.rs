@@ -20,40 +20,44 @@ struct Run {
     requests: usize,
     /// Requests that would have waited for the back-off.
     paced: usize,
-    acknowledged: u64,
+    acknowledged: Spans,
 }
 
 /// Drives a course over `records` (those that exist) until all are settled or `limit` requests were made.
 fn drive(records: &BTreeSet<u64>, batch: usize, limit: usize, mut reply: impl FnMut(&[u64], usize) -> Reply) -> Run {
-    let mut course = Course::new(0);
+    let mut course = Course::default();
     let mut run = Run::default();
     let end = records.last().map_or(0, |last| last + 1);
+    let mut owed: Spans = [(0, end)].into_iter().collect();
     while run.requests < limit {
-        let next = course.next(|| end);
-        let (range, count, paced) = match next {
-            Next::Wait => unreachable!("each try is settled before the next"),
-            Next::Fresh if course.front >= end => break,
-            Next::Fresh => (Span { from: course.front, below: end }, batch, false),
-            Next::Beyond { seq, paced } => (Span { from: seq, below: seq + 1 }, 1, paced),
-            Next::Again { span, paced } => (span, batch, paced),
+        let next = course.next(|| Untried { owed: &owed, from: 0, below: end });
+        let untried = owed.next_from(0);
+        let (range, count, paced) = match (next, untried) {
+            (Next::Wait, _) => unreachable!("each try is settled before the next"),
+            (Next::Fresh, None) => break,
+            (Next::Fresh, Some(untried)) => (untried, batch, false),
+            (Next::Beyond { seq, paced }, _) => (Span { from: seq, below: seq + 1 }, 1, paced),
+            (Next::Again { span, paced }, _) => (span, batch, paced),
         };
         let held: Vec<u64> = records.range(range.from..range.below).copied().take(count).collect();
-        let Some((&first, &last)) = held.first().zip(held.last()) else {
-            if next == Next::Fresh {
-                break;
-            }
-            course.begin(next);
-            let next = records.range(range.from..).next().copied().unwrap_or(end);
-            course.settle(Outcome::Empty { next });
-            continue;
-        };
-        let below = if held.len() < count { range.below } else { last + 1 };
-        if next == Next::Fresh {
-            course.begin_fresh(Span { from: first, below: last + 1 });
+        let below = if held.len() < count { range.below } else { held.last().map_or(range.below, |last| last + 1) };
+        if let Next::Beyond { seq, .. } = next {
+            let upto = Span { from: 0, below: seq + 1 };
+            let skipped: Vec<Span> = owed.within(Span { below: seq, ..upto }).collect();
+            owed.remove(upto);
+            course.begin(next, skipped);
+        } else if next == Next::Fresh {
+            let span = Span { below, ..range };
+            owed.remove(span);
+            course.begin_fresh(span);
         } else {
-            course.begin(next);
+            course.begin(next, []);
             course.ends_at(below);
         }
+        let Some((&first, &last)) = held.first().zip(held.last()) else {
+            run.done(course.settle(Outcome::Empty), records);
+            continue;
+        };
         run.requests += 1;
         run.paced += usize::from(paced);
         let outcome = match reply(&held, run.requests) {
@@ -70,13 +74,21 @@ fn drive(records: &BTreeSet<u64>, batch: usize, limit: usize, mut reply: impl Fn
         } else if settled.put_aside {
             run.put_aside.extend(&held);
         }
-        assert!(course.settled_below() >= run.acknowledged, "an acknowledgement is never taken back");
-        run.acknowledged = course.settled_below();
-        for seq in records.range(..run.acknowledged) {
-            assert!(run.delivered.contains(seq) || run.put_aside.contains(seq), "{seq} acknowledged and not settled");
-        }
+        run.done(settled, records);
     }
     run
+}
+
+impl Run {
+    /// Notes what is done with: each record once, and only if it was delivered or put aside.
+    fn done(&mut self, settled: Settled, records: &BTreeSet<u64>) {
+        let Some(span) = settled.done else { return };
+        for seq in records.range(span.from..span.below) {
+            assert!(self.delivered.contains(seq) || self.put_aside.contains(seq), "{seq} acknowledged and not settled");
+            assert!(!self.acknowledged.contains(*seq), "{seq} acknowledged twice");
+        }
+        self.acknowledged.insert(span);
+    }
 }
 
 fn count(values: &[u64]) -> BTreeMap<u64, usize> {
@@ -149,7 +161,7 @@ proptest! {
             _ => Reply::Cut,
         });
         prop_assert!(run.put_aside.is_empty() && run.delivered.is_empty());
-        prop_assert_eq!(run.acknowledged, 0);
+        prop_assert!(run.acknowledged.is_empty());
         prop_assert_eq!(run.requests, 600);
     }
 }
@@ -190,50 +202,69 @@ fn a_run_of_bad_records_is_stepped_over_by_doubling() {
     assert_eq!(run.delivered.len(), 100);
 }
 
+/// What a course does next that has nothing untried.
+fn next(course: &Course) -> Next {
+    course.next(|| Untried { owed: &NONE, from: 0, below: 8 })
+}
+
+static NONE: std::sync::LazyLock<Spans> = std::sync::LazyLock::new(Spans::default);
+
 #[test]
 fn a_lone_bad_record_waits_until_another_is_accepted() {
-    let mut course = Course::new(7);
-    course.begin_fresh(Span { from: 7, below: 8 });
+    let mut course = Course::default();
+    let span = Span { from: 7, below: 8 };
+    course.begin_fresh(span);
     let refused = || Outcome::Refused { first: 7, last: 7 };
-    assert_eq!(course.settle(refused()), Settled { put_aside: false, pace: Pace::Short });
+    assert_eq!(course.settle(refused()), Settled { done: None, put_aside: false, pace: Pace::Short });
     for _ in 0..100 {
-        let next = course.next(|| 8);
-        assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: true });
-        course.begin(next);
-        assert!(!course.settle(refused()).put_aside);
-        assert_eq!(course.settled_below(), 7);
+        assert_eq!(next(&course), Next::Again { span, paced: true });
+        course.begin(next(&course), []);
+        let settled = course.settle(refused());
+        assert!(!settled.put_aside && settled.done.is_none());
         assert!(course.is_in_doubt());
     }
-    // Another lane's batch is accepted.
+    // Another stream's batch is accepted.
     course.prove();
     assert!(!course.is_in_doubt());
-    let next = course.next(|| 8);
-    assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: false });
-    course.begin(next);
-    assert!(course.settle(refused()).put_aside);
-    assert_eq!(course.settled_below(), 8);
-    assert_eq!(course.next(|| 8), Next::Fresh);
+    assert_eq!(next(&course), Next::Again { span, paced: false });
+    course.begin(next(&course), []);
+    let settled = course.settle(refused());
+    assert!(settled.put_aside);
+    assert_eq!(settled.done, Some(span));
+    assert_eq!(next(&course), Next::Fresh);
+    assert!(course.is_clear());
 }
 
 #[test]
 fn what_one_endpoint_accepts_proves_nothing_about_another() {
-    let mut course = Course::new(7);
-    course.begin_fresh(Span { from: 7, below: 8 });
+    let mut course = Course::default();
+    let span = Span { from: 7, below: 8 };
+    course.begin_fresh(span);
     let refused = || Outcome::Refused { first: 7, last: 7 };
     course.settle(refused());
     course.prove();
     course.change_endpoint();
-    let next = course.next(|| 8);
-    assert_eq!(next, Next::Again { span: Span { from: 7, below: 8 }, paced: true });
-    course.begin(next);
+    assert_eq!(next(&course), Next::Again { span, paced: true });
+    course.begin(next(&course), []);
     assert!(!course.settle(refused()).put_aside);
     course.prove();
-    course.begin(course.next(|| 8));
+    course.begin(next(&course), []);
     course.change_endpoint();
     assert!(!course.settle(refused()).put_aside, "it was under way when the endpoint changed");
     course.prove();
-    course.begin(course.next(|| 8));
+    course.begin(next(&course), []);
     assert!(course.settle(refused()).put_aside);
+}
+
+#[test]
+fn what_no_longer_waits_is_not_tried_again() {
+    let mut course = Course::default();
+    course.begin_fresh(Span { from: 0, below: 10 });
+    course.settle(Outcome::Refused { first: 0, last: 9 });
+    course.drop_span(Span { from: 0, below: 7 });
+    assert_eq!(next(&course), Next::Again { span: Span { from: 7, below: 10 }, paced: false });
+    course.drop_span(Span { from: 5, below: 20 });
+    assert_eq!(next(&course), Next::Fresh);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A disk in memory that fails when told, and forgets at a crash what was not synced.
 
-use super::{Disk, DiskFile, Entry, Mode};
+use super::{Disk, DiskFile, Entry, Mode, Space};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
@@ -35,6 +35,10 @@ pub(crate) struct Faults {
     pub(crate) read: Option<(String, std::ops::Range<u64>)>,
     /// Bytes that all files may hold together.
     pub(crate) capacity: Option<u64>,
+    /// Files that it may hold; not counted if not given.
+    pub(crate) inodes: Option<u64>,
+    /// Bytes of a block, as far as it says so; 0 is 1.
+    pub(crate) block: u64,
     /// Cutting files fails.
     pub(crate) set_len: bool,
 }
@@ -205,9 +209,12 @@ impl Disk for FaultyDisk {
         Ok(())
     }
 
-    fn free_space(&self, _path: &Path) -> io::Result<u64> {
+    fn space(&self, _path: &Path) -> io::Result<Space> {
         let tree = self.tree();
-        Ok(tree.faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(tree.used())))
+        let faults = &tree.faults;
+        let free_bytes = faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(tree.used()));
+        let free_inodes = faults.inodes.map(|inodes| inodes.saturating_sub(tree.files.len() as u64));
+        Ok(Space { free_bytes, free_inodes, block: faults.block.max(1) })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {

@@ -14,6 +14,7 @@ pub(crate) mod simulated;
 
 pub use os::OsDisk;
 
+use super::wear::{Medium, NoCounter};
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
@@ -41,6 +42,17 @@ pub struct Entry {
     pub folder: bool,
 }
 
+/// What a file system has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that may still be written by us; what is kept for the superuser is not among them.
+    pub free_bytes: u64,
+    /// Files that may still be made by us; `None` where the file system does not count them (btrfs, most FATs).
+    pub free_inodes: Option<u64>,
+    /// Bytes in which a file grows, at least 1.
+    pub block: u64,
+}
+
 /// A file system.
 pub trait Disk: Debug + Send + Sync + 'static {
     /// Makes a folder and those above it; fine if it is there.
@@ -55,11 +67,18 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes durable which names exist in a folder.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
-    /// Bytes that may still be written by us on the file system that holds `path`.
-    fn free_space(&self, path: &Path) -> io::Result<u64>;
+    /// What is left on the file system that holds `path`.
+    fn space(&self, path: &Path) -> io::Result<Space>;
     /// Takes the exclusive lock that keeps a second process out, held until the result is dropped.
     /// [`io::ErrorKind::WouldBlock`] when another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>>;
+    /// What counts the bytes written to the medium under `path`.
+    ///
+    /// # Errors
+    /// When nothing does, and why.
+    fn medium(&self, path: &Path) -> Result<Box<dyn Medium>, NoCounter> {
+        Err(NoCounter::NoDevice { path: path.display().to_string() })
+    }
     /// Whether paths are those of the operating system, so that a library with file access of its own can use them.
     fn is_os(&self) -> bool {
         false

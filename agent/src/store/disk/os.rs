@@ -1,6 +1,7 @@
 //! The operating system's file system.
 
-use super::{Disk, DiskFile, Entry, Mode, write_all_at};
+use super::{Disk, DiskFile, Entry, Mode, Space, write_all_at};
+use crate::store::wear::{BlockDevice, Medium, NoCounter};
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -69,15 +70,25 @@ impl Disk for OsDisk {
         File::open(path)?.sync_all()
     }
 
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
+    fn space(&self, path: &Path) -> io::Result<Space> {
         let about = rustix::fs::statvfs(path)?;
-        Ok(about.f_bavail.saturating_mul(about.f_frsize))
+        // POSIX counts blocks in `f_frsize`; a file system that leaves it at 0 means `f_bsize`.
+        let block = if about.f_frsize == 0 { about.f_bsize } else { about.f_frsize };
+        Ok(Space {
+            free_bytes: about.f_bavail.saturating_mul(block),
+            free_inodes: (about.f_files > 0).then_some(about.f_favail),
+            block: block.max(1),
+        })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
+    }
+
+    fn medium(&self, path: &Path) -> Result<Box<dyn Medium>, NoCounter> {
+        Ok(Box::new(BlockDevice::of(path)?))
     }
 
     fn is_os(&self) -> bool {

@@ -149,6 +149,8 @@ struct State {
     /// The power goes after so many calls.
     dies_after: Option<u32>,
     dead: bool,
+    /// Nothing fails and nothing counts: the test itself is reading.
+    looking: bool,
     /// Bytes that all files may hold together.
     capacity: Option<u64>,
     /// Nothing may be changed.
@@ -221,6 +223,14 @@ impl SimulatedDisk {
         let mut state = self.state();
         state.faults.clear();
         (state.capacity, state.read_only, state.dies_after) = (None, false, None);
+    }
+
+    /// Lets the test itself read: no call fails meanwhile, nor does any count.
+    pub(crate) fn look<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.state().looking = true;
+        let seen = look();
+        self.state().looking = false;
+        seen
     }
 
     pub(crate) fn is_dead(&self) -> bool {

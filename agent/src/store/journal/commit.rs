@@ -1,31 +1,33 @@
 //! One group commit: number, frame, write, sync, publish, answer.
 
 use super::control::{self, Entry};
+use super::gaps;
 use super::log::Log;
 use super::reserve::is_full;
+use super::room::Room;
 use super::segment::framed;
+use super::sync::Target;
 use super::writer::Writer;
-use crate::store::{Change, Origin, SessionRecord, Submission, submission};
+use super::{delivered, refuse};
+use crate::store::{Change, Origin, Policy, SessionRecord, Submission, submission};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tidegate_protocol::LaneId;
+use tidegate_protocol::gap::Cause;
 
 /// Record bytes in one commit at most, beyond the first submission: what a gateway's flash takes in a few tens of
 /// milliseconds, and all the memory the writer needs for it.
-const COMMIT_BYTES: usize = 1024 * 1024;
+pub(super) const COMMIT_BYTES: usize = 1024 * 1024;
 
 /// Changes in one commit at most, beyond the first submission; the rest follows in the next.
 const COMMIT_CHANGES: usize = 4096;
 
 /// Changes in one control frame at most: with client identifiers of 64 KiB, half of what a frame may hold.
 const FRAME_ENTRIES: usize = 64;
-
-/// Segments of the control lane that are kept: the newest, and the one before it, whose snapshot and entries lead to
-/// the same state should the newest snapshot be damaged.
-const CONTROL_SEGMENTS: usize = 2;
 
 /// What a commit takes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,49 +81,121 @@ impl Failure {
     }
 }
 
+/// What becomes of a submission in a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// All of it goes in.
+    Whole,
+    /// Its changes go in, its records wait for room.
+    Parked,
+}
+
 impl Writer {
     /// Commits what is pending, or part of it. After an error everything is as it was before.
-    pub(super) fn commit(&mut self, scope: Scope) -> Result<(), Failure> {
-        let count = self.select(scope);
-        if scope == Scope::Everything {
-            self.make_room(count)?;
+    pub(super) fn commit(&mut self, scope: Scope, now: Instant) -> Result<(), Failure> {
+        match scope {
+            Scope::Everything => self.plan(now)?,
+            Scope::Control => self.take_changes(),
         }
         let pending = std::mem::take(&mut self.pending);
-        self.stage(&pending, count, scope);
+        self.stage(&pending, scope);
         self.pending = pending;
         self.flush()?;
         self.publish();
         self.set_aside();
-        self.answer(count, scope);
-        self.clean_up();
+        self.answer(scope);
+        self.clean_up(now);
+        self.unpark(now);
         self.shared.progress.send_modify(|commits| *commits += 1);
         Ok(())
     }
 
-    /// How many submissions go into this commit.
-    fn select(&self, scope: Scope) -> usize {
-        let limit = match scope {
-            Scope::Everything => (self.shared.segment_size as usize / 4).min(COMMIT_BYTES),
-            Scope::Control => usize::MAX,
-        };
-        let (mut bytes, mut changes) = (0, 0);
-        let wanted = self.pending.iter().take_while(|one| {
-            bytes += framed(one.records(), one.bytes()) as usize;
-            changes += one.changes().len();
-            bytes <= limit && changes <= COMMIT_CHANGES
-        });
-        wanted.count().max(1).min(self.pending.len())
+    /// Decides which submissions go into this commit, as far as there is room, and makes that room.
+    fn plan(&mut self, now: Instant) -> Result<(), Failure> {
+        self.fates.clear();
+        self.blocking.clear();
+        let pending = std::mem::take(&mut self.pending);
+        let planned = self.plan_from(&pending, now);
+        self.pending = pending;
+        let Some((room, needs)) = planned? else { return Ok(()) };
+        self.make_room(&room, &needs, now)
     }
 
-    fn stage(&mut self, pending: &VecDeque<Submission>, count: usize, scope: Scope) {
+    /// The room that was found, and what is taken of it by lane; `None` if there are no records.
+    fn plan_from(&mut self, pending: &VecDeque<Submission>, now: Instant) -> Result<Option<(Room, Vec<u64>)>, Failure> {
+        let limit = self.shared.commit_bytes();
+        let (mut bytes, mut changes, mut room) = (0, 0, None::<Room>);
+        let mut taken = vec![0; self.lanes.len()];
+        for one in pending {
+            bytes += framed(one.records(), one.bytes()) as usize;
+            changes += one.changes().len();
+            if (bytes > limit || changes > COMMIT_CHANGES) && !self.fates.is_empty() {
+                break;
+            }
+            if one.records() == 0 {
+                self.fates.push(Fate::Whole);
+                continue;
+            }
+            let needs = refuse::needs(one, self.lanes.len());
+            let mut fate = Fate::Parked;
+            if !self.is_blocked(&needs) {
+                let with: Vec<u64> = taken.iter().zip(&needs).map(|(taken, need)| taken + need).collect();
+                let found = match room.take() {
+                    Some(room) => room,
+                    None => self.survey(now)?,
+                };
+                let (found, fits) = self.find_room(found, &with, now)?;
+                let found = room.insert(found);
+                if fits {
+                    (fate, taken) = (Fate::Whole, with);
+                } else if self.shared.options.policy == Policy::Refuse || self.fits(found, &with, false) {
+                    self.begin_blocking(found, &needs);
+                } else if self.fates.is_empty() {
+                    return Err(self.no_room(found, needs.iter().sum()));
+                } else {
+                    break;
+                }
+            }
+            if fate == Fate::Parked {
+                bytes -= framed(one.records(), one.bytes()) as usize;
+            }
+            self.fates.push(fate);
+        }
+        Ok(room.map(|room| (room, taken)))
+    }
+
+    /// Whether so much fits, perhaps once newest segments that are delivered are closed.
+    fn find_room(&mut self, mut room: Room, needs: &[u64], now: Instant) -> Result<(Room, bool), Failure> {
+        let mut fits = self.fits(&mut room, needs, true);
+        if !fits && self.roll_spent()? {
+            room = self.survey(now)?;
+            fits = self.fits(&mut room, needs, true);
+        }
+        Ok((room, fits))
+    }
+
+    /// Only changes of state go into this commit.
+    fn take_changes(&mut self) {
+        let mut changes = 0;
+        let wanted = self.pending.iter().take_while(|one| {
+            changes += one.changes().len();
+            changes <= COMMIT_CHANGES
+        });
+        let count = wanted.count().max(1).min(self.pending.len());
+        self.fates.clear();
+        self.fates.resize(count, Fate::Parked);
+    }
+
+    fn stage(&mut self, pending: &VecDeque<Submission>, scope: Scope) {
         self.ops.clear();
         self.overlay.clear();
         self.sessions.clear();
         self.stage_clock();
         self.stage_damage();
-        for one in pending.iter().take(count) {
+        for (at, one) in pending.iter().enumerate().take(self.fates.len()) {
+            let whole = scope == Scope::Everything && self.fates[at] == Fate::Whole;
             let mut changes = one.changes().iter().peekable();
-            if scope == Scope::Everything {
+            if whole {
                 for (index, (lane, body)) in one.bodies().enumerate() {
                     while let Some((_, change)) = changes.next_if(|(before, _)| *before as usize <= index) {
                         self.stage_change(change);
@@ -130,7 +204,7 @@ impl Writer {
                 }
             }
             for (_, change) in changes {
-                if scope == Scope::Everything || !one.releases_own(change) {
+                if whole || !one.releases_own(change) {
                     self.stage_change(change);
                 }
             }
@@ -151,7 +225,7 @@ impl Writer {
     }
 
     /// Prepares a lane for a record, with a new segment if it needs one.
-    fn begin_lane(&mut self, index: usize) {
+    pub(super) fn begin_lane(&mut self, index: usize) {
         if !self.lanes[index].begin(&self.shared.identities[index]) {
             return;
         }
@@ -188,8 +262,9 @@ impl Writer {
     }
 
     fn stage_damage(&mut self) {
+        let epochs: Vec<_> = self.damage.iter().map(|one| self.epoch_of(one)).collect();
         let ledger = self.shared.ledger();
-        for one in &self.damage {
+        for (one, epoch) in self.damage.iter().zip(epochs) {
             let Some(known) = ledger.lanes.get(usize::from(one.lane)) else { continue };
             // What no longer waits is missed by nobody.
             for (from, below) in known.waiting.within(one.from, one.below) {
@@ -198,7 +273,8 @@ impl Writer {
                     |op| matches!(op, Op::Entry(Entry::Damaged { lane: other, from: start, .. }) if (*other, *start) == (lane, from)),
                 );
                 if !again && !known.knows(from, below) {
-                    self.ops.push(Op::Entry(Entry::Damaged { lane, from, below }));
+                    let epoch = epoch.clone().or_else(|| Some(ledger.epoch.clone()));
+                    self.ops.push(Op::Entry(Entry::Damaged { lane, from, below, epoch }));
                 }
             }
         }
@@ -211,6 +287,10 @@ impl Writer {
             Change::PutAside { lane, seq, reason } => return self.stage_aside(*lane, *seq, reason),
             Change::Unquarantine { number, retried } => return self.stage_settled(*number, *retried),
             Change::Session(record) => return self.stage_session(record),
+            Change::Refused(refusal) => {
+                let gaps = vec![gaps::tell::refused(refusal, self.shared.options.clock.now())];
+                return self.ops.push(Op::Entry(Entry::Gone { change: change.clone(), gaps }));
+            }
             Change::Acknowledge { lane, from, below } => {
                 let Some(next) = known(*lane) else { return };
                 Change::Acknowledge { lane: *lane, from: *from, below: (*below).min(next) }
@@ -219,15 +299,19 @@ impl Writer {
                 let Some(next) = known(*lane) else { return };
                 Change::Sent { lane: *lane, from: *from, below: (*below).min(next) }
             }
-            Change::Replay { lane, from, below } => {
-                let Some(log) = self.lanes.get(lane.index()) else { return };
-                // What was deleted cannot be delivered again, and shall not be missed as damage.
-                let kept = log.shared.view().segments.front().map_or(log.next, |segment| segment.first);
-                Change::Replay { lane: *lane, from: (*from).max(kept), below: (*below).min(log.next) }
-            }
+            Change::Replay { lane, from, below } => return self.stage_replay(*lane, *from, *below),
             other => other.clone(),
         };
         self.ops.push(Op::Entry(Entry::Change(change)));
+    }
+
+    /// What was deleted cannot be delivered again, and shall not be missed as damage.
+    fn stage_replay(&mut self, lane: LaneId, from: u64, below: u64) {
+        let Some(log) = self.lanes.get(lane.index()) else { return };
+        delivered::learn_holes(&*self.shared.disk, &log.shared, from, below);
+        let there = log.shared.view().there(from, below.min(log.next));
+        let parts = there.into_iter().map(|(from, below)| Change::Replay { lane, from, below });
+        self.ops.extend(parts.map(|change| Op::Entry(Entry::Change(change))));
     }
 
     fn stage_release(&mut self, origin: Origin) {
@@ -257,6 +341,7 @@ impl Writer {
     fn stage_aside(&mut self, lane: LaneId, seq: u64, reason: &str) {
         let Some(log) = self.lanes.get(lane.index()) else { return };
         let shared = log.shared.clone();
+        let gaps = self.census(Cause::PutAside, lane.index(), seq, seq.saturating_add(1)).0;
         match super::aside::encode(&self.shared, &shared, seq, reason, &mut self.body) {
             Ok(true) => {
                 let need = framed(1, self.body.len());
@@ -268,7 +353,7 @@ impl Writer {
             Err(error) => tracing::warn!(lane = %shared.name, seq, %error, "cannot read a record to be put aside"),
         }
         let change = Change::PutAside { lane, seq, reason: reason.chars().take(512).collect() };
-        self.ops.push(Op::Entry(Entry::Change(change)));
+        self.ops.push(Op::Entry(Entry::Gone { change, gaps }));
     }
 
     /// Notes in the aside lane that a record there is settled.
@@ -317,7 +402,9 @@ impl Writer {
     /// Writes and syncs what is staged, or takes all of it back.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.shared.begin_io(Some(Instant::now()));
+        let sample = self.shared.wear.begin();
         let result = self.write_all().and_then(|()| self.sync_all());
+        self.sample = result.as_ref().ok().and(sample).and_then(|begun| self.shared.wear.end(begun));
         self.shared.begin_io(None);
         if let Err((failure, unsynced)) = result {
             let disk = self.shared.disk.clone();
@@ -356,29 +443,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Syncs the files, then the folders that have new ones. What is put aside goes first: the control lane must not
-    /// say so before it is true.
+    /// Syncs the files and the folders that have new ones. Which of them is first does not matter: until all are, the
+    /// commit is not, and recovery takes whatever is left of it. But what is put aside goes first: the control lane
+    /// must not say so before it is true.
     fn sync_all(&mut self) -> Result<(), (Failure, Vec<usize>)> {
-        let mut files = Vec::with_capacity(4);
-        let logs = self.lanes.iter().chain([&self.aside, &self.control]);
-        for (tag, log) in logs.enumerate() {
-            if let (true, Some(file)) = (log.is_staged(), log.file()) {
-                files.push((tag, file));
+        let disk = &self.shared.disk;
+        let (mut files, mut folders) = (Vec::with_capacity(4), Vec::new());
+        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
+        for (tag, log) in logs().filter(|(_, log)| log.is_staged()) {
+            let Some(file) = log.file() else { continue };
+            files.push((tag, Target::File(file)));
+            if log.makes_file() {
+                folders.push((tag, Target::Folder(disk.clone(), log.shared.dir.clone())));
             }
         }
+        // A record lane's file comes first, which the caller syncs itself; the helper has the small ones and the folders.
+        files.append(&mut folders);
         let tag_aside = self.lanes.len();
         let (first, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(tag, _)| *tag == tag_aside);
         let mut failed = self.syncer.sync(&first);
         if failed.is_empty() {
             failed = self.syncer.sync(&rest);
-        }
-        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
-        if failed.is_empty() {
-            for (tag, log) in logs().filter(|(_, log)| log.makes_file()) {
-                if let Err(error) = self.shared.disk.sync_dir(&log.shared.dir) {
-                    failed.push((tag, error));
-                }
-            }
         }
         let tags = failed.iter().map(|(tag, _)| *tag).collect();
         match failed.into_iter().next() {
@@ -393,20 +478,26 @@ impl Writer {
     /// All of it is on flash: the ledger has it, and readers may see it.
     pub(super) fn publish(&mut self) {
         let mut ledger = self.shared.ledger();
-        let mut changed = false;
+        let (mut changed, mut others) = (false, false);
         for op in self.ops.drain(..) {
             match op {
                 Op::Origin(origin, lane, seq) => ledger.store(origin, lane, seq),
                 Op::Entry(entry) => {
                     changed = true;
+                    others |= entry.changes_waiting();
                     ledger.apply(&entry);
                 }
             }
         }
         drop(ledger);
-        let mut bytes = 0;
-        for log in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]) {
+        if others {
+            self.shared.waiting_changed.fetch_add(1, Ordering::Release);
+        }
+        let (mut bytes, mut bodies) = (0, 0);
+        let records = self.lanes.len();
+        for (index, log) in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]).enumerate() {
             bytes += log.staged_bytes();
+            bodies += if index < records { log.staged_bodies() } else { 0 };
             log.publish();
         }
         if changed {
@@ -414,43 +505,36 @@ impl Writer {
         }
         if bytes > 0 {
             self.count(bytes);
+            self.shared.wear.committed(bodies, bytes, self.sample.take());
         }
     }
 
-    fn answer(&mut self, count: usize, scope: Scope) {
-        if scope == Scope::Everything {
-            self.company = count;
-            self.pending.drain(..count).for_each(Submission::answer);
+    fn answer(&mut self, scope: Scope) {
+        let rest = self.pending.split_off(self.fates.len().min(self.pending.len()));
+        let done = std::mem::replace(&mut self.pending, rest);
+        if scope == Scope::Control {
+            for mut one in done.into_iter().rev() {
+                one.forget_changes();
+                if one.is_empty() {
+                    one.answer();
+                } else {
+                    self.pending.push_front(one);
+                }
+            }
             return;
         }
-        let rest = self.pending.split_off(count);
-        for mut one in std::mem::replace(&mut self.pending, rest).into_iter().rev() {
-            one.forget_changes();
-            if one.is_empty() {
+        let answered = done.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Whole);
+        self.company.answered(answered.map(|(one, _)| one.source()), Instant::now());
+        for (mut one, fate) in done.into_iter().zip(&self.fates) {
+            if *fate == Fate::Whole {
                 one.answer();
             } else {
-                self.pending.push_front(one);
+                one.forget_changes();
+                self.parked.push(one);
             }
         }
-    }
-
-    /// Removes segments that nothing needs any more.
-    pub(super) fn clean_up(&mut self) {
-        let disk = self.shared.disk.clone();
-        let cursors: Vec<u64> = self.shared.ledger().lanes.iter().map(super::control::LaneLedger::cursor).collect();
-        for (log, cursor) in self.lanes.iter_mut().zip(cursors) {
-            let count = log.below(cursor);
-            if count > 0 {
-                log.remove_front(&*disk, count);
-            }
-        }
-        let control = self.control.shared.view().segments.len();
-        if control > CONTROL_SEGMENTS {
-            self.control.remove_front(&*disk, control - CONTROL_SEGMENTS);
-        }
-        if self.aside_drop > 0 {
-            let count = std::mem::take(&mut self.aside_drop);
-            self.aside.remove_front(&*disk, count);
-        }
+        let blocking = std::mem::take(&mut self.blocking);
+        self.parked.block(blocking);
+        self.tell_refusing();
     }
 }

@@ -10,10 +10,12 @@
 //! Lanes stand in entries by their index in the ledger of the snapshot at the head of their segment.
 
 use super::clocks::Clocks;
+use super::gaps::{Gap, Gaps, Key, Span, Uptime};
 use super::hardware::Hardware;
 use crate::store::{Change, Origin, Ranges, SessionRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use tidegate_protocol::gap::Cause;
 
 const SNAPSHOT: u8 = b'S';
 const ENTRIES: u8 = b'E';
@@ -36,9 +38,15 @@ pub(super) enum Entry {
     /// A lane has a new segment; of the records below it these are unreleased.
     Rolled { lane: u8, first: u64, generation: u64, unreleased: Vec<(Origin, u64)> },
     /// These records are to be deleted to make room; so many of them were never delivered.
-    Evicted { lane: u8, from: u64, below: u64, records: u64 },
-    /// Records that cannot be read.
-    Damaged { lane: u8, from: u64, below: u64 },
+    Evicted { lane: u8, from: u64, below: u64, records: u64, gaps: Vec<Gap> },
+    /// These records have become too old; so many of them were never delivered.
+    Expired { lane: u8, from: u64, below: u64, records: u64, gaps: Vec<Gap> },
+    /// Records that cannot be read, and the epoch of their ids.
+    Damaged { lane: u8, from: u64, below: u64, epoch: Option<String> },
+    /// A change by which something is gone, and what is to be told of it.
+    Gone { change: Change, gaps: Vec<Gap> },
+    /// A record of a lane tells what was pending of a key.
+    GapTold { key: Key, lane: u8, seq: u64, at: Uptime },
     /// In this boot the wall clock is, or was, so many ms ahead of the uptime.
     Clock { boot: u32, offset_ms: i64 },
     /// Records put aside that were dropped, the oldest first, because the place kept for them is full.
@@ -57,8 +65,12 @@ pub(super) struct LaneLedger {
     pub(super) accounted: u64,
     /// Generation of the newest segment known of; a lane without it has lost it.
     pub(super) generation: u64,
+    /// Up to here it has been accounted for, with a new epoch, that the lane ends before what was known of it.
+    pub(super) lost: u64,
     pub(super) evicted: u64,
     pub(super) damaged: u64,
+    #[serde(default)]
+    pub(super) expired: u64,
     /// Damaged ranges that wait and are already counted.
     pub(super) bad: Vec<(u64, u64)>,
 }
@@ -79,12 +91,22 @@ pub(super) struct Ledger {
     pub(super) aside_settled: u64,
     /// When the last boots were, as far as a right clock told.
     pub(super) clocks: Clocks,
+    /// What a flow may not know of yet.
+    #[serde(default)]
+    pub(super) gaps: Gaps,
     /// On which hardware it was written last.
     pub(super) hardware: Hardware,
     /// Releases of records above `accounted`: only while the control lane is replayed, when the records are not
     /// known yet.
     #[serde(skip)]
     pub(super) released_ahead: Option<HashSet<(u8, u64)>>,
+}
+
+impl Entry {
+    /// Whether it changes what waits, and is not what the forwarder itself did.
+    pub(super) fn changes_waiting(&self) -> bool {
+        matches!(self, Entry::Evicted { .. } | Entry::Expired { .. } | Entry::Change(Change::Replay { .. }))
+    }
 }
 
 impl LaneLedger {
@@ -133,20 +155,23 @@ impl Ledger {
                     }
                 }
             }
-            Entry::Evicted { lane, from, below, records } => {
-                if let Some(lane) = self.lanes.get_mut(usize::from(*lane)) {
-                    lane.settle(*from, *below);
+            Entry::Evicted { lane, from, below, records, gaps } => {
+                if let Some(lane) = self.part(*lane, *from, *below, gaps) {
                     lane.evicted += records;
                 }
             }
-            Entry::Damaged { lane, from, below } => {
-                if let Some(lane) = self.lanes.get_mut(usize::from(*lane)) {
-                    lane.damaged += below.saturating_sub(*from);
-                    if lane.bad.len() == BAD_RANGES {
-                        lane.bad.remove(0);
-                    }
-                    lane.bad.push((*from, *below));
+            Entry::Expired { lane, from, below, records, gaps } => {
+                if let Some(lane) = self.part(*lane, *from, *below, gaps) {
+                    lane.expired += records;
                 }
+            }
+            Entry::Damaged { lane, from, below, epoch } => self.damage(*lane, *from, *below, epoch.as_ref()),
+            Entry::Gone { change, gaps } => {
+                self.apply_change(change);
+                gaps.iter().for_each(|gap| self.gaps.add(gap));
+            }
+            Entry::GapTold { key, lane, seq, at } => {
+                self.gaps.tell(key, *lane, *seq, *at);
             }
             Entry::AsideDropped { records } => self.aside_dropped += records,
             Entry::Clock { boot, offset_ms } => self.clocks.note(*boot, *offset_ms),
@@ -156,6 +181,7 @@ impl Ledger {
     fn apply_change(&mut self, change: &Change) {
         match change {
             Change::Acknowledge { lane, from, below } => {
+                self.gaps.deliver(lane.0, *from, *below);
                 if let Some(lane) = self.lanes.get_mut(lane.index()) {
                     lane.settle(*from, *below);
                 }
@@ -184,6 +210,33 @@ impl Ledger {
             // Written as `Released`, with the place of the record.
             Change::Release(_) => {}
         }
+    }
+
+    /// Records go undelivered: they no longer wait, and a flow is to be told.
+    fn part(&mut self, lane: u8, from: u64, below: u64, gaps: &[Gap]) -> Option<&mut LaneLedger> {
+        let known = self.lanes.get_mut(usize::from(lane))?;
+        self.gaps.lose(lane, from, below, &known.unsent);
+        gaps.iter().for_each(|gap| self.gaps.add(gap));
+        known.settle(from, below);
+        Some(known)
+    }
+
+    /// Records that wait cannot be read: they are counted, and a flow is to be told.
+    fn damage(&mut self, lane: u8, from: u64, below: u64, epoch: Option<&String>) {
+        let Some(known) = self.lanes.get_mut(usize::from(lane)) else { return };
+        known.damaged += below.saturating_sub(from);
+        if known.bad.len() == BAD_RANGES {
+            known.bad.remove(0);
+        }
+        known.bad.push((from, below));
+        let sent = below.saturating_sub(from).saturating_sub(known.unsent.count(from, below));
+        let sent = sent.saturating_sub(self.gaps.perhaps_sent(lane, from, below, &known.unsent));
+        let told = self.gaps.lose(lane, from, below, &known.unsent);
+        let seqs = below.checked_sub(1).map(|last| (from, last));
+        let count = below.saturating_sub(from).saturating_sub(told);
+        let span = Span { seqs, count, perhaps_delivered: sent.min(count), ..Span::default() };
+        let (lane, epoch) = (Some(known.name.clone()), epoch.cloned());
+        self.gaps.add(&Gap { key: Key { cause: Cause::Damaged, reason: None, lane, device: None, epoch }, span });
     }
 
     /// Notes that a record with an origin is stored. On a full disk the end of its session may have gone ahead of it:
@@ -244,6 +297,7 @@ impl Ledger {
         if let Some(ahead) = &mut self.released_ahead {
             *ahead = ahead.drain().filter_map(|(lane, seq)| Some((place(lane)?, seq))).collect();
         }
+        self.gaps.arrange(place);
         self.lanes = lanes;
     }
 }

@@ -46,8 +46,9 @@ impl Driven {
         (view.segments.front().map_or(view.next, |segment| segment.first), view.next)
     }
 
-    pub(in crate::store) fn epoch(&self) -> String {
-        self.shared.ledger().epoch.clone()
+    /// The first numbers of a record lane's segments.
+    pub(in crate::store) fn firsts(&self, index: usize) -> Vec<u64> {
+        self.shared.logs[index].view().segments.iter().map(|segment| segment.first).collect()
     }
 
     /// The sessions as recovery would hand them out.
@@ -79,6 +80,13 @@ impl Driven {
             }
         }
         writer.end(None);
+    }
+}
+
+impl Shared {
+    /// The number that a record lane's next record gets.
+    pub(in crate::store) fn next(&self, lane: usize) -> u64 {
+        self.logs[lane].view().next
     }
 }
 

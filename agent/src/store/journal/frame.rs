@@ -29,6 +29,9 @@ const RESYNC_WINDOW: usize = 256 * 1024;
 /// Bytes read at one time around an unreadable place: a page, the least that the kernel reads.
 const BLOCK: usize = 4096;
 
+/// A block without anything in it.
+const EMPTY: [u8; BLOCK] = [0; BLOCK];
+
 /// Appends one frame; `first` if it is its commit's first in this file.
 pub(super) fn append(buffer: &mut Vec<u8>, salt: u32, seq: u64, first: bool, body: &[u8]) {
     let start = buffer.len();
@@ -178,23 +181,29 @@ impl Scan {
         let (start, mut window) = (self.offset, RESYNC_WINDOW);
         while self.offset < self.limit {
             let whole = self.fill(buffer, window)?;
-            let mut more = None;
-            for at in 0..buffer.len() {
-                if !self.may_begin(&buffer[at..]) {
+            let (mut more, mut at) = (None, 0);
+            while at < buffer.len() {
+                // No body is empty, so no frame begins with a head of zeros: where the medium gives nothing else, which
+                // is the commonest damage of whole blocks, it is passed over block by block.
+                if buffer[at..].starts_with(&EMPTY) {
+                    at += EMPTY.len() - FRAME_HEAD + 1;
                     continue;
                 }
-                match parse(&buffer[at..], self.salt) {
-                    Parsed::Frame { seq, .. } => {
-                        self.offset += at as u64;
-                        self.next = seq;
-                        return Ok(true);
+                if self.may_begin(&buffer[at..]) {
+                    match parse(&buffer[at..], self.salt) {
+                        Parsed::Frame { seq, .. } => {
+                            self.offset += at as u64;
+                            self.next = seq;
+                            return Ok(true);
+                        }
+                        Parsed::Short { size } if !whole => {
+                            more = Some((at, size));
+                            break;
+                        }
+                        Parsed::Short { .. } | Parsed::Bad => {}
                     }
-                    Parsed::Short { size } if !whole => {
-                        more = Some((at, size));
-                        break;
-                    }
-                    Parsed::Short { .. } | Parsed::Bad => {}
                 }
+                at += 1;
             }
             match more {
                 Some((at, size)) => {

@@ -10,6 +10,7 @@ use crate::clock::Stamp;
 use crate::store::disk::{Disk, DiskFile, Mode, write_all_at};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -27,7 +28,9 @@ pub(super) struct SegmentView {
     pub(super) generation: u64,
     /// Committed bytes.
     pub(super) len: u64,
-    /// When its first record was received, once that is known.
+    /// Where its numbers end at the latest, should a segment behind it have been removed; else the next one says so.
+    pub(super) end: u64,
+    /// When its first record was received, once that is known; while it has none, when it was begun.
     pub(super) first_time: Option<Stamp>,
 }
 
@@ -40,6 +43,8 @@ pub(super) struct View {
     pub(super) bytes: u64,
     /// Bytes appended since the start.
     pub(super) appended: u64,
+    /// Bytes on disk, each file rounded up to whole blocks.
+    pub(super) occupied: u64,
     /// Receive times of some records, by sequence number.
     pub(super) times: BTreeMap<u64, Stamp>,
 }
@@ -49,12 +54,20 @@ pub(super) struct View {
 pub(super) struct LogShared {
     pub(super) name: String,
     pub(super) dir: PathBuf,
+    /// Bytes in which a file grows on this file system.
+    block: u64,
     view: Mutex<View>,
 }
 
 impl LogShared {
-    pub(super) fn new(name: String, dir: PathBuf, view: View) -> Self {
-        Self { name, dir, view: Mutex::new(view) }
+    pub(super) fn new(name: String, dir: PathBuf, block: u64, mut view: View) -> Self {
+        view.occupied = view.segments.iter().map(|segment| occupied(segment.len, block)).sum();
+        Self { name, dir, block, view: Mutex::new(view) }
+    }
+
+    /// Bytes that a segment takes on disk.
+    pub(super) fn occupied(&self, segment: &SegmentView) -> u64 {
+        occupied(segment.len, self.block)
     }
 
     pub(super) fn view(&self) -> MutexGuard<'_, View> {
@@ -75,16 +88,67 @@ impl LogShared {
     }
 }
 
+/// So many bytes in whole blocks.
+pub(super) fn occupied(len: u64, block: u64) -> u64 {
+    len.div_ceil(block.max(1)).saturating_mul(block.max(1))
+}
+
 impl View {
-    /// The index of the segment that holds `seq`, or of the first one if that begins later.
+    /// The index of the segment that holds `seq`, or else of the next one; of the last if there is none.
     pub(super) fn find(&self, seq: u64) -> Option<usize> {
-        let after = self.segments.partition_point(|segment| segment.first <= seq);
-        (!self.segments.is_empty()).then(|| after.saturating_sub(1))
+        let last = self.segments.len().checked_sub(1)?;
+        let index = self.segments.partition_point(|segment| segment.first <= seq).saturating_sub(1);
+        // Behind its end there is a hole: a segment that was delivered and removed.
+        let behind = self.segments[index].first <= seq && self.end(index) <= seq;
+        Some(if behind { (index + 1).min(last) } else { index })
     }
 
     /// The first sequence number that no longer belongs to a segment.
     pub(super) fn end(&self, index: usize) -> u64 {
-        self.segments.get(index + 1).map_or(self.next, |segment| segment.first)
+        let next = self.segments.get(index + 1).map_or(self.next, |segment| segment.first);
+        self.segments.get(index).map_or(next, |segment| segment.end.min(next))
+    }
+
+    /// Segments of which every number lies in `[from, below)`, without the newest.
+    pub(super) fn inside(&self, from: u64, below: u64) -> Range<usize> {
+        let start = self.segments.partition_point(|segment| segment.first < from);
+        let last = self.segments.len().saturating_sub(1);
+        let count = (start..last).take_while(|&index| self.end(index) <= below).count();
+        start..start + count
+    }
+
+    /// What of `[from, below)` segments are there for.
+    pub(super) fn there(&self, from: u64, below: u64) -> Vec<(u64, u64)> {
+        let mut parts: Vec<(u64, u64)> = Vec::new();
+        for index in self.find(from).unwrap_or(0)..self.segments.len() {
+            let (start, end) = (self.segments[index].first.max(from), self.end(index).min(below));
+            match parts.last_mut() {
+                _ if start >= end => {}
+                Some(last) if last.1 == start => last.1 = end,
+                _ => parts.push((start, end)),
+            }
+            if self.segments[index].first >= below {
+                break;
+            }
+        }
+        parts
+    }
+
+    /// Takes a segment out, unless it is the newest.
+    fn take(&mut self, first: u64, generation: u64) -> Option<SegmentView> {
+        let index = self.segments.iter().position(|one| (one.first, one.generation) == (first, generation))?;
+        if index + 1 >= self.segments.len() {
+            return None;
+        }
+        // The one before it does not reach up to the next one, though that follows now.
+        if let Some(before) = index.checked_sub(1).and_then(|before| self.segments.get_mut(before)) {
+            before.end = before.end.min(first);
+        }
+        let end = self.end(index);
+        let gone = self.segments.remove(index)?;
+        self.bytes = self.bytes.saturating_sub(gone.len);
+        self.times.retain(|seq, _| !(first..end).contains(seq));
+        Some(gone)
     }
 
     /// When the record at `seq` was received, or one shortly before it.
@@ -123,6 +187,8 @@ pub(super) struct Log {
     pub(super) active: Option<Active>,
     pub(super) segment_size: u64,
     fresh: Option<Fresh>,
+    /// No new segment may begin with the present commit.
+    stretched: bool,
     staged: Vec<u8>,
     staged_entries: u64,
 }
@@ -136,7 +202,7 @@ impl Log {
         segment_size: u64,
     ) -> Self {
         let (fresh, staged) = (None, Vec::new());
-        Self { shared, next, generation, active, segment_size, fresh, staged, staged_entries: 0 }
+        Self { shared, next, generation, active, segment_size, fresh, stretched: false, staged, staged_entries: 0 }
     }
 
     /// Prepares for entries: chooses the segment, a new one if there is none or the present one is full. `true` if a
@@ -146,7 +212,7 @@ impl Log {
             return false;
         }
         match &self.active {
-            Some(active) if active.len < self.segment_size => false,
+            Some(active) if active.len < self.segment_size || self.stretched => false,
             _ => {
                 self.begin_segment(identity);
                 true
@@ -160,6 +226,24 @@ impl Log {
         let (head, salt) = segment::encode(identity, self.next, self.generation);
         self.staged.extend_from_slice(&head);
         self.fresh = Some(Fresh { generation: self.generation, salt, file: None, first_time: None });
+    }
+
+    /// Begins an empty segment at `now`, which is then known to be when the one before it ended at the latest.
+    pub(super) fn begin_empty(&mut self, identity: &Identity, now: Stamp) {
+        self.begin_segment(identity);
+        if let Some(fresh) = &mut self.fresh {
+            fresh.first_time = Some(now);
+        }
+    }
+
+    /// Whether the next record begins a new segment.
+    pub(super) fn is_full(&self) -> bool {
+        self.active.as_ref().is_none_or(|active| active.len >= self.segment_size)
+    }
+
+    /// Lets the next commit go on in the present segment, full or not, if there is one; or takes that back.
+    pub(super) fn stretch(&mut self, stretch: bool) {
+        self.stretched = stretch && self.active.is_some();
     }
 
     /// Stages one entry; says its sequence number. [`Log::begin`] comes first.
@@ -194,6 +278,12 @@ impl Log {
     /// Bytes staged.
     pub(super) fn staged_bytes(&self) -> u64 {
         self.staged.len() as u64
+    }
+
+    /// Of these, the bytes of entries' bodies.
+    pub(super) fn staged_bodies(&self) -> u64 {
+        let head = if self.fresh.is_some() { HEAD_LEN as u64 } else { 0 };
+        self.staged_bytes().saturating_sub(head + self.staged_entries * frame::FRAME_HEAD as u64)
     }
 
     /// Whether the present commit makes a file, so that the folder must be synced.
@@ -233,17 +323,21 @@ impl Log {
         let mut view = self.shared.view();
         if let Some(Fresh { generation, salt, file: Some(file), first_time }) = self.fresh.take() {
             self.active = Some(Active { file, salt, len: added });
-            let segment = SegmentView { first: self.next, generation, len: added, first_time };
+            let segment = SegmentView { first: self.next, generation, len: added, end: u64::MAX, first_time };
+            view.occupied += self.shared.occupied(&segment);
             view.segments.push_back(segment);
         } else {
             if let Some(active) = &mut self.active {
                 active.len += added;
             }
             if let Some(last) = view.segments.back_mut() {
+                let before = self.shared.occupied(last);
                 last.len += added;
-                if last.first_time.is_none() && last.first == self.next {
+                if last.first == self.next {
                     last.first_time = self.staged.get(frame::FRAME_HEAD..).and_then(crate::store::submission::stamp);
                 }
+                let more = self.shared.occupied(last) - before;
+                view.occupied += more;
             }
         }
         view.bytes += added;
@@ -277,6 +371,7 @@ impl Log {
     }
 
     fn clear(&mut self) {
+        self.stretched = false;
         self.staged_entries = 0;
         self.staged.clear();
         if self.staged.capacity() > KEEP_BUFFER {
@@ -284,50 +379,39 @@ impl Log {
         }
     }
 
-    /// Segments at the front that lie wholly below `seq` and are not the newest.
-    pub(super) fn below(&self, seq: u64) -> usize {
-        let view = self.shared.view();
-        let last = view.segments.len().saturating_sub(1);
-        (0..last).take_while(|&index| view.end(index) <= seq).count()
-    }
-
     /// Takes a segment out of what readers see, unless it is the newest.
     pub(super) fn forget(&mut self, first: u64, generation: u64) -> bool {
         let mut view = self.shared.view();
-        let found = view.segments.iter().position(|one| (one.first, one.generation) == (first, generation));
-        match found.filter(|index| index + 1 < view.segments.len()) {
-            // The segment before it seems to reach up to the next one now: what is missing there is already counted.
-            Some(index) => {
-                let gone = view.segments.remove(index);
-                view.bytes = view.bytes.saturating_sub(gone.map_or(0, |segment| segment.len));
-                true
-            }
-            None => false,
-        }
+        let gone = view.take(first, generation);
+        view.occupied = view.occupied.saturating_sub(gone.as_ref().map_or(0, |gone| self.shared.occupied(gone)));
+        gone.is_some()
     }
 
-    /// Removes the oldest `count` segments, but never the newest; says how many bytes that freed.
+    /// Removes a segment, but never the newest; says how many bytes of the disk that frees.
+    pub(super) fn remove(&mut self, disk: &dyn Disk, first: u64, generation: u64) -> u64 {
+        let mut view = self.shared.view();
+        let Some(gone) = view.take(first, generation) else { return 0 };
+        let freed = self.shared.occupied(&gone);
+        view.occupied = view.occupied.saturating_sub(freed);
+        drop(view);
+        let path = self.shared.path(first, generation);
+        match disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // It is no longer counted as ours to read; the next start removes it.
+                tracing::warn!(file = %path.display(), %error, "cannot remove a segment that is no longer needed");
+            }
+            _ => {}
+        }
+        freed
+    }
+
+    /// Removes the oldest `count` segments, but never the newest; says how many bytes of the disk that frees.
     pub(super) fn remove_front(&mut self, disk: &dyn Disk, count: usize) -> u64 {
+        let oldest = |log: &Self| log.shared.view().segments.front().map(|one| (one.first, one.generation));
         let mut freed = 0;
         for _ in 0..count {
-            let mut view = self.shared.view();
-            if view.segments.len() < 2 {
-                break;
-            }
-            let Some(segment) = view.segments.pop_front() else { break };
-            view.bytes = view.bytes.saturating_sub(segment.len);
-            let keep_from = view.segments.front().map_or(0, |segment| segment.first);
-            view.times = view.times.split_off(&keep_from);
-            drop(view);
-            freed += segment.len;
-            let path = self.shared.path(segment.first, segment.generation);
-            match disk.remove(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    // It is no longer counted as ours to read; the next start removes it.
-                    tracing::warn!(file = %path.display(), %error, "cannot remove a segment that is no longer needed");
-                }
-                _ => {}
-            }
+            let Some((first, generation)) = oldest(self) else { break };
+            freed += self.remove(disk, first, generation);
         }
         freed
     }

@@ -73,9 +73,10 @@
 //! files, then *publishes*: the ledger takes the changes, readers see the records, the submissions are answered, and
 //! segments that lie wholly below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
 //!
-//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
-//! waits at most [`commit_delay`](crate::store::Options::commit_within), and only when the commit before it answered
-//! several submissions and fewer than half as many are back. A lone client never waits.
+//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group at high rates. Beyond
+//! it, a commit waits for company, [`commit_within`](crate::store::Options::commit_within) at most: a moment while
+//! clients wait for their answers and half of them are not back yet, longer at low rates, where it saves syncs and
+//! costs nobody. A lone client never waits. `company` decides.
 //!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
 //! the `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those
@@ -114,16 +115,24 @@
 mod aside;
 mod clocks;
 mod commit;
+mod company;
 mod control;
+mod delivered;
 #[cfg(test)]
 pub(super) mod driven;
+mod expiry;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
+mod gaps;
 mod hardware;
+mod limits;
 mod log;
 mod reader;
 mod recover;
 mod recover_control;
 mod recover_lane;
+mod refuse;
 mod reserve;
 mod room;
 mod segment;
@@ -135,22 +144,28 @@ mod unproven;
 mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
+pub use clocks::TimesKnown;
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
-use super::{LaneStats, Opened, Options, PutAside, Ranges, Stats, StoreError, Submission};
-use control::Ledger;
+use super::wear::Gauge;
+use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
+use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Damage reports that may wait for the writer; more are dropped, and made again when the place is read again.
 const DAMAGE_LIMIT: usize = 64;
+
+/// How long a reader waits for the writer to take damage reports, so that a long damaged stretch that is passed over at
+/// one go is counted whole: several commits. On a disk that cannot be written it is no use to wait longer.
+const DAMAGE_WAIT: Duration = Duration::from_secs(2);
 
 /// How long closing waits for the writer: several syncs of a slow card.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
@@ -176,9 +191,22 @@ fn reserve_size(max_size: u64) -> u64 {
     (max_size / 64).clamp(128 * 1024, 1024 * 1024)
 }
 
+/// Segments of the control lane that are kept: the newest, and the one before it, whose snapshot and entries lead to
+/// the same state should the newest snapshot be damaged.
+const CONTROL_SEGMENTS: usize = 2;
+
+/// Bytes that the index is expected to take, counted as taken from the start.
+const INDEX_SHARE: u64 = 256 * 1024;
+
 /// Bytes that records put aside may take.
 fn aside_limit(max_size: u64) -> u64 {
     (max_size / 16).clamp(128 * 1024, 64 * 1024 * 1024)
+}
+
+/// Bytes that the store may come to need besides records, and one segment: what cannot be reserved for lanes.
+fn own_needs(max_size: u64) -> u64 {
+    let control = (CONTROL_SEGMENTS as u64 + 2) * control_segment_size(max_size, 0);
+    control + reserve_size(max_size) + aside_limit(max_size) + INDEX_SHARE + segment_size(max_size)
 }
 
 /// Records that a reader could not read.
@@ -196,6 +224,10 @@ struct Damage {
 struct Queue {
     submissions: Vec<Submission>,
     damage: Vec<Damage>,
+    /// How many of them the writer has taken note of already.
+    noted: usize,
+    /// Bytes of records in them.
+    bytes: usize,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
     closing: bool,
@@ -227,11 +259,22 @@ pub(super) struct Shared {
     finished: Mutex<bool>,
     has_finished: Condvar,
     pub(super) progress: tokio::sync::watch::Sender<u64>,
+    /// See [`Store::waiting_changed`](crate::store::Store::waiting_changed).
+    pub(super) waiting_changed: AtomicU64,
     commits: AtomicU64,
     bytes_written: AtomicU64,
+    wear: Gauge,
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
     stalled: Mutex<Option<String>>,
+    /// Lanes that take nothing more for want of room.
+    refusing: Mutex<Vec<Refusing>>,
+    /// The same, to be asked for often.
+    refuses: AtomicBool,
+    /// Bytes that may be held, as last judged.
+    allowed: AtomicU64,
+    /// Bytes in which a file grows on this file system.
+    block: u64,
     /// Since when the disk has been at work on the present commit.
     io_since: Mutex<Option<Instant>>,
     pub(super) index: Arc<Index>,
@@ -254,8 +297,13 @@ impl Shared {
         queue
     }
 
+    /// Bytes of framed records that one commit takes, beyond its first submission.
+    fn commit_bytes(&self) -> usize {
+        (self.segment_size as usize / 4).min(commit::COMMIT_BYTES)
+    }
+
     /// Queues a submission for the writer.
-    pub(super) fn submit(&self, submission: Submission) {
+    pub(super) fn submit(&self, mut submission: Submission) {
         let configured = self.options.lanes.len();
         let fits = submission.bodies().all(|(lane, body)| lane.index() < configured && body.len() <= frame::BODY_LIMIT);
         if !fits {
@@ -267,22 +315,45 @@ impl Shared {
         if queue.closing {
             return;
         }
+        submission.hand_in(Instant::now());
+        let urgent = submission.source() == Submission::URGENT;
+        queue.bytes += submission.bytes();
         queue.submissions.push(submission);
-        if queue.wanted > 0 && queue.submissions.len() >= queue.wanted {
+        let enough = urgent || queue.submissions.len() >= queue.wanted || queue.bytes >= self.commit_bytes();
+        if queue.wanted > 0 && enough {
             queue.wanted = 0;
             drop(queue);
             self.wake.notify_one();
         }
     }
 
+    /// Whether the store is being closed.
+    fn is_closing(&self) -> bool {
+        self.queue().closing
+    }
+
     fn report_damage(&self, damage: Damage) {
         let log = self.logs.get(usize::from(damage.lane));
-        if self.ledger().lanes.get(usize::from(damage.lane)).is_some_and(|lane| lane.knows(damage.from, damage.below)) {
+        // What does not wait is missed by nobody: it was delivered, and its segment perhaps removed.
+        let missed = |lane: &LaneLedger| {
+            let waits = lane.waiting.touches(damage.from, damage.below) || damage.lost.is_some();
+            waits && !lane.knows(damage.from, damage.below)
+        };
+        if !self.ledger().lanes.get(usize::from(damage.lane)).is_some_and(missed) {
             return;
         }
         let lane = log.map(|log| log.name.as_str()).unwrap_or_default();
         tracing::warn!(lane, from = damage.from, below = damage.below, "records cannot be read and are passed over");
         let mut queue = self.queue();
+        let until = Instant::now() + DAMAGE_WAIT;
+        while queue.damage.len() >= DAMAGE_LIMIT && !queue.damage.contains(&damage) && Instant::now() < until {
+            if queue.closing {
+                return;
+            }
+            drop(queue);
+            std::thread::sleep(Duration::from_millis(5));
+            queue = self.queue();
+        }
         if queue.damage.len() < DAMAGE_LIMIT && !queue.damage.contains(&damage) {
             queue.damage.push(damage);
             self.wake.notify_one();
@@ -316,6 +387,29 @@ impl Shared {
         self.progress.send_modify(|commits| *commits += 1);
     }
 
+    /// Says which lanes take nothing more for want of room.
+    fn set_refusing(&self, refusing: Vec<Refusing>) {
+        let mut known = self.refusing.lock().expect("no holder of this lock panics");
+        if *known == refusing {
+            return;
+        }
+        for one in refusing.iter().filter(|one| !known.iter().any(|known| known.lane == one.lane)) {
+            tracing::warn!(lane = one.lane, reason = one.reason, "no room: acknowledgements are withheld");
+        }
+        for one in known.iter().filter(|one| !refusing.iter().any(|now| now.lane == one.lane)) {
+            tracing::info!(lane = one.lane, "there is room again");
+        }
+        self.refuses.store(!refusing.is_empty(), Ordering::Relaxed);
+        *known = refusing;
+        drop(known);
+        self.progress.send_modify(|commits| *commits += 1);
+    }
+
+    /// Whether any lane takes nothing more for want of room.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
     fn begin_io(&self, now: Option<Instant>) {
         *self.io_since.lock().expect("no holder of this lock panics") = now;
     }
@@ -331,10 +425,17 @@ impl Shared {
         })
     }
 
+    /// Whether the index may write a checkpoint without going into what is to stay free for others.
+    pub(super) fn index_may_grow(&self) -> bool {
+        let keep_free = self.options.keep_free;
+        let space = if keep_free > 0 { self.disk.space(&self.options.path).ok() } else { None };
+        space.is_none_or(|space| space.free_bytes >= keep_free.saturating_add(INDEX_SHARE))
+    }
+
     /// Bytes of everything of ours in the folder.
     fn total_bytes(&self) -> u64 {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);
-        let segments: u64 = logs.map(|log| log.view().bytes).sum();
+        let segments: u64 = logs.map(|log| log.view().occupied).sum();
         segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
     }
 
@@ -356,6 +457,14 @@ impl Shared {
 
     pub(super) fn unsent(&self, lane: usize) -> Ranges {
         self.ledger().lanes.get(lane).map(|lane| lane.unsent.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn clock(&self) -> &Arc<dyn crate::clock::Clock> {
+        &self.options.clock
+    }
+
+    pub(super) fn times_known(&self) -> TimesKnown {
+        self.ledger().clocks.known()
     }
 
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
@@ -393,8 +502,10 @@ impl Shared {
                     stored: view.next,
                     waiting,
                     bytes: view.bytes,
+                    kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,
                     damaged: known.damaged,
+                    expired: known.expired,
                     oldest_ms: view
                         .time_at(cursor)
                         .filter(|_| waiting > 0)
@@ -406,16 +517,22 @@ impl Shared {
             })
             .collect();
         let (epoch, refused, put_aside) = (ledger.epoch.clone(), ledger.refused, ledger.put_aside);
+        let (gaps_pending, gaps_told) = (ledger.gaps.pending(), ledger.gaps.made);
         drop(ledger);
         Stats {
             epoch,
             lanes,
             refused,
             put_aside,
+            gaps_pending,
+            gaps_told,
             bytes: self.total_bytes(),
             max_size: self.options.max_size,
+            allowed: self.allowed.load(Ordering::Relaxed),
+            refusing: self.refusing.lock().expect("no holder of this lock panics").clone(),
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
+            wear: self.wear.wear(),
             stalled: self.stalled(),
             index: self.index.behind(),
         }

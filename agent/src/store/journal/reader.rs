@@ -1,7 +1,9 @@
 //! Reading a lane in order.
 //!
-//! A reader has its own file handle and remembers where it stands, so reading on never scans twice, and a segment
-//! that is deleted meanwhile can still be read to its end. It sees committed bytes only. A damaged stretch is passed
+//! A reader remembers where it stands, so reading on never scans twice. Between reads it holds no file open: a forwarder
+//! may stand at one place for the whole of an outage, and a segment that is evicted meanwhile must free its blocks. (To
+//! open it again costs some microseconds.) What is deleted while it is read is read to the end of that chunk; the next
+//! read goes on behind it. A reader sees committed bytes only. A damaged stretch is passed
 //! over to the next good frame; what is missing is told to the writer, which counts it once.
 
 use super::clocks::Clocks;
@@ -10,7 +12,7 @@ use super::log::{LogShared, SegmentView};
 use super::segment::{self, HEAD_LEN, Identity};
 use super::{Damage, Shared};
 use crate::clock::Stamp;
-use crate::store::disk::Mode;
+use crate::store::disk::{DiskFile, Mode};
 use crate::store::{ReadLimit, StoreError, submission};
 use std::io;
 use std::sync::Arc;
@@ -35,7 +37,10 @@ struct Position {
     first: u64,
     generation: u64,
     identity: Arc<Identity>,
-    scan: Scan,
+    salt: u32,
+    /// The next frame: its number and where it begins.
+    next: u64,
+    offset: u64,
     /// Sequence numbers and offsets passed on the way.
     marks: Vec<(u64, u64)>,
 }
@@ -43,17 +48,26 @@ struct Position {
 impl Position {
     /// Stands at `from` or, where that place is not known, shortly before it.
     fn seek(&mut self, from: u64) {
-        if from >= self.scan.next {
+        if from >= self.next {
             return;
         }
         let mark = self.marks.iter().rev().find(|(seq, _)| *seq <= from);
-        (self.scan.next, self.scan.offset) = mark.copied().unwrap_or((self.first, HEAD_LEN as u64));
+        (self.next, self.offset) = mark.copied().unwrap_or((self.first, HEAD_LEN as u64));
+    }
+
+    fn scan(&self, file: Arc<dyn DiskFile>, limit: u64, end: u64) -> Scan {
+        Scan { file, salt: self.salt, offset: self.offset, limit, next: self.next, end, mark: None }
+    }
+
+    /// Stands where the scan does.
+    fn follow(&mut self, scan: &Scan) {
+        (self.next, self.offset) = (scan.next, scan.offset);
     }
 
     fn mark(&mut self) {
         let last = self.marks.last().map_or(HEAD_LEN as u64, |(_, offset)| *offset);
-        if self.scan.offset >= last + MARK_EVERY && self.marks.len() < MARKS {
-            self.marks.push((self.scan.next, self.scan.offset));
+        if self.offset >= last + MARK_EVERY && self.marks.len() < MARKS {
+            self.marks.push((self.next, self.offset));
         }
     }
 }
@@ -77,20 +91,24 @@ impl LogReader {
     pub(in crate::store) fn read(&mut self, from: u64, limit: ReadLimit) -> Result<Chunk, StoreError> {
         let mut from = from;
         loop {
-            let Some(end) = self.stand(&mut from)? else { return Ok(Chunk::default()) };
-            if self.at.is_some() {
-                let chunk = self.read_segment(from, limit)?;
+            let Some((end, scan)) = self.stand(&mut from)? else { return Ok(Chunk::default()) };
+            if let Some(scan) = scan {
+                let chunk = self.read_segment(scan, from, limit)?;
                 if !chunk.is_empty() || limit.records == 0 {
                     return Ok(chunk);
                 }
+            }
+            // Behind a long damaged stretch there may be minutes of reading: the end does not wait for it.
+            if self.shared.is_closing() {
+                return Ok(Chunk::default());
             }
             from = end;
         }
     }
 
     /// Opens the segment that holds `from` (or the next one, and moves `from` there) and stands in it. Says where that
-    /// segment ends; `None` if there is no such record yet. `self.at` is left empty if the segment cannot be used.
-    fn stand(&mut self, from: &mut u64) -> Result<Option<u64>, StoreError> {
+    /// segment ends, with a scan of it unless it cannot be used; `None` if there is no such record yet.
+    fn stand(&mut self, from: &mut u64) -> Result<Option<(u64, Option<Scan>)>, StoreError> {
         for _ in 0..TRIES {
             let found = {
                 let view = self.log.view();
@@ -99,48 +117,49 @@ impl LogReader {
             };
             let Some((segment, end)) = found else { return Ok(None) };
             *from = (*from).max(segment.first);
-            let wanted = (segment.first, segment.generation);
-            if self.at.as_ref().is_none_or(|at| (at.first, at.generation) != wanted) {
-                self.at = None;
-                match self.open(&segment) {
-                    Ok(Some(position)) => self.at = Some(position),
-                    Ok(None) => {
-                        self.report(*from, end, Some((segment.first, segment.generation)));
-                        return Ok(Some(end));
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(self.error("open", &segment, error)),
+            match self.open(&segment) {
+                Ok(Some(file)) => {
+                    let Some(at) = &mut self.at else { return Ok(Some((end, None))) };
+                    at.seek(*from);
+                    return Ok(Some((end, Some(at.scan(file, segment.len, end)))));
                 }
+                Ok(None) => {
+                    self.report(*from, end, Some((segment.first, segment.generation)));
+                    return Ok(Some((end, None)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(self.error("open", (segment.first, segment.generation), error)),
             }
-            if let Some(at) = &mut self.at {
-                (at.scan.limit, at.scan.end) = (segment.len, end);
-                at.seek(*from);
-            }
-            return Ok(Some(end));
         }
         let error = io::Error::from(io::ErrorKind::NotFound);
         Err(StoreError::Io { action: "find a segment in", path: self.log.dir.display().to_string(), source: error })
     }
 
-    fn open(&self, segment: &SegmentView) -> io::Result<Option<Position>> {
-        let path = self.log.path(segment.first, segment.generation);
-        let file = self.shared.disk.open(&path, Mode::Read)?;
-        let Some(head) = segment::read_head(&*file, segment.first, segment.generation)? else { return Ok(None) };
-        let scan = Scan::new(file, &head, segment.len, segment.first);
+    /// Opens a segment, and stands at its beginning unless it stands in it already. `None` if its head is damaged.
+    fn open(&mut self, segment: &SegmentView) -> io::Result<Option<Arc<dyn DiskFile>>> {
         let (first, generation) = (segment.first, segment.generation);
-        Ok(Some(Position { first, generation, identity: head.identity, scan, marks: Vec::new() }))
+        let stands = self.at.as_ref().is_some_and(|at| (at.first, at.generation) == (first, generation));
+        if !stands {
+            self.at = None;
+        }
+        let file = self.shared.disk.open(&self.log.path(first, generation), Mode::Read)?;
+        if !stands {
+            let Some(head) = segment::read_head(&*file, first, generation)? else { return Ok(None) };
+            let (identity, salt, offset) = (head.identity, head.salt, HEAD_LEN as u64);
+            self.at = Some(Position { first, generation, identity, salt, next: first, offset, marks: Vec::new() });
+        }
+        Ok(Some(file))
     }
 
     /// Reads from the segment it stands in; empty if that has no more records.
-    fn read_segment(&mut self, from: u64, limit: ReadLimit) -> Result<Chunk, StoreError> {
+    fn read_segment(&mut self, mut scan: Scan, from: u64, limit: ReadLimit) -> Result<Chunk, StoreError> {
         let Some(mut at) = self.at.take() else { return Ok(Chunk::default()) };
         let clocks = self.shared.ledger().clocks.clone();
         let mut chunk = Chunk { identity: at.identity.clone(), clocks, ..Chunk::default() };
-        let result = self.fill(&mut at, from, limit, &mut chunk);
-        let segment = SegmentView { first: at.first, generation: at.generation, len: 0, first_time: None };
+        let result = self.fill(&mut at, &mut scan, from, limit, &mut chunk);
         match result {
             Ok(()) => self.at = Some(at),
-            Err(error) => return Err(self.error("read", &segment, error)),
+            Err(error) => return Err(self.error("read", (at.first, at.generation), error)),
         }
         if let Some((seq, time)) = chunk.first_time() {
             self.log.mark_time(seq, time);
@@ -148,14 +167,21 @@ impl LogReader {
         Ok(chunk)
     }
 
-    fn fill(&self, at: &mut Position, from: u64, limit: ReadLimit, chunk: &mut Chunk) -> io::Result<()> {
+    fn fill(
+        &self,
+        at: &mut Position,
+        scan: &mut Scan,
+        from: u64,
+        limit: ReadLimit,
+        chunk: &mut Chunk,
+    ) -> io::Result<()> {
         // Heads and topics come on top of what the limit counts; a quarter more is enough as a rule, and where it is
         // not, the chunk is a little smaller.
         let window = limit.bytes.saturating_add(limit.bytes / 4).clamp(WINDOW.0, WINDOW.1);
         let Chunk { buffer, spans, .. } = chunk;
         let mut bytes = 0;
         loop {
-            let stop = at.scan.pass(buffer, window, |_, seq, body| {
+            let stop = scan.pass(buffer, window, |_, seq, body| {
                 if seq < from {
                     return true;
                 }
@@ -166,19 +192,24 @@ impl LogReader {
                 }
                 !full
             })?;
+            at.follow(scan);
             at.mark();
             if !spans.is_empty() {
                 return Ok(());
             }
-            let expected = at.scan.next;
+            let expected = scan.next;
             match stop {
                 Stop::Window => {}
                 Stop::Enough => return Ok(()),
-                Stop::Bad if at.scan.resync(buffer)? => self.report(expected, at.scan.next, None),
+                Stop::Bad if scan.resync(buffer)? => {
+                    self.report(expected, scan.next, None);
+                    at.follow(scan);
+                }
                 Stop::Bad | Stop::End => {
-                    if expected < at.scan.end {
-                        self.report(expected, at.scan.end, None);
-                        (at.scan.offset, at.scan.next) = (at.scan.limit, at.scan.end);
+                    if expected < scan.end {
+                        self.report(expected, scan.end, None);
+                        (scan.offset, scan.next) = (scan.limit, scan.end);
+                        at.follow(scan);
                     }
                     return Ok(());
                 }
@@ -192,9 +223,8 @@ impl LogReader {
         self.shared.report_damage(Damage { lane, from, below, lost });
     }
 
-    fn error(&self, action: &'static str, segment: &SegmentView, source: io::Error) -> StoreError {
-        let path = self.log.path(segment.first, segment.generation).display().to_string();
-        StoreError::Io { action, path, source }
+    fn error(&self, action: &'static str, segment: (u64, u64), source: io::Error) -> StoreError {
+        StoreError::Io { action, path: self.log.path(segment.0, segment.1).display().to_string(), source }
     }
 }
 
@@ -274,9 +304,24 @@ impl Chunk {
         (0..self.len()).filter_map(|index| self.get(index))
     }
 
+    /// The number of the record at `index`, whether or not it can be taken apart.
+    pub fn seq(&self, index: usize) -> Option<u64> {
+        self.spans.get(index).map(|span| span.seq)
+    }
+
+    /// When the record at `index` was received, its wall time put right if that can be done.
+    pub fn stamp(&self, index: usize) -> Option<Stamp> {
+        Some(self.clocks.right(submission::stamp(self.body(index)?)?).0)
+    }
+
     /// The last record's number, whether or not it can be taken apart.
     pub fn last_seq(&self) -> Option<u64> {
         self.spans.last().map(|span| span.seq)
+    }
+
+    /// The epoch of its records.
+    pub(super) fn epoch(&self) -> &str {
+        &self.identity.epoch
     }
 
     /// Numbers and bodies, whatever the bodies hold.

@@ -2,6 +2,7 @@
 //! [module's documentation](super).
 
 use super::control::{self, Entry, LaneLedger, Ledger};
+use super::delivered::{self, Keep};
 use super::hardware::Met;
 use super::log::{Log, LogShared, SegmentView, View};
 use super::recover_control::{self, ControlFound};
@@ -9,13 +10,14 @@ use super::recover_lane::{self, LaneFound};
 use super::reserve::{Reserve, is_full};
 use super::segment::{self, GATEWAY_LIMIT, Identity, LANE_LIMIT};
 use super::writer::Parts;
-use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, reserve_size, segment_size};
+use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, own_needs, reserve_size, segment_size};
 use crate::store::disk::{Disk, Mode};
 use crate::store::state::Index;
+use crate::store::wear::Gauge;
 use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, Ranges, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex};
 
 /// Bytes read at one time.
@@ -85,7 +87,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn view(&self) -> SegmentView {
-        SegmentView { first: self.first, generation: self.generation, len: self.len, first_time: None }
+        SegmentView { first: self.first, generation: self.generation, len: self.len, end: u64::MAX, first_time: None }
     }
 }
 
@@ -149,8 +151,29 @@ fn check(options: &Options) -> Result<(), StoreError> {
             return wrong(format!("two lanes are named {:?}", lane.name));
         }
     }
+    check_sizes(options)?;
+    Ok(())
+}
+
+fn check_sizes(options: &Options) -> Result<(), StoreError> {
+    let wrong = |what: String| Err(StoreError::Options { what });
     if options.max_size < MIN_MAX_SIZE {
         return wrong(format!("max_size is {} bytes and must be at least {MIN_MAX_SIZE}", options.max_size));
+    }
+    if options.min_size > options.max_size {
+        return wrong(format!(
+            "min_size is {} bytes and must be at most max_size, which is {}",
+            options.min_size, options.max_size
+        ));
+    }
+    let reserved = options.lanes.iter().fold(0_u64, |sum, lane| sum.saturating_add(lane.reserve));
+    let reservable = options.max_size.saturating_sub(own_needs(options.max_size));
+    if reserved > reservable {
+        return wrong(format!(
+            "{reserved} bytes are reserved for lanes in all: of max_size, {} bytes, at most {reservable} can be, for \
+             the store needs room for itself, and a lane without a reserve must not be shut out",
+            options.max_size
+        ));
     }
     Ok(())
 }
@@ -211,6 +234,8 @@ struct Recovery {
     /// The ledger differs from what the control lane says, or the control lane cannot be gone on with.
     changed: bool,
     new_epoch: bool,
+    /// Bytes in which a file grows on this file system.
+    block: u64,
 }
 
 impl Recovery {
@@ -232,7 +257,10 @@ impl Recovery {
         }
         let aside = recover_lane::read(&disk, &options.path.join("aside"), None, Access::Own, &mut report)?;
         let changed = !known || !same || control.damaged;
-        let mut recovery = Self { options, disk, report, control, ledger, lanes, aside, changed, new_epoch: !known };
+        // What cannot be asked for is as it is nearly everywhere.
+        let block = disk.space(&options.path).map_or(4096, |space| space.block);
+        let new_epoch = !known;
+        let mut recovery = Self { options, disk, report, control, ledger, lanes, aside, changed, new_epoch, block };
         recovery.account(known);
         recovery.decide_epoch(known)?;
         Ok(recovery)
@@ -243,6 +271,7 @@ impl Recovery {
         let ahead = self.ledger.released_ahead.take().unwrap_or_default();
         for (index, found) in self.lanes.iter_mut().enumerate() {
             let lane = index as u8;
+            let epoch = found.head.as_ref().map_or(&self.ledger.epoch, |head| &head.epoch).clone();
             let ledger = &mut self.ledger.lanes[index];
             if !known {
                 // Where the cursor stood is lost: all that is there goes (again), and is marked as perhaps sent.
@@ -252,7 +281,12 @@ impl Recovery {
             let evidence = ledger.evidence();
             if evidence > found.view.next {
                 let (from, below) = (found.view.next, evidence);
-                found.doubt = Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
+                // Until the lane has a record again it ends too early at each start: once, a new epoch is drawn for it.
+                if below > ledger.lost {
+                    ledger.lost = below;
+                    found.doubt =
+                        Some(format!("lane {}: records up to {below} were known of, some are lost", ledger.name));
+                }
                 found.damage.push((from, below));
                 found.view.next = evidence;
                 found.active = None;
@@ -263,11 +297,13 @@ impl Recovery {
                 for (from, below) in waiting {
                     if !self.ledger.lanes[index].knows(from, below) {
                         self.changed = true;
-                        self.ledger.apply(&Entry::Damaged { lane, from, below });
+                        let epoch = Some(epoch.clone());
+                        self.ledger.apply(&Entry::Damaged { lane, from, below, epoch });
                     }
                 }
             }
             let newest = found.view.segments.back().map_or(0, |segment| segment.first);
+            self.changed |= self.ledger.settle_gaps(lane, found, known && !self.control.damaged);
             for (origin, seq) in std::mem::take(&mut found.origins) {
                 if !ahead.contains(&(lane, seq)) && self.ledger.sessions.contains_key(&origin.session) {
                     // Two publishes under one packet id: the release of the first, which came with the second, did
@@ -319,19 +355,19 @@ impl Recovery {
     ) -> Result<(Arc<Shared>, Parts, Opened), StoreError> {
         let max_size = self.options.max_size;
         let size = segment_size(max_size);
+        let now = identity(&self.options.gateway, &self.ledger.epoch, "");
         let mut lanes = Vec::new();
         for (index, found) in self.lanes.iter_mut().enumerate() {
             let ledger = &mut self.ledger.lanes[index];
             let dir = lane_dir(&self.options, &ledger.name);
             let newest = found.view.segments.back().map_or(0, |segment| segment.generation);
-            lanes.push(make_log(found, dir, &ledger.name, size, &self.options.gateway, &self.ledger.epoch));
+            lanes.push(make_log(found, dir, &ledger.name, size, self.block, &now));
             // What is missing has been accounted for with a new epoch: it is not missed again at the next start.
             ledger.generation = newest;
         }
         let aside_dir = self.options.path.join("aside");
         let aside_size = aside_limit(max_size) / 4;
-        let aside =
-            make_log(&mut self.aside, aside_dir, "aside", aside_size, &self.options.gateway, &self.ledger.epoch);
+        let aside = make_log(&mut self.aside, aside_dir, "aside", aside_size, self.block, &now);
         let mut reserve = Reserve::find(self.disk.clone(), &self.options.path, reserve_size(max_size));
         let mut control = self.make_control();
         if self.changed {
@@ -359,7 +395,7 @@ impl Recovery {
         let bytes = found.segments.iter().map(|segment| segment.len).sum();
         let segments = std::mem::take(&mut found.segments).into();
         let view = View { segments, next: found.next, bytes, ..View::default() };
-        let shared = Arc::new(LogShared::new("control".into(), self.options.path.join("control"), view));
+        let shared = Arc::new(LogShared::new("control".into(), self.options.path.join("control"), self.block, view));
         let active = if self.changed { None } else { found.active.take() };
         let size = control_segment_size(self.options.max_size, 0);
         Log::new(shared, found.next, found.generation, active, size)
@@ -417,8 +453,10 @@ impl Recovery {
                 }
             }
         }
+        let now = self.options.clock.now();
+        let keep = Keep { keep: self.options.keep_delivered, now, began: now };
         for (log, known) in lanes.iter_mut().zip(&self.ledger.lanes) {
-            log.remove_front(&*self.disk, log.below(known.cursor()));
+            delivered::sweep(&*self.disk, log, &self.ledger, &known.waiting, &keep);
         }
         let extra = control.shared.view().segments.len().saturating_sub(2);
         control.remove_front(&*self.disk, extra);
@@ -442,10 +480,16 @@ impl Recovery {
             finished,
             has_finished: Condvar::new(),
             progress: tokio::sync::watch::Sender::new(0),
+            waiting_changed: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            wear: Gauge::new(self.disk.medium(&self.options.path)),
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
+            refusing: Mutex::new(Vec::new()),
+            refuses: AtomicBool::new(false),
+            allowed: AtomicU64::new(self.options.max_size),
+            block: self.block,
             io_since: Mutex::new(None),
             index: Arc::new(Index::new(self.options.path.join("index"), self.disk.is_os(), self.options.keep_free)),
             ledger: Mutex::new(self.ledger),
@@ -457,12 +501,12 @@ impl Recovery {
     }
 }
 
-fn make_log(found: &mut LaneFound, dir: PathBuf, name: &str, size: u64, gateway: &str, epoch: &str) -> Log {
+fn make_log(found: &mut LaneFound, dir: PathBuf, name: &str, size: u64, block: u64, now: &Identity) -> Log {
     let view = std::mem::take(&mut found.view);
     let next = view.next;
-    let same = found.head.as_ref().is_some_and(|head| head.gateway == gateway && head.epoch == epoch);
+    let same = found.head.as_ref().is_some_and(|head| head.gateway == now.gateway && head.epoch == now.epoch);
     let active = found.active.take().filter(|_| same);
-    Log::new(Arc::new(LogShared::new(name.into(), dir, view)), next, found.generation, active, size)
+    Log::new(Arc::new(LogShared::new(name.into(), dir, block, view)), next, found.generation, active, size)
 }
 
 fn identity(gateway: &str, epoch: &str, lane: &str) -> Identity {

@@ -2,10 +2,12 @@
 
 use super::control::{LaneLedger, Ledger};
 use super::frame::{Scan, Stop};
+use super::gaps::{Key, tell::gap_record};
 use super::log::{Active, LogShared, View, resume};
 use super::recover::{Access, Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use super::unproven;
+use crate::clock::Stamp;
 use crate::store::disk::{Disk, DiskFile, Mode};
 use crate::store::{Origin, StoreError, submission};
 use std::path::{Path, PathBuf};
@@ -25,6 +27,8 @@ pub(super) struct LaneFound {
     pub(super) head: Option<Arc<Identity>>,
     /// Records with an origin, from the accounted one on.
     pub(super) origins: Vec<(Origin, u64)>,
+    /// Gap records that the control lane may not know of, and when they were made.
+    pub(super) gaps: Vec<(u64, Key, Stamp)>,
     /// Damaged ranges met on the way.
     pub(super) damage: Vec<(u64, u64)>,
     /// Why the highest number used is not proved, if it is not.
@@ -194,12 +198,16 @@ fn read_tail(
     let Some(segment) = found.view.segments.back().cloned() else { return Ok(()) };
     let path = dir.join(segment::file_name(segment.first, segment.generation));
     let mut scan = Scan::new(tail.file.clone(), &tail.head, segment.len, SEQ_LIMIT);
-    let origins = &mut found.origins;
+    let (origins, gaps) = (&mut found.origins, &mut found.gaps);
     let walked = unproven::walk(&mut scan, known.committed, |seq, body| {
         origins.extend(submission::origin(body).filter(|_| seq >= known.accounted).map(|origin| (origin, seq)));
+        if seq >= known.committed && submission::is_gap(body) {
+            gaps.extend(gap_record(body).map(|(key, stamp)| (seq, key, stamp)));
+        }
     });
     let walked = walked.map_err(|error| read_error(&path, error))?;
     origins.retain(|(_, seq)| *seq < scan.next);
+    gaps.retain(|(seq, ..)| *seq < scan.next);
     for (from, below) in &walked.holes {
         report.add(format!("{}: records {from} to {} cannot be read", path.display(), below - 1));
     }
@@ -235,18 +243,33 @@ fn read_tail(
 /// Learns when the first record of the segment at the cursor was received, so that it can be told how long the oldest
 /// one has waited. What cannot be read is met again, and counted, by the reader.
 pub(super) fn learn_time(disk: &dyn Disk, log: &LogShared, cursor: u64) {
-    let mut view = log.view();
-    let Some(index) = view.find(cursor) else { return };
-    let (segment, end) = (view.segments[index].clone(), view.end(index));
-    let Ok(file) = disk.open(&log.path(segment.first, segment.generation), Mode::Read) else { return };
-    let Ok(Some(head)) = segment::read_head(&*file, segment.first, segment.generation) else { return };
+    let index = log.view().find(cursor);
+    if let Some(index) = index {
+        first_time(disk, log, index);
+    }
+}
+
+/// When the first record of a segment was received: as it is known, or else as the segment itself says. `None` if that
+/// cannot be read.
+pub(super) fn first_time(disk: &dyn Disk, log: &LogShared, index: usize) -> Option<Stamp> {
+    let (segment, end) = {
+        let view = log.view();
+        (view.segments.get(index)?.clone(), view.end(index))
+    };
+    if segment.first_time.is_some() || segment.first >= end {
+        return segment.first_time;
+    }
+    let file = disk.open(&log.path(segment.first, segment.generation), Mode::Read).ok()?;
+    let head = segment::read_head(&*file, segment.first, segment.generation).ok()??;
     let mut scan = Scan::new(file, &head, segment.len, end);
     let mut time = None;
     let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
         time = submission::stamp(&bytes[body]);
         false
     });
-    if let (Ok(_), Some(segment)) = (read, view.segments.get_mut(index)) {
-        segment.first_time = time;
-    }
+    read.ok()?;
+    let mut view = log.view();
+    let known = view.segments.get_mut(index).filter(|one| one.generation == segment.generation)?;
+    known.first_time = time;
+    time
 }

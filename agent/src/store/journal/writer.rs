@@ -1,12 +1,17 @@
 //! The writer thread: takes what was submitted, commits it in groups, answers.
 
 use super::Shared;
-use super::commit::{Failure, Op, Scope};
+use super::commit::{Failure, Fate, Op, Scope};
+use super::company::{Company, Decision};
+use super::expiry::Expiry;
+use super::limits::Level;
 use super::log::Log;
+use super::refuse::{Blocked, Parked};
 use super::reserve::Reserve;
 use super::seldom::Seldom;
 use super::sessions::SessionRoom;
 use super::sync::Syncer;
+use crate::clock::Stamp;
 use crate::store::{Origin, Submission};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
@@ -21,7 +26,8 @@ use std::time::{Duration, Instant};
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 /// Longest wait between tries: space that returns is noticed within about a second.
 const RETRY_LAST: Duration = Duration::from_secs(1);
-/// How often the writer looks after itself (restores the reserve) when nothing comes.
+/// How often the writer looks after itself (restores the reserve, gives way on a disk that others fill, lets go of what
+/// need not be kept any longer).
 const IDLE: Duration = Duration::from_secs(10);
 
 /// While the store cannot write.
@@ -48,6 +54,18 @@ pub(super) struct Writer {
     pub(super) syncer: Syncer,
     /// Submitted and not committed, in order.
     pub(super) pending: VecDeque<Submission>,
+    /// What waits for room, and why.
+    pub(super) parked: Parked,
+    /// What becomes of the first of those pending in the present commit.
+    pub(super) fates: Vec<Fate>,
+    /// Lanes that wait once the present commit is through.
+    pub(super) blocking: Vec<Blocked>,
+    /// What is ours of a disk that is short.
+    pub(super) level: Level,
+    /// When this process began.
+    pub(super) began: Stamp,
+    /// When the writer last looked after itself.
+    tended: Option<Instant>,
     /// What the present commit changes, in order.
     pub(super) ops: Vec<Op>,
     /// QoS 2 origins as the present commit leaves them.
@@ -57,9 +75,13 @@ pub(super) struct Writer {
     pub(super) incoming: Vec<Submission>,
     /// Segments of what is put aside that go with the present commit.
     pub(super) aside_drop: usize,
-    /// Submissions answered by the last commit: that many may be expected to come again together.
-    pub(super) company: usize,
+    pub(super) company: Company,
+    /// The medium's counter before and after the present commit, if it is sampled.
+    pub(super) sample: Option<(u64, u64)>,
     pub(super) damage: Vec<super::Damage>,
+    /// When to look again whether a flow is to be told of gaps.
+    pub(super) tell_after: Option<Instant>,
+    pub(super) expiry: Expiry,
     pub(super) lock: Box<dyn Debug + Send + Sync>,
     stall: Option<Stall>,
     stalls: Seldom,
@@ -80,7 +102,15 @@ pub(super) struct Parts {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, parts: Parts, syncer: Syncer) -> Self {
         let Parts { lanes, aside, control, reserve, lock } = parts;
+        let began = shared.options.clock.now();
+        let company = Company::new(shared.options.commit_within);
         Self {
+            parked: Parked::default(),
+            fates: Vec::new(),
+            blocking: Vec::new(),
+            level: Level::default(),
+            began,
+            tended: None,
             shared,
             lanes,
             aside,
@@ -94,8 +124,11 @@ impl Writer {
             body: Vec::new(),
             incoming: Vec::new(),
             aside_drop: 0,
-            company: 0,
+            company,
+            sample: None,
             damage: Vec::new(),
+            tell_after: None,
+            expiry: Expiry::default(),
             lock,
             stall: None,
             stalls: Seldom::default(),
@@ -118,8 +151,23 @@ impl Writer {
     /// One turn: a commit of what is pending, as far as the disk lets it. Breaks once nothing is left to do while the
     /// store is being closed, or it cannot be done.
     pub(super) fn turn(&mut self, closing: bool, now: Instant) -> ControlFlow<()> {
+        self.tend(now);
+        self.unpark(now);
+        if !closing {
+            // Also on a full disk: this makes room.
+            self.expire(now);
+            if self.stall.is_none() {
+                self.tell_gaps(now);
+            }
+        }
         if self.pending.is_empty() && self.damage.is_empty() {
             if closing {
+                if !self.parked.is_empty() {
+                    tracing::error!(
+                        unanswered = self.parked.len(),
+                        "the store is closed while it has no room: what was not acknowledged is left to the devices"
+                    );
+                }
                 return ControlFlow::Break(());
             }
             self.idle();
@@ -129,15 +177,15 @@ impl Writer {
         if !records_wait || closing {
             if self.stall.as_ref().is_some_and(|stall| stall.full) {
                 // Should this fail too, the commit says why.
-                let _ = self.roll_delivered();
+                let _ = self.roll_delivered(now);
             }
-            let result = self.commit(Scope::Everything);
+            let result = self.commit(Scope::Everything, now);
             let failed = result.is_err();
             self.settle(result, now);
             if failed && closing {
-                let _ = self.commit(Scope::Control);
+                let _ = self.commit(Scope::Control, now);
                 tracing::error!(
-                    unanswered = self.pending.len(),
+                    unanswered = self.pending.len() + self.parked.len(),
                     "the store is closed while it cannot write: what was not acknowledged is left to the devices"
                 );
                 return ControlFlow::Break(());
@@ -166,7 +214,7 @@ impl Writer {
         if waits || !wanted {
             return;
         }
-        let failed = self.commit(Scope::Control).is_err();
+        let failed = self.commit(Scope::Control, now).is_err();
         if let Some(stall) = &mut self.stall {
             stall.control_retry = failed.then(|| now + RETRY_LAST);
         }
@@ -207,7 +255,9 @@ impl Writer {
         if self.pending.is_empty() || self.stall.is_some() {
             let until = match &self.stall {
                 Some(stall) if !self.pending.is_empty() => stall.retry,
-                _ => Instant::now() + IDLE,
+                // Others may free the disk at any time.
+                _ if !self.parked.is_empty() => Instant::now() + RETRY_LAST,
+                _ => Instant::now() + self.rest(),
             };
             while queue.is_empty() && !queue.closing {
                 let left = until.saturating_duration_since(Instant::now());
@@ -224,34 +274,56 @@ impl Writer {
         self.take_over()
     }
 
+    /// How long it waits when nothing comes.
+    fn rest(&self) -> Duration {
+        [self.tell_in(), self.expire_in()].into_iter().flatten().fold(IDLE, Duration::min)
+    }
+
     /// Takes over what was submitted by now, without waiting. `true` once the store is being closed.
     pub(super) fn take_over(&mut self) -> bool {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
         std::mem::swap(&mut queue.submissions, &mut self.incoming);
+        let noted = std::mem::take(&mut queue.noted);
+        queue.bytes = 0;
         self.damage.append(&mut queue.damage);
         let closing = queue.closing;
         drop(queue);
+        self.company.note(self.incoming.get(noted..).unwrap_or_default());
         self.pending.extend(self.incoming.drain(..));
         closing
     }
 
-    /// Waits a little for those whom the last commit answered: only if there were several, and no longer than until
-    /// half of them are back or the commit delay is over.
-    fn await_company<'a>(&self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
-        let (wanted, delay) = (self.company / 2, self.shared.options.commit_within);
-        if delay.is_zero() || queue.is_empty() {
-            return queue;
-        }
-        let until = Instant::now() + delay;
-        while queue.submissions.len() < wanted && !queue.closing {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+    /// Waits for company as long as that pays.
+    fn await_company<'a>(&mut self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
+        let shared = self.shared.clone();
+        loop {
+            self.company.note(queue.submissions.get(queue.noted..).unwrap_or_default());
+            queue.noted = queue.submissions.len();
+            if queue.closing || queue.submissions.is_empty() || !queue.damage.is_empty() {
+                return queue;
             }
-            queue = self.shared.wait(queue, wanted, left);
+            let now = Instant::now();
+            match self.company.decide(shared.commit_bytes(), now) {
+                Decision::Now => return queue,
+                Decision::Wait { until, more } => {
+                    let wanted = queue.noted + more;
+                    queue = shared.wait(queue, wanted, until.saturating_duration_since(now));
+                }
+            }
         }
-        queue
+    }
+
+    /// Looks after the disk, now and then, whether or not anything comes.
+    fn tend(&mut self, now: Instant) {
+        if self.tended.is_some_and(|last| now.saturating_duration_since(last) < IDLE) {
+            return;
+        }
+        self.tended = Some(now);
+        self.sweep_kept(now);
+        if let Err(failure) = self.survey(now) {
+            tracing::debug!(%failure, "cannot give way yet");
+        }
     }
 
     fn idle(&mut self) {
@@ -261,8 +333,12 @@ impl Writer {
             tracing::warn!(records, "the byte limit was reached: more records were evicted than were logged");
         }
         self.ops.clear();
-        if self.stage_clock() && self.commit_ops().is_err() {
-            tracing::debug!("cannot note the time yet");
+        if self.stage_clock() {
+            match self.commit_ops() {
+                // Who has read records before has to know that they have other times now.
+                Ok(()) => self.shared.progress.send_modify(|commits| *commits += 1),
+                Err(_) => tracing::debug!("cannot note the time yet"),
+            }
         }
         if !self.reserve.is_present() {
             if let Err(error) = self.reserve.restore() {

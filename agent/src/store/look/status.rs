@@ -31,6 +31,8 @@ pub struct LaneLook {
     pub evicted: u64,
     /// Records lost to damage.
     pub damaged: u64,
+    /// Records dropped before they were delivered, because they had become too old.
+    pub expired: u64,
     /// Bytes an hour over the last ten minutes, or since the start.
     pub pace_now: Option<u64>,
     /// Bytes an hour in the busiest ten minutes since the start.
@@ -58,6 +60,9 @@ pub struct StoreLook {
     pub bytes: u64,
     /// The limit on `bytes`, where known.
     pub max_bytes: Option<u64>,
+    /// What `bytes` may come to at present: less than `max_bytes` where others fill the disk. Only the running service
+    /// knows.
+    pub allowed_bytes: Option<u64>,
     /// Records put aside since the store was created, and those of them that are no longer held: tried again, dropped,
     /// or gone because the place for them was full.
     pub put_aside: u64,
@@ -81,6 +86,7 @@ impl Look {
             lanes,
             bytes: sight.bytes,
             max_bytes: sight.max_size,
+            allowed_bytes: None,
             put_aside: sight.put_aside,
             put_aside_gone: sight.aside_gone,
             refused: sight.refused,
@@ -90,7 +96,7 @@ impl Look {
 
     fn lane(&self, lane: &Arc<LaneSight>) -> Result<LaneLook, LookError> {
         let waiting = lane.waiting();
-        let (evicted, damaged) = lane.lost();
+        let [evicted, damaged, expired] = lane.lost();
         Ok(LaneLook {
             name: lane.name.clone(),
             waiting,
@@ -100,6 +106,7 @@ impl Look {
             oldest_ms: if waiting > 0 { self.oldest(lane)? } else { None },
             evicted,
             damaged,
+            expired,
             ..LaneLook::default()
         })
     }
@@ -155,7 +162,7 @@ impl StoreLook {
     /// Bytes that each lane and those before it may still grow by before it loses records.
     fn room(&self) -> Option<Vec<u64>> {
         let delivered: u64 = self.lanes.iter().map(|lane| lane.delivered_bytes).sum();
-        let mut room = self.max_bytes?.saturating_add(delivered).saturating_sub(self.bytes);
+        let mut room = self.allowed_bytes.or(self.max_bytes)?.saturating_add(delivered).saturating_sub(self.bytes);
         let mut rooms = Vec::with_capacity(self.lanes.len());
         for lane in self.lanes.iter().rev() {
             rooms.push(room);

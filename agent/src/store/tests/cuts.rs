@@ -8,12 +8,12 @@
 //! # What holds, and where it is looked at
 //!
 //! - *What was answered is read back, equal, in order and under its id, until acknowledged or evicted.* What a turn
-//!   answers is read right after it (`read_fresh`), reads from anywhere in between (`read_some`), everything after each
+//!   answers is read right after it (`take_answers`), reads from anywhere in between (`read_some`), everything after each
 //!   calm, restart and cut (`check`, `compare_lane`). Delivered records too, as long as their segment is there.
 //! - *Nothing is read that was not written; nothing uncommitted is handed out.* Every byte of every record read is
-//!   compared (`is_payload`); after each turn as many records are visible as were answered (`after_turn`).
+//!   compared (`is_payload`); after each turn as many records are visible as were answered (`take_answers`).
 //! - *What was not answered before a cut is there up to some point and not beyond, in order, at most once*
-//!   (`compare_lane`). On an exact disk, that is; on a wild one (torn within sectors, or old bytes in them) what is
+//!   (`compare_fresh`). On an exact disk, that is; on a wild one (torn within sectors, or old bytes in them) what is
 //!   there of it is at least in order.
 //! - *No id that was ever answered or read names two records* (`name`, at every answer and every record found).
 //! - *A failed sync is never taken for a good one, and the later copy wins*: the disk keeps nothing of what such a
@@ -22,7 +22,7 @@
 //!   with any first part of the changes on their way: after each turn (`compare_ranges`), after each restart all of
 //!   it (`compare_counters`, `compare_sessions`), and once nothing is on its way exactly what was answered (`check`).
 //! - *Records go only when all of their segment was delivered, or for want of room, the oldest first, counted*
-//!   (`forget_below`, `check`). The byte limit is kept (`check`).
+//!   (`let_go`, `check`). The byte limit is kept (`check`).
 //! - *A recovery that is cut short, any number of times, finds the same* (`cut`).
 //! - *A restart after an orderly end draws no new epoch; nothing is counted as damaged on a disk that damages nothing*
 //!   (`reopen`, `check`).
@@ -283,9 +283,10 @@ const EVICTING: Shape = Shape { largest: 40_000, segment_size: None, evicts: tru
 #[test]
 fn the_journal_does_what_the_model_says_on_a_treacherous_disk() {
     let given = many(180_000, 1, SMALL);
-    // Nothing is proved about an error that never came.
+    // Nothing is proved about an error that never came; fewer steps than usual may not bring all of them.
+    let all = number("TIDEGATE_MODEL_STEPS").is_none();
     for (call, errno) in CALLS.iter().flat_map(|call| ERRNOS.map(|errno| (*call, errno))) {
-        assert!(given.contains(&(call, errno)), "{call:?} never failed with {errno}");
+        assert!(!all || given.contains(&(call, errno)), "{call:?} never failed with {errno}");
     }
 }
 

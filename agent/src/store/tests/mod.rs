@@ -2,11 +2,15 @@
 
 mod cuts;
 mod failure;
+mod gaps;
 mod hardware;
+mod limits;
 mod model;
 mod recovery;
 mod room;
+mod rot;
 mod rules;
+mod waiting;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;

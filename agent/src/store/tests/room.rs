@@ -21,14 +21,14 @@ fn the_limit_is_kept_and_the_oldest_of_the_lowest_lane_goes_first() {
         put(&store, NORMAL, &[&[number; 5_000]]);
         put(&store, BULK, &[&[number; 5_000]]);
     }
-    for number in 100..170_u8 {
+    for number in 100..160_u8 {
         put(&store, NORMAL, &[&vec![number; 40_000]]);
         assert!(used(&disk) <= LIMIT, "{} bytes", used(&disk));
     }
     let lanes = store.stats().lanes;
     assert_eq!((lanes[0].evicted, lanes[1].evicted), (0, 0), "bulk goes first");
     assert!(lanes[2].evicted > 0);
-    for number in 170..=255_u8 {
+    for number in 160..=255_u8 {
         put(&store, NORMAL, &[&vec![number; 20_000]]);
         put(&store, NORMAL, &[&vec![number; 20_000]]);
         assert!(used(&disk) <= LIMIT, "{} bytes", used(&disk));

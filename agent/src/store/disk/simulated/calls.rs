@@ -2,7 +2,7 @@
 
 use super::contents::{Change, Contents, SECTOR};
 use super::{Call, Folder, Renamed, SimulatedDisk, State};
-use crate::store::disk::{Disk, DiskFile, Entry, Mode};
+use crate::store::disk::{Disk, DiskFile, Entry, Mode, Space};
 use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ impl State {
     }
 
     fn errno(&mut self, call: Call, path: &Path) -> Option<i32> {
+        if self.looking {
+            return None;
+        }
         if let Some(left) = &mut self.dies_after {
             self.dead |= *left == 0;
             *left = left.saturating_sub(1);
@@ -183,10 +186,11 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
+    fn space(&self, path: &Path) -> io::Result<Space> {
         let mut state = self.state();
         state.call(Call::FreeSpace, path)?;
-        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+        let free_bytes = state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used()));
+        Ok(Space { free_bytes, free_inodes: None, block: 1 })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {
@@ -239,7 +243,8 @@ impl DiskFile for SimulatedFile {
         }
         let (now, end) = (state.files[self.file].live.len() as u64, offset + count as u64);
         if end > now {
-            count -= (end - now - state.room(end - now)?) as usize;
+            let (need, room) = (end - now, state.room(end - now)?);
+            count = count.saturating_sub((need - room) as usize);
         }
         if state.exact && count < bytes.len() {
             // File systems take a part of a write in whole blocks.

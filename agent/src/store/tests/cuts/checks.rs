@@ -1,7 +1,7 @@
 //! What has to hold, and when it is looked at.
 
 use super::model::{Id, Kept, effect};
-use super::run::{Held, Run, ensure, is_payload};
+use super::run::{Held, Run, ensure, is_gap, number_of};
 use super::*;
 use std::collections::BTreeSet;
 
@@ -16,55 +16,44 @@ struct Found {
     counters: (u64, u64),
 }
 
-/// Without what lies below a number.
-fn above(ranges: &Ranges, from: u64) -> Ranges {
-    let mut ranges = ranges.clone();
-    ranges.remove(0, from);
-    ranges
-}
-
 impl Run {
     /// After every turn of the writer: what was just answered, and nothing else, is there and reads as it was handed
     /// in; what waits is what was answered, or what the changes on their way make of it.
     pub(super) fn after_turn(&mut self) -> Held {
-        let answered = self.model.answered();
+        let store = self.store().clone();
+        self.take_answers(&store)?;
         for lane in 0..3_u8 {
-            let index = usize::from(lane);
-            let (front, next) = self.driven().lane(index);
-            let first = self.model.next[index];
-            let fresh = answered.iter().filter(|(one, _)| *one == lane).map(|(_, number)| *number);
-            for number in fresh {
-                let seq = self.model.next[index];
-                self.model.next[index] += 1;
-                self.model.kept[index].push(Kept::new(seq, number));
-            }
-            ensure(self.model.next[index] == next, || {
-                format!("{}: {next} records are committed, {} answered", NAMES[index], self.model.next[index])
-            })?;
-            if first < next {
-                self.read_fresh(lane, first)?;
-            }
+            self.forget_removed(lane)?;
             self.compare_ranges(lane)?;
-            self.forget_below(lane, front)?;
         }
         Ok(())
     }
 
-    /// Reads what was just answered, and names it.
-    fn read_fresh(&mut self, lane: u8, first: u64) -> Held {
-        let epoch = self.driven().epoch();
-        for Kept { seq, number, .. } in self.model.from(lane, first).to_vec() {
-            self.name(&(epoch.clone(), lane, seq), number)?;
-        }
-        match self.read_all(self.store(), lane, first) {
-            Ok(read) => {
-                let same = read.iter().map(|(id, number)| (id.2, *number));
-                let expected = self.model.from(lane, first).iter().map(|one| (one.seq, one.number));
-                ensure(same.eq(expected), || format!("{}: {read:?} read from {first} on", NAMES[usize::from(lane)]))
+    /// Takes in what was answered, reads it, and names it. Gap records come by themselves.
+    pub(super) fn take_answers(&mut self, store: &Store) -> Held {
+        let answered = self.model.answered();
+        for lane in 0..3_u8 {
+            let index = usize::from(lane);
+            let (first, next) = (self.model.next[index], store.inner.shared.next(index));
+            let expected: Vec<u64> =
+                answered.iter().filter(|(one, _)| *one == lane).map(|(_, number)| *number).collect();
+            if first == next && expected.is_empty() {
+                continue;
             }
-            Err(_) if self.disk.failed() > self.failed => Ok(()),
-            Err(error) => Err(error),
+            let read = self.disk.look(|| self.read_all(store, lane, first))?;
+            let same =
+                read.iter().map(|(_, number)| *number).filter(|number| !is_gap(*number)).eq(expected.iter().copied());
+            let whole = read.iter().map(|(id, _)| id.2).eq(first..next) && (lane == 0 || read.len() == expected.len());
+            ensure(same && whole, || {
+                format!("{}: {read:?} are there from {first} on, {expected:?} were answered", NAMES[index])
+            })?;
+            self.model.next[index] = next;
+            for (id, number) in read {
+                self.model.kept[index].push(Kept::new(id.2, number));
+                self.name(&id, number)?;
+            }
         }
+        Ok(())
     }
 
     /// Notes what an id names.
@@ -73,37 +62,62 @@ impl Run {
         ensure(named == number, || format!("{id:?} names {named} and {number}"))
     }
 
-    /// What waits and what was never sent is as it was answered, or as some of what is on its way makes it. Below the
-    /// oldest segment nothing is asked: nothing there can be delivered.
-    fn compare_ranges(&self, lane: u8) -> Held {
+    /// What waits and what was never sent is as it was answered, or as some of what is on its way makes it, of all
+    /// that is there. Of what is gone nothing is asked: it cannot be delivered.
+    fn compare_ranges(&mut self, lane: u8) -> Held {
         let (index, of) = (usize::from(lane), LaneId(lane));
-        let (front, _) = self.driven().lane(index);
+        let (waiting, unsent) = (self.store().waiting(of), self.store().unsent(of));
         let state = &self.model.state;
-        let (now, all) =
-            (self.store().waiting(of), self.model.may_be(state.waiting[index].clone(), effect::waiting(lane)));
-        let cursor = now.first();
-        let same = all.iter().any(|one| *one == now) || all.iter().any(|one| above(one, front) == above(&now, front));
-        ensure(same, || format!("{}: {now:?} waits from {front} on ({cursor}), not {all:?}", NAMES[index]))?;
-        let (now, all) =
-            (self.store().unsent(of), self.model.may_be(state.unsent[index].clone(), effect::unsent(lane)));
-        let same = all.iter().any(|one| *one == now) || all.iter().any(|one| above(one, front) == above(&now, front));
-        ensure(same, || format!("{}: {now:?} is unsent from {front} on, not {all:?}", NAMES[index]))
+        let all = self.model.may_be(state.waiting[index].clone(), effect::waiting(lane));
+        let same = all.iter().any(|one| self.alike(lane, one, &waiting));
+        ensure(same, || format!("{}: {waiting:?} waits, not {all:?}", NAMES[index]))?;
+        if all.len() == 1 {
+            self.model.state.waiting[index] = waiting;
+        }
+        let all = self.model.may_be(self.model.state.unsent[index].clone(), effect::unsent(lane));
+        let same = all.iter().any(|one| self.alike(lane, one, &unsent));
+        ensure(same, || format!("{}: {unsent:?} is unsent, not {all:?}", NAMES[index]))?;
+        if all.len() == 1 {
+            self.model.state.unsent[index] = unsent;
+        }
+        Ok(())
+    }
+
+    /// Whether two sets hold the same of the records that are there, and all that is still to come.
+    fn alike(&self, lane: u8, one: &Ranges, other: &Ranges) -> bool {
+        let (kept, next) = (&self.model.kept[usize::from(lane)], self.model.next[usize::from(lane)]);
+        let whole = one.contains(next) && other.contains(next);
+        one == other || (whole && kept.iter().all(|kept| one.contains(kept.seq) == other.contains(kept.seq)))
     }
 
     /// Segments are gone: nothing of them waited, or there was no room and the oldest went.
-    fn forget_below(&mut self, lane: u8, front: u64) -> Held {
+    fn forget_removed(&mut self, lane: u8) -> Held {
         let index = usize::from(lane);
-        if self.model.kept[index].first().is_none_or(|one| one.seq >= front) {
+        let now = self.driven().firsts(index);
+        let before = std::mem::replace(&mut self.firsts[index], now);
+        let now = &self.firsts[index];
+        if before.iter().all(|first| now.contains(first)) {
             return Ok(());
         }
+        let ends = |first: u64| before.iter().chain(now).copied().filter(|other| *other > first).min();
+        let removed = before.iter().copied().filter(|first| !now.contains(first));
+        let gone: Vec<(u64, u64)> = removed.map(|first| (first, ends(first).unwrap_or(u64::MAX))).collect();
+        let is_gone = |seq: u64| gone.iter().any(|(first, end)| (*first..*end).contains(&seq));
+        let (gone, kept) = std::mem::take(&mut self.model.kept[index]).into_iter().partition(|one| is_gone(one.seq));
+        self.model.kept[index] = kept;
+        self.let_go(lane, &gone)
+    }
+
+    /// Records are no longer there: they were delivered, or may have been, or were evicted.
+    fn let_go(&mut self, lane: u8, gone: &[Kept]) -> Held {
+        let index = usize::from(lane);
         let all = self.model.may_be(self.model.state.waiting[index].clone(), effect::waiting(lane));
-        let kept = &mut self.model.kept[index];
-        let gone = kept.drain(..kept.partition_point(|one| one.seq < front));
-        let evicted = gone.filter(|one| !one.delivered && all.iter().all(|waiting| waiting.contains(one.seq))).count();
-        self.model.evicted += evicted as u64;
-        self.model.state.waiting[index].remove(0, front);
-        self.model.state.unsent[index].remove(0, front);
-        ensure(evicted == 0 || self.shape.evicts, || format!("{evicted} of {} are gone", NAMES[index]))
+        let lost: Vec<&Kept> = gone
+            .iter()
+            .filter(|one| !one.delivered && !is_gap(one.number) && all.iter().all(|waiting| waiting.contains(one.seq)))
+            .collect();
+        self.model.evicted += lost.len() as u64;
+        ensure(lost.is_empty() || self.shape.evicts, || format!("{lost:?} of {} are gone", NAMES[index]))
     }
 
     /// All from a number on.
@@ -113,11 +127,8 @@ impl Run {
             let chunk = reader.read(from, ALL).map_err(|error| format!("lane {lane}: {error:?}"))?;
             let Some(last) = chunk.last_seq() else { return Ok(read) };
             for one in chunk.iter() {
-                let number = one.payload.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
-                let size = self.model.sizes.get(number as usize);
-                ensure(size.is_some_and(|size| is_payload(one.payload, number, *size)), || {
-                    format!("lane {lane}: {} was never written like that", one.seq)
-                })?;
+                let number = number_of(&one, &self.model.sizes);
+                let number = number.ok_or_else(|| format!("lane {lane}: {} was never written like that", one.seq))?;
                 read.push(((one.epoch.to_owned(), lane, one.seq), number));
             }
             from = last + 1;
@@ -128,14 +139,13 @@ impl Run {
     pub(super) fn check(&mut self) -> Held {
         let stats = self.store().stats();
         for lane in 0..3_u8 {
-            let (index, (front, _)) = (usize::from(lane), self.driven().lane(usize::from(lane)));
-            let read = self.read_all(self.store(), lane, front)?;
-            let (read, kept) = (read.iter().map(|(id, number)| (id.2, *number)), &self.model.kept[index]);
-            let same = read.clone().eq(kept.iter().map(|one| (one.seq, one.number)));
-            ensure(same, || format!("{}: {:?} are there, not {kept:?}", NAMES[index], read.collect::<Vec<_>>()))?;
+            let index = usize::from(lane);
+            let (read, kept) = (self.read_all(self.store(), lane, 0)?, &self.model.kept[index]);
+            let same = read.iter().map(|(id, number)| (id.2, *number)).eq(kept.iter().map(|one| (one.seq, one.number)));
+            ensure(same, || format!("{}: {read:?} are there, not {kept:?}", NAMES[index]))?;
             self.compare_ranges(lane)?;
             let waiting = self.store().waiting(LaneId(lane));
-            let said = kept.iter().filter(|one| waiting.contains(one.seq)).count() as u64;
+            let said = self.model.kept[index].iter().filter(|one| waiting.contains(one.seq)).count() as u64;
             ensure(stats.lanes[index].waiting == said, || {
                 format!("{}: {} said to wait, not {said}", NAMES[index], stats.lanes[index].waiting)
             })?;
@@ -216,8 +226,8 @@ impl Run {
             format!("a new epoch for nothing: {:?}", opened.report)
         })?;
         for lane in 0..3_u8 {
-            self.compare_ranges(lane)?;
             self.compare_lane(lane, &opened)?;
+            self.compare_ranges(lane)?;
         }
         self.compare_counters()?;
         self.compare_sessions(&opened.sessions)?;
@@ -258,48 +268,53 @@ impl Run {
     /// What was answered is all there, then of what was not answered at most a beginning, once.
     fn compare_lane(&mut self, lane: u8, opened: &Opened) -> Held {
         let index = usize::from(lane);
-        let ((front, next), cursor) = (self.driven().lane(index), self.store().cursor(LaneId(lane)));
-        self.forget_below(lane, front)?;
-        // Below the cursor, a removed file may be there again or not.
-        let from = cursor.max(front);
-        let found = self.read_all(self.store(), lane, from)?;
-        let known = self.model.from(lane, from);
-        let same = found.iter().zip(known).all(|((id, number), one)| one.is(id.2, *number));
-        ensure(same && found.len() >= known.len(), || {
-            format!("lane {lane}: {found:?} are there, not {known:?}: {:?}", opened.report)
-        })?;
-        let fresh = &found[known.len()..];
-        let doubtful = self.model.doubtful(lane);
-        let numbers = fresh.iter().map(|(_, number)| number);
+        let found = self.read_all(self.store(), lane, 0)?;
+        let known = std::mem::take(&mut self.model.kept[index]);
+        let (mut gone, mut kept) = (vec![], Vec::with_capacity(found.len()));
+        for one in known {
+            match found.binary_search_by_key(&one.seq, |(id, _)| id.2) {
+                Ok(at) if found[at].1 == one.number => kept.push(one),
+                Ok(at) => return Err(format!("{:?} is there, not {one:?}: {:?}", found[at], opened.report)),
+                Err(_) => gone.push(one),
+            }
+        }
+        self.let_go(lane, &gone).map_err(|what| format!("{what}: {:?}", opened.report))?;
+        let end = self.model.next[index];
+        let mut fresh = vec![];
+        for (id, number) in &found {
+            self.name(id, *number)?;
+            if id.2 >= end {
+                fresh.push(*number);
+                kept.push(Kept::new(id.2, *number));
+            } else if kept.binary_search_by_key(&id.2, |one| one.seq).is_err() {
+                // The name of a removed segment is there again.
+                kept.push(Kept { delivered: true, ..Kept::new(id.2, *number) });
+                kept.sort_unstable_by_key(|one| one.seq);
+            }
+        }
+        self.compare_fresh(lane, &fresh, opened)?;
+        let numbers = found.iter().map(|(_, number)| *number).filter(|number| !is_gap(*number));
+        let different: BTreeSet<u64> = numbers.clone().collect();
+        ensure(different.len() == numbers.count(), || format!("lane {lane} holds a record twice"))?;
+        (self.model.kept[index], self.model.next[index]) = (kept, self.driven().lane(index).1);
+        self.firsts[index] = self.driven().firsts(index);
+        Ok(())
+    }
+
+    /// Of what was not answered a beginning is there, and nothing behind it.
+    fn compare_fresh(&mut self, lane: u8, fresh: &[u64], opened: &Opened) -> Held {
+        let (index, doubtful) = (usize::from(lane), self.model.doubtful(lane));
+        let fresh: Vec<u64> = fresh.iter().copied().filter(|number| !is_gap(*number)).collect();
         if self.shape.exact && !self.doubted[index] {
-            let same = doubtful.starts_with(&numbers.copied().collect::<Vec<_>>());
+            let same = doubtful.starts_with(&fresh);
             ensure(same, || format!("{fresh:?} does not begin {doubtful:?} of lane {lane}: {:?}", opened.report))?;
         } else {
             let mut places = self.model.ghosts[index].iter().chain(&doubtful);
-            for one in numbers {
+            for one in &fresh {
                 ensure(places.any(|place| place == one), || format!("{fresh:?} is not of {doubtful:?} in order"))?;
             }
         }
         self.model.ghosts[index].extend(doubtful);
-        let all: BTreeSet<u64> = found.iter().map(|(_, number)| *number).collect();
-        ensure(all.len() == found.len(), || format!("lane {lane} holds a record twice"))?;
-        let fresh: Vec<Kept> = fresh.iter().map(|(id, number)| Kept::new(id.2, *number)).collect();
-        self.model.kept[index].extend(fresh);
-        self.model.next[index] = next;
-        self.forget_kept_below(lane, front)?;
-        found.into_iter().try_for_each(|(id, number)| self.name(&id, number))
-    }
-
-    /// What is below the cursor is on the disk as it was, or gone.
-    fn forget_kept_below(&mut self, lane: u8, front: u64) -> Held {
-        let there = self.read_all(self.store(), lane, front)?;
-        let mut kept = Vec::with_capacity(there.len());
-        for (id, number) in there {
-            let known = self.model.find(lane, id.2);
-            ensure(known.is_none_or(|known| known.number == number), || format!("{id:?} is {number}, not {known:?}"))?;
-            kept.push(known.unwrap_or(Kept { delivered: true, ..Kept::new(id.2, number) }));
-        }
-        self.model.kept[usize::from(lane)] = kept;
         Ok(())
     }
 

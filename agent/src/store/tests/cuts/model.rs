@@ -212,11 +212,6 @@ impl Model {
         all.filter(|(one, _)| *one == lane).map(|(_, number)| *number).collect()
     }
 
-    pub(super) fn find(&self, lane: u8, seq: u64) -> Option<Kept> {
-        let kept = &self.kept[usize::from(lane)];
-        kept.binary_search_by_key(&seq, |one| one.seq).ok().map(|at| kept[at])
-    }
-
     /// Those from a number on.
     pub(super) fn from(&self, lane: u8, seq: u64) -> &[Kept] {
         let kept = &self.kept[usize::from(lane)];

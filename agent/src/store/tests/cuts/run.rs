@@ -1,6 +1,6 @@
 //! The real journal beside the model, step by step.
 
-use super::model::{Fact, Kept, Model, Open};
+use super::model::{Fact, Model, Open};
 use super::*;
 use crate::clock::SetClock;
 use crate::store::journal::driven::Driven;
@@ -24,11 +24,29 @@ pub(super) struct Run {
     pub(super) failed_before: u64,
     /// A sync of the lane's folder failed before the last cut: what was begun there and taken back may come back.
     pub(super) doubted: [bool; 3],
+    /// First numbers of each lane's segments, as they were last seen.
+    pub(super) firsts: [Vec<u64>; 3],
     clock: Arc<SetClock>,
 }
 
 pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Held {
     if holds { Ok(()) } else { Err(what()) }
+}
+
+/// What stands for the number of a gap record, which the store itself puts into lane 0; the rest tells its payload.
+const GAP: u64 = 1 << 63;
+
+pub(super) fn is_gap(number: u64) -> bool {
+    number & GAP != 0
+}
+
+/// The payload's own number, if it is what was handed in under that number.
+pub(super) fn number_of(record: &RecordRef<'_>, sizes: &[u32]) -> Option<u64> {
+    if record.topic == tidegate_protocol::gap::TOPIC {
+        return Some(GAP | u64::from(crc32c::crc32c(record.payload)));
+    }
+    let number = u64::from_le_bytes(*record.payload.first_chunk()?);
+    is_payload(record.payload, number, *sizes.get(number as usize)?).then_some(number)
 }
 
 fn payload(number: u64, size: u32) -> Vec<u8> {
@@ -38,7 +56,7 @@ fn payload(number: u64, size: u32) -> Vec<u8> {
 }
 
 /// Whether bytes are what [`payload`] makes; without making it, for this is asked a hundred million times.
-pub(super) fn is_payload(bytes: &[u8], number: u64, size: u32) -> bool {
+fn is_payload(bytes: &[u8], number: u64, size: u32) -> bool {
     let Some((head, rest)) = bytes.split_first_chunk::<8>() else { return false };
     let same = rest.first().is_none_or(|first| *first == number as u8 && rest[1..] == rest[..rest.len() - 1]);
     *head == number.to_le_bytes() && rest.len() == size as usize && same
@@ -59,6 +77,7 @@ impl Run {
             failed: 0,
             failed_before: 0,
             doubted: [false; 3],
+            firsts: Default::default(),
             clock,
         };
         let (driven, _) = run.open(&run.disk).map_err(|error| format!("{error:?}"))?;
@@ -244,9 +263,11 @@ impl Run {
         ensure(chunk.len() <= expected.len() && (!chunk.is_empty() || expected.is_empty()), || {
             format!("{} read from {from} on, {expected:?} expected", chunk.len())
         })?;
-        for (read, Kept { seq, number, .. }) in chunk.iter().zip(expected) {
-            let same = is_payload(read.payload, *number, self.model.sizes[*number as usize]);
-            ensure(read.seq == *seq && same, || format!("{} read, {seq} expected, same bytes: {same}", read.seq))?;
+        for (read, one) in chunk.iter().zip(expected) {
+            let number = number_of(&read, &self.model.sizes);
+            ensure(number.is_some_and(|number| one.is(read.seq, number)), || {
+                format!("{} read, which is {number:?}; {one:?} expected", read.seq)
+            })?;
         }
         Ok(())
     }
@@ -275,13 +296,7 @@ impl Run {
         if let Some((driven, store)) = self.driven.take() {
             driven.close();
             // What was answered while it closed counts.
-            for (lane, number) in self.model.answered() {
-                let next = &mut self.model.next[usize::from(lane)];
-                self.model.kept[usize::from(lane)].push(Kept::new(*next, number));
-                *next += 1;
-                let id = (store.stats().epoch, lane, *next - 1);
-                self.name(&id, number)?;
-            }
+            self.take_answers(&store)?;
         }
         if self.disk.is_dead() {
             return self.cut(&[]);
