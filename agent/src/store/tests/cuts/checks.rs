@@ -147,7 +147,11 @@ impl Run {
             let waiting = self.store().waiting(LaneId(lane));
             let said = self.model.kept[index].iter().filter(|one| waiting.contains(one.seq)).count() as u64;
             ensure(stats.lanes[index].waiting == said, || {
-                format!("{}: {} said to wait, not {said}", NAMES[index], stats.lanes[index].waiting)
+                let kept = &self.model.kept[index];
+                format!(
+                    "{}: {:?} of {waiting:?} said to wait, not {said} of {kept:?}",
+                    NAMES[index], stats.lanes[index]
+                )
             })?;
             let damaged = stats.lanes[index].damaged;
             ensure(damaged == 0 || !self.shape.exact, || format!("{}: {damaged} said to be damaged", NAMES[index]))?;

@@ -99,3 +99,20 @@ fn an_unreleased_publish_of_a_segment_whose_successor_was_never_noted_outlasts_i
         ]);
     }
 }
+
+#[test]
+fn a_replay_that_ends_in_a_removed_segment_brings_nothing_of_it_back() {
+    // Three segments, the second of which is delivered and removed.
+    let large = || Step::Put { records: vec![(2, 590); 4], turn: true };
+    for below in 1..=255 {
+        holds(&[
+            (1, large()),
+            (2, large()),
+            (3, large()),
+            (4, large()),
+            (5, Step::Acknowledge { lane: 2, span: (80, 176), with: None }),
+            (6, Step::Close),
+            (7, Step::Replay { lane: 2, span: (0, below) }),
+        ]);
+    }
+}
