@@ -91,6 +91,8 @@ pub(crate) struct Fault {
 struct Folder {
     /// Its own name is durable.
     lasts: bool,
+    /// A sync of it failed: what it lost then, no later one makes good.
+    doubted: bool,
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
     /// Names made, replaced or removed since it was last synced, in order.
@@ -147,6 +149,8 @@ struct State {
     /// The power goes after so many calls.
     dies_after: Option<u32>,
     dead: bool,
+    /// Nothing fails and nothing counts: the test itself is reading.
+    looking: bool,
     /// Bytes that all files may hold together.
     capacity: Option<u64>,
     /// Nothing may be changed.
@@ -192,8 +196,12 @@ impl SimulatedDisk {
         self.state().dice = Dice(seed);
     }
 
+    /// A fault to come. Of reads there is one at a time: where one fails, the journal reads again block by block, and
+    /// takes for lost what fails only then.
     pub(crate) fn fail(&self, fault: Fault) {
-        self.state().faults.push(fault);
+        let mut state = self.state();
+        state.faults.retain(|one| one.times > 0 && (one.call != Call::Read || fault.call != Call::Read));
+        state.faults.push(fault);
     }
 
     pub(crate) fn die_after(&self, calls: u32) {
@@ -215,6 +223,14 @@ impl SimulatedDisk {
         let mut state = self.state();
         state.faults.clear();
         (state.capacity, state.read_only, state.dies_after) = (None, false, None);
+    }
+
+    /// Lets the test itself read: no call fails meanwhile, nor does any count.
+    pub(crate) fn look<T>(&self, look: impl FnOnce() -> T) -> T {
+        self.state().looking = true;
+        let seen = look();
+        self.state().looking = false;
+        seen
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -243,7 +259,8 @@ impl SimulatedDisk {
         self.fork()
     }
 
-    /// What the medium holds after a power cut. Whoever still uses the old disk does not reach the new one.
+    /// What the medium holds after a power cut. Whoever still uses the old disk does not reach the new one. Faults to
+    /// come, and want of room, outlast it.
     pub(crate) fn cut(&self) -> Self {
         let mut old = self.state();
         let mut dice = Dice(old.dice.roll());
@@ -265,10 +282,28 @@ impl SimulatedDisk {
                 files.push(Arc::new(Contents::lasting(left)));
             }
             folder.live.clone_from(&folder.durable);
-            folder.lasts = true;
+            (folder.lasts, folder.doubted) = (true, false);
         }
         let (exact, stale, failed, given) = (old.exact, old.stale.clone(), old.failed, old.given.clone());
-        Self::from(State { folders, files, dice, exact, stale, failed, given, ..State::default() })
+        let (faults, capacity, read_only) = (old.faults.clone(), old.capacity, old.read_only);
+        Self::from(State {
+            folders,
+            files,
+            dice,
+            exact,
+            stale,
+            failed,
+            given,
+            faults,
+            capacity,
+            read_only,
+            ..State::default()
+        })
+    }
+
+    /// Whether a sync of a folder has failed since the last cut: a name removed before may come back for good.
+    pub(crate) fn doubts(&self, folder: &Path) -> bool {
+        self.state().folders.get(folder).is_some_and(|folder| folder.doubted)
     }
 
     /// The paths of files that contain `part`, in order.

@@ -108,7 +108,7 @@ pub(super) fn learn_holes(disk: &dyn Disk, log: &LogShared, from: u64, below: u6
         let gap = |index: &usize| {
             let next = view.segments.get(index + 1);
             let one = &view.segments[*index];
-            one.end == u64::MAX && next.is_some_and(|next| next.first < below && next.generation != one.generation + 1)
+            one.end == u64::MAX && next.is_some_and(|next| next.generation != one.generation + 1)
         };
         (first..view.segments.len()).take_while(|index| view.segments[*index].first < below).filter(gap).collect()
     };

@@ -8,7 +8,7 @@ use super::sync::Syncer;
 use super::writer::Writer;
 use super::{Shared, recover};
 use crate::store::disk::Disk;
-use crate::store::{Opened, Options, StoreError};
+use crate::store::{KeptSession, Opened, Options, StoreError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,22 @@ impl Driven {
         self.shared.clone()
     }
 
+    /// A record lane's oldest number that is still on the disk, and the number that its next record gets.
+    pub(in crate::store) fn lane(&self, index: usize) -> (u64, u64) {
+        let view = self.shared.logs[index].view();
+        (view.segments.front().map_or(view.next, |segment| segment.first), view.next)
+    }
+
+    /// The first numbers of a record lane's segments.
+    pub(in crate::store) fn firsts(&self, index: usize) -> Vec<u64> {
+        self.shared.logs[index].view().segments.iter().map(|segment| segment.first).collect()
+    }
+
+    /// The sessions as recovery would hand them out.
+    pub(in crate::store) fn sessions(&self) -> Vec<KeptSession> {
+        recover::kept_sessions(&self.shared.ledger())
+    }
+
     /// Lets the writer do all that it would do before it waits again.
     pub(in crate::store) fn turn(&mut self) {
         let Some(writer) = &mut self.writer else { return };
@@ -64,6 +80,13 @@ impl Driven {
             }
         }
         writer.end(None);
+    }
+}
+
+impl Shared {
+    /// The number that a record lane's next record gets.
+    pub(in crate::store) fn next(&self, lane: usize) -> u64 {
+        self.logs[lane].view().next
     }
 }
 

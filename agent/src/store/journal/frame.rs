@@ -248,7 +248,10 @@ impl Scan {
     /// Reads a window; says whether it reaches the end of what counts (or of the file, when that is shorter).
     fn fill(&self, buffer: &mut Vec<u8>, window: usize) -> io::Result<bool> {
         let count = (self.limit - self.offset).min(window as u64) as usize;
-        buffer.clear();
+        // What was read before is overwritten; only what is new needs to be something.
+        if buffer.capacity() < count {
+            *buffer = vec![0; count];
+        }
         buffer.resize(count, 0);
         let filled = match read_full_at(&*self.file, buffer, self.offset) {
             Ok(filled) => filled,

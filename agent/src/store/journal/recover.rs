@@ -302,9 +302,16 @@ impl Recovery {
                     }
                 }
             }
+            let newest = found.view.segments.back().map_or(0, |segment| segment.first);
             self.changed |= self.ledger.settle_gaps(lane, found, known && !self.control.damaged);
             for (origin, seq) in std::mem::take(&mut found.origins) {
                 if !ahead.contains(&(lane, seq)) && self.ledger.sessions.contains_key(&origin.session) {
+                    // Two publishes under one packet id: the release of the first, which came with the second, did
+                    // not reach the control lane. A release names one place; the snapshot forgets the other.
+                    self.changed |= self.ledger.unreleased.get(&origin).is_some_and(|place| *place != (lane, seq));
+                    // Nor did what the control lane is told when a lane begins a new segment: the one that holds this
+                    // may go as soon as it is delivered.
+                    self.changed |= seq < newest;
                     self.ledger.store(origin, lane, seq);
                 }
                 self.ledger.next_session = self.ledger.next_session.max(origin.session.saturating_add(1));
@@ -506,7 +513,7 @@ fn identity(gateway: &str, epoch: &str, lane: &str) -> Identity {
     Identity { gateway: gateway.to_owned(), epoch: epoch.to_owned(), lane: lane.to_owned() }
 }
 
-fn kept_sessions(ledger: &Ledger) -> Vec<KeptSession> {
+pub(super) fn kept_sessions(ledger: &Ledger) -> Vec<KeptSession> {
     let mut sessions: std::collections::BTreeMap<u64, KeptSession> = ledger
         .sessions
         .iter()

@@ -82,7 +82,9 @@ pub(super) fn read(
     for (_, entries) in
         base.entries.iter().chain(oldest_first.flat_map(|contents| contents.entries).collect::<Vec<_>>().iter())
     {
-        entries.iter().for_each(|entry| ledger.apply(entry));
+        for entry in entries {
+            ledger.apply(entry);
+        }
     }
     found.ledger = Some(ledger);
     Ok(found)

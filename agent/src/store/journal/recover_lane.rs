@@ -93,6 +93,11 @@ pub(super) fn read(
         let known = Known::new(known, access);
         read_older(disk, dir, known.accounted, &mut found)?;
         read_tail(disk, dir, tail, (&known, access), &mut found, report)?;
+    } else if access != Access::Look {
+        // A segment that was begun and taken back shall not come back once its numbers are used again.
+        if let Err(error) = disk.sync_dir(dir) {
+            found.doubt = Some(format!("{} cannot be synced: {error}", dir.display()));
+        }
     }
     found.view.bytes = found.view.segments.iter().map(|segment| segment.len).sum();
     Ok(found)

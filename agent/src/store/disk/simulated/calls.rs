@@ -1,6 +1,6 @@
 //! The simulated disk as the store sees it.
 
-use super::contents::{Change, Contents};
+use super::contents::{Change, Contents, SECTOR};
 use super::{Call, Folder, Renamed, SimulatedDisk, State};
 use crate::store::disk::{Disk, DiskFile, Entry, Mode, Space};
 use std::fmt::Debug;
@@ -27,6 +27,9 @@ impl State {
     }
 
     fn errno(&mut self, call: Call, path: &Path) -> Option<i32> {
+        if self.looking {
+            return None;
+        }
         if let Some(left) = &mut self.dies_after {
             self.dead |= *left == 0;
             *left = left.saturating_sub(1);
@@ -73,10 +76,11 @@ impl State {
     }
 
     /// How many of so many further bytes there is room for; an error if for none.
-    fn room(&self, more: u64) -> io::Result<u64> {
+    fn room(&mut self, more: u64) -> io::Result<u64> {
         let Some(capacity) = self.capacity else { return Ok(more) };
         match capacity.saturating_sub(self.used()).min(more) {
             0 if more > 0 => {
+                self.failed += 1;
                 self.note(Call::Write, ENOSPC);
                 Err(io::Error::from_raw_os_error(ENOSPC))
             }
@@ -114,6 +118,8 @@ impl Disk for SimulatedDisk {
             (None, _) => return Err(io::ErrorKind::NotFound.into()),
         };
         if mode == Mode::Write && state.read_only {
+            state.failed += 1;
+            state.note(Call::Open, EROFS);
             return Err(io::Error::from_raw_os_error(EROFS));
         }
         Ok(Arc::new(SimulatedFile { disk: self.clone(), path: path.to_path_buf(), file }))
@@ -167,6 +173,7 @@ impl Disk for SimulatedDisk {
         let folder = state.folder(path)?;
         if called.is_err() {
             folder.cut(&mut dice);
+            folder.doubted = true;
             state.dice = dice;
             return called;
         }
@@ -236,7 +243,16 @@ impl DiskFile for SimulatedFile {
         }
         let (now, end) = (state.files[self.file].live.len() as u64, offset + count as u64);
         if end > now {
-            count -= (end - now - state.room(end - now)?) as usize;
+            let (need, room) = (end - now, state.room(end - now)?);
+            count = count.saturating_sub((need - room) as usize);
+        }
+        if state.exact && count < bytes.len() {
+            // File systems take a part of a write in whole blocks.
+            count = ((offset as usize + count) / SECTOR * SECTOR).saturating_sub(offset as usize);
+            if count == 0 && called.is_ok() {
+                state.failed += 1;
+                return Err(io::Error::from_raw_os_error(ENOSPC));
+            }
         }
         if count > 0 {
             state.contents(self.file).change(Change::Write(offset as usize, bytes[..count].into()));
@@ -279,6 +295,7 @@ impl DiskFile for SimulatedFile {
         state.call(Call::Allocate, &self.path)?;
         let more = len.saturating_sub(state.files[self.file].live.len() as u64);
         if state.room(more)? < more {
+            state.failed += 1;
             return Err(io::Error::from_raw_os_error(ENOSPC));
         }
         if more > 0 {

@@ -5,7 +5,7 @@ use super::pages::Pages;
 use std::sync::Arc;
 
 /// What a medium writes whole, in an exact disk.
-const SECTOR: usize = 512;
+pub(super) const SECTOR: usize = 512;
 
 /// What was done to a file since it was last synced.
 #[derive(Debug, Clone)]
@@ -106,15 +106,14 @@ fn mixture(dice: &mut Dice, versions: &[Pages], touched: usize, stale: Option<&P
     mixed.resize(touched.min(mixed.len()).min(len));
     let largest = [8, SECTOR, 4096, 65_536][dice.below(4)];
     let fill = stale.filter(|stale| stale.len() > 0).filter(|_| dice.coin());
-    let mut bytes = Vec::new();
+    let mut bytes;
     while mixed.len() < len {
         let at = mixed.len();
         let end = match stale {
             Some(_) => at + 1 + dice.below(largest),
             None => (at + dice.below(largest)) / SECTOR * SECTOR + SECTOR,
         };
-        bytes.clear();
-        bytes.resize(end.min(len) - at, 0);
+        bytes = vec![0; end.min(len) - at];
         let known = versions[dice.below(any)].read(at, &mut bytes);
         if let Some(stale) = fill {
             for (index, byte) in bytes.iter_mut().enumerate().skip(known) {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-pub(super) const PAGE: usize = 4096;
+const PAGE: usize = 4096;
 
-/// Bytes; pages of zeros take no room.
+/// Bytes; pages of zeros take no room, those behind the last other one not even an entry.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pages {
     len: usize,
@@ -23,9 +23,9 @@ impl Pages {
         while done < count {
             let (page, within) = ((at + done) / PAGE, (at + done) % PAGE);
             let some = (PAGE - within).min(count - done);
-            match &self.pages[page] {
-                Some(bytes) => buffer[done..done + some].copy_from_slice(&bytes[within..within + some]),
-                None => buffer[done..done + some].fill(0),
+            match self.pages.get(page) {
+                Some(Some(bytes)) => buffer[done..done + some].copy_from_slice(&bytes[within..within + some]),
+                _ => buffer[done..done + some].fill(0),
             }
             done += some;
         }
@@ -33,7 +33,11 @@ impl Pages {
     }
 
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
-        self.resize(self.len.max(at + bytes.len()));
+        let end = at + bytes.len();
+        if self.pages.len() < end.div_ceil(PAGE) {
+            self.pages.resize(end.div_ceil(PAGE), None);
+        }
+        self.len = self.len.max(end);
         let mut done = 0;
         while done < bytes.len() {
             let (page, within) = ((at + done) / PAGE, (at + done) % PAGE);
@@ -48,11 +52,11 @@ impl Pages {
     pub(super) fn resize(&mut self, len: usize) {
         if len < self.len {
             self.pages.truncate(len.div_ceil(PAGE));
-            if let (Some(Some(last)), false) = (self.pages.last_mut(), len % PAGE == 0) {
+            let last = self.pages.get_mut(len / PAGE);
+            if let Some(Some(last)) = last {
                 Arc::make_mut(last)[len % PAGE..].fill(0);
             }
         }
-        self.pages.resize(len.div_ceil(PAGE), None);
         self.len = len;
     }
 

@@ -1,104 +1,141 @@
 //! The real journal beside the model, step by step.
 
-use super::model::{Fact, Id, Model, State, Waiting};
+use super::model::{Fact, Model, Open};
 use super::*;
+use crate::clock::SetClock;
 use crate::store::journal::driven::Driven;
-use std::collections::BTreeSet;
 
-/// A byte limit that is never met.
-const ROOMY: u64 = 1 << 30;
+/// A byte limit that is never met by the records of one run, of any shape that does not evict.
+const ROOMY: u64 = 8 * 1024 * 1024;
 
-/// The number of a record that was answered while the store was being closed: seen when it is opened again.
-const UNNUMBERED: u64 = u64::MAX;
-
-const NAMES: [&str; 3] = ["critical", "normal", "bulk"];
-
-type Held = Result<(), String>;
-
-/// What a store says of itself after recovery, the epoch left out.
-#[derive(Debug, PartialEq)]
-struct Found {
-    records: Vec<Vec<(Id, u64)>>,
-    cursors: Vec<(u64, u64)>,
-    sessions: Vec<KeptSession>,
-    counters: (u64, u64),
-}
+pub(super) type Held = Result<(), String>;
 
 pub(super) struct Run {
-    shape: Shape,
-    disk: SimulatedDisk,
+    pub(super) shape: Shape,
+    pub(super) disk: SimulatedDisk,
     /// The writer goes before the handle, which waits for it.
-    driven: Option<(Driven, Store)>,
-    model: Model,
-    sessions: [Option<u64>; 3],
+    pub(super) driven: Option<(Driven, Store)>,
+    pub(super) model: Model,
+    pub(super) sessions: [Option<u64>; 3],
     next_session: u64,
     /// Errors that the disk had given when the store was opened.
-    failed: u64,
+    pub(super) failed: u64,
+    /// Before it was opened.
+    pub(super) failed_before: u64,
+    /// A sync of the lane's folder failed before the last cut: what was begun there and taken back may come back.
+    pub(super) doubted: [bool; 3],
+    /// First numbers of each lane's segments, as they were last seen.
+    pub(super) firsts: [Vec<u64>; 3],
+    clock: Arc<SetClock>,
 }
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Held {
+pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Held {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// The store itself puts these into lane 0.
-fn is_gap(record: &RecordRef<'_>) -> bool {
-    record.topic == tidegate_protocol::gap::TOPIC
+/// What stands for the number of a gap record, which the store itself puts into lane 0; the rest tells its payload.
+const GAP: u64 = 1 << 63;
+
+pub(super) fn is_gap(number: u64) -> bool {
+    number & GAP != 0
+}
+
+/// The payload's own number, if it is what was handed in under that number.
+pub(super) fn number_of(record: &RecordRef<'_>, sizes: &[u32]) -> Option<u64> {
+    if record.topic == tidegate_protocol::gap::TOPIC {
+        return Some(GAP | u64::from(crc32c::crc32c(record.payload)));
+    }
+    let number = u64::from_le_bytes(*record.payload.first_chunk()?);
+    is_payload(record.payload, number, *sizes.get(number as usize)?).then_some(number)
 }
 
 fn payload(number: u64, size: u32) -> Vec<u8> {
-    let mut bytes = number.to_le_bytes().to_vec();
-    bytes.resize(8 + size as usize, number as u8);
+    let mut bytes = vec![number as u8; 8 + size as usize];
+    bytes[..8].copy_from_slice(&number.to_le_bytes());
     bytes
 }
 
-fn open(shape: Shape, disk: &SimulatedDisk) -> Result<((Driven, Store), Opened), StoreError> {
-    let max_size = if shape.evicts { MIN_MAX_SIZE } else { ROOMY };
-    let (driven, opened) = Driven::open(Options { max_size, ..options() }, Arc::new(disk.clone()), shape.segment_size)?;
-    let in_flight = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_BYTES));
-    let store = Store { inner: Arc::new(Inner { shared: driven.shared(), in_flight }) };
-    Ok(((driven, store), opened))
+/// Whether bytes are what [`payload`] makes; without making it, for this is asked a hundred million times.
+fn is_payload(bytes: &[u8], number: u64, size: u32) -> bool {
+    let Some((head, rest)) = bytes.split_first_chunk::<8>() else { return false };
+    let same = rest.first().is_none_or(|first| *first == number as u8 && rest[1..] == rest[..rest.len() - 1]);
+    *head == number.to_le_bytes() && rest.len() == size as usize && same
 }
 
 impl Run {
     pub(super) fn new(shape: Shape) -> Result<Self, String> {
-        let disk = SimulatedDisk::new();
-        let (driven, _) = open(shape, &disk).map_err(|error| format!("{error:?}"))?;
-        let model = Model::default();
-        let (driven, sessions) = (Some(driven), [None; 3]);
-        Ok(Self { shape, disk, driven, model, sessions, next_session: 0, failed: 0 })
+        let disk = if shape.exact { SimulatedDisk::exact() } else { SimulatedDisk::new() };
+        let clock = Arc::new(SetClock::at(stamp(1_000)));
+        let (model, sessions) = (Model::default(), [None; 3]);
+        let mut run = Self {
+            shape,
+            disk,
+            driven: None,
+            model,
+            sessions,
+            next_session: 0,
+            failed: 0,
+            failed_before: 0,
+            doubted: [false; 3],
+            firsts: Default::default(),
+            clock,
+        };
+        let (driven, _) = run.open(&run.disk).map_err(|error| format!("{error:?}"))?;
+        run.driven = Some(driven);
+        Ok(run)
     }
 
-    pub(super) fn all(mut self, steps: &[Numbered]) -> Held {
+    /// Opens what a disk holds.
+    pub(super) fn open(&self, disk: &SimulatedDisk) -> Result<((Driven, Store), Opened), StoreError> {
+        let max_size = if self.shape.evicts { MIN_MAX_SIZE } else { ROOMY };
+        let options = Options { max_size, clock: self.clock.clone(), ..options() };
+        let (driven, opened) = Driven::open(options, Arc::new(disk.clone()), self.shape.segment_size)?;
+        let in_flight = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_BYTES));
+        let store = Store { inner: Arc::new(Inner { shared: driven.shared(), in_flight }) };
+        Ok(((driven, store), opened))
+    }
+
+    /// Takes all steps; hands back the disk, which knows what it did.
+    pub(super) fn all(mut self, steps: &[Numbered]) -> Result<SimulatedDisk, String> {
         for (index, (seed, step)) in steps.iter().enumerate() {
             self.disk.seed(*seed);
             self.step(step).map_err(|what| format!("step {index}, {step:?}: {what}"))?;
         }
         self.calm()?;
-        self.step(&Step::Close)
+        self.step(&Step::Close)?;
+        Ok(self.disk)
     }
 
-    fn store(&self) -> &Store {
+    pub(super) fn store(&self) -> &Store {
         &self.driven.as_ref().expect("a store is open between steps").1
+    }
+
+    pub(super) fn driven(&self) -> &Driven {
+        &self.driven.as_ref().expect("a store is open between steps").0
     }
 
     fn step(&mut self, step: &Step) -> Held {
         match step {
-            Step::Put { lane, sizes, turn } => return self.put(*lane, sizes, vec![], *turn),
+            Step::Put { records, turn } => return self.put(records, vec![], *turn),
             Step::Publish { .. } | Step::Release { .. } => return self.qos2(step),
             Step::Session { session, disconnected_ms } => return self.session(*session, *disconnected_ms),
             Step::SessionEnd { session } => {
                 let Some(id) = self.sessions[usize::from(*session)].take() else { return Ok(()) };
                 return self.change(Change::SessionEnd { id }, Fact::Session(id, None));
             }
-            Step::Acknowledge { lane, part, with } => return self.acknowledge(*lane, *part, *with),
-            Step::Sent { lane, part } => {
-                let below = self.place(*lane, *part);
-                return self.change(Change::Sent { lane: LaneId(*lane), from: 0, below }, Fact::Sent(*lane, below));
+            Step::Acknowledge { lane, span, with } => return self.acknowledge(*lane, *span, *with),
+            Step::Sent { lane, span } => {
+                let ((from, below), of) = (self.span(*lane, *span), LaneId(*lane));
+                return self.change(Change::Sent { lane: of, from, below }, Fact::Sent(*lane, from, below));
+            }
+            Step::Replay { lane, span } => {
+                let ((from, below), of) = (self.span(*lane, *span), LaneId(*lane));
+                return self.change(Change::Replay { lane: of, from, below }, Fact::Replayed(*lane, from, below));
             }
             Step::PutAside { lane, part } => {
-                let change =
-                    Change::PutAside { lane: LaneId(*lane), seq: self.place(*lane, *part), reason: "x".into() };
-                return self.change(change, Fact::Aside);
+                let seq = self.place(*lane, *part);
+                let change = Change::PutAside { lane: LaneId(*lane), seq, reason: "x".into() };
+                return self.change(change, Fact::Aside(*lane, seq));
             }
             Step::Refused { count } => {
                 let refusal = Refusal { cause: "topic".into(), who: "x".into(), count: *count };
@@ -117,9 +154,7 @@ impl Run {
             Step::Kill if self.disk.is_dead() => return self.cut(&[]),
             Step::Kill => {
                 self.driven = None;
-                let disk = self.disk.killed();
-                disk.calm();
-                return self.reopen(disk, false);
+                return self.reopen(self.disk.killed(), false);
             }
             Step::Close => return self.close(),
         }
@@ -130,7 +165,7 @@ impl Run {
     fn submit(&mut self, mut submission: Submission, records: Vec<(u8, u64)>, changes: Vec<Fact>, turn: bool) -> Held {
         let done = submission.on_commit();
         self.store().submit(submission);
-        self.model.open.push(Waiting { done, records, changes });
+        self.model.open.push(Open { done, records, changes });
         if turn { self.turn() } else { Ok(()) }
     }
 
@@ -147,9 +182,9 @@ impl Run {
         (lane, number)
     }
 
-    fn put(&mut self, lane: u8, sizes: &[u32], changes: Vec<(Change, Fact)>, turn: bool) -> Held {
+    fn put(&mut self, records: &[(u8, u32)], changes: Vec<(Change, Fact)>, turn: bool) -> Held {
         let (mut submission, mut facts) = (Submission::new(), vec![]);
-        let records = sizes.iter().map(|size| self.push(&mut submission, lane, *size, None)).collect();
+        let records = records.iter().map(|(lane, size)| self.push(&mut submission, *lane, *size, None)).collect();
         for (change, fact) in changes {
             submission.change(change);
             facts.push(fact);
@@ -190,68 +225,33 @@ impl Run {
         self.change(Change::Session(record.clone()), Fact::Session(id, Some(record)))
     }
 
-    /// A sequence number so many 255ths into what waits, 255 being behind all of it.
+    /// A sequence number so many 255ths into what is on the disk, 255 being behind all of it.
     fn place(&self, lane: u8, part: u8) -> u64 {
-        let waiting = &self.model.waiting[usize::from(lane)];
-        let index = waiting.len() * usize::from(part) / 255;
-        let last = waiting.back().map_or_else(|| self.store().cursor(LaneId(lane)), |(seq, _)| seq + 1);
-        waiting.get(index).map_or(last, |(seq, _)| *seq)
+        let kept = &self.model.kept[usize::from(lane)];
+        let behind = self.model.next[usize::from(lane)];
+        kept.get(kept.len() * usize::from(part) / 255).map_or(behind, |one| one.seq)
     }
 
-    fn acknowledge(&mut self, lane: u8, part: u8, with: Option<u32>) -> Held {
-        let below = self.place(lane, part);
-        let change = (Change::Acknowledge { lane: LaneId(lane), from: 0, below }, Fact::Cursor(lane, below));
-        self.put(lane, with.as_slice(), vec![change], true)
+    fn span(&self, lane: u8, (from, below): (u8, u8)) -> (u64, u64) {
+        let from = if from == 0 { 0 } else { self.place(lane, from) };
+        (from, self.place(lane, below))
+    }
+
+    fn acknowledge(&mut self, lane: u8, span: (u8, u8), with: Option<u32>) -> Held {
+        let (from, below) = self.span(lane, span);
+        let change = Change::Acknowledge { lane: LaneId(lane), from, below };
+        let records: Vec<_> = with.map(|size| (lane, size)).into_iter().collect();
+        self.put(&records, vec![(change, Fact::Acknowledged(lane, from, below))], true)
     }
 
     fn turn(&mut self) -> Held {
         if let Some((driven, _)) = &mut self.driven {
             driven.turn();
         }
-        self.take_answers()
+        self.after_turn()
     }
 
-    /// What was just answered can be read, is what was handed in, and is numbered upwards.
-    fn take_answers(&mut self) -> Held {
-        let answered = self.model.answered();
-        for lane in 0..3_u8 {
-            let mut expected: Vec<u64> =
-                answered.iter().filter(|(one, _)| *one == lane).map(|(_, number)| *number).collect();
-            if !expected.is_empty() {
-                let next = self.store().stats().lanes[usize::from(lane)].next;
-                let first = next.saturating_sub(expected.len() as u64);
-                for (seq, number) in (first..).zip(expected.drain(..)) {
-                    let epoch = self.store().stats().epoch;
-                    self.name(&(epoch, lane, seq), number)?;
-                    self.model.waiting[usize::from(lane)].push_back((seq, number));
-                }
-            }
-            self.trim(lane)?;
-        }
-        Ok(())
-    }
-
-    /// Notes what an id names.
-    fn name(&mut self, id: &Id, number: u64) -> Held {
-        let named = *self.model.ids.entry(id.clone()).or_insert(number);
-        ensure(named == number, || format!("{id:?} names {named} and {number}"))
-    }
-
-    /// Drops what lies below the cursor from the model, and sees that the cursor has a right to be there.
-    fn trim(&mut self, lane: u8) -> Held {
-        let index = usize::from(lane);
-        let (cursor, allowed) = (self.store().cursor(LaneId(lane)), self.model.may_be(|state| state.cursor[index]));
-        let most = allowed.last().copied().unwrap_or(0);
-        let waiting = &mut self.model.waiting[index];
-        let evicted = waiting.iter().filter(|(seq, _)| *seq < cursor && *seq >= most).count() as u64;
-        waiting.retain(|(seq, _)| *seq >= cursor);
-        self.model.evicted += evicted;
-        ensure(evicted == 0 || self.shape.evicts, || format!("the cursor of lane {lane} is {cursor}: {allowed:?}"))?;
-        ensure(self.shape.evicts || allowed.contains(&cursor), || format!("cursor {cursor} of {lane}: {allowed:?}"))?;
-        ensure(cursor >= self.model.state.cursor[index], || format!("the cursor of lane {lane} went back to {cursor}"))
-    }
-
-    /// A read as a forwarder makes it: nothing but what waits, in order, without a gap.
+    /// A read as a forwarder makes it: what is there from some place on, in order, without a gap.
     fn read_some(&mut self, lane: u8, part: u8, records: u8, bytes: u32) -> Held {
         let from = self.place(lane, part);
         let mut reader = self.store().reader(LaneId(lane));
@@ -259,47 +259,17 @@ impl Run {
         let Ok(chunk) = reader.read(from, limit) else {
             return ensure(self.disk.failed() > self.failed, || "a read fails though the disk does not".into());
         };
-        let expected: Vec<_> =
-            self.model.waiting[usize::from(lane)].iter().filter(|(seq, _)| *seq >= from).copied().collect();
-        let read: Vec<_> = chunk.iter().filter(|one| !is_gap(one)).map(|one| (one.seq, one.payload.to_vec())).collect();
-        ensure(read.len() <= expected.len() && (!chunk.is_empty() || expected.is_empty()), || {
-            format!("{} read from {from} on, {expected:?} expected", read.len())
+        let expected = self.model.from(lane, from);
+        ensure(chunk.len() <= expected.len() && (!chunk.is_empty() || expected.is_empty()), || {
+            format!("{} read from {from} on, {expected:?} expected", chunk.len())
         })?;
-        for ((seq, bytes), (wanted, number)) in read.iter().zip(&expected) {
-            let same = *bytes == payload(*number, self.model.sizes[*number as usize]);
-            ensure(seq == wanted && same, || format!("{seq} read, {wanted} expected, the same bytes: {same}"))?;
+        for (read, one) in chunk.iter().zip(expected) {
+            let number = number_of(&read, &self.model.sizes);
+            ensure(number.is_some_and(|number| one.is(read.seq, number)), || {
+                format!("{} read, which is {number:?}; {one:?} expected", read.seq)
+            })?;
         }
         Ok(())
-    }
-
-    /// All from the cursor on.
-    fn read_all(&self, store: &Store, lane: u8) -> Result<Vec<(Id, u64)>, String> {
-        let (mut reader, mut from, mut read) = (store.reader(LaneId(lane)), store.cursor(LaneId(lane)), vec![]);
-        loop {
-            let chunk = reader.read(from, ALL).map_err(|error| format!("lane {lane}: {error:?}"))?;
-            let Some(last) = chunk.last_seq() else { return Ok(read) };
-            for one in chunk.iter().filter(|one| !is_gap(one)) {
-                let number = one.payload.first_chunk().map_or(u64::MAX, |bytes| u64::from_le_bytes(*bytes));
-                let size = self.model.sizes.get(number as usize);
-                ensure(size.is_some_and(|size| one.payload == payload(number, *size)), || {
-                    format!("lane {lane}: {} was never written like that", one.seq)
-                })?;
-                read.push(((one.epoch.to_owned(), lane, one.seq), number));
-            }
-            from = last + 1;
-        }
-    }
-
-    /// Gap records that wait in a lane.
-    fn gap_records(&self, lane: u8) -> Result<u64, String> {
-        let (waiting, mut reader) = (self.store().waiting(LaneId(lane)), self.store().reader(LaneId(lane)));
-        let (mut from, mut count) = (waiting.first(), 0);
-        loop {
-            let chunk = reader.read(from, ALL).map_err(|error| format!("lane {lane}: {error:?}"))?;
-            let Some(last) = chunk.last_seq() else { return Ok(count) };
-            count += chunk.iter().filter(|one| is_gap(one) && waiting.contains(one.seq)).count() as u64;
-            from = last + 1;
-        }
     }
 
     /// The disk recovers; the writer catches up; all is as the model says.
@@ -319,146 +289,20 @@ impl Run {
         self.check()
     }
 
-    /// Nothing is on its way: all that waits is there, and the figures agree.
-    fn check(&mut self) -> Held {
-        for lane in 0..3_u8 {
-            let (index, read) = (usize::from(lane), self.read_all(self.store(), lane)?);
-            let read: Vec<(u64, u64)> = read.into_iter().map(|(id, number)| (id.2, number)).collect();
-            let waiting = &self.model.waiting[index];
-            ensure(*waiting == read, || format!("{}: {read:?} are there, not {waiting:?}", NAMES[index]))?;
-            if self.model.open.is_empty() {
-                let said = self.store().stats().lanes[index].waiting;
-                let all = read.len() as u64 + self.gap_records(lane)?;
-                ensure(said == all, || format!("{}: {said} said to wait, not {all}", NAMES[index]))?;
-            }
-        }
-        let stats = self.store().stats();
-        let counted: u64 = stats.lanes.iter().map(|lane| lane.evicted).sum();
-        ensure(counted >= self.model.evicted, || format!("{counted} counted, {} evicted", self.model.evicted))?;
-        let used = self.disk.used();
-        ensure(used <= stats.max_size, || format!("{used} bytes are used"))
-    }
-
     fn close(&mut self) -> Held {
         if self.disk.is_dead() {
             return self.cut(&[]);
         }
         if let Some((driven, store)) = self.driven.take() {
             driven.close();
-            drop(store);
             // What was answered while it closed counts.
-            for (lane, number) in self.model.answered() {
-                self.model.waiting[usize::from(lane)].push_back((UNNUMBERED, number));
-            }
+            self.take_answers(&store)?;
         }
         if self.disk.is_dead() {
             return self.cut(&[]);
         }
-        let clean = self.model.open.is_empty() && self.disk.failed() == self.failed;
-        self.disk.calm();
+        // What recovery could not tidy up it finds again.
+        let clean = self.model.open.is_empty() && self.disk.failed() == self.failed_before;
         self.reopen(self.disk.clone(), clean)
-    }
-
-    fn cut(&mut self, again: &[u32]) -> Held {
-        self.driven = None;
-        let mut disk = self.disk.cut();
-        let direct = match open(self.shape, &disk.fork()) {
-            Ok((driven, opened)) => self.found(&driven.1, &opened)?,
-            Err(error) => return Err(format!("recovery fails on a disk that works: {error:?}")),
-        };
-        for calls in again {
-            disk.die_after(*calls);
-            drop(open(self.shape, &disk));
-            disk = disk.cut();
-        }
-        let ((driven, store), opened) = open(self.shape, &disk.fork()).map_err(|error| format!("{error:?}"))?;
-        let after = self.found(&store, &opened)?;
-        drop((driven, store));
-        ensure(direct == after, || format!("recovery finds {direct:?}, and after another cut {after:?}"))?;
-        self.reopen(disk, false)
-    }
-
-    fn found(&self, store: &Store, opened: &Opened) -> Result<Found, String> {
-        let records = (0..3).map(|lane| self.read_all(store, lane)).collect::<Result<Vec<_>, _>>()?;
-        let cursors = (0..3).map(|lane| (store.cursor(LaneId(lane)), store.sent(LaneId(lane)))).collect();
-        let stats = store.stats();
-        Ok(Found { records, cursors, sessions: opened.sessions.clone(), counters: (stats.refused, stats.put_aside) })
-    }
-
-    fn reopen(&mut self, disk: SimulatedDisk, clean: bool) -> Held {
-        self.driven = None;
-        let (driven, opened) = open(self.shape, &disk).map_err(|error| format!("{error:?}"))?;
-        (self.driven, self.failed) = (Some(driven), disk.failed());
-        self.disk = disk;
-        ensure(!clean || !opened.new_epoch, || format!("a new epoch for nothing: {:?}", opened.report))?;
-        self.compare_state(&opened)?;
-        for lane in 0..3_u8 {
-            self.compare_lane(lane, &opened)?;
-        }
-        self.model.open.clear();
-        self.check()
-    }
-
-    fn compare_state(&mut self, opened: &Opened) -> Held {
-        let stats = self.store().stats();
-        for lane in 0..3_u8 {
-            self.trim(lane)?;
-            let (index, sent) = (usize::from(lane), self.store().sent(LaneId(lane)));
-            let allowed = self.model.may_be(|state| state.sent[index]);
-            let cursor = self.store().cursor(LaneId(lane));
-            ensure(allowed.contains(&sent) || sent == cursor, || format!("sent {sent} in {lane}: {allowed:?}"))?;
-            (self.model.state.cursor[index], self.model.state.sent[index]) = (cursor, sent);
-        }
-        let allowed = self.model.may_be(|state| state.refused);
-        ensure(allowed.contains(&stats.refused), || format!("{} refused, not {allowed:?}", stats.refused))?;
-        let allowed = self.model.may_be(|state| state.aside);
-        ensure(allowed.contains(&stats.put_aside), || format!("{} put aside, not {allowed:?}", stats.put_aside))?;
-        (self.model.state.refused, self.model.state.aside) = (stats.refused, stats.put_aside);
-        self.compare_sessions(&opened.sessions)
-    }
-
-    fn compare_sessions(&mut self, kept: &[KeptSession]) -> Held {
-        let mut now = State { ..self.model.state.clone() };
-        (now.sessions, now.unreleased) = Default::default();
-        for one in kept {
-            now.sessions.insert(one.record.id, one.record.clone());
-            now.unreleased.extend(one.unreleased.iter().map(|packet_id| (one.record.id, *packet_id)));
-        }
-        for id in 0..self.next_session {
-            let has = |state: &State| state.sessions.get(&id).map(|one| (one.client_id.clone(), one.disconnected_ms));
-            let allowed = self.model.may_be(has);
-            ensure(allowed.contains(&has(&now)), || format!("session {id}: {:?}, not {allowed:?}", has(&now)))?;
-            for packet_id in 1..6 {
-                let has = |state: &State| state.unreleased.contains(&(id, packet_id));
-                let allowed = self.model.may_be(has);
-                ensure(allowed.contains(&has(&now)), || format!("packet {packet_id} of {id}: {}", has(&now)))?;
-            }
-        }
-        for slot in &mut self.sessions {
-            *slot = slot.filter(|id| now.sessions.contains_key(id));
-        }
-        self.model.state = now;
-        Ok(())
-    }
-
-    /// What was answered is all there, then at most what was in doubt, once.
-    fn compare_lane(&mut self, lane: u8, opened: &Opened) -> Held {
-        let (index, found) = (usize::from(lane), self.read_all(self.store(), lane)?);
-        let (known, doubtful) = (self.model.waiting[index].clone(), self.model.doubtful(lane));
-        let at = found.len().min(known.len());
-        for ((id, number), (seq, wanted)) in found.iter().zip(&known) {
-            let same = number == wanted && (id.2 == *seq || *seq == UNNUMBERED);
-            ensure(same, || format!("{id:?} is {number}, not {wanted} at {seq}: {:?}", opened.report))?;
-        }
-        ensure(at == known.len(), || format!("lane {lane}: {:?} lost: {:?}", known.range(at..), opened.report))?;
-        let mut places = doubtful.iter();
-        for (id, number) in &found[at..] {
-            ensure(places.any(|one| one == number), || format!("{id:?} is {number}, not of {doubtful:?} in order"))?;
-        }
-        self.model.waiting[index] = found.iter().map(|(id, number)| (id.2, *number)).collect();
-        self.model.ghosts[index] = doubtful;
-        let all: BTreeSet<u64> = found.iter().map(|(_, number)| *number).collect();
-        ensure(all.len() == found.len(), || format!("lane {lane} holds a record twice"))?;
-        found.into_iter().try_for_each(|(id, number)| self.name(&id, number))
     }
 }
