@@ -7,18 +7,18 @@
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use tidegate::store::{Change, DEFAULT_COMMIT_DELAY, LaneId, NewRecord, Options, ReadLimit, Store, Submission};
+use tidegate::store::{Change, DEFAULT_COMMIT_WITHIN, LaneId, NewRecord, Options, ReadLimit, Store, Submission};
 
 const LANE: LaneId = LaneId(1);
 
 fn open(path: PathBuf) -> Result<Store, Box<dyn std::error::Error>> {
-    let delay = std::env::var("COMMIT_DELAY_US").ok().and_then(|text| text.parse().ok()).map(Duration::from_micros);
+    let delay = std::env::var("COMMIT_WITHIN_US").ok().and_then(|text| text.parse().ok()).map(Duration::from_micros);
     let options = Options::new(path, "gw-1", &["critical", "normal", "bulk"]);
-    let options = Options { commit_within: delay.unwrap_or(DEFAULT_COMMIT_DELAY), ..options };
+    let options = Options { commit_within: delay.unwrap_or(DEFAULT_COMMIT_WITHIN), ..options };
     Ok(Store::open(options)?.0)
 }
 
-async fn submitter(store: Store, batch: usize, until: Instant) -> u64 {
+async fn submitter(store: Store, source: u32, batch: usize, until: Instant) -> u64 {
     let payload = [b'x'; 200];
     let mut sent = 0;
     while Instant::now() < until {
@@ -37,6 +37,7 @@ async fn submitter(store: Store, batch: usize, until: Instant) -> u64 {
         }
         let bytes = submission.bytes() as u32;
         let Ok(_permit) = store.in_flight().acquire_many(bytes).await else { break };
+        submission.set_source(source);
         let done = submission.on_commit();
         store.submit(submission);
         if done.await.is_err() {
@@ -63,8 +64,9 @@ fn run(
     let before = store.stats();
     let start = Instant::now();
     let sent: u64 = runtime.block_on(async {
-        let tasks: Vec<_> =
-            (0..submitters).map(|_| tokio::spawn(submitter(store.clone(), batch, start + time))).collect();
+        let tasks: Vec<_> = (0..submitters)
+            .map(|number| tokio::spawn(submitter(store.clone(), number as u32 + 1, batch, start + time)))
+            .collect();
         let mut sent = 0;
         for task in tasks {
             sent += task.await.unwrap_or(0);

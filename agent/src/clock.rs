@@ -4,10 +4,16 @@
 //! records and in figures; what must not jump (back-off, keep-alive, ages within one boot) is measured with a clock
 //! that only counts up. A [`Stamp`] holds both, so that a record that was received before the clock was right can be
 //! given its time afterwards. Like `secret`, this is known to every room.
+//!
+//! [`SystemClock`] keeps book of who says that the wall clock is right; [`synchronised`] asks the system.
+
+pub mod synchronised;
+mod system;
+
+pub use system::{Source, SystemClock, Trust};
 
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -47,54 +53,11 @@ impl Stamp {
 pub trait Clock: Debug + Send + Sync {
     /// Now.
     fn now(&self) -> Stamp;
-}
 
-/// The system's clocks. Whether the wall clock is right is told to it from outside ([`SystemClock::trust`],
-/// [`SystemClock::learn`]).
-#[derive(Debug)]
-pub struct SystemClock {
-    boot: u32,
-    trusted: AtomicBool,
-    /// Wall time less uptime, in ms, as a trustworthy source told it; `i64::MIN` if none did.
-    offset_ms: AtomicI64,
-}
-
-/// No offset is known.
-const UNKNOWN: i64 = i64::MIN;
-
-impl SystemClock {
-    /// The system's clocks, the wall clock not trusted yet.
-    pub fn new() -> Self {
-        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { boot: boot_number(&id), trusted: AtomicBool::new(false), offset_ms: AtomicI64::new(UNKNOWN) }
-    }
-
-    /// The system says that its clock is synchronised, or no longer says so.
-    pub fn trust(&self, synchronised: bool) {
-        self.trusted.store(synchronised, Ordering::Relaxed);
-    }
-
-    /// An authenticated source said that it is `wall_ms` now: used while the system's clock is not synchronised.
-    pub fn learn(&self, wall_ms: u64) {
-        self.offset_ms.store(difference(wall_ms, uptime_ms()), Ordering::Relaxed);
-    }
-}
-
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Clock for SystemClock {
-    fn now(&self) -> Stamp {
-        let (uptime_ms, boot) = (uptime_ms(), self.boot);
-        let offset = self.offset_ms.load(Ordering::Relaxed);
-        if self.trusted.load(Ordering::Relaxed) || offset == UNKNOWN {
-            let trusted = self.trusted.load(Ordering::Relaxed);
-            return Stamp { wall_ms: now_ms(), uptime_ms, boot, trusted };
-        }
-        Stamp { wall_ms: uptime_ms.saturating_add_signed(offset), uptime_ms, boot, trusted: true }
+    /// Somebody who proved who they are, such as a server over verified TLS, said that it is `wall_ms` now, give or take
+    /// `error_ms`. A clock that needs no help ignores it.
+    fn told(&self, wall_ms: u64, error_ms: u64) {
+        let _ = (wall_ms, error_ms);
     }
 }
 
@@ -161,18 +124,6 @@ mod tests {
         assert_eq!(stamp(499 * day, 9_000, 1, true).age_ms(&now), Some(day));
         assert_eq!(stamp(0, 9_000, 1, false).age_ms(&now), None, "a 1970 of another boot says nothing");
         assert_eq!(stamp(499 * day, 9_000, 1, true).age_ms(&stamp(0, 5_000, 2, false)), None);
-    }
-
-    #[test]
-    fn a_learnt_time_is_used_until_the_system_is_synchronised() {
-        let clock = SystemClock::new();
-        assert!(!clock.now().trusted);
-        clock.learn(4_000_000_000_000);
-        let learnt = clock.now();
-        assert!(learnt.trusted && (4_000_000_000_000..4_000_000_060_000).contains(&learnt.wall_ms));
-        clock.trust(true);
-        let synchronised = clock.now();
-        assert!(synchronised.trusted && synchronised.wall_ms.abs_diff(now_ms()) < 60_000);
     }
 
     #[test]

@@ -27,7 +27,8 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{SystemClock, now_ms};
+use crate::clock::synchronised::ThisMachine;
+use crate::clock::{self, Clock as _, SystemClock};
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
@@ -126,6 +127,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// Whom to ask whether the clock is right.
+    fn time_settings(&self) -> clock::synchronised::Settings {
+        options::time(&self.loaded().config)
+    }
+
     fn loaded(&self) -> Loaded {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -150,23 +156,26 @@ impl Gateway {
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
         let rules = options::rules(&config)?;
         let wire = crate::shape::wire::Wire::new(options::wire(&config)?);
+        let clock = Arc::new(SystemClock::new());
         let shared = Arc::new(Shared {
             started: Instant::now(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
-                at_ms: now_ms(),
+                at_ms: clock.now().wall_ms,
                 needs_restart: Vec::new(),
                 error: None,
             }),
             rooms: Mutex::new(Rooms::Opening { problem: None }),
             rules: channel::Sender::new(rules),
             stats: Arc::default(),
-            clock: Arc::default(),
+            clock,
             broker: Arc::default(),
         });
         let stop = CancellationToken::new();
         let (up, ready) = channel::channel(false);
+        // Before the first record comes in.
+        clock::synchronised::look(&shared.clock, &shared.time_settings(), &ThisMachine);
         let supervisor = tokio::spawn(supervise::run(Arc::clone(&shared), wire, up, stop.clone()));
         Ok(Self { shared, stop, ready, supervisor })
     }
@@ -228,7 +237,7 @@ impl Gateway {
         }
         let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.config = Arc::new(config);
-        loaded.at_ms = now_ms();
+        loaded.at_ms = self.shared.clock.now().wall_ms;
         loaded.needs_restart.clone_from(&changes.needs_restart);
         loaded.error = None;
         Ok(changes)

@@ -42,23 +42,29 @@ pub struct Setup {
     port: u16,
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
+    lanes: Vec<String>,
 }
 
 impl Setup {
     /// A listener on a free port, one rule (`devices/{device}/telemetry` into `normal`), a store in a temporary
     /// folder, a control socket; batches close after 100 ms and failed attempts are repeated within half a second,
-    /// because a test has no time for the 270 s and 5 min that suit the field. Without a Flux.
+    /// because a test has no time for the 270 s and 5 min that suit the field. Whether the clock is right is not asked of
+    /// the machine ([`Setup::synchronise`]), and the store leaves nothing free, so that a test does not depend on how full
+    /// the machine's disk is. Without a Flux.
     #[must_use]
     pub fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free_port();
-        let mut setup = Self { folder, port, sections: BTreeMap::new(), rules: Vec::new() };
+        let mut setup = Self { folder, port, sections: BTreeMap::new(), rules: Vec::new(), lanes: Vec::new() };
         setup.set("gateway", "id", "\"gw-test\"");
         setup.set("collect.listener", "bind", &format!("\"127.0.0.1:{port}\""));
         setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
         let (store, socket) = (setup.folder().join("store"), setup.folder().join("control.sock"));
         setup.set("store", "path", &quoted(&store));
         setup.set("control", "socket", &quoted(&socket));
+        setup.set("store", "keep_free", "\"0B\"").set("store", "keep_free_inodes", "0");
+        let marker = setup.marker();
+        setup.set("clock", "synchronised_marker", &quoted(&marker)).set("clock", "timedated", "false");
         setup.set("forward.flux.batch", "max_age", "\"100ms\"");
         setup.set("forward.backoff", "min", "\"50ms\"");
         setup.set("forward.backoff", "max", "\"500ms\"");
@@ -97,6 +103,28 @@ impl Setup {
         self
     }
 
+    /// Adds a `[[lane]]`; with the first of them the default lanes are gone.
+    pub fn lane(&mut self, lines: &str) -> &mut Self {
+        self.lanes.push(lines.to_owned());
+        self
+    }
+
+    /// Takes all lanes and rules away.
+    pub fn without_lanes_and_rules(&mut self) -> &mut Self {
+        self.lanes.clear();
+        self.rules.clear();
+        self
+    }
+
+    /// The time service of this test's gateway says that the clock is right.
+    pub fn synchronise(&self) {
+        std::fs::write(self.marker(), "").expect("a marker in the temporary folder");
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.folder().join("synchronised")
+    }
+
     /// The temporary folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
@@ -118,6 +146,9 @@ impl Setup {
             for (key, value) in keys {
                 let _ = writeln!(text, "{key} = {value}");
             }
+        }
+        for lane in &self.lanes {
+            let _ = writeln!(text, "[[lane]]\n{lane}");
         }
         for rule in &self.rules {
             let _ = writeln!(text, "[[collect.rule]]\n{rule}");

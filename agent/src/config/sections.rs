@@ -143,9 +143,15 @@ fn gateway(root: &Section<'_>) -> Gateway {
 
 fn clock(root: &Section<'_>) -> Clock {
     let section = root.section("clock");
-    let marker = section.path("synchronised_marker").map(|(path, _)| path);
+    let marker = section.path("synchronised_marker");
+    if let Some((path, value)) = marker.as_ref().filter(|(path, _)| !path.starts_with("/run")) {
+        value.warn(
+            format!("{} may outlive a restart of the system, and then says nothing of the clock", path.display()),
+            "write the path of a file under /run, which is empty when the system starts",
+        );
+    }
     let clock = Clock {
-        synchronised_marker: marker.unwrap_or_else(|| DEFAULT_MARKER.into()),
+        synchronised_marker: marker.map_or_else(|| DEFAULT_MARKER.into(), |(path, _)| path),
         timedated: section.boolean("timedated").unwrap_or(true),
     };
     section.finish();

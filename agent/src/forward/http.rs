@@ -21,7 +21,8 @@
 //! arrived. With a 401 to a token that is not new, a new token is asked for and the request repeated, once: a 401
 //! says that it was not taken.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -36,6 +37,7 @@ use super::endpoint::{Endpoint, strike_out};
 use super::handle::Checked;
 use super::token::{Need, Tokens};
 use super::verdict::{Answer, shown};
+use crate::clock::Clock;
 use crate::shape::wire::Wire;
 
 /// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
@@ -47,6 +49,8 @@ const HEAD_BYTES: usize = 32 * 1024;
 /// Bytes a second that even a bad line carries: half the slowest speed class (32 kbit/s). A large body gets so much
 /// longer, or it would be cut and repeated for ever on a line that is merely slow.
 const SLOWEST_LINE: f64 = 2_000.0;
+
+const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -71,6 +75,7 @@ pub(super) enum Exchange {
 #[derive(Debug)]
 pub(super) struct Link {
     wire: Wire,
+    clock: Arc<dyn Clock>,
     endpoint: Endpoint,
     answer_timeout: Duration,
     idle_limit: Duration,
@@ -113,8 +118,14 @@ impl From<Failure> for Exchange {
 
 impl Link {
     /// A link to `endpoint` that is not connected yet.
-    pub(super) fn new(wire: Wire, endpoint: Endpoint, answer_timeout: Duration, idle_limit: Duration) -> Self {
-        Self { wire, endpoint, answer_timeout, idle_limit, connection: None, tokens: Tokens::default() }
+    pub(super) fn new(
+        wire: Wire,
+        clock: Arc<dyn Clock>,
+        endpoint: Endpoint,
+        answer_timeout: Duration,
+        idle_limit: Duration,
+    ) -> Self {
+        Self { wire, clock, endpoint, answer_timeout, idle_limit, connection: None, tokens: Tokens::default() }
     }
 
     /// Sends a batch and reads the answer.
@@ -236,8 +247,10 @@ impl Link {
                 Some(connection) => connection,
                 None => self.connect().await.map_err(Failure::NotSent)?,
             };
+            let asked_at = Instant::now();
             match timeout(limit, exchange(&mut connection.sender, request)).await {
                 Ok(Ok((answer, whole))) => {
+                    self.take_time(&answer, asked_at.elapsed());
                     connection.used_at = Instant::now();
                     self.connection = whole.then_some(connection);
                     return Ok(answer);
@@ -252,6 +265,17 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Tells the clock what time the server says it is, if it has proved over TLS who it is. Plain HTTP proves nothing.
+    fn take_time(&self, answer: &Answer, took: Duration) {
+        let date = answer.headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.filter(|_| self.endpoint.target.tls).and_then(|date| httpdate::parse_http_date(date).ok());
+        let Some(date) = date.and_then(|date| date.duration_since(UNIX_EPOCH).ok()) else { return };
+        // The header has whole seconds, rounded down, and was written at some moment of the request.
+        let half = took / 2 + HALF_A_SECOND;
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        self.clock.told(ms(date.saturating_add(half)), ms(half));
     }
 
     async fn connect(&self) -> Result<Connection, String> {

@@ -129,7 +129,8 @@ impl Pump {
     fn new_link(&self) -> Link {
         let options = &self.config.options;
         let endpoint = self.config.endpoint.clone();
-        Link::new(self.wire.clone(), endpoint, options.answer_timeout, options.idle_limit)
+        let clock = Arc::clone(self.store.clock());
+        Link::new(self.wire.clone(), clock, endpoint, options.answer_timeout, options.idle_limit)
     }
 
     /// Works until `stop`, then lets the request under way be answered and acknowledged.
@@ -305,7 +306,11 @@ impl Pump {
             let too_large = batch.events > 1 && batch.body.len() > cutting.max_bytes;
             too_large || batch.oldest_unmarked.is_some_and(|oldest| now.saturating_duration_since(oldest) > limit)
         };
+        let times_known = self.store.times_known();
         for lane in &mut self.lanes {
+            if lane.times_known != times_known && lane.lay_out_anew() {
+                lane.times_known = times_known;
+            }
             for side in Side::BOTH {
                 if lane.stream(side).drop_outdated(outdated) {
                     lane.plan.settle(side, Outcome::Unjudged, 0);

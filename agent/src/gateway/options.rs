@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidegate_protocol::LaneId;
 
 use super::GatewayError;
-use crate::clock::Clock;
+use crate::clock::{Clock, synchronised};
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{broker, listener};
 use crate::config::{self, Config};
@@ -57,6 +57,11 @@ pub(super) fn store(config: &Config, clock: Arc<dyn Clock>) -> store::Options {
 
 fn store_lane(lane: &config::Lane, max_size: u64) -> store::LaneOptions {
     store::LaneOptions { name: lane.name.clone(), reserve: lane.reserve.of(max_size), max_age: lane.max_age }
+}
+
+pub(super) fn time(config: &Config) -> synchronised::Settings {
+    let clock = &config.clock;
+    synchronised::Settings { marker: clock.synchronised_marker.clone(), timedated: clock.timedated }
 }
 
 pub(super) fn listener(config: &config::Listener) -> listener::Options {

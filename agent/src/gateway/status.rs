@@ -1,20 +1,20 @@
 //! What `status` shows, gathered from the rooms' own figures.
 
 use super::{Rooms, Shared};
-use crate::clock::now_ms;
+use crate::clock::{Clock as _, SystemClock};
 use crate::collect;
 use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
 use crate::forward;
 use crate::store;
 use crate::watch::{
-    BrokerState, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
-    VerdictStatus,
+    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, OldestWaiting, RefusedCount, Status,
+    StoreStatus, Usage, VerdictStatus,
 };
 use std::net::SocketAddr;
 
 pub(super) fn gather(shared: &Shared) -> Status {
-    let now = now_ms();
+    let now = shared.clock.now().wall_ms;
     let loaded = shared.loaded();
     let config = &loaded.config;
     let collected = shared.stats.snapshot();
@@ -30,6 +30,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         config_error: loaded.error.clone(),
         endpoint: format!("{} {}", config.forward.target.kind().as_str(), config.forward.target.origin()),
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
+        clock: clock(&shared.clock),
         limits: limits(config),
         ..Status::default()
     };
@@ -51,6 +52,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 bytes: stored.bytes,
                 max_bytes: stored.max_size,
                 commits: stored.commits,
+                flash: flash(&stored.wear, config.store.flash_endurance),
                 stalled: stored.stalled,
                 index: stored.index,
             };
@@ -58,6 +60,31 @@ pub(super) fn gather(shared: &Shared) -> Status {
         }
     }
     status
+}
+
+/// `endurance`: bytes that may be written to the medium in its life.
+fn flash(wear: &store::wear::Wear, endurance: Option<u64>) -> FlashStatus {
+    FlashStatus {
+        stored: wear.stored,
+        written: wear.written,
+        ratio: wear.ratio(),
+        device_written: wear.device_written,
+        device_a_day: wear.device_a_day,
+        endurance,
+        years: endurance.and_then(|endurance| wear.years(endurance)),
+        unknown: wear.unknown.clone(),
+    }
+}
+
+fn clock(clock: &SystemClock) -> ClockStatus {
+    let Some(trust) = clock.trust() else { return ClockStatus::default() };
+    let now = clock.now();
+    ClockStatus {
+        trusted: true,
+        source: trust.source.as_str().into(),
+        since_ms: Some(now.wall_ms.saturating_sub(now.uptime_ms.saturating_sub(trust.since_uptime_ms))),
+        correction_ms: trust.correction_ms,
+    }
 }
 
 /// `addresses`: for plain MQTT and over TLS.

@@ -7,7 +7,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, options, status};
-use crate::clock::{Clock, now_ms};
+use crate::clock::Clock;
+use crate::clock::synchronised::{self, ThisMachine};
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, broker, listener};
 use crate::forward::Forwarder;
@@ -33,6 +34,23 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     raise_descriptor_limit();
+    let time = tokio::spawn(watch_time(Arc::clone(&shared)));
+    let result = run_rooms(shared, wire, up, stop).await;
+    time.abort();
+    result
+}
+
+/// Asks whether the clock is right, until it is.
+async fn watch_time(shared: Arc<Shared>) {
+    synchronised::wait(&shared.clock, || shared.time_settings(), ThisMachine).await;
+}
+
+async fn run_rooms(
+    shared: Arc<Shared>,
+    wire: Wire,
+    up: channel::Sender<bool>,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
     let Some((store, opened)) = open(&shared, &stop).await? else { return Ok(()) };
     let mut running = match start(&shared, store.clone(), opened, wire) {
         Ok(running) => running,
@@ -183,7 +201,7 @@ async fn raise_alarms(store: Store, alarms: Alarms) {
     while progress.changed().await.is_ok() {
         let stalled = store.stats().stalled;
         if stalled != known {
-            tell(&alarms, stalled.as_deref(), now_ms());
+            tell(&alarms, stalled.as_deref(), store.clock().now().wall_ms);
             known = stalled;
         }
         // Commits come by the thousand; their figures are worth a look once a second.

@@ -15,11 +15,12 @@ pub mod look;
 mod ranges;
 mod state;
 mod submission;
+pub mod wear;
 
 #[cfg(test)]
 mod tests;
 
-pub use journal::Chunk;
+pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
 pub use submission::{Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission};
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
@@ -87,7 +88,9 @@ pub struct Options {
     pub policy: Policy,
     /// How long delivered records are kept, room permitting; 0 for not at all.
     pub keep_delivered: Duration,
-    /// Longest time a commit waits for company; 0 never waits.
+    /// Longest time a commit waits for company ([`DEFAULT_COMMIT_WITHIN`]); 0 never waits. Clients that come back as soon
+    /// as they are answered are held for a fortieth of it at most, a client alone not at all; where devices publish
+    /// seldom, it makes one commit of what comes within it: fewer syncs, a longer life of the card.
     pub commit_within: Duration,
     /// Sessions kept at most; a further one ends that which has been without a connection for longest.
     pub max_sessions: usize,
@@ -224,6 +227,8 @@ pub struct Stats {
     pub commits: u64,
     /// Bytes handed to the file system since the start, headers and control records included.
     pub bytes_written: u64,
+    /// What storing costs the flash.
+    pub wear: wear::Wear,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
     /// Why the index is behind, if it is; nothing depends on it.
@@ -289,11 +294,10 @@ pub const IN_FLIGHT_BYTES: usize = 4 * 1024 * 1024;
 /// Smallest `max_size`: below it, what the store needs for itself would leave next to nothing for records.
 pub const MIN_MAX_SIZE: u64 = 2 * 1024 * 1024;
 
-/// Longest time a commit waits for company, as it is tuned today. It only ever waits when the commit before it
-/// answered several submissions and fewer than half as many are back, so a lone device never waits. About two syncs
-/// of a fast disk: where a sync takes longer, what comes meanwhile is company enough and nobody waits; where it is
-/// shorter, fewer syncs are made.
-pub const DEFAULT_COMMIT_DELAY: Duration = Duration::from_micros(500);
+/// Longest time a commit waits for company, unless configured otherwise: nobody who publishes by hand or by the second
+/// notices it, and clients that wait for their answers are held for a fraction of it at most (see
+/// [`Options::commit_within`]).
+pub const DEFAULT_COMMIT_WITHIN: Duration = Duration::from_millis(20);
 
 /// A handle on the store; clones share it. When the last one goes, the store is closed.
 #[derive(Debug, Clone)]
@@ -381,6 +385,17 @@ impl Store {
         self.unsent(lane).first()
     }
 
+    /// The clock that the stamps of records are taken from, against which their ages are judged.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.inner.shared.clock()
+    }
+
+    /// Changes whenever records that were read before would now be read with another time, because the clock has
+    /// become right or was set.
+    pub fn times_known(&self) -> TimesKnown {
+        self.inner.shared.times_known()
+    }
+
     /// What of a lane is to be delivered: neither acknowledged nor evicted. The last range is open-ended.
     pub fn waiting(&self, lane: LaneId) -> Ranges {
         self.inner.shared.waiting(lane.index())
@@ -390,11 +405,6 @@ impl Store {
     /// were evicted or have expired, or are to be replayed. Cheap; never before [`Store::waiting`] shows the change.
     pub fn waiting_changed(&self) -> u64 {
         self.inner.shared.waiting_changed.load(std::sync::atomic::Ordering::Acquire)
-    }
-
-    /// The clock that the store was given.
-    pub fn clock(&self) -> &dyn Clock {
-        self.inner.shared.clock()
     }
 
     /// Records put aside, newest first, at most `limit`. Reads the disk.

@@ -21,6 +21,7 @@
 
 use crate::clock::Stamp;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 use tidegate_protocol::LaneId;
 use tokio::sync::oneshot;
 
@@ -182,9 +183,18 @@ pub struct Submission {
     /// may come in one submission, and their order decides which of them is released.
     changes: Vec<(u32, Change)>,
     done: Option<oneshot::Sender<Committed>>,
+    source: u32,
+    /// When it was handed to the store.
+    at: Option<Instant>,
 }
 
 impl Submission {
+    /// The source of what the agent itself has to say: it never waits for company.
+    pub const URGENT: u32 = 0;
+
+    /// A source that stands for many devices, as a broker does: it gathers though it is alone.
+    pub const MANY: u32 = u32::MAX;
+
     /// An empty one.
     pub fn new() -> Self {
         Self::default()
@@ -209,6 +219,12 @@ impl Submission {
         self.changes.push((self.bodies.len() as u32, change));
     }
 
+    /// Says on whose behalf it is: a number of the connection's own between [`Submission::URGENT`], which it is unless
+    /// this is called, and [`Submission::MANY`]. How long a commit waits for company depends on who has submitted.
+    pub fn set_source(&mut self, source: u32) {
+        self.source = source;
+    }
+
     /// Asks for an answer once everything in it is on flash.
     pub fn on_commit(&mut self) -> oneshot::Receiver<Committed> {
         let (sender, receiver) = oneshot::channel();
@@ -229,6 +245,20 @@ impl Submission {
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.bodies.is_empty() && self.changes.is_empty()
+    }
+
+    pub(super) fn source(&self) -> u32 {
+        self.source
+    }
+
+    /// It is handed to the store.
+    pub(super) fn hand_in(&mut self, now: Instant) {
+        self.at = Some(now);
+    }
+
+    /// When it was handed to the store; `None` before.
+    pub(super) fn handed_in(&self) -> Option<Instant> {
+        self.at
     }
 
     /// The records' lanes and bodies.

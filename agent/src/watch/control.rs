@@ -52,6 +52,10 @@ pub const MAX_CONNECTIONS: usize = 16;
 /// How long a connection may take for its next whole line, and for taking an answer.
 pub const IDLE: Duration = Duration::from_secs(10);
 
+/// How long a question waits while another one is answered: long enough for one that is just ending, short enough for
+/// a person.
+const WAIT: Duration = Duration::from_secs(2);
+
 /// Why the control socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -220,12 +224,12 @@ async fn converse(mut stream: UnixStream, answers: &Answers) -> io::Result<()> {
         let (answer, last) = match line {
             Line::Whole(line) => match answer(&line, answers) {
                 Reply::One(answer) => (answer, false),
-                Reply::Many(streams, ask) => match answers.looking.clone().try_acquire_owned() {
-                    Ok(place) => {
-                        stream::answer(&mut stream, streams, ask, place).await?;
+                Reply::Many(streams, ask) => match timeout(WAIT, answers.looking.clone().acquire_owned()).await {
+                    Ok(Ok(place)) => {
+                        stream::answer(&mut stream, streams, ask, place, SLOW).await?;
                         continue;
                     }
-                    Err(_) => (refused("busy", "another look into the buffer is under way; try again later"), false),
+                    _ => (refused("busy", "another look into the buffer is under way; try again later"), false),
                 },
             },
             Line::TooLong => (refused("too_long", "a request is one line of at most 4096 bytes"), true),

@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::{Source, Status};
+use super::{FlashStatus, Source, Status};
 
 /// Connections at one time: one collector, and people with a browser.
 pub const MAX_CONNECTIONS: usize = 8;
@@ -179,6 +179,7 @@ fn agent(page: &mut Page, status: &Status) {
     let labels = [("version", &*status.version), ("gateway", &*status.gateway), ("epoch", &*status.epoch)];
     page.sample("tidegate_info", &labels, 1);
     page.gauge("tidegate_uptime_seconds", "How long the agent has been running.", seconds(status.uptime_ms));
+    page.gauge("tidegate_clock_trusted", "1 while the clock is known to be right.", u8::from(status.clock.trusted));
     page.gauge(
         "tidegate_config_loaded_timestamp_seconds",
         "When the configuration in force was read.",
@@ -244,6 +245,28 @@ fn records(page: &mut Page, status: &Status) {
     page.gauge("tidegate_store_limit_bytes", "Bytes that the store may use on disk.", store.max_bytes);
     page.gauge("tidegate_store_stalled", "1 while the store cannot write.", u8::from(store.stalled.is_some()));
     page.counter("tidegate_store_commits_total", "Group commits since the agent was started.", store.commits);
+    flash(page, &store.flash);
+}
+
+fn flash(page: &mut Page, flash: &FlashStatus) {
+    page.counter(
+        "tidegate_store_stored_bytes_total",
+        "Bytes of records stored, since the agent was started.",
+        flash.stored,
+    );
+    // Not a counter: the estimate may be put right downwards.
+    page.metric("tidegate_store_written_bytes", "gauge", "Bytes written to the medium for them, estimated.");
+    if let Some(written) = flash.written {
+        page.sample("tidegate_store_written_bytes", &[], written);
+    }
+    page.metric(
+        "tidegate_store_device_written_bytes_total",
+        "counter",
+        "Bytes that everyone wrote to the device under the store, since the agent was started.",
+    );
+    if let Some(written) = flash.device_written {
+        page.sample("tidegate_store_device_written_bytes_total", &[], written);
+    }
 }
 
 /// The words a verdict may be, so that each has a sample and an alert can name it before it happens.

@@ -21,8 +21,8 @@ mod status;
 mod tests;
 
 pub use status::{
-    BrokerState, Connections, Counts, LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage,
-    VerdictStatus,
+    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, OldestWaiting, RefusedCount, Status,
+    StoreStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use tidegate_protocol::event::write_time;
 
-use super::{BrokerState, Connections, Status, Usage};
+use super::{BrokerState, Connections, FlashStatus, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
 const NAMES: usize = 18;
@@ -63,6 +63,7 @@ fn head(out: &mut String, status: &Status) {
     line(out, "running for", &format!("{} (process {})", span(status.uptime_ms), status.pid));
     let read = format!("{}, read {}", plain(&status.config), time(status.config_loaded_ms));
     line(out, "configuration", &read);
+    clock(out, status);
     if let Some(error) = &status.config_error {
         line(out, "", "! the file was changed and REFUSED; what was read before stays in force:");
         for text in error.lines().take(MISTAKES) {
@@ -75,6 +76,32 @@ fn head(out: &mut String, status: &Status) {
     if !status.config_needs_restart.is_empty() {
         let keys: Vec<String> = status.config_needs_restart.iter().map(|key| plain(key)).collect();
         line(out, "", &format!("! takes effect at the next start: {}", keys.join(", ")));
+    }
+}
+
+fn clock(out: &mut String, status: &Status) {
+    let clock = &status.clock;
+    if !clock.trusted {
+        let text =
+            "not known to be right: events say so, and those that wait get the right time once it is (timedatectl)";
+        return line(out, "clock", text);
+    }
+    let since = clock.since_ms.map_or_else(String::new, |at| format!(" since {}", time(at)));
+    let source = match clock.source.as_str() {
+        "marker" => "the time service's marker file says so".to_owned(),
+        "timedated" => "timedated says so".to_owned(),
+        "answer" => "an answer over TLS says so".to_owned(),
+        other => plain(other),
+    };
+    line(out, "clock", &format!("right{since}: {source}"));
+    if clock.correction_ms != 0 {
+        let by = span(clock.correction_ms.unsigned_abs());
+        let which = if clock.correction_ms > 0 { "behind" } else { "ahead" };
+        line(
+            out,
+            "",
+            &format!("! the system's own is {by} {which}: set up its synchronisation (timedatectl set-ntp true)"),
+        );
     }
 }
 
@@ -205,11 +232,39 @@ fn store(out: &mut String, status: &Status) {
     let share = if store.max_bytes == 0 { 0.0 } else { store.bytes as f64 / store.max_bytes as f64 * 100.0 };
     line(out, "on disk", &format!("{} of {} ({share:.1} %)", size(store.bytes), size(store.max_bytes)));
     line(out, "commits", &format!("{} {STARTED}", number(store.commits)));
+    flash(out, &store.flash);
     if let Some(reason) = &store.stalled {
         line(out, "STALLED", &format!("{}; devices keep what is not acknowledged", plain(reason)));
     }
     if let Some(reason) = &store.index {
         line(out, "index behind", &format!("{}; nothing depends on it", plain(reason)));
+    }
+}
+
+/// What storing costs the flash, as far as that is known.
+fn flash(out: &mut String, flash: &FlashStatus) {
+    line(out, "stored", &format!("{} of records {STARTED}", size(flash.stored)));
+    if !flash.unknown.is_empty() {
+        line(out, "written to flash", &format!("not known: {}", plain(&flash.unknown)));
+        return;
+    }
+    let written = match (flash.written, flash.ratio) {
+        (Some(written), Some(ratio)) => format!("{} for them, {ratio:.2} bytes a byte (estimated)", size(written)),
+        (Some(written), None) => format!("{} (estimated)", size(written)),
+        _ => "no commit has been measured yet".into(),
+    };
+    line(out, "written to flash", &written);
+    if let Some(device) = flash.device_written {
+        let pace = flash.device_a_day.map_or_else(String::new, |bytes| format!(", {} a day", size(bytes)));
+        line(out, "by the device", &format!("{} written by everyone {STARTED}{pace}", size(device)));
+    }
+    if let Some(endurance) = flash.endurance {
+        let life = match flash.years {
+            Some(years) if years >= 100.0 => "more than 100 years".into(),
+            Some(years) => format!("{years:.1} years of a new card"),
+            None => "not known yet".into(),
+        };
+        line(out, "flash life", &format!("{life} at this pace ({} can be written)", size(endurance)));
     }
 }
 

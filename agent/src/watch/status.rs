@@ -46,6 +46,8 @@ pub struct Status {
     pub broker: Option<BrokerState>,
     /// Where it forwards to: kind and origin, such as `webhook https://api.soracom.io`. No secret.
     pub endpoint: String,
+    /// The clock.
+    pub clock: ClockStatus,
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
@@ -154,8 +156,31 @@ pub struct OldestWaiting {
     pub age_ms: u64,
 }
 
+/// What storing costs the flash. Counts run since the agent was started.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct FlashStatus {
+    /// Bytes of records stored: device, topic and payload with their stamps.
+    pub stored: u64,
+    /// Bytes written to the medium for them and for the store's own notes, estimated; `None` while it is not known.
+    pub written: Option<u64>,
+    /// `written` per byte stored.
+    pub ratio: Option<f64>,
+    /// Bytes that everyone has written to the device under the store, by its own counter.
+    pub device_written: Option<u64>,
+    /// Bytes that everyone writes to it in a day, at the pace of the last day (or since the agent was started, if that
+    /// is shorter).
+    pub device_a_day: Option<u64>,
+    /// What may be written to the device in its life, as configured.
+    pub endurance: Option<u64>,
+    /// Years in which that is written at the present pace: the life of a new card.
+    pub years: Option<f64>,
+    /// Why bytes written are not known; empty if they are.
+    pub unknown: String,
+}
+
 /// The store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct StoreStatus {
     /// Its folder.
@@ -166,10 +191,27 @@ pub struct StoreStatus {
     pub max_bytes: u64,
     /// Group commits since the agent was started.
     pub commits: u64,
+    /// What storing costs the flash.
+    pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
     /// Why its index is behind, if it is; nothing depends on it.
     pub index: Option<String>,
+}
+
+/// Whether the clock is right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct ClockStatus {
+    /// Whether it is; if not, records keep the time that it shows, and their events say `unsynchronised`.
+    pub trusted: bool,
+    /// Who says that it is: `marker` (the time service's file), `timedated`, or `answer` (the date of an answer over
+    /// TLS); empty if nobody does.
+    pub source: String,
+    /// Since when, since the agent was started.
+    pub since_ms: Option<u64>,
+    /// By how much the system's clock is wrong (ms to be added to it); every time that the agent gives is right.
+    pub correction_ms: i64,
 }
 
 /// A number and its limit.

@@ -56,6 +56,16 @@ fn sample() -> Status {
             bytes: 10_000_000,
             max_bytes: 1 << 30,
             commits: 77,
+            flash: FlashStatus {
+                stored: 5 << 20,
+                written: Some(6 << 20),
+                ratio: Some(1.2),
+                device_written: Some(9 << 20),
+                device_a_day: Some(3 << 30),
+                endurance: Some(30_000_000_000_000),
+                years: Some(25.53),
+                unknown: String::new(),
+            },
             stalled: Some("no space left on device".into()),
             index: Some("the file system refuses the index: no space left on device".into()),
         },
@@ -69,6 +79,12 @@ fn sample() -> Status {
         endpoint: "webhook https://api.soracom.io".into(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
         config_error: None,
+        clock: ClockStatus {
+            trusted: true,
+            source: "answer".into(),
+            since_ms: Some(1_795_336_000_000),
+            correction_ms: 3_600_000,
+        },
     }
 }
 

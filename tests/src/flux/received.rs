@@ -28,6 +28,9 @@ pub struct Event {
     pub topic: String,
     /// RFC 3339.
     pub time: String,
+    /// `corrected` or `unsynchronised`, where it is not the time of a synchronised clock.
+    #[serde(default)]
+    pub time_source: Option<String>,
     /// The payload as JSON text.
     pub payload: Box<RawValue>,
     /// Sent before, or waited long.
@@ -42,9 +45,13 @@ impl Event {
         (self.gateway.clone(), self.epoch.clone(), self.lane.clone(), self.seq)
     }
 
-    /// Everything a repeat must not change.
-    fn content(&self) -> (&str, &str, &str, &str) {
-        (&self.device, &self.topic, &self.time, self.payload.get())
+    /// Whether this may be a repeat of the other: nothing differs but a time that was put right in between.
+    fn repeats(&self, other: &Self) -> bool {
+        let content = |event: &Self| (event.device.clone(), event.topic.clone(), event.payload.get().to_owned());
+        let time = |event: &Self| (event.time.clone(), event.time_source.clone());
+        let was = |event: &Self, source| event.time_source.as_deref() == Some(source);
+        let put_right = was(other, "unsynchronised") && was(self, "corrected");
+        content(self) == content(other) && (time(self) == time(other) || put_right)
     }
 }
 
@@ -105,7 +112,7 @@ impl Log {
         for event in &request.events {
             let id = event.id();
             match self.seen.get(&id) {
-                Some(first) if first.content() != event.content() => {
+                Some(first) if !event.repeats(first) => {
                     self.faults.push(format!("one id, two contents: {first:?} and {event:?}"));
                 }
                 Some(_) => {}

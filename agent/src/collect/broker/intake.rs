@@ -25,7 +25,7 @@ use super::state::printable;
 use super::{Deps, Options};
 use crate::clock::now_ms;
 use crate::collect::turned_away::TurnedAway;
-use crate::store::{Committed, IN_FLIGHT_BYTES};
+use crate::store::{Committed, IN_FLIGHT_BYTES, Submission};
 
 /// Bytes of publishes received and not yet committed, one more publish excepted: a quarter of what the store lets be
 /// in flight for all.
@@ -232,6 +232,7 @@ impl<'a> Intake<'a> {
             None
         } else {
             let done = submission.on_commit();
+            submission.set_source(Submission::MANY);
             self.deps.store.submit(submission);
             Some(done)
         };

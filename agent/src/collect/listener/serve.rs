@@ -520,6 +520,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             // What was reserved and not used goes back at the end of this function.
             batch.permit = permit.split(bytes);
             batch.wait = Some(round.submission.on_commit());
+            round.submission.set_source(self.seat.source());
             self.shared.store.submit(round.submission);
         } else if batch.answers.is_empty() {
             return;

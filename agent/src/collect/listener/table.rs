@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::connect::Will;
 use crate::collect::session::{Granted, Sessions};
+use crate::store::Submission;
 
 /// Wills that may wait for their delay at one time, each up to a CONNECT's size; one more is stored at once.
 const MAX_DELAYED: usize = 256;
@@ -154,6 +155,11 @@ fn tell(go: &mut Option<oneshot::Sender<Go>>, what: Go) {
 }
 
 impl Seat {
+    /// What its submissions to the store carry as their source: the connection's number, wrapped into the range.
+    pub(super) fn source(&self) -> u32 {
+        1 + (self.number % u64::from(Submission::MANY - 1)) as u32
+    }
+
     /// Waits until those who sat here before have finished. May be given up and called again.
     pub(super) async fn cleared(&mut self) {
         while let Some(previous) = &mut self.previous {

@@ -29,7 +29,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn human(status: &StoreLook, now_ms: u64) -> String {
-    let said = if status.live { "the service says" } else { "read from the files: no service is running" };
+    let said = if status.live { "the service says" } else { "read from the files" };
     let mut out = format!("Buffer in {} · epoch {} · {said}\n", plain(&status.path), plain(&status.epoch));
     let kept: u64 = status.lanes.iter().map(|lane| lane.delivered_bytes).sum();
     let limit = match status.max_bytes {
@@ -90,7 +90,7 @@ fn paces(status: &StoreLook) -> String {
     let when = if status.live {
         "now: the last 10 minutes; busiest: of all 10 minutes since the start"
     } else {
-        "now: nothing is stored while the service is stopped; busiest: as the times of what is kept show it"
+        "now: only the running service knows; busiest: as the times of what is kept show it"
     };
     format!("{}  ({when}; full: when the lane begins to lose records if nothing is delivered)\n", table(&rows, 1))
 }

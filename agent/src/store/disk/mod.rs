@@ -14,6 +14,7 @@ pub(crate) mod simulated;
 
 pub use os::OsDisk;
 
+use super::wear::{Medium, NoCounter};
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
@@ -71,6 +72,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Takes the exclusive lock that keeps a second process out, held until the result is dropped.
     /// [`io::ErrorKind::WouldBlock`] when another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>>;
+    /// What counts the bytes written to the medium under `path`.
+    ///
+    /// # Errors
+    /// When nothing does, and why.
+    fn medium(&self, path: &Path) -> Result<Box<dyn Medium>, NoCounter> {
+        Err(NoCounter::NoDevice { path: path.display().to_string() })
+    }
     /// Whether paths are those of the operating system, so that a library with file access of its own can use them.
     fn is_os(&self) -> bool {
         false

@@ -1,6 +1,7 @@
 //! The operating system's file system.
 
 use super::{Disk, DiskFile, Entry, Mode, Space, write_all_at};
+use crate::store::wear::{BlockDevice, Medium, NoCounter};
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -84,6 +85,10 @@ impl Disk for OsDisk {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
+    }
+
+    fn medium(&self, path: &Path) -> Result<Box<dyn Medium>, NoCounter> {
+        Ok(Box::new(BlockDevice::of(path)?))
     }
 
     fn is_os(&self) -> bool {

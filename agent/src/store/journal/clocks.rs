@@ -23,7 +23,16 @@ pub(super) struct Clocks {
     boots: Vec<(u32, i64)>,
 }
 
+/// What is known of when boots were; compared, and nothing else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TimesKnown(Option<(u32, i64)>);
+
 impl Clocks {
+    /// What was noted last says it all: each note is the newest.
+    pub(super) fn known(&self) -> TimesKnown {
+        TimesKnown(self.boots.last().copied())
+    }
+
     pub(super) fn note(&mut self, boot: u32, offset_ms: i64) {
         self.boots.retain(|known| known.0 != boot);
         if self.boots.len() >= BOOTS {

@@ -6,6 +6,7 @@ use super::log::Log;
 use super::reserve::is_full;
 use super::room::Room;
 use super::segment::framed;
+use super::sync::Target;
 use super::writer::Writer;
 use super::{delivered, refuse};
 use crate::store::{Change, Origin, Policy, SessionRecord, Submission, submission};
@@ -20,7 +21,7 @@ use tidegate_protocol::gap::Cause;
 
 /// Record bytes in one commit at most, beyond the first submission: what a gateway's flash takes in a few tens of
 /// milliseconds, and all the memory the writer needs for it.
-const COMMIT_BYTES: usize = 1024 * 1024;
+pub(super) const COMMIT_BYTES: usize = 1024 * 1024;
 
 /// Changes in one commit at most, beyond the first submission; the rest follows in the next.
 const COMMIT_CHANGES: usize = 4096;
@@ -122,7 +123,7 @@ impl Writer {
 
     /// The room that was found, and what is taken of it by lane; `None` if there are no records.
     fn plan_from(&mut self, pending: &VecDeque<Submission>, now: Instant) -> Result<Option<(Room, Vec<u64>)>, Failure> {
-        let limit = (self.shared.segment_size as usize / 4).min(COMMIT_BYTES);
+        let limit = self.shared.commit_bytes();
         let (mut bytes, mut changes, mut room) = (0, 0, None::<Room>);
         let mut taken = vec![0; self.lanes.len()];
         for one in pending {
@@ -401,7 +402,9 @@ impl Writer {
     /// Writes and syncs what is staged, or takes all of it back.
     pub(super) fn flush(&mut self) -> Result<(), Failure> {
         self.shared.begin_io(Some(Instant::now()));
+        let sample = self.shared.wear.begin();
         let result = self.write_all().and_then(|()| self.sync_all());
+        self.sample = result.as_ref().ok().and(sample).and_then(|begun| self.shared.wear.end(begun));
         self.shared.begin_io(None);
         if let Err((failure, unsynced)) = result {
             let disk = self.shared.disk.clone();
@@ -440,29 +443,27 @@ impl Writer {
         Ok(())
     }
 
-    /// Syncs the files, then the folders that have new ones. What is put aside goes first: the control lane must not
-    /// say so before it is true.
+    /// Syncs the files and the folders that have new ones. Which of them is first does not matter: until all are, the
+    /// commit is not, and recovery takes whatever is left of it. But what is put aside goes first: the control lane
+    /// must not say so before it is true.
     fn sync_all(&mut self) -> Result<(), (Failure, Vec<usize>)> {
-        let mut files = Vec::with_capacity(4);
-        let logs = self.lanes.iter().chain([&self.aside, &self.control]);
-        for (tag, log) in logs.enumerate() {
-            if let (true, Some(file)) = (log.is_staged(), log.file()) {
-                files.push((tag, file));
+        let disk = &self.shared.disk;
+        let (mut files, mut folders) = (Vec::with_capacity(4), Vec::new());
+        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
+        for (tag, log) in logs().filter(|(_, log)| log.is_staged()) {
+            let Some(file) = log.file() else { continue };
+            files.push((tag, Target::File(file)));
+            if log.makes_file() {
+                folders.push((tag, Target::Folder(disk.clone(), log.shared.dir.clone())));
             }
         }
+        // A record lane's file comes first, which the caller syncs itself; the helper has the small ones and the folders.
+        files.append(&mut folders);
         let tag_aside = self.lanes.len();
         let (first, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(tag, _)| *tag == tag_aside);
         let mut failed = self.syncer.sync(&first);
         if failed.is_empty() {
             failed = self.syncer.sync(&rest);
-        }
-        let logs = || self.lanes.iter().chain([&self.aside, &self.control]).enumerate();
-        if failed.is_empty() {
-            for (tag, log) in logs().filter(|(_, log)| log.makes_file()) {
-                if let Err(error) = self.shared.disk.sync_dir(&log.shared.dir) {
-                    failed.push((tag, error));
-                }
-            }
         }
         let tags = failed.iter().map(|(tag, _)| *tag).collect();
         match failed.into_iter().next() {
@@ -492,9 +493,11 @@ impl Writer {
         if others {
             self.shared.waiting_changed.fetch_add(1, Ordering::Release);
         }
-        let mut bytes = 0;
-        for log in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]) {
+        let (mut bytes, mut bodies) = (0, 0);
+        let records = self.lanes.len();
+        for (index, log) in self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]).enumerate() {
             bytes += log.staged_bytes();
+            bodies += if index < records { log.staged_bodies() } else { 0 };
             log.publish();
         }
         if changed {
@@ -502,6 +505,7 @@ impl Writer {
         }
         if bytes > 0 {
             self.count(bytes);
+            self.shared.wear.committed(bodies, bytes, self.sample.take());
         }
     }
 
@@ -519,10 +523,10 @@ impl Writer {
             }
             return;
         }
-        self.company = 0;
+        let answered = done.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Whole);
+        self.company.answered(answered.map(|(one, _)| one.source()), Instant::now());
         for (mut one, fate) in done.into_iter().zip(&self.fates) {
             if *fate == Fate::Whole {
-                self.company += 1;
                 one.answer();
             } else {
                 one.forget_changes();

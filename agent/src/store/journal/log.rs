@@ -280,6 +280,12 @@ impl Log {
         self.staged.len() as u64
     }
 
+    /// Of these, the bytes of entries' bodies.
+    pub(super) fn staged_bodies(&self) -> u64 {
+        let head = if self.fresh.is_some() { HEAD_LEN as u64 } else { 0 };
+        self.staged_bytes().saturating_sub(head + self.staged_entries * frame::FRAME_HEAD as u64)
+    }
+
     /// Whether the present commit makes a file, so that the folder must be synced.
     pub(super) fn makes_file(&self) -> bool {
         self.fresh.is_some()

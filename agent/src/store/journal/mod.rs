@@ -73,9 +73,10 @@
 //! files, then *publishes*: the ledger takes the changes, readers see the records, the submissions are answered, and
 //! segments that lie wholly below the cursor are deleted (a lane's newest never is: it proves the highest `seq`).
 //!
-//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group. Beyond it, a commit
-//! waits at most [`commit_delay`](crate::store::Options::commit_within), and only when the commit before it answered
-//! several submissions and fewer than half as many are back. A lone client never waits.
+//! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group at high rates. Beyond
+//! it, a commit waits for company, [`commit_within`](crate::store::Options::commit_within) at most: a moment while
+//! clients wait for their answers and half of them are not back yet, longer at low rates, where it saves syncs and
+//! costs nobody. A lone client never waits. `company` decides.
 //!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
 //! the `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those
@@ -114,6 +115,7 @@
 mod aside;
 mod clocks;
 mod commit;
+mod company;
 mod control;
 mod delivered;
 #[cfg(test)]
@@ -140,11 +142,13 @@ mod unproven;
 mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
+pub use clocks::TimesKnown;
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 
 use super::disk::Disk;
 use super::state::{Contents, Index};
+use super::wear::Gauge;
 use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
 use control::{LaneLedger, Ledger};
 use log::LogShared;
@@ -214,6 +218,10 @@ struct Damage {
 struct Queue {
     submissions: Vec<Submission>,
     damage: Vec<Damage>,
+    /// How many of them the writer has taken note of already.
+    noted: usize,
+    /// Bytes of records in them.
+    bytes: usize,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
     closing: bool,
@@ -249,6 +257,7 @@ pub(super) struct Shared {
     pub(super) waiting_changed: AtomicU64,
     commits: AtomicU64,
     bytes_written: AtomicU64,
+    wear: Gauge,
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
     stalled: Mutex<Option<String>>,
@@ -270,10 +279,6 @@ impl Shared {
         self.ledger.lock().expect("no holder of this lock panics")
     }
 
-    pub(super) fn clock(&self) -> &dyn crate::clock::Clock {
-        &*self.options.clock
-    }
-
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().expect("no holder of this lock panics")
     }
@@ -286,8 +291,13 @@ impl Shared {
         queue
     }
 
+    /// Bytes of framed records that one commit takes, beyond its first submission.
+    fn commit_bytes(&self) -> usize {
+        (self.segment_size as usize / 4).min(commit::COMMIT_BYTES)
+    }
+
     /// Queues a submission for the writer.
-    pub(super) fn submit(&self, submission: Submission) {
+    pub(super) fn submit(&self, mut submission: Submission) {
         let configured = self.options.lanes.len();
         let fits = submission.bodies().all(|(lane, body)| lane.index() < configured && body.len() <= frame::BODY_LIMIT);
         if !fits {
@@ -299,8 +309,12 @@ impl Shared {
         if queue.closing {
             return;
         }
+        submission.hand_in(Instant::now());
+        let urgent = submission.source() == Submission::URGENT;
+        queue.bytes += submission.bytes();
         queue.submissions.push(submission);
-        if queue.wanted > 0 && queue.submissions.len() >= queue.wanted {
+        let enough = urgent || queue.submissions.len() >= queue.wanted || queue.bytes >= self.commit_bytes();
+        if queue.wanted > 0 && enough {
             queue.wanted = 0;
             drop(queue);
             self.wake.notify_one();
@@ -418,6 +432,14 @@ impl Shared {
         self.ledger().lanes.get(lane).map(|lane| lane.unsent.clone()).unwrap_or_default()
     }
 
+    pub(super) fn clock(&self) -> &Arc<dyn crate::clock::Clock> {
+        &self.options.clock
+    }
+
+    pub(super) fn times_known(&self) -> TimesKnown {
+        self.ledger().clocks.known()
+    }
+
     pub(super) fn put_aside(self: &Arc<Self>, limit: usize) -> Result<Vec<PutAside>, StoreError> {
         aside::list(self, limit)
     }
@@ -483,6 +505,7 @@ impl Shared {
             refusing: self.refusing.lock().expect("no holder of this lock panics").clone(),
             commits: self.commits.load(Ordering::Relaxed),
             bytes_written: self.bytes_written.load(Ordering::Relaxed),
+            wear: self.wear.wear(),
             stalled: self.stalled(),
             index: self.index.behind(),
         }

@@ -13,6 +13,7 @@ use super::writer::Parts;
 use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, own_needs, reserve_size, segment_size};
 use crate::store::disk::{Disk, Mode};
 use crate::store::state::Index;
+use crate::store::wear::Gauge;
 use crate::store::{KeptSession, MIN_MAX_SIZE, Opened, Options, REPORT_LINES, Ranges, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -470,6 +471,7 @@ impl Recovery {
             waiting_changed: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            wear: Gauge::new(self.disk.medium(&self.options.path)),
             other_bytes: AtomicU64::new(0),
             stalled: Mutex::new(None),
             refusing: Mutex::new(Vec::new()),

@@ -103,6 +103,19 @@ pub(super) fn read_head(file: &dyn DiskFile, first: u64, generation: u64) -> io:
     Ok(head)
 }
 
+/// Where in a file a copy of its head stands that is not that of a file of this name, while the other one is.
+pub(super) fn bad_copy(file: &dyn DiskFile, first: u64, generation: u64) -> io::Result<Option<u64>> {
+    let mut bytes = [0; HEAD_LEN];
+    let filled = read_full_at(file, &mut bytes, 0)?;
+    let good = |copy: &[u8]| decode_copy(copy).is_some_and(|head| head.first == first && head.generation == generation);
+    let copies: Vec<bool> = bytes[..filled].chunks_exact(COPY).map(good).collect();
+    Ok(match copies[..] {
+        [true, false] => Some(COPY as u64),
+        [false, true] => Some(0),
+        _ => None,
+    })
+}
+
 /// Bytes that `records` frames with `bytes` of bodies take up.
 pub(super) fn framed(records: usize, bytes: usize) -> u64 {
     (records * FRAME_HEAD + bytes) as u64

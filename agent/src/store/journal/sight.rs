@@ -33,6 +33,9 @@ use std::sync::Arc;
 /// store does that, and no faster than segments fill.
 const TRIES: usize = 8;
 
+/// Bytes before a segment's first record.
+pub(in crate::store) const HEAD_LEN: u64 = segment::HEAD_LEN as u64;
+
 /// Bytes read to see the first record of a segment.
 const FIRST_WINDOW: usize = 4096;
 
@@ -75,7 +78,8 @@ pub(in crate::store) struct LaneSight {
     pub(in crate::store) torn: Option<Torn>,
     /// Segments at its end without a readable head; only files show that.
     pub(in crate::store) unusable: Vec<PathBuf>,
-    /// Records that were known of and are no longer there, at its end.
+    /// Records that were known of and are no longer there, at its end; the same number twice if its newest segment is
+    /// gone and what that held is not known.
     pub(in crate::store) missing: Option<(u64, u64)>,
 }
 
@@ -158,6 +162,8 @@ impl LaneSight {
             }
             None => None,
         };
+        let newest = found.view.segments.back().map_or(0, |segment| segment.generation);
+        let gone = newest < known.generation && found.unusable.is_empty();
         Ok(Self {
             name: name.to_owned(),
             dir,
@@ -166,7 +172,7 @@ impl LaneSight {
             known,
             torn,
             unusable: found.unusable,
-            missing: (evidence > next).then_some((next, evidence)),
+            missing: (evidence > next || gone).then_some((next, next.max(evidence))),
         })
     }
 
@@ -364,6 +370,10 @@ pub(in crate::store) struct Walk {
     /// The segment it will enter next, or is in.
     index: usize,
     at: Option<At>,
+    /// Show also what costs no record: a damaged copy of a head.
+    strict: bool,
+    /// Such a copy in the segment just entered.
+    bad_copy: Option<Hole>,
 }
 
 #[derive(Debug)]
@@ -384,7 +394,14 @@ impl Walk {
             window,
             index: 0,
             at: None,
+            strict: false,
+            bad_copy: None,
         }
+    }
+
+    /// Shows also what costs no record.
+    pub(in crate::store) fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     /// Bytes of the segments that it will read, at most.
@@ -397,6 +414,9 @@ impl Walk {
     /// # Errors
     /// When the disk cannot be read.
     pub(in crate::store) fn step(&mut self) -> Result<Step, StoreError> {
+        if let Some(hole) = self.bad_copy.take() {
+            return Ok(Step::Hole(hole));
+        }
         loop {
             let Some(mut at) = self.at.take() else {
                 match self.enter()? {
@@ -458,7 +478,9 @@ impl Walk {
         }
         self.index += 1;
         let below = at.scan.end;
-        Ok((from < below || stop == Stop::Bad).then_some(Hole { file, offset, from, below }))
+        // A later generation may begin anywhere in an older segment; behind the newest there is nothing.
+        let more = self.index == self.lane.segments.len() && offset < at.scan.limit;
+        Ok((from < below || stop == Stop::Bad || more).then_some(Hole { file, offset, from, below }))
     }
 
     fn wants(&self, index: usize) -> bool {
@@ -484,6 +506,12 @@ impl Walk {
         match opened {
             Ok((open, Some(head))) => {
                 let limit = self.readable(segment.len, &*open).map_err(|error| failed("read", &file, error))?;
+                if self.strict {
+                    let copy = segment::bad_copy(&*open, segment.first, segment.generation);
+                    let copy = copy.map_err(|error| failed("read", &file, error))?;
+                    let (from, below) = (segment.first, segment.first);
+                    self.bad_copy = copy.map(|offset| Hole { file: file.clone(), offset, from, below });
+                }
                 let scan = Scan::new(open, &head, limit, end);
                 self.at = Some(At { identity: head.identity, scan, file });
                 Ok(Some(Step::Segment(segment.len)))

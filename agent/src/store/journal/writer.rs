@@ -2,6 +2,7 @@
 
 use super::Shared;
 use super::commit::{Failure, Fate, Op, Scope};
+use super::company::{Company, Decision};
 use super::expiry::Expiry;
 use super::limits::Level;
 use super::log::Log;
@@ -74,8 +75,9 @@ pub(super) struct Writer {
     pub(super) incoming: Vec<Submission>,
     /// Segments of what is put aside that go with the present commit.
     pub(super) aside_drop: usize,
-    /// Submissions answered by the last commit: that many may be expected to come again together.
-    pub(super) company: usize,
+    pub(super) company: Company,
+    /// The medium's counter before and after the present commit, if it is sampled.
+    pub(super) sample: Option<(u64, u64)>,
     pub(super) damage: Vec<super::Damage>,
     /// When to look again whether a flow is to be told of gaps.
     pub(super) tell_after: Option<Instant>,
@@ -101,6 +103,7 @@ impl Writer {
     pub(super) fn new(shared: Arc<Shared>, parts: Parts, syncer: Syncer) -> Self {
         let Parts { lanes, aside, control, reserve, lock } = parts;
         let began = shared.options.clock.now();
+        let company = Company::new(shared.options.commit_within);
         Self {
             parked: Parked::default(),
             fates: Vec::new(),
@@ -121,7 +124,8 @@ impl Writer {
             body: Vec::new(),
             incoming: Vec::new(),
             aside_drop: 0,
-            company: 0,
+            company,
+            sample: None,
             damage: Vec::new(),
             tell_after: None,
             expiry: Expiry::default(),
@@ -280,29 +284,34 @@ impl Writer {
         let shared = self.shared.clone();
         let mut queue = shared.queue();
         std::mem::swap(&mut queue.submissions, &mut self.incoming);
+        let noted = std::mem::take(&mut queue.noted);
+        queue.bytes = 0;
         self.damage.append(&mut queue.damage);
         let closing = queue.closing;
         drop(queue);
+        self.company.note(self.incoming.get(noted..).unwrap_or_default());
         self.pending.extend(self.incoming.drain(..));
         closing
     }
 
-    /// Waits a little for those whom the last commit answered: only if there were several, and no longer than until
-    /// half of them are back or the commit delay is over.
-    fn await_company<'a>(&self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
-        let (wanted, delay) = (self.company / 2, self.shared.options.commit_within);
-        if delay.is_zero() || queue.is_empty() {
-            return queue;
-        }
-        let until = Instant::now() + delay;
-        while queue.submissions.len() < wanted && !queue.closing {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+    /// Waits for company as long as that pays.
+    fn await_company<'a>(&mut self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
+        let shared = self.shared.clone();
+        loop {
+            self.company.note(queue.submissions.get(queue.noted..).unwrap_or_default());
+            queue.noted = queue.submissions.len();
+            if queue.closing || queue.submissions.is_empty() || !queue.damage.is_empty() {
+                return queue;
             }
-            queue = self.shared.wait(queue, wanted, left);
+            let now = Instant::now();
+            match self.company.decide(shared.commit_bytes(), now) {
+                Decision::Now => return queue,
+                Decision::Wait { until, more } => {
+                    let wanted = queue.noted + more;
+                    queue = shared.wait(queue, wanted, until.saturating_duration_since(now));
+                }
+            }
         }
-        queue
     }
 
     /// Looks after the disk, now and then, whether or not anything comes.
@@ -324,8 +333,12 @@ impl Writer {
             tracing::warn!(records, "the byte limit was reached: more records were evicted than were logged");
         }
         self.ops.clear();
-        if self.stage_clock() && self.commit_ops().is_err() {
-            tracing::debug!("cannot note the time yet");
+        if self.stage_clock() {
+            match self.commit_ops() {
+                // Who has read records before has to know that they have other times now.
+                Ok(()) => self.shared.progress.send_modify(|commits| *commits += 1),
+                Err(_) => tracing::debug!("cannot note the time yet"),
+            }
         }
         if !self.reserve.is_present() {
             if let Err(error) = self.reserve.restore() {

@@ -2,7 +2,7 @@
 
 use super::ask::{Checked, Damage, End, Item};
 use super::{Look, LookError, Say, WINDOW};
-use crate::store::journal::sight::{Choice, Hole, LaneSight, Step, Walk};
+use crate::store::journal::sight::{Choice, HEAD_LEN, Hole, LaneSight, Step, Walk};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ impl Look {
             below,
             what: what.to_owned(),
         };
-        let mut walk = Walk::new(&self.sight, lane, Choice::All, WINDOW);
+        let mut walk = Walk::new(&self.sight, lane, Choice::All, WINDOW).strict();
         loop {
             match walk.step()? {
                 Step::End => break,
@@ -65,8 +65,11 @@ impl Look {
                 }
                 Step::Hole(Hole { file, offset, from, below }) => {
                     let what = match (offset, below - from.min(below)) {
+                        (0..HEAD_LEN, 0) => {
+                            "one of the two copies of the segment's head is damaged; nothing is lost by that"
+                        }
                         (0, _) => "neither copy of the segment's head can be read",
-                        (_, 0) => "bytes between two records are not the store's",
+                        (_, 0) => "there are bytes that are not the store's",
                         _ => "the records are not there, or their sums are wrong",
                     };
                     found.damage(damage(&file, offset, (from, below), what))?;
@@ -86,7 +89,11 @@ impl Look {
             found.damage(damage(&torn.file, torn.offset, (lane.next, lane.next), &what))?;
         }
         if let Some((from, below)) = lane.missing {
-            let what = "the control lane knows of these records, and they are not there";
+            let what = if from < below {
+                "the control lane knows of these records, and they are not there"
+            } else {
+                "the control lane knows of a newer segment, and it is not there; what it held is not known"
+            };
             found.damage(damage(&lane.folder(), 0, (from, below), what))?;
         }
         checked.damaged = found.damaged - before;

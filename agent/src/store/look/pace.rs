@@ -34,6 +34,9 @@ impl Pace {
             now_ms
         });
         let minute = now_ms.saturating_sub(began) / MINUTE_MS;
+        // What is new came before now: it belongs to the minute that was counted until now.
+        self.current += total.saturating_sub(self.total);
+        self.total = self.total.max(total);
         // After a pause longer than all that is remembered, nothing of it is left.
         for _ in 0..minute.saturating_sub(self.minute).min(MINUTES + 1) {
             self.complete.push_back(std::mem::take(&mut self.current));
@@ -43,8 +46,6 @@ impl Pace {
             self.busiest = self.busiest.max(self.complete.iter().sum());
         }
         self.minute = self.minute.max(minute);
-        self.current += total.saturating_sub(self.total);
-        self.total = self.total.max(total);
     }
 
     /// Bytes an hour over the last ten minutes, or since it began. `None` in the first minute.

@@ -7,6 +7,7 @@ mod model;
 mod recovery;
 mod room;
 mod rules;
+mod waiting;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;

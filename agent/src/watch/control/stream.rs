@@ -68,12 +68,14 @@ impl Outlet {
     }
 }
 
-/// Has a question answered and sends the answer. `place` is held until whoever answers has ended.
+/// Has a question answered and sends the answer. `place` is held until whoever answers has ended; `slow` is how long
+/// the reader may take none of it.
 pub(super) async fn answer(
     stream: &mut UnixStream,
     streams: Streams,
     ask: Box<RawValue>,
     place: OwnedSemaphorePermit,
+    slow: Duration,
 ) -> io::Result<()> {
     let (sender, mut receiver) = mpsc::channel(QUEUE);
     tokio::task::spawn_blocking(move || {
@@ -86,7 +88,10 @@ pub(super) async fn answer(
         let _ = outlet.flush();
     });
     while let Some(lines) = receiver.recv().await {
-        timeout(SLOW, stream.write_all(&lines)).await??;
+        timeout(slow, stream.write_all(&lines)).await??;
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

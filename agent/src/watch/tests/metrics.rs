@@ -47,6 +47,7 @@ fn the_page_says_what_the_status_says_in_base_units() {
     for (series, value) in [
         ("tidegate_info{version=\"0.1.0\",gateway=\"gw-1\",epoch=\"k3v9\"}", 1.0),
         ("tidegate_uptime_seconds", 3725.0),
+        ("tidegate_clock_trusted", 1.0),
         ("tidegate_records_collected_total", 1_234_567.0),
         ("tidegate_records_waiting{lane=\"normal\"}", 1200.0),
         ("tidegate_lane_oldest_waiting_seconds{lane=\"normal\"}", 100.0),
@@ -55,6 +56,9 @@ fn the_page_says_what_the_status_says_in_base_units() {
         ("tidegate_publishes_refused_total{cause=\"other\"}", 2.0),
         ("tidegate_store_limit_bytes", 1_073_741_824.0),
         ("tidegate_store_stalled", 1.0),
+        ("tidegate_store_stored_bytes_total", 5_242_880.0),
+        ("tidegate_store_written_bytes", 6_291_456.0),
+        ("tidegate_store_device_written_bytes_total", 9_437_184.0),
         ("tidegate_flux_verdict{verdict=\"throttled\"}", 1.0),
         ("tidegate_flux_verdict{verdict=\"accepted\"}", 0.0),
         ("tidegate_flux_connect_failures_total", 1003.0),

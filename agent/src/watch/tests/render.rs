@@ -21,6 +21,10 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
         "index behind",
         "the file system refuses the index",
         "9.5 MiB of 1.0 GiB (0.9 %)",
+        "stored            5.0 MiB of records since the agent was started",
+        "written to flash  6.0 MiB for them, 1.20 bytes a byte (estimated)",
+        "by the device     9.0 MiB written by everyone since the agent was started, 3.0 GiB a day",
+        "flash life        25.5 years of a new card at this pace (27.3 TiB can be written)",
         "3 of 1,000",
         "NOT CONNECTED",
         "500 records, 64KiB or 270s",
@@ -33,6 +37,31 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
     ] {
         assert!(text.contains(words), "{words:?} in\n{text}");
     }
+}
+
+#[test]
+fn why_wear_is_not_known_is_shown() {
+    let mut status = sample();
+    status.store.flash =
+        FlashStatus { unknown: "/store does not lie on a\nblock device".into(), ..FlashStatus::default() };
+    let text = human(&status);
+    assert!(text.contains("written to flash  not known: /store does not lie on a\\nblock device"), "{text}");
+    assert!(!text.contains("flash life"), "{text}");
+}
+
+#[test]
+fn the_clock_says_whether_it_is_right_and_who_says_so() {
+    let text = |clock| human(&Status { clock, ..sample() });
+    let shown = text(sample().clock);
+    assert!(
+        shown.contains("clock             right since 2026-11-22 08:26:40 UTC: an answer over TLS says so"),
+        "{shown}"
+    );
+    assert!(shown.contains("! the system's own is 1 h 0 min behind: set up its synchronisation"), "{shown}");
+    let synchronised = text(ClockStatus { source: "timedated".into(), correction_ms: 0, ..sample().clock });
+    assert!(synchronised.contains("timedated says so") && !synchronised.contains("system's own"), "{synchronised}");
+    let unknown = text(ClockStatus::default());
+    assert!(unknown.contains("clock             not known to be right"), "{unknown}");
 }
 
 #[test]

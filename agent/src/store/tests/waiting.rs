@@ -1,0 +1,86 @@
+//! How long commits wait for company, with the real writer.
+
+use super::*;
+
+fn from(source: u32, payload: &[u8]) -> Submission {
+    let mut submission = submission(NORMAL, &[payload]);
+    submission.set_source(source);
+    submission
+}
+
+/// A store whose commits may wait for so long.
+fn waiting_store(within: Duration) -> Store {
+    open_with(&FaultyDisk::default(), Options { commit_within: within, ..options() }).0
+}
+
+#[test]
+fn at_a_low_rate_devices_share_a_commit() {
+    let store = waiting_store(Duration::from_secs(2));
+    let before = store.stats().commits;
+    let start = Instant::now();
+    let all: Vec<_> = (1..=50).map(|source| send(&store, from(source, b"21.5"))).collect();
+    all.into_iter().for_each(|done| {
+        wait(done);
+    });
+    let commits = store.stats().commits - before;
+    // The first may come before any other is known.
+    assert!(commits <= 2, "{commits} commits of 50 publishes");
+    assert!(start.elapsed() < BOUND);
+    assert_eq!(payloads(&store, NORMAL).len(), 50);
+}
+
+#[test]
+fn a_lone_device_is_answered_at_once_again_and_again() {
+    let store = waiting_store(Duration::from_secs(60));
+    for _ in 0..20 {
+        wait(send(&store, from(1, b"21.5")));
+    }
+    assert!(store.stats().commits >= 20);
+}
+
+#[test]
+fn what_is_urgent_takes_those_along_who_wait() {
+    let store = waiting_store(Duration::from_secs(60));
+    wait(send(&store, from(1, b"first")));
+    let second = send(&store, from(2, b"second"));
+    let third = send(&store, from(1, b"third"));
+    change(&store, Change::Sent { lane: NORMAL, from: 0, below: 1 });
+    wait(second);
+    wait(third);
+}
+
+#[test]
+fn closing_ends_a_wait() {
+    let store = waiting_store(Duration::from_secs(60));
+    wait(send(&store, from(1, b"first")));
+    let second = send(&store, from(2, b"second"));
+    let start = Instant::now();
+    store.close();
+    wait(second);
+    assert!(start.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn bytes_stored_are_those_handed_in_and_a_disk_that_does_not_count_says_so() {
+    let store = waiting_store(Duration::ZERO);
+    let submission = submission(NORMAL, &[b"one", b"two, which is longer"]);
+    let bytes = submission.bytes() as u64;
+    wait(send(&store, submission));
+    let wear = store.stats().wear;
+    assert_eq!((wear.stored, wear.written), (bytes, None));
+    assert!(wear.unknown.contains("/store"), "{}", wear.unknown);
+}
+
+#[test]
+fn on_a_real_disk_that_counts_what_was_written_is_estimated() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let counts = wear::BlockDevice::of(folder.path()).is_ok();
+    let options = Options { path: folder.path().join("store"), ..options() };
+    let (store, _) = Store::open(options).expect("the store opens");
+    put(&store, NORMAL, &[&[7; 100_000]]);
+    let wear = store.stats().wear;
+    // Which it is depends on where the test runs: neither may claim the other.
+    assert_eq!(wear.written.is_some(), counts, "{wear:?}");
+    assert_eq!(wear.unknown.is_empty(), counts, "{wear:?}");
+    assert!(!counts || wear.written >= Some(100_000), "{wear:?}");
+}
