@@ -12,13 +12,12 @@
 use std::time::Instant;
 
 use super::batch::{Batch, Cutting, Marks};
-use super::course::Outcome;
 use super::lanes::Fair;
 use super::options::{LaneOptions, Options, Order};
 use super::plan::{Plan, Side};
 use super::spans::{Span, Spans};
 use super::stream::{Job, Now, Stream};
-use crate::store::{LaneId, LaneStats, Store, TimesKnown};
+use crate::store::{LaneId, LaneStats, Store};
 
 /// The lane.
 #[derive(Debug)]
@@ -30,8 +29,6 @@ pub(super) struct Lane {
     /// Which stream's turn it is in live-first order.
     share: Fair,
     pub(super) marks: Marks,
-    /// By what is known of boots' times its batches are laid out.
-    pub(super) times_known: TimesKnown,
     /// Live is to move to the lane's end as soon as no try of it is under way.
     behind: bool,
 }
@@ -46,24 +43,8 @@ impl Lane {
             streams: Side::BOTH.map(|side| Stream::new(store, id, side, options, now)),
             share: share(options),
             marks: Marks { unsent: store.unsent(id), sent: Spans::default() },
-            times_known: store.times_known(),
             behind: false,
         }
-    }
-
-    /// Records have other times now: what is not on the wire is laid out anew. `false` if it has to be tried again, for
-    /// a read is under way.
-    pub(super) fn lay_out_anew(&mut self) -> bool {
-        if self.streams.iter().any(Stream::is_reading) {
-            return false;
-        }
-        for side in Side::BOTH {
-            if self.stream(side).drop_outdated(|_| true) {
-                self.plan.settle(side, Outcome::Unjudged, 0);
-            }
-            self.stream(side).drop_fresh();
-        }
-        true
     }
 
     /// A stream.

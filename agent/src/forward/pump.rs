@@ -35,7 +35,7 @@ use super::stream::Loaded;
 use super::verdict::{Context, Judged, Verdict, judge, shown};
 use crate::clock::now_ms;
 use crate::shape::wire::Wire;
-use crate::store::{LaneId, LaneStats, Store};
+use crate::store::{LaneId, LaneStats, Store, TimesKnown};
 
 /// How long the answer under way, and then the last commit, are waited for when told to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
@@ -84,6 +84,8 @@ pub(super) struct Pump {
     /// The request under way was begun before the last reload.
     overtaken: bool,
     delivered: bool,
+    /// What was known of boots' times when the batches at hand were laid out.
+    times_known: TimesKnown,
     /// [`Store::waiting_changed`] as it stood when the plans were made.
     waiting_changed: u64,
     jitter: Jitter,
@@ -112,6 +114,7 @@ impl Pump {
             link: None,
             request: None,
             overtaken: false,
+            times_known: store.times_known(),
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
             jitter: Jitter::from_system(),
             report: Report::default(),
@@ -200,31 +203,39 @@ impl Pump {
         let settled = self.follow_store();
         let gate_open = self.gate.closed_until(now).is_none();
         let cutting = self.cutting(now);
-        for index in 0..self.lanes.len() {
+        let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
+        for (index, side) in sides.clone() {
             self.lanes[index].keep_up(&self.store, &cutting);
-            for side in Side::BOTH {
-                if self.lanes[index].close_if_due(side, gate_open, now) {
-                    self.announce_fresh(index, side);
-                }
-                let Some((job, announce)) = self.lanes[index].job(side, &self.store, gate_open, cutting) else {
-                    continue;
-                };
-                if let Some(span) = announce {
-                    self.ledger.announce(index, span);
-                }
-                self.loads.spawn_blocking(move || {
-                    let (loader, found) = job.run();
-                    (index, side, loader, found)
-                });
+            if self.lanes[index].close_if_due(side, gate_open, now) {
+                self.announce_fresh(index, side);
             }
         }
+        if gate_open && self.link.is_some() {
+            // Before the reads: what is dropped is read again at once.
+            self.renew_outdated(now);
+        }
+        for (index, side) in sides {
+            self.read(index, side, gate_open, cutting);
+        }
         if gate_open {
-            self.start_request(now);
+            self.start_request();
         }
         if settled {
             self.ledger.submit(&self.store, !self.loads.is_empty());
         }
         self.report.put_asides_due(now);
+    }
+
+    /// Starts the read that a stream is to do now, if any.
+    fn read(&mut self, index: usize, side: Side, gate_open: bool, cutting: Cutting) {
+        let Some((job, announce)) = self.lanes[index].job(side, &self.store, gate_open, cutting) else { return };
+        if let Some(span) = announce {
+            self.ledger.announce(index, span);
+        }
+        self.loads.spawn_blocking(move || {
+            let (loader, found) = job.run();
+            (index, side, loader, found)
+        });
     }
 
     /// Takes in what others have changed of what waits: records evicted, expired or to be replayed. `false` if that
@@ -280,11 +291,10 @@ impl Pump {
     }
 
     /// Sends the next batch if the link is free and a lane has one that is announced.
-    fn start_request(&mut self, now: Instant) {
+    fn start_request(&mut self) {
         if self.link.is_none() {
             return;
         }
-        self.renew_outdated(now);
         let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
         let Some(next) = self.order.pick(|index| turn(index).map(|(_, batch)| batch.body.len())) else { return };
         let index = next.lane;
@@ -307,12 +317,14 @@ impl Pump {
             too_large || batch.oldest_unmarked.is_some_and(|oldest| now.saturating_duration_since(oldest) > limit)
         };
         let times_known = self.store.times_known();
+        let retimed = std::mem::replace(&mut self.times_known, times_known) != times_known;
         for lane in &mut self.lanes {
-            if lane.times_known != times_known && lane.lay_out_anew() {
-                lane.times_known = times_known;
-            }
             for side in Side::BOTH {
-                if lane.stream(side).drop_outdated(outdated) {
+                if retimed {
+                    // Records have other times now: what is not on the wire is laid out anew.
+                    lane.stream(side).drop_fresh();
+                }
+                if lane.stream(side).drop_outdated(|batch| retimed || outdated(batch)) {
                     lane.plan.settle(side, Outcome::Unjudged, 0);
                 }
             }
@@ -344,6 +356,10 @@ impl Pump {
                 }
                 lane.stream(side).filled(open, filled, &self.config.options, now);
                 result.err()
+            }
+            Loaded::Piece(Ok(Piece::Batch { .. })) if !wanted => {
+                lane.plan.settle(side, Outcome::Unjudged, 0);
+                None
             }
             Loaded::Piece(Ok(Piece::Batch { batch, ends_at })) => {
                 lane.plan.course_mut(side).ends_at(ends_at);

@@ -197,11 +197,6 @@ impl Stream {
         Some(Job { loader: self.loader.take()?, cutting: now.cutting, marks: now.marks.clone(), what })
     }
 
-    /// Whether a read is under way.
-    pub(super) fn is_reading(&self) -> bool {
-        self.loader.is_none()
-    }
-
     /// The loader is back from a read. Says whether what it found is still wanted.
     pub(super) fn returned(&mut self, loader: Loader) -> bool {
         self.loader = Some(loader);

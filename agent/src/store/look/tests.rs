@@ -35,8 +35,8 @@ impl Disk for Untouched {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         panic!("{} would be synced", path.display())
     }
-    fn free_space(&self, path: &Path) -> io::Result<u64> {
-        self.0.free_space(path)
+    fn space(&self, path: &Path) -> io::Result<crate::store::disk::Space> {
+        self.0.space(path)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn std::fmt::Debug + Send + Sync>> {
         panic!("{} would be locked", path.display())
