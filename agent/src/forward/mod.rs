@@ -6,15 +6,18 @@
 //! - Delivery is at least once. Before the first byte of a record leaves, the store knows durably that it may have been
 //!   sent; a record that was sent before, or waited longer than a set time, says `replayed: true`.
 //! - Each request costs an event of the customer's plan, so bodies are as full as the limits and the age allow.
-//! - Within a lane, records arrive in order of `seq` but for what `course` names.
+//! - Within a lane, records arrive in order of `seq` but for what `course` names. With `order = "live-first"` a lane has
+//!   two streams, what comes in and what waited, and that holds for each of them (`plan`).
+//! - Only what waits is ever sent: a lane's files also hold what was delivered or has expired.
 //! - Nothing outside is trusted: answers are read up to a size and a time, and shown cut, escaped and with secrets
 //!   struck out. A webhook's URL is a secret as a whole; only its host is ever shown.
 //!
 //! # How it works
-//! `pump` is the loop. For each `lane` it has the next batch read and laid out (`batch`) where blocking is
-//! allowed, announces it to the store (`ledger`), and sends one at a time over one kept-open connection (`http`,
-//! `token`) to the `endpoint`; `lanes` says whose turn it is. `verdict` judges the answer; `course` says what
-//! follows for the lane, `report` what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
+//! `pump` is the loop. For each `stream` of each `lane` it has the next batch read and laid out (`batch`) where blocking
+//! is allowed, announces it to the store (`ledger`), and sends one at a time over one kept-open connection (`http`,
+//! `token`) to the `endpoint`; `lanes` says whose turn it is. `plan` knows what of a lane is to be delivered and which
+//! stream's it is. `verdict` judges the answer; `course` says what
+//! follows for the stream, `report` what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
 //! The parts that decide are pure: they are given the time and the randomness and know no socket.
 //!
 //! # On disk and on the wire
@@ -22,11 +25,15 @@
 //! is described in `http` and in [`tidegate_protocol::event`].
 //!
 //! # Recovery
-//! After a start it goes on at each lane's cursor. What a run knew besides (back-off, suspects, the learnt size, the
-//! token) is learnt again.
+//! After a start it goes on with what waits in each lane: the store remembers it as ranges, less exactly what was
+//! acknowledged. So what is repeated is what was in flight, or held back by the bound on ranges (`ledger`). What a run
+//! knew besides (where live began, back-off, suspects, the learnt size, the token) is learnt again.
+//!
+//! While it runs, others change what waits: records are evicted, expire, or are to be replayed. The store counts such
+//! changes, and before its next commit the pump takes them in. What had been read by then is sent all the same.
 //!
 //! # Memory
-//! Per lane at most: a batch being gathered, one ready, one being repeated, and what was read and did not fit, each
+//! Per stream, of which a lane has two, at most: a batch being gathered, one ready, one being repeated, and what was read and did not fit, each
 //! `max_bytes` or 64 KiB, whichever is more.
 
 mod backoff;

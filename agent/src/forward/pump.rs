@@ -200,41 +200,42 @@ impl Pump {
 
     /// Does everything that can be done now.
     fn step(&mut self, now: Instant) {
-        if self.pass(now) {
-            // What was dropped is to be read again, and nothing else may come to remind of it.
-            self.pass(now);
-        }
-    }
-
-    /// One look at everything; says whether batches were dropped that are to be laid out anew.
-    fn pass(&mut self, now: Instant) -> bool {
         let settled = self.follow_store();
         let gate_open = self.gate.closed_until(now).is_none();
         let cutting = self.cutting(now);
-        for index in 0..self.lanes.len() {
+        let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
+        for (index, side) in sides.clone() {
             self.lanes[index].keep_up(&self.store, &cutting);
-            for side in Side::BOTH {
-                if self.lanes[index].close_if_due(side, gate_open, now) {
-                    self.announce_fresh(index, side);
-                }
-                let Some((job, announce)) = self.lanes[index].job(side, &self.store, gate_open, cutting) else {
-                    continue;
-                };
-                if let Some(span) = announce {
-                    self.ledger.announce(index, span);
-                }
-                self.loads.spawn_blocking(move || {
-                    let (loader, found) = job.run();
-                    (index, side, loader, found)
-                });
+            if self.lanes[index].close_if_due(side, gate_open, now) {
+                self.announce_fresh(index, side);
             }
         }
-        let dropped = gate_open && self.start_request(now);
+        if gate_open && self.link.is_some() {
+            // Before the reads: what is dropped is read again at once.
+            self.renew_outdated(now);
+        }
+        for (index, side) in sides {
+            self.read(index, side, gate_open, cutting);
+        }
+        if gate_open {
+            self.start_request();
+        }
         if settled {
             self.ledger.submit(&self.store, !self.loads.is_empty());
         }
         self.report.put_asides_due(now);
-        dropped
+    }
+
+    /// Starts the read that a stream is to do now, if any.
+    fn read(&mut self, index: usize, side: Side, gate_open: bool, cutting: Cutting) {
+        let Some((job, announce)) = self.lanes[index].job(side, &self.store, gate_open, cutting) else { return };
+        if let Some(span) = announce {
+            self.ledger.announce(index, span);
+        }
+        self.loads.spawn_blocking(move || {
+            let (loader, found) = job.run();
+            (index, side, loader, found)
+        });
     }
 
     /// Takes in what others have changed of what waits: records evicted, expired or to be replayed. `false` if that
@@ -289,31 +290,26 @@ impl Pump {
         }
     }
 
-    /// Sends the next batch if the link is free and a lane has one that is announced; says whether batches were dropped
-    /// that are to be laid out anew.
-    fn start_request(&mut self, now: Instant) -> bool {
+    /// Sends the next batch if the link is free and a lane has one that is announced.
+    fn start_request(&mut self) {
         if self.link.is_none() {
-            return false;
+            return;
         }
-        let dropped = self.renew_outdated(now);
         let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
-        let Some(next) = self.order.pick(|index| turn(index).map(|(_, batch)| batch.body.len())) else {
-            return dropped;
-        };
+        let Some(next) = self.order.pick(|index| turn(index).map(|(_, batch)| batch.body.len())) else { return };
         let index = next.lane;
-        let Some(side) = turn(index).map(|(side, _)| side) else { return dropped };
-        let Some(mut link) = self.link.take() else { return dropped };
-        let Some(batch) = self.lanes[index].take(side) else { return dropped };
+        let Some(side) = turn(index).map(|(side, _)| side) else { return };
+        let Some(mut link) = self.link.take() else { return };
+        let Some(batch) = self.lanes[index].take(side) else { return };
         self.order.charge(next);
         self.request = Some(Box::pin(async move {
             let exchange = link.send(&batch).await;
             Reply { link, batch, lane: index, side, exchange }
         }));
-        dropped
     }
 
     /// Lays batches out anew that waited so long that their marks, or their size, are no longer right.
-    fn renew_outdated(&mut self, now: Instant) -> bool {
+    fn renew_outdated(&mut self, now: Instant) {
         let cutting = self.cutting(now);
         let limit = cutting.replayed_after + MARK_SLACK;
         let outdated = |batch: &Batch| {
@@ -322,22 +318,17 @@ impl Pump {
         };
         let times_known = self.store.times_known();
         let retimed = std::mem::replace(&mut self.times_known, times_known) != times_known;
-        let mut dropped = retimed;
         for lane in &mut self.lanes {
             for side in Side::BOTH {
-                let had = lane.stream(side).fresh.is_some();
                 if retimed {
                     // Records have other times now: what is not on the wire is laid out anew.
                     lane.stream(side).drop_fresh();
                 }
                 if lane.stream(side).drop_outdated(|batch| retimed || outdated(batch)) {
                     lane.plan.settle(side, Outcome::Unjudged, 0);
-                    dropped = true;
                 }
-                dropped |= had && lane.stream(side).fresh.is_none();
             }
         }
-        dropped
     }
 
     fn wake_at(&self, now: Instant) -> Option<Instant> {
@@ -365,6 +356,10 @@ impl Pump {
                 }
                 lane.stream(side).filled(open, filled, &self.config.options, now);
                 result.err()
+            }
+            Loaded::Piece(Ok(Piece::Batch { .. })) if !wanted => {
+                lane.plan.settle(side, Outcome::Unjudged, 0);
+                None
             }
             Loaded::Piece(Ok(Piece::Batch { batch, ends_at })) => {
                 lane.plan.course_mut(side).ends_at(ends_at);

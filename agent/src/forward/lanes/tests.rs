@@ -50,6 +50,22 @@ fn first_lanes_share_by_weight_among_themselves() {
 }
 
 #[test]
+fn a_backlog_has_its_share_in_bytes_and_all_of_them_while_nothing_else_waits() {
+    let mut fair = Fair::new([20, 80]);
+    let mut sent = [0; 2];
+    for round in 0..1000 {
+        let next = fair.pick(|_| true).expect("both are ready");
+        let bytes = if next == 0 { 1000 } else { 100 + round % 50 };
+        fair.charge(next, bytes);
+        sent[next] += bytes;
+    }
+    let share = sent[0] as f64 / (sent[0] + sent[1]) as f64;
+    assert!((share - 0.2).abs() < 0.01, "{share}");
+    assert_eq!(fair.pick(|which| which == 0), Some(0));
+    assert_eq!(fair.pick(|which| which == 1), Some(1));
+}
+
+#[test]
 fn silence_earns_no_credit() {
     let mut order = LaneOrder::new(&[lane(1, false), lane(1, false)]);
     for _ in 0..1000 {

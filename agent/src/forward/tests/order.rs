@@ -14,13 +14,13 @@ fn live_first(flux: &flux::Flux) -> Options {
     options
 }
 
-/// A Flux that fails until told, then takes 5 ms for each request.
-async fn failing() -> (flux::Flux, Arc<std::sync::atomic::AtomicBool>) {
+/// A Flux that fails until told, then takes so long for each request.
+async fn failing(takes_ms: u64) -> (flux::Flux, Arc<std::sync::atomic::AtomicBool>) {
     let up = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let is_up = up.clone();
     let flux = flux::Flux::start(move |_, _| {
         let up = is_up.load(std::sync::atomic::Ordering::Relaxed);
-        if up { Reply::Slow(Duration::from_millis(5)) } else { status(503) }
+        if up { Reply::Slow(Duration::from_millis(takes_ms)) } else { status(503) }
     })
     .await;
     (flux, up)
@@ -47,34 +47,34 @@ fn times(flux: &flux::Flux) -> BTreeMap<u64, usize> {
 
 #[tokio::test]
 async fn after_an_outage_fresh_records_go_first_and_the_backlog_has_its_share_of_the_bytes() {
-    let (flux, up) = failing().await;
+    let (flux, up) = failing(40).await;
     let bench = Bench::start(live_first(&flux));
-    bench.publish(1, numbers(0..2000));
+    bench.publish(1, numbers(0..1000));
     bench.until("an outage", |stats| stats.requests >= 4).await;
     up.store(true, std::sync::atomic::Ordering::Relaxed);
-    bench.until("live moved on", |stats| stats.backlog > 1500).await;
+    bench.until("live moved on", |stats| stats.backlog > 800).await;
     // From here on there is always more live than goes out.
-    for n in 0..60 {
-        let from = 2000 + n * 50;
+    for n in 0..30 {
+        let from = 1000 + n * 50;
         bench.publish(1, numbers(from..from + 50));
     }
-    committed(&bench, 1, 5000).await;
-    let stats = bench.until_forwarded(1000).await;
+    committed(&bench, 1, 2500).await;
+    let first = flux.accepted().len();
+    let stats = bench.until_forwarded(500).await;
     assert!(stats.backlog > 0, "{stats:?}");
-    bench.until_forwarded(5000).await;
+    bench.until_forwarded(2500).await;
     assert_eq!(bench.stop().await, 0);
     let accepted = flux.accepted();
-    assert!(times(&flux).values().all(|times| *times == 1) && times(&flux).len() == 5000);
-    // While both wait: from the first live batch to the last but a few.
-    let is_live = |seen: &flux::Seen| seen.seqs()[0] >= 2000;
-    let first = accepted.iter().position(is_live).expect("live records arrived");
+    assert!(times(&flux).values().all(|times| *times == 1) && times(&flux).len() == 2500);
+    // While both wait: from when all live records were stored to the last of them.
+    let is_live = |seen: &flux::Seen| seen.seqs()[0] >= 1000;
     let last = accepted.iter().rposition(is_live).expect("live records arrived");
     let contested = &accepted[first..last];
     let bytes =
         |live: bool| contested.iter().filter(|seen| is_live(seen) == live).map(|seen| seen.body.len()).sum::<usize>();
     let share = bytes(false) as f64 / (bytes(false) + bytes(true)) as f64;
     // More than its share only while, on a busy machine, live had nothing ready.
-    assert!((0.15..0.4).contains(&share), "the backlog had {share} of the bytes");
+    assert!((0.13..0.4).contains(&share), "the backlog had {share} of the bytes");
     assert!(accepted[last..].len() > 10, "the backlog was done before the fresh records were");
     for live in [true, false] {
         let seqs: Vec<u64> = accepted.iter().filter(|seen| is_live(seen) == live).flat_map(flux::Seen::seqs).collect();
@@ -101,7 +101,7 @@ async fn what_one_stream_does_not_use_the_other_has() {
 
 #[tokio::test]
 async fn oldest_first_keeps_the_order_over_an_outage_of_any_length() {
-    let (flux, up) = failing().await;
+    let (flux, up) = failing(1).await;
     let mut options = live_first(&flux);
     options.order = Order::OldestFirst;
     options.replayed_after = Duration::from_millis(50);
@@ -117,7 +117,7 @@ async fn oldest_first_keeps_the_order_over_an_outage_of_any_length() {
 
 #[tokio::test]
 async fn live_moves_on_when_what_it_would_send_has_waited_too_long() {
-    let (flux, up) = failing().await;
+    let (flux, up) = failing(1).await;
     let mut options = live_first(&flux);
     options.replayed_after = Duration::from_millis(300);
     options.backoff = DelayRange { min: Duration::from_millis(50), max: Duration::from_millis(100) };
@@ -163,7 +163,7 @@ async fn a_restart_in_the_middle_repeats_nothing_that_was_acknowledged_in_either
 
 #[tokio::test]
 async fn the_order_is_switched_by_a_reload_with_nothing_lost_or_repeated() {
-    let flux = flux::Flux::start(|_, _| Reply::Slow(Duration::from_millis(2))).await;
+    let flux = flux::Flux::start(|_, _| Reply::Slow(Duration::from_millis(10))).await;
     let (store, folder) = open_store();
     publish(&store, 1, numbers(0..1500));
     let bench = Bench::on(store, folder, Options { order: Order::OldestFirst, ..live_first(&flux) });
@@ -231,7 +231,7 @@ async fn refusals_in_the_backlog_and_in_live_prove_each_other() {
 
 #[tokio::test]
 async fn what_is_evicted_while_it_waits_is_jumped_over() {
-    let (flux, up) = failing().await;
+    let (flux, up) = failing(1).await;
     let folder = tempfile::tempdir().expect("a folder can be made");
     let options = store::Options { max_size: store::MIN_MAX_SIZE, ..store_options(&folder) };
     let store = Store::open(options).expect("a store can be opened").0;
