@@ -24,6 +24,10 @@ const TIME_MARKS: usize = 64;
 /// hold little that is not used, high enough that lengthening is seldom.
 const STEP: u64 = 64 * 1024;
 
+/// Bytes that must be left for files to be lengthened ahead: what all logs together take so stays a small part of it, and
+/// a small store, or one that is nearly full, has none of its room taken.
+const AMPLE: u64 = 16 * STEP;
+
 /// A commit of more than this is written without: it needs new blocks anyway.
 const SMALL: u64 = STEP / 4;
 
@@ -369,7 +373,7 @@ impl Log {
         }
         let ahead = self.ahead();
         let Some(active) = &mut self.active else { return Ok(()) };
-        if ahead > 0 && ahead <= spare {
+        if ahead > 0 && spare >= AMPLE {
             self.extends = active.extend(self.staged.len() as u64);
         }
         write_all_at(&*active.file, &self.staged, active.len)
