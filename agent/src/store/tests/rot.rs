@@ -63,7 +63,19 @@ impl Open {
     }
 
     fn records(&self) -> [Vec<Read>; 3] {
-        LANES.map(|(lane, _)| read_from(&self.store, lane, 0))
+        LANES.map(|(lane, _)| self.lane(lane))
+    }
+
+    /// What a lane holds but for gap records, which tell of the damage and come when they come.
+    fn lane(&self, lane: LaneId) -> Vec<Read> {
+        let (mut reader, mut from, mut records) = (self.store.reader(lane), 0, Vec::new());
+        loop {
+            let chunk = reader.read(from, ALL).expect("the lane can be read");
+            let Some(last) = chunk.last_seq() else { return records };
+            let published = chunk.iter().filter(|one| one.topic == record(b"").topic);
+            records.extend(published.map(|one| (one.epoch.to_owned(), one.seq, one.payload.to_vec())));
+            from = last + 1;
+        }
     }
 
     fn aside(&self) -> Vec<PutAside> {
