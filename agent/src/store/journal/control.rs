@@ -168,7 +168,9 @@ impl Ledger {
             Entry::Damaged { lane, from, below, epoch } => self.damage(*lane, *from, *below, epoch.as_ref()),
             Entry::Gone { change, gaps } => {
                 self.apply_change(change);
-                gaps.iter().for_each(|gap| self.gaps.add(gap));
+                for gap in gaps {
+                    self.gaps.add(gap);
+                }
             }
             Entry::GapTold { key, lane, seq, at } => {
                 self.gaps.tell(key, *lane, *seq, *at);
@@ -216,7 +218,9 @@ impl Ledger {
     fn part(&mut self, lane: u8, from: u64, below: u64, gaps: &[Gap]) -> Option<&mut LaneLedger> {
         let known = self.lanes.get_mut(usize::from(lane))?;
         self.gaps.lose(lane, from, below, &known.unsent);
-        gaps.iter().for_each(|gap| self.gaps.add(gap));
+        for gap in gaps {
+            self.gaps.add(gap);
+        }
         known.settle(from, below);
         Some(known)
     }

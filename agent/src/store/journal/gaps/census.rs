@@ -106,7 +106,8 @@ impl Census<'_> {
             };
             let Some(last) = chunk.last_seq() else { break };
             if epoch.as_deref() != Some(chunk.epoch()) {
-                self.close(std::mem::take(&mut tally), epoch.replace(chunk.epoch().to_owned()), &mut gaps);
+                let before = epoch.replace(chunk.epoch().to_owned());
+                self.close(std::mem::take(&mut tally), before.as_ref(), &mut gaps);
             }
             for (index, seq) in chunk.seqs().enumerate() {
                 if seq >= below || !self.waiting.contains(seq) {
@@ -123,7 +124,7 @@ impl Census<'_> {
         }
         let epoch = epoch.or_else(|| epoch_at(&*shared.disk, log, from));
         self.add_unseen(&mut tally, (from, below), expected.saturating_sub(found));
-        self.close(tally, epoch, &mut gaps);
+        self.close(tally, epoch.as_ref(), &mut gaps);
         gaps
     }
 
@@ -139,9 +140,9 @@ impl Census<'_> {
         tally.spans[place].1.merge(&span);
     }
 
-    fn close(&self, tally: Tally, epoch: Option<String>, gaps: &mut Vec<Gap>) {
+    fn close(&self, tally: Tally, epoch: Option<&String>, gaps: &mut Vec<Gap>) {
         for (device, span) in tally.spans {
-            let (lane, epoch) = (Some(self.lane.to_owned()), epoch.clone());
+            let (lane, epoch) = (Some(self.lane.to_owned()), epoch.cloned());
             gaps.push(Gap { key: Key { cause: self.cause, reason: None, lane, device, epoch }, span });
         }
     }
