@@ -141,7 +141,9 @@ impl Writer {
             }
             let needs = refuse::needs(one, self.lanes.len());
             let mut fate = Fate::Parked;
-            if !self.is_blocked(&needs) {
+            if self.is_blocked(&needs) {
+                self.follow(&needs);
+            } else {
                 let with: Vec<u64> = taken.iter().zip(&needs).map(|(taken, need)| taken + need).collect();
                 let found = match room.take() {
                     Some(room) => room,

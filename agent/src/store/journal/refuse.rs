@@ -21,8 +21,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Blocked {
     lane: usize,
-    /// What the first of them needs, by lane.
-    needs: Vec<u64>,
+    /// What the first of them needs, by lane; `None` if that waits only behind one of another lane.
+    needs: Option<Vec<u64>>,
     reason: String,
 }
 
@@ -74,7 +74,7 @@ impl Writer {
         all.any(|one| needs.get(one.lane).is_some_and(|bytes| *bytes > 0))
     }
 
-    /// The present commit leaves a submission waiting.
+    /// The present commit leaves a submission waiting for room.
     pub(super) fn begin_blocking(&mut self, room: &Room, needs: &[u64]) {
         // Without figures that change with each record, or whoever is told would be told each time.
         let options = &self.shared.options;
@@ -88,9 +88,19 @@ impl Writer {
             }
             Policy::Refuse => format!("max_size = {} bytes are used, or reserved for other lanes", options.max_size),
         };
-        for lane in needed(needs) {
+        self.block(needs, Some(needs), &reason);
+    }
+
+    /// The present commit leaves a submission waiting behind another: for all its lanes, or their order would break.
+    pub(super) fn follow(&mut self, needs: &[u64]) {
+        self.block(needs, None, "its records came together with some of a lane that has no room");
+    }
+
+    fn block(&mut self, lanes: &[u64], needs: Option<&[u64]>, reason: &str) {
+        for lane in needed(lanes) {
             if !self.is_blocked_lane(lane) {
-                self.blocking.push(Blocked { lane, needs: needs.to_vec(), reason: reason.clone() });
+                let needs = needs.map(<[u64]>::to_vec);
+                self.blocking.push(Blocked { lane, needs, reason: reason.to_owned() });
             }
         }
     }
@@ -107,7 +117,7 @@ impl Writer {
         // What is wrong with the disk, the next commit says.
         let Ok(mut room) = self.survey(now) else { return };
         let blocked = std::mem::take(&mut self.parked.blocked);
-        let any = blocked.iter().any(|one| self.fits(&mut room, &one.needs, true));
+        let any = blocked.iter().filter_map(|one| one.needs.as_ref()).any(|needs| self.fits(&mut room, needs, true));
         self.parked.blocked = blocked;
         if any {
             self.parked.blocked.clear();

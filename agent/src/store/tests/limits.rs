@@ -274,6 +274,24 @@ fn refused_records_wait_while_other_lanes_go_on_and_come_once_in_order_when_ther
 }
 
 #[test]
+fn what_waits_behind_a_refused_record_keeps_its_place_in_all_its_lanes() {
+    let mut bench = Bench::open(&FaultyDisk::default(), reserving(Policy::Refuse));
+    while bench.put(BULK, 50_000) {}
+    let mut both = submission(CRITICAL, &[b"first"]);
+    both.push(BULK, &record(b"with it"));
+    assert!(bench.send(both).try_recv().is_err());
+    assert!(!bench.put(CRITICAL, 10), "it comes after the one that waits");
+    assert!(bench.put(NORMAL, 10));
+    assert_eq!(bench.store.stats().refusing.len(), 2);
+    bench.acknowledge(BULK, 0, bench.lane(BULK).next);
+    for _ in 0..10 {
+        bench.driven.turn();
+    }
+    assert_eq!(payloads(&bench.store, CRITICAL), [b"first".to_vec(), vec![7; 10]]);
+    assert!(bench.store.stats().refusing.is_empty());
+}
+
+#[test]
 fn a_lane_without_room_beside_others_reserves_waits_and_stops_nobody() {
     let mut options = Options { max_size: 8 * MIB, ..options() };
     options.lanes[0].reserve = 5 * MIB;
