@@ -156,13 +156,12 @@ impl Lane {
     /// Takes the batch that [`Lane::turn`] named, to send it.
     pub(super) fn take(&mut self, side: Side) -> Option<Batch> {
         let stream = &mut self.streams[side.index()];
-        let batch = match stream.piece.take() {
-            Some(piece) => piece,
-            None => {
-                let batch = stream.fresh.take()?;
-                self.plan.begin_fresh(side, batch.span);
-                batch
-            }
+        let batch = if let Some(piece) = stream.piece.take() {
+            piece
+        } else {
+            let batch = stream.fresh.take()?;
+            self.plan.begin_fresh(side, batch.span);
+            batch
         };
         self.share.charge(side.index(), batch.body.len());
         Some(batch)
@@ -180,7 +179,9 @@ impl Lane {
 
     /// These are to be delivered again.
     pub(super) fn sent_before(&mut self, again: &[Span]) {
-        again.iter().for_each(|span| self.marks.unsent.remove(span.from, span.below));
+        for span in again {
+            self.marks.unsent.remove(span.from, span.below);
+        }
     }
 
     /// Some batch was accepted just now.

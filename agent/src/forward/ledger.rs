@@ -48,8 +48,12 @@ impl Ledger {
     pub(super) fn new(lanes: impl Iterator<Item = (Ranges, Ranges)>) -> Self {
         let lanes = lanes.map(|(waiting, unsent)| {
             let mut announced = Spans::default();
-            holes(&unsent).into_iter().for_each(|span| announced.insert(span));
-            holes(&waiting).into_iter().for_each(|span| announced.remove(span));
+            for span in holes(&unsent) {
+                announced.insert(span);
+            }
+            for span in holes(&waiting) {
+                announced.remove(span);
+            }
             Marks {
                 claimed: announced.clone(),
                 announced,
@@ -66,7 +70,9 @@ impl Ledger {
     pub(super) fn announce(&mut self, lane: usize, span: Span) {
         let marks = &mut self.lanes[lane];
         let new = marks.claimed.lacks(span);
-        new.iter().for_each(|span| marks.claimed.insert(*span));
+        for span in &new {
+            marks.claimed.insert(*span);
+        }
         marks.to_announce.extend(new);
     }
 

@@ -19,9 +19,6 @@ use flux::{Reply, status};
 /// Longest that any condition is waited for.
 const BOUND: Duration = Duration::from_secs(20);
 
-/// Records that the store adds when some are put aside: it tells the flow of them, once a minute at most.
-const GAP: u64 = 1;
-
 struct Bench {
     store: Store,
     handle: Handle,

@@ -334,7 +334,7 @@ fn lanes_are_judged_and_rules_by_them() {
         "[[lane]]\nname = \"a1\"\n[[lane]]\nname = \"b1\"\n[[collect.rule]]\ntopic = \"{device}\"\nlane = \"bulk\"";
     behind(rule, 7, 8, "collect.rule.lane", &["not a lane", "\"a1\", \"b1\""]);
     behind("[[lane]]\nname = \"critical\"\n[collect]", 3, 1, "collect.rule", &["\"normal\"", "[[collect.rule]]"]);
-    let many: String = (0..17).map(|count| format!("[[lane]]\nname = \"l{count}\"\n")).collect();
+    let many = (0..17).map(|count| format!("[[lane]]\nname = \"l{count}\"\n")).collect::<Vec<_>>().concat();
     let rule = "[[collect.rule]]\ntopic = \"{device}\"\nlane = \"l0\"";
     behind(&format!("{many}{rule}"), 33, 1, "lane", &["at most 16"]);
     one(&format!("lane = 1\n{SMALLEST}"), 1, 8, "lane", &["[[lane]]"]);

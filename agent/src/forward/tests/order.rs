@@ -41,7 +41,9 @@ fn change(store: &Store, change: Change) -> tokio::sync::oneshot::Receiver<store
 /// Times each record was accepted.
 fn times(flux: &flux::Flux) -> BTreeMap<u64, usize> {
     let mut times = BTreeMap::new();
-    delivered(flux).into_iter().for_each(|seq| *times.entry(seq).or_default() += 1);
+    for seq in delivered(flux) {
+        *times.entry(seq).or_default() += 1;
+    }
     times
 }
 

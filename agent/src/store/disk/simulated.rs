@@ -290,13 +290,13 @@ impl SimulatedDisk {
             folders,
             files,
             dice,
+            faults,
+            capacity,
+            read_only,
             exact,
             stale,
             failed,
             given,
-            faults,
-            capacity,
-            read_only,
             ..State::default()
         })
     }

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// What age is measured against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keep {
-    pub(super) keep: Duration,
+    pub(super) time: Duration,
     pub(super) now: Stamp,
     /// When this process began.
     pub(super) began: Stamp,
@@ -39,7 +39,7 @@ impl Keep {
         let (now, began) = (&self.now, &self.began);
         let age = received.and_then(|stamp| ledger.clocks.right(stamp).0.age_ms(now));
         let age = age.unwrap_or_else(|| began.age_ms(now).unwrap_or(0));
-        Duration::from_millis(age) >= self.keep
+        Duration::from_millis(age) >= self.time
     }
 }
 
@@ -71,7 +71,7 @@ fn next(disk: &dyn Disk, log: &LogShared, ledger: &Ledger, hole: (u64, u64), kee
         let at = view.inside(hole.0, hole.1).next()?;
         (at, view.segments[at].first, view.segments[at].generation)
     };
-    if keep.keep.is_zero() {
+    if keep.time.is_zero() {
         return Some((first, generation));
     }
     let received = recover_lane::first_time(disk, log, at + 1);
@@ -129,7 +129,7 @@ impl Writer {
     /// What ages are measured against now.
     fn keep(&self) -> Keep {
         let options = &self.shared.options;
-        Keep { keep: options.keep_delivered, now: options.clock.now(), began: self.began }
+        Keep { time: options.keep_delivered, now: options.clock.now(), began: self.began }
     }
 
     /// Removes segments that nothing needs any more, after a commit; those that are kept for a time, see

@@ -454,7 +454,7 @@ impl Recovery {
             }
         }
         let now = self.options.clock.now();
-        let keep = Keep { keep: self.options.keep_delivered, now, began: now };
+        let keep = Keep { time: self.options.keep_delivered, now, began: now };
         for (log, known) in lanes.iter_mut().zip(&self.ledger.lanes) {
             delivered::sweep(&*self.disk, log, &self.ledger, &known.waiting, &keep);
         }

@@ -338,10 +338,11 @@ impl Writer {
         }
         self.ops.clear();
         if self.stage_clock() {
-            match self.commit_ops() {
+            if let Err(failure) = self.commit_ops() {
+                tracing::debug!(%failure, "cannot note the time yet");
+            } else {
                 // Who has read records before has to know that they have other times now.
-                Ok(()) => self.shared.progress.send_modify(|commits| *commits += 1),
-                Err(_) => tracing::debug!("cannot note the time yet"),
+                self.shared.progress.send_modify(|commits| *commits += 1);
             }
         }
         if !self.reserve.is_present() {

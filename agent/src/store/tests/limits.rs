@@ -235,7 +235,7 @@ fn refused_records_wait_while_other_lanes_go_on_and_come_once_in_order_when_ther
     let (mut waiting, mut stored) = (Vec::new(), 0_u64);
     for number in 0..200_u32 {
         let mut publish = Submission::new();
-        publish.push(BULK, &record(&[&number.to_le_bytes()[..], &[0; 50_000]].concat()));
+        publish.push(BULK, &record(&[&number.to_le_bytes()[..], &vec![0; 50_000]].concat()));
         // What came with it is not kept waiting.
         publish.change(Change::Refused(Refusal { cause: "size".into(), who: "d".into(), count: 1 }));
         let mut done = bench.send(publish);

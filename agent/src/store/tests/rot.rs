@@ -110,7 +110,7 @@ fn write(segment_size: u64, records: u64, aside: fn(u64) -> bool, mut size: impl
         for (lane, _) in LANES {
             let payload = vec![1 + (number % 250) as u8; size(number)];
             let payloads = [&payload[..], &payload[..]];
-            open.submit(submission(lane, &payloads[..1 + (number % 2) as usize]));
+            open.submit(submission(lane, &payloads[..=(number % 2) as usize]));
         }
         if aside(number) {
             let mut submission = Submission::new();

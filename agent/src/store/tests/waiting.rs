@@ -19,9 +19,9 @@ fn at_a_low_rate_devices_share_a_commit() {
     let before = store.stats().commits;
     let start = Instant::now();
     let all: Vec<_> = (1..=50).map(|source| send(&store, from(source, b"21.5"))).collect();
-    all.into_iter().for_each(|done| {
+    for done in all {
         wait(done);
-    });
+    }
     let commits = store.stats().commits - before;
     // The first may come before any other is known.
     assert!(commits <= 2, "{commits} commits of 50 publishes");
@@ -117,7 +117,7 @@ fn on_a_real_disk_that_counts_what_was_written_is_estimated() {
     let counts = wear::BlockDevice::of(folder.path()).is_ok();
     let options = Options { path: folder.path().join("store"), ..options() };
     let (store, _) = Store::open(options).expect("the store opens");
-    put(&store, NORMAL, &[&[7; 100_000]]);
+    put(&store, NORMAL, &[&vec![7; 100_000]]);
     let wear = store.stats().wear;
     // Which it is depends on where the test runs: neither may claim the other.
     assert_eq!(wear.written.is_some(), counts, "{wear:?}");

@@ -19,13 +19,13 @@ fn the_seventh_field_counts_sectors() {
 
 #[test]
 fn a_folder_in_memory_has_no_counter() {
-    let error = BlockDevice::of(Path::new("/proc")).unwrap_err();
+    let error = BlockDevice::of(Path::new("/proc")).expect_err("it has no counter");
     assert!(matches!(error, NoCounter::NoDevice { .. }), "{error}");
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
-    let error = BlockDevice::of(Path::new("/nowhere/at/all")).unwrap_err();
+    let error = BlockDevice::of(Path::new("/nowhere/at/all")).expect_err("it has no counter");
     assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
 }
 
@@ -83,7 +83,7 @@ fn the_pace_is_that_of_the_last_day() {
         counter += if hour < 72 { 1_000_000_000 } else { 1_000_000 };
     }
     let wear = estimator.wear(start + 119 * NOTE);
-    let a_day = wear.device_a_day.unwrap();
+    let a_day = wear.device_a_day.expect("it is known");
     assert!((23_000_000..=24_500_000).contains(&a_day), "{a_day}");
     assert_eq!(wear.device_written, Some(72_000_000_000 + 47_000_000));
     assert!(estimator.notes.len() <= NOTES);
@@ -92,7 +92,7 @@ fn the_pace_is_that_of_the_last_day() {
 #[test]
 fn years_follow_from_endurance_and_pace() {
     // 30 TB at 10 GB a day are 3,000 days.
-    let years = years(30_000_000_000_000, 10_000_000_000).unwrap();
+    let years = years(30_000_000_000_000, 10_000_000_000).expect("it is known");
     assert!((years - 3000.0 / 365.25).abs() < 1e-9, "{years}");
     assert_eq!(super::years(30_000_000_000_000, 0), None);
     let wear = Wear { device_a_day: None, ..Wear::default() };
@@ -130,7 +130,7 @@ proptest! {
             // Others write between our commits.
             counter += 5000;
         }
-        let estimate = estimator.wear(now).written.unwrap() as f64;
+        let estimate = estimator.wear(now).written.expect("it is known") as f64;
         prop_assert!((estimate / ours as f64 - 1.0).abs() < 0.2, "{estimate} of {ours}");
     }
 }

@@ -36,7 +36,9 @@ fn encodings() -> Vec<Vec<u8>> {
     }
     let lane = |name: &str| LaneLedger { name: name.into(), ..LaneLedger::default() };
     let mut ledger = Ledger { lanes: vec![lane("critical"), lane("normal")], ..Ledger::default() };
-    entries.iter().for_each(|entry| ledger.apply(entry));
+    for entry in &entries {
+        ledger.apply(entry);
+    }
     control::encode_snapshot(&ledger, &mut body);
     all.push(body.clone());
     aside::encode_settled(7, true, &mut body);

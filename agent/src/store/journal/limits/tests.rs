@@ -106,7 +106,7 @@ impl Model {
     }
 
     fn others(&mut self, by: i64) {
-        let room = self.free() as i64;
+        let room = i64::try_from(self.free()).unwrap_or(i64::MAX);
         self.others = self.others.saturating_add_signed(by.min(room));
     }
 }
@@ -172,7 +172,7 @@ proptest! {
             model.give_way();
         }
         let (held, evicted) = (model.total(), model.evicted);
-        prop_assert!(held >= LIMITS.min_size && held < LIMITS.min_size + SEGMENT + 50);
+        prop_assert!((LIMITS.min_size..LIMITS.min_size + SEGMENT + 50).contains(&held));
         let written: u64 = sizes.iter().sum();
         for bytes in sizes {
             model.now += Duration::from_secs(1);

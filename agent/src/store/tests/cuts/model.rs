@@ -177,7 +177,9 @@ impl Model {
             let (now, later): (Vec<Fact>, Vec<Fact>) = std::mem::take(&mut one.changes)
                 .into_iter()
                 .partition(|fact| done || (index < committed && !matches!(fact, Fact::Unreleased(..))));
-            now.iter().for_each(|fact| self.apply(fact));
+            for fact in &now {
+                self.apply(fact);
+            }
             if done {
                 records.append(&mut one.records);
             } else {
