@@ -70,10 +70,6 @@ pub(super) fn read(
     found.next = newer.iter().map(|contents| contents.next).max().unwrap_or(found.next).max(found.next);
     if !found.damaged {
         found.active = newer.first_mut().and_then(|newest| newest.active.take());
-        if let (Some(active), Some(last)) = (&found.active, found.segments.last_mut()) {
-            // What the file is longer is there to be written to.
-            last.len = active.len;
-        }
     }
     let mut oldest_first = newer.into_iter().rev();
     let Some(base) = oldest_first.next() else { return Ok(found) };
@@ -129,6 +125,6 @@ fn read_segment(
         tracing::warn!(file = %path.display(), %error, "cannot sync");
         contents.whole = false;
     }
-    contents.active = contents.whole.then(|| resume(file, &head, scan.offset, segment.len));
+    contents.active = contents.whole.then(|| resume(file, &head, scan.offset));
     Ok(contents)
 }
