@@ -182,7 +182,7 @@ async fn a_webhook_gets_batches_in_order_on_one_connection_and_the_store_is_empt
 async fn a_batch_closes_by_age_and_an_immediate_lane_does_not_wait() {
     let flux = flux::Flux::scripted([]).await;
     let mut options = webhook(&flux);
-    options.batch.max_age = Duration::from_millis(700);
+    options.batch.max_age = Duration::from_secs(3);
     let bench = Bench::start(options);
     let start = Instant::now();
     bench.publish(1, numbers(0..3));
@@ -190,10 +190,10 @@ async fn a_batch_closes_by_age_and_an_immediate_lane_does_not_wait() {
     bench.until_forwarded(5).await;
     let seen = flux.seen();
     assert_eq!(seen[0].header("x-tidegate-lane"), Some("critical"));
-    assert!(seen[0].at - start < Duration::from_millis(600), "critical waited");
+    assert!(seen[0].at - start < Duration::from_millis(2500), "critical waited");
     assert_eq!(seen.last().expect("two came").header("x-tidegate-lane"), Some("normal"));
     assert_eq!(seen.last().expect("two came").seqs(), [0, 1, 2]);
-    assert!(start.elapsed() >= Duration::from_millis(600), "normal did not wait for its age");
+    assert!(start.elapsed() >= Duration::from_millis(2900), "normal did not wait for its age");
     assert_eq!(bench.stop().await, 0);
 }
 

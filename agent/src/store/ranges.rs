@@ -127,7 +127,8 @@ impl Ranges {
     fn bound(&mut self) {
         while self.ranges.len() > Self::LIMIT {
             let hole = |at: &usize| self.ranges[at + 1].0 - self.ranges[*at].1;
-            let Some(at) = (0..self.ranges.len() - 1).min_by_key(hole) else { return };
+            // Never the last hole: where the open range begins proves what was given away.
+            let Some(at) = (0..self.ranges.len() - 2).min_by_key(hole) else { return };
             self.ranges[at].1 = self.ranges[at + 1].1;
             self.ranges.remove(at + 1);
         }
@@ -175,6 +176,18 @@ mod tests {
         assert_eq!(ranges.iter().count(), Ranges::LIMIT);
         assert!(ranges.contains(51), "the smallest hole is filled");
         assert!(!ranges.contains(41) && !ranges.contains(61));
+    }
+
+    #[test]
+    fn where_the_open_range_begins_is_never_forgotten() {
+        let mut ranges = Ranges::default();
+        for hole in 0..100_u64 {
+            // The newest hole is the smallest there is.
+            let from = 10 + hole * 10;
+            ranges.remove(from, from + if hole == 99 { 1 } else { 5 });
+        }
+        assert_eq!(ranges.open_from(), 1_001);
+        assert!(ranges.iter().count() <= Ranges::LIMIT);
     }
 
     proptest! {

@@ -79,7 +79,7 @@ pub enum LookError {
         /// What was looked for, what was found, and what to write.
         what: String,
     },
-    /// More than [`records::SPANS`] separate spans of records match.
+    /// More than 32 separate spans of records match.
     #[error(
         "the records of that time stand in more than {} separate places of lane {lane}, as they do where the clock was \
          set back and forth: ask for a shorter time",
