@@ -3,7 +3,7 @@
 use super::control::{LaneLedger, Ledger};
 use super::frame::{Scan, Stop};
 use super::gaps::{Key, tell::gap_record};
-use super::log::{Active, LogShared, View, resume};
+use super::log::{Active, LogShared, SegmentView, View, resume};
 use super::recover::{Access, Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use super::unproven;
@@ -259,17 +259,22 @@ pub(super) fn first_time(disk: &dyn Disk, log: &LogShared, index: usize) -> Opti
     if segment.first_time.is_some() || segment.first >= end {
         return segment.first_time;
     }
-    let file = disk.open(&log.path(segment.first, segment.generation), Mode::Read).ok()?;
+    let time = read_first_time(disk, &log.path(segment.first, segment.generation), &segment)?;
+    let mut view = log.view();
+    let known = view.segments.get_mut(index).filter(|one| one.generation == segment.generation)?;
+    known.first_time = Some(time);
+    Some(time)
+}
+
+/// When the first record of the segment in this file was received; `None` if that cannot be read.
+pub(super) fn read_first_time(disk: &dyn Disk, path: &Path, segment: &SegmentView) -> Option<Stamp> {
+    let file = disk.open(path, Mode::Read).ok()?;
     let head = segment::read_head(&*file, segment.first, segment.generation).ok()??;
-    let mut scan = Scan::new(file, &head, segment.len, end);
+    let mut scan = Scan::new(file, &head, segment.len, segment.first + 1);
     let mut time = None;
     let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
         time = submission::stamp(&bytes[body]);
         false
     });
-    read.ok()?;
-    let mut view = log.view();
-    let known = view.segments.get_mut(index).filter(|one| one.generation == segment.generation)?;
-    known.first_time = time;
-    time
+    read.ok().and(time)
 }

@@ -20,14 +20,13 @@ pub(in crate::store) use walk::{Choice, Hole, Step, Walk};
 use super::Shared;
 use super::clocks::Clocks;
 use super::control::LaneLedger;
-use super::frame::Scan;
 use super::log::{LogShared, SegmentView};
 use super::recover::{Access, Report};
 use super::recover_lane::LaneFound;
 use super::segment;
 use super::{recover_control, recover_lane};
-use crate::store::disk::{Disk, Mode};
-use crate::store::{Ranges, StoreError, submission};
+use crate::store::disk::Disk;
+use crate::store::{Ranges, StoreError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,9 +37,6 @@ const TRIES: usize = 8;
 
 /// Bytes before a segment's first record.
 pub(in crate::store) const HEAD_LEN: u64 = segment::HEAD_LEN as u64;
-
-/// Bytes read to see the first record of a segment.
-const FIRST_WINDOW: usize = 4096;
 
 /// What the journal held at one moment.
 #[derive(Debug)]
@@ -315,13 +311,5 @@ fn first_time(sight: &Sight, lane: &LaneSight, segment: &SegmentView) -> Option<
     if let Some(stamp) = segment.first_time {
         return Some(right(stamp));
     }
-    let file = sight.disk.open(&lane.file(segment), Mode::Read).ok()?;
-    let head = segment::read_head(&*file, segment.first, segment.generation).ok()??;
-    let mut scan = Scan::new(file, &head, segment.len, segment.first + 1);
-    let mut time = None;
-    let read = scan.pass(&mut Vec::new(), FIRST_WINDOW, |bytes, _, body| {
-        time = submission::stamp(&bytes[body]);
-        false
-    });
-    read.ok().and(time).map(right)
+    recover_lane::read_first_time(&*sight.disk, &lane.file(segment), segment).map(right)
 }
