@@ -383,11 +383,11 @@ impl Writer {
         }
         if self.control.begin(&self.shared.control_identity) {
             let mut ledger = self.shared.ledger();
-            for (known, log) in ledger.lanes.iter_mut().zip(&self.lanes) {
-                // What is committed is all in the ledger.
-                known.accounted = log.next;
-            }
+            // What is committed is all in the ledger. But the ledger itself says so only once the snapshot is on flash:
+            // what is unreleased below is listed nowhere else.
+            let before = ledger.account(self.lanes.iter().map(|log| log.next));
             control::encode_snapshot(&ledger, &mut self.body);
+            ledger.account(before.into_iter());
             drop(ledger);
             self.control.segment_size = super::control_segment_size(self.shared.options.max_size, self.body.len());
             self.control.stage(&self.body);
@@ -480,6 +480,9 @@ impl Writer {
     /// All of it is on flash: the ledger has it, and readers may see it.
     pub(super) fn publish(&mut self) {
         let mut ledger = self.shared.ledger();
+        if self.control.makes_file() {
+            ledger.account(self.lanes.iter().map(|log| log.next));
+        }
         let (mut changed, mut others) = (false, false);
         for op in self.ops.drain(..) {
             match op {

@@ -283,6 +283,12 @@ impl Ledger {
         contents
     }
 
+    /// Notes up to where each lane's unreleased origins are in the ledger; says what it was before.
+    pub(super) fn account(&mut self, accounted: impl Iterator<Item = u64>) -> Vec<u64> {
+        let lanes = self.lanes.iter_mut().zip(accounted);
+        lanes.map(|(lane, accounted)| std::mem::replace(&mut lane.accounted, accounted)).collect()
+    }
+
     /// Puts the lanes into another order: `names` first, then those it no longer names.
     pub(super) fn arrange(&mut self, names: &[String]) {
         let mut order: Vec<usize> = Vec::new();
