@@ -90,6 +90,20 @@ pub(super) enum Fate {
     Parked,
 }
 
+/// What is left of a range without others, which are in order.
+fn without((from, below): (u64, u64), others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let (mut left, mut at) = (Vec::new(), from);
+    for &(start, end) in others {
+        if start < below && at < end {
+            left.push((at, start));
+            at = end;
+        }
+    }
+    left.push((at, below.max(at)));
+    left.retain(|(from, below)| from < below);
+    left
+}
+
 impl Writer {
     /// Commits what is pending, or part of it. After an error everything is as it was before.
     pub(super) fn commit(&mut self, scope: Scope, now: Instant) -> Result<(), Failure> {
@@ -310,9 +324,10 @@ impl Writer {
     /// What was deleted cannot be delivered again, and shall not be missed as damage.
     fn stage_replay(&mut self, lane: LaneId, from: u64, below: u64) {
         let Some(log) = self.lanes.get(lane.index()) else { return };
-        delivered::learn_holes(&*self.shared.disk, &log.shared, from, below);
+        let unknown = delivered::learn_holes(&*self.shared.disk, &log.shared, from, below);
         let there = log.shared.view().there(from, below.min(log.next));
-        let parts = there.into_iter().map(|(from, below)| Change::Replay { lane, from, below });
+        let there = there.into_iter().flat_map(|part| without(part, &unknown));
+        let parts = there.map(|(from, below)| Change::Replay { lane, from, below });
         self.ops.extend(parts.map(|change| Op::Entry(Entry::Change(change))));
     }
 

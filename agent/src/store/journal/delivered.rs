@@ -12,7 +12,7 @@
 //! again: what it holds does not wait.
 
 use super::control::Ledger;
-use super::log::{Log, LogShared, View};
+use super::log::{Log, LogShared, SegmentView, View};
 use super::recover::WINDOW;
 use super::room::holes;
 use super::segment;
@@ -78,51 +78,67 @@ fn next(disk: &dyn Disk, log: &LogShared, ledger: &Ledger, hole: (u64, u64), kee
     keep.is_over(ledger, received).then_some((first, generation))
 }
 
+/// How far the records of a segment go.
+enum Reach {
+    /// To its end.
+    End(u64),
+    /// Up to here they can be read; where they end cannot be told.
+    Readable(u64),
+}
+
 /// Where the records of the segment at `index` end, as they stand in it: after a restart only that tells a hole behind
-/// it. `None` if the segment cannot be read to its end.
-fn end_of(disk: &dyn Disk, log: &LogShared, index: usize) -> io::Result<Option<u64>> {
-    let (segment, end) = {
-        let view = log.view();
-        let Some(segment) = view.segments.get(index) else { return Ok(None) };
-        (segment.clone(), view.end(index))
-    };
+/// it.
+fn reach_of(disk: &dyn Disk, log: &LogShared, segment: &SegmentView, end: u64) -> io::Result<Reach> {
     let file = disk.open(&log.path(segment.first, segment.generation), Mode::Read)?;
-    let Some(head) = segment::read_head(&*file, segment.first, segment.generation)? else { return Ok(None) };
+    let Some(head) = segment::read_head(&*file, segment.first, segment.generation)? else {
+        return Ok(Reach::Readable(segment.first));
+    };
     let (mut scan, mut buffer) = (Scan::new(file, &head, segment.len, end), Vec::new());
     loop {
         match scan.pass(&mut buffer, WINDOW, |_, _, _| true)? {
             Stop::Window => {}
-            Stop::Bad if scan.resync(&mut buffer)? => {}
-            Stop::Bad => return Ok(None),
-            Stop::End | Stop::Enough => return Ok(Some(scan.next)),
+            Stop::Bad => {
+                let good = scan.next;
+                if !scan.resync(&mut buffer)? {
+                    return Ok(Reach::Readable(good));
+                }
+            }
+            Stop::End | Stop::Enough => return Ok(Reach::End(scan.next)),
         }
     }
 }
 
 /// Learns of holes in `[from, below)` that were made before the restart. Reads the segments before each place where a
-/// generation is missing: there was a segment, or one was begun and taken back.
-pub(super) fn learn_holes(disk: &dyn Disk, log: &LogShared, from: u64, below: u64) {
-    let doubtful: Vec<usize> = {
+/// generation is missing: there was a segment, or one was begun and taken back. Says which numbers may lie in a hole
+/// all the same, because a segment cannot be read to its end now: nobody could be given them either.
+pub(super) fn learn_holes(disk: &dyn Disk, log: &LogShared, from: u64, below: u64) -> Vec<(u64, u64)> {
+    let doubtful: Vec<(usize, SegmentView, u64)> = {
         let view = log.view();
         let first = view.find(from).unwrap_or(0);
         let gap = |index: &usize| {
             let next = view.segments.get(index + 1);
             let one = &view.segments[*index];
-            one.end == u64::MAX && next.is_some_and(|next| next.generation != one.generation + 1)
+            !one.end_known && next.is_some_and(|next| next.generation != one.generation + 1)
         };
-        (first..view.segments.len()).take_while(|index| view.segments[*index].first < below).filter(gap).collect()
+        let in_reach = (first..view.segments.len()).take_while(|index| view.segments[*index].first < below);
+        in_reach.filter(gap).map(|index| (index, view.segments[index].clone(), view.end(index))).collect()
     };
-    for index in doubtful {
-        match end_of(disk, log, index) {
-            Ok(Some(end)) => {
+    let mut unknown = Vec::new();
+    for (index, segment, end) in doubtful {
+        match reach_of(disk, log, &segment, end) {
+            Ok(Reach::End(end)) => {
                 if let Some(segment) = log.view().segments.get_mut(index) {
-                    segment.end = end;
+                    (segment.end, segment.end_known) = (end, true);
                 }
             }
-            Ok(None) => {}
-            Err(error) => tracing::debug!(lane = log.name, %error, "cannot see where a segment ends"),
+            Ok(Reach::Readable(good)) => unknown.push((good, end)),
+            Err(error) => {
+                tracing::debug!(lane = log.name, %error, "cannot see where a segment ends");
+                unknown.push((segment.first, end));
+            }
         }
     }
+    unknown
 }
 
 impl Writer {

@@ -30,6 +30,8 @@ pub(super) struct SegmentView {
     pub(super) len: u64,
     /// Where its numbers end at the latest, should a segment behind it have been removed; else the next one says so.
     pub(super) end: u64,
+    /// That its numbers end there, and not before, is known; while nothing behind it was removed it need not be.
+    pub(super) end_known: bool,
     /// When its first record was received, once that is known; while it has none, when it was begun.
     pub(super) first_time: Option<Stamp>,
 }
@@ -142,6 +144,8 @@ impl View {
         }
         // The one before it does not reach up to the next one, though that follows now.
         if let Some(before) = index.checked_sub(1).and_then(|before| self.segments.get_mut(before)) {
+            // With a generation between them there may have been a hole between them already.
+            before.end_known |= before.generation + 1 == generation;
             before.end = before.end.min(first);
         }
         let end = self.end(index);
@@ -323,7 +327,9 @@ impl Log {
         let mut view = self.shared.view();
         if let Some(Fresh { generation, salt, file: Some(file), first_time }) = self.fresh.take() {
             self.active = Some(Active { file, salt, len: added });
-            let segment = SegmentView { first: self.next, generation, len: added, end: u64::MAX, first_time };
+            self.generation = generation;
+            let segment =
+                SegmentView { first: self.next, generation, len: added, end: u64::MAX, end_known: false, first_time };
             view.occupied += self.shared.occupied(&segment);
             view.segments.push_back(segment);
         } else {

@@ -87,7 +87,8 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn view(&self) -> SegmentView {
-        SegmentView { first: self.first, generation: self.generation, len: self.len, end: u64::MAX, first_time: None }
+        let (first, generation, len) = (self.first, self.generation, self.len);
+        SegmentView { first, generation, len, end: u64::MAX, end_known: false, first_time: None }
     }
 }
 
