@@ -91,7 +91,7 @@ pub(crate) struct Fault {
 struct Folder {
     /// Its own name is durable.
     lasts: bool,
-    /// A sync of it failed: what it lost then, no later one makes good.
+    /// A sync of it, or of a file in it, failed: what it lost then, no later one makes good.
     doubted: bool,
     live: BTreeMap<String, usize>,
     durable: BTreeMap<String, usize>,
@@ -301,7 +301,8 @@ impl SimulatedDisk {
         })
     }
 
-    /// Whether a sync of a folder has failed since the last cut: a name removed before may come back for good.
+    /// Whether a sync of a folder or of a file in it has failed since the last cut: a name removed before, or bytes cut
+    /// off, may come back for good.
     pub(crate) fn doubts(&self, folder: &Path) -> bool {
         self.state().folders.get(folder).is_some_and(|folder| folder.doubted)
     }

@@ -264,7 +264,7 @@ impl Writer {
             .map(|(origin, place)| (*origin, place.1))
             .collect();
         drop(ledger);
-        let entry = Entry::Rolled { lane, first: log.next, generation: log.generation, unreleased };
+        let entry = Entry::Rolled { lane, first: log.next, generation: log.staged_generation(), unreleased };
         self.ops.push(Op::Entry(entry));
     }
 

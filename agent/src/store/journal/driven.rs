@@ -70,16 +70,22 @@ impl Driven {
 
     /// Closes as [`Shared::close`] does.
     pub(in crate::store) fn close(mut self) {
+        while !self.turn_to_close() {}
+    }
+
+    /// One of the turns that closing takes; `true` if it was the last.
+    pub(in crate::store) fn turn_to_close(&mut self) -> bool {
         self.shared.queue().closing = true;
-        let Some(mut writer) = self.writer.take() else { return };
-        loop {
-            self.now += BETWEEN;
-            let closing = writer.take_over();
-            if writer.turn(closing, self.now).is_break() {
-                break;
-            }
+        let Some(writer) = &mut self.writer else { return true };
+        self.now += BETWEEN;
+        let closing = writer.take_over();
+        if writer.turn(closing, self.now).is_continue() {
+            return false;
         }
-        writer.end(None);
+        if let Some(writer) = self.writer.take() {
+            writer.end(None);
+        }
+        true
     }
 }
 

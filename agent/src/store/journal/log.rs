@@ -5,13 +5,13 @@
 //! to what was last published, and the same entries can be staged again under the same numbers.
 
 use super::frame;
-use super::segment::{self, HEAD_LEN, Head, Identity};
+use super::segment::{self, HEAD_LEN, Identity};
 use crate::clock::Stamp;
 use crate::store::disk::{Disk, DiskFile, Mode, write_all_at};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Times remembered per lane to tell how long the oldest record has waited: where recent reads began. A forwarder
@@ -186,7 +186,7 @@ struct Fresh {
 pub(super) struct Log {
     pub(super) shared: Arc<LogShared>,
     pub(super) next: u64,
-    /// The highest generation used.
+    /// The generation of the newest segment that was committed.
     pub(super) generation: u64,
     pub(super) active: Option<Active>,
     pub(super) segment_size: u64,
@@ -198,14 +198,10 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(
-        shared: Arc<LogShared>,
-        next: u64,
-        generation: u64,
-        active: Option<Active>,
-        segment_size: u64,
-    ) -> Self {
-        let (fresh, staged) = (None, Vec::new());
+    /// A log that goes on behind what there is, in a segment of its own: the names of files that a process before this
+    /// one began and took back are not known, but they begin where it stood, and so does this.
+    pub(super) fn new(shared: Arc<LogShared>, next: u64, generation: u64, segment_size: u64) -> Self {
+        let (active, fresh, staged) = (None, None, Vec::new());
         Self { shared, next, generation, active, segment_size, fresh, stretched: false, staged, staged_entries: 0 }
     }
 
@@ -226,10 +222,15 @@ impl Log {
 
     /// Begins a new segment whether or not the present one is full.
     pub(super) fn begin_segment(&mut self, identity: &Identity) {
-        self.generation += 1;
-        let (head, salt) = segment::encode(identity, self.next, self.generation);
+        let generation = self.generation + 1;
+        let (head, salt) = segment::encode(identity, self.next, generation);
         self.staged.extend_from_slice(&head);
-        self.fresh = Some(Fresh { generation: self.generation, salt, file: None, first_time: None });
+        self.fresh = Some(Fresh { generation, salt, file: None, first_time: None });
+    }
+
+    /// The generation of the segment in which the present commit goes on.
+    pub(super) fn staged_generation(&self) -> u64 {
+        self.fresh.as_ref().map_or(self.generation, |fresh| fresh.generation)
     }
 
     /// Begins an empty segment at `now`, which is then known to be when the one before it ended at the latest.
@@ -301,7 +302,7 @@ impl Log {
             let file = match &fresh.file {
                 // A second try, after room was made.
                 Some(file) => file.clone(),
-                None => disk.open(&self.shared.path(self.next, fresh.generation), Mode::Create)?,
+                None => create(disk, &self.shared.path(self.next, fresh.generation))?,
             };
             fresh.file = Some(file.clone());
             return write_all_at(&*file, &self.staged, 0);
@@ -362,9 +363,13 @@ impl Log {
         }
         if let Some(fresh) = self.fresh.take() {
             if fresh.file.is_some() {
-                // Best effort: it may stay, and a removed name may come back at a power cut. The next generation outranks
-                // it; the segment before would be outranked by it, so nothing more is appended there.
-                let _ = disk.remove(&self.shared.path(self.next, fresh.generation));
+                // Best effort: it may stay, and a removed name may come back at a power cut. So the next try gets the same
+                // name; and the segment before, which this one would outrank, is not appended to any more.
+                let removed = disk.remove(&self.shared.path(self.next, fresh.generation));
+                if let (Err(_), Some(file)) = (removed, &fresh.file) {
+                    // A process after this one shall not take for stored what a failed sync left in the cache alone.
+                    let _ = file.set_len(0);
+                }
                 self.active = None;
             }
         } else if let Some(active) = &self.active {
@@ -423,7 +428,14 @@ impl Log {
     }
 }
 
-/// A segment that is open for appending, from what recovery found of it.
-pub(super) fn resume(file: Arc<dyn DiskFile>, head: &Head, len: u64) -> Active {
-    Active { file, salt: head.salt, len: len.max(HEAD_LEN as u64) }
+/// Makes a segment's file. A file of that name can only be what an earlier try left, which nobody was answered for: a
+/// sync of it may have failed, so it is not written to again.
+fn create(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    match disk.open(path, Mode::Create) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(path)?;
+            disk.open(path, Mode::Create)
+        }
+        made => made,
+    }
 }

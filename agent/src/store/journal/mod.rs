@@ -51,7 +51,10 @@
 //! ```
 //!
 //! The **generation** rises with every segment of a lane. Where two segments hold the same `seq`, the later generation
-//! wins: a segment ends where a later one begins, whatever else stands in it.
+//! wins: a segment ends where a later one begins, whatever else stands in it. It is always one more than that of the
+//! newest segment committed, however often making the file failed; and a process never appends to a segment that it did
+//! not begin. So a file that was begun and taken back, whose name a failed sync of the folder may bring back for good,
+//! has the name of the segment that came instead of it, and was replaced by it.
 //!
 //! The sums of a segment's frames start from its own **salt**, so that a stale block, handed back by the file system
 //! from a deleted segment, never reads as a frame.
@@ -96,7 +99,7 @@
 //!
 //! *Failure.* A failed write is cut back to the last committed byte (a segment that cannot even be cut is left for a
 //! new one); a failed sync is never repeated: its segment is abandoned at its last synced length, and the same
-//! records go, under the same numbers, to a new file of a later generation. The submissions stay, unanswered, and are
+//! records go, under the same numbers, to a new file, of a later generation unless it is one that just begins. The submissions stay, unanswered, and are
 //! tried again within a second until it works. Meanwhile changes of state are committed ahead of them, on a full disk
 //! with the reserve's space: the cursor advances, its segments go, and there is room again. The reserve is made anew
 //! before any record is written.
@@ -119,6 +122,8 @@
 //!    on which it was written (see `hardware`). Numbers go on above all evidence.
 //! 5. If anything has changed, a new control segment with a snapshot is written and synced.
 //! 6. Only then are torn tails cut, replaced segments removed, unusable ones moved to `damaged/`.
+//!
+//! Each lane, and the control lane, goes on in a new segment, made with its first commit.
 //!
 //! Until step 5 is done nothing on the disk has changed (missing folders apart), and what steps 5 and 6 do leads to
 //! the same state when it is cut short and done again: a second crash during recovery changes nothing.

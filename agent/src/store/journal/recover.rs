@@ -290,7 +290,6 @@ impl Recovery {
                 }
                 found.damage.push((from, below));
                 found.view.next = evidence;
-                found.active = None;
             }
             for (from, below) in std::mem::take(&mut found.damage) {
                 // What no longer waits is missed by nobody.
@@ -304,7 +303,7 @@ impl Recovery {
                 }
             }
             let newest = found.view.segments.back().map_or(0, |segment| segment.first);
-            self.changed |= self.ledger.settle_gaps(lane, found, known && !self.control.damaged);
+            self.changed |= self.ledger.settle_gaps(lane, found, self.control.unbroken);
             for (origin, seq) in std::mem::take(&mut found.origins) {
                 if !ahead.contains(&(lane, seq)) && self.ledger.sessions.contains_key(&origin.session) {
                     // Two publishes under one packet id: the release of the first, which came with the second, did
@@ -356,19 +355,18 @@ impl Recovery {
     ) -> Result<(Arc<Shared>, Parts, Opened), StoreError> {
         let max_size = self.options.max_size;
         let size = segment_size(max_size);
-        let now = identity(&self.options.gateway, &self.ledger.epoch, "");
         let mut lanes = Vec::new();
         for (index, found) in self.lanes.iter_mut().enumerate() {
             let ledger = &mut self.ledger.lanes[index];
             let dir = lane_dir(&self.options, &ledger.name);
             let newest = found.view.segments.back().map_or(0, |segment| segment.generation);
-            lanes.push(make_log(found, dir, &ledger.name, size, self.block, &now));
+            lanes.push(make_log(found, dir, &ledger.name, size, self.block));
             // What is missing has been accounted for with a new epoch: it is not missed again at the next start.
             ledger.generation = newest;
         }
         let aside_dir = self.options.path.join("aside");
         let aside_size = aside_limit(max_size) / 4;
-        let aside = make_log(&mut self.aside, aside_dir, "aside", aside_size, self.block, &now);
+        let aside = make_log(&mut self.aside, aside_dir, "aside", aside_size, self.block);
         let mut reserve = Reserve::find(self.disk.clone(), &self.options.path, reserve_size(max_size));
         let mut control = self.make_control();
         if self.changed {
@@ -397,9 +395,8 @@ impl Recovery {
         let segments = std::mem::take(&mut found.segments).into();
         let view = View { segments, next: found.next, bytes, ..View::default() };
         let shared = Arc::new(LogShared::new("control".into(), self.options.path.join("control"), self.block, view));
-        let active = if self.changed { None } else { found.active.take() };
         let size = control_segment_size(self.options.max_size, 0);
-        Log::new(shared, found.next, found.generation, active, size)
+        Log::new(shared, found.next, found.generation, size)
     }
 
     /// Writes a new control segment that begins with the state as it is now.
@@ -502,12 +499,10 @@ impl Recovery {
     }
 }
 
-fn make_log(found: &mut LaneFound, dir: PathBuf, name: &str, size: u64, block: u64, now: &Identity) -> Log {
+fn make_log(found: &mut LaneFound, dir: PathBuf, name: &str, size: u64, block: u64) -> Log {
     let view = std::mem::take(&mut found.view);
     let next = view.next;
-    let same = found.head.as_ref().is_some_and(|head| head.gateway == now.gateway && head.epoch == now.epoch);
-    let active = found.active.take().filter(|_| same);
-    Log::new(Arc::new(LogShared::new(name.into(), dir, block, view)), next, found.generation, active, size)
+    Log::new(Arc::new(LogShared::new(name.into(), dir, block, view)), next, found.generation, size)
 }
 
 fn identity(gateway: &str, epoch: &str, lane: &str) -> Identity {

@@ -2,7 +2,7 @@
 
 use super::control::{self, Decoded, Ledger};
 use super::frame::Scan;
-use super::log::{Active, SegmentView, resume};
+use super::log::SegmentView;
 use super::recover::{Access, Found, Report, list, read_error};
 use super::{segment, unproven};
 use crate::store::StoreError;
@@ -20,10 +20,10 @@ pub(super) struct ControlFound {
     pub(super) segments: Vec<SegmentView>,
     pub(super) next: u64,
     pub(super) generation: u64,
-    /// Where to go on, if it is whole.
-    pub(super) active: Option<Active>,
     /// It is not as it was left: a damaged or torn segment, or an unknown entry.
     pub(super) damaged: bool,
+    /// Nothing is missing before the last of what was read: the state is what it once was, if not what it was last.
+    pub(super) unbroken: bool,
 }
 
 /// One segment's contents.
@@ -32,7 +32,6 @@ struct Contents {
     snapshot: Option<(u64, Box<Ledger>)>,
     entries: Vec<(u64, Vec<control::Entry>)>,
     next: u64,
-    active: Option<Active>,
     whole: bool,
 }
 
@@ -68,17 +67,16 @@ pub(super) fn read(
         found.damaged = true;
     }
     found.next = newer.iter().map(|contents| contents.next).max().unwrap_or(found.next).max(found.next);
-    if !found.damaged {
-        found.active = newer.first_mut().and_then(|newest| newest.active.take());
-    }
     let mut oldest_first = newer.into_iter().rev();
     let Some(base) = oldest_first.next() else { return Ok(found) };
-    let Some((_, snapshot)) = base.snapshot else { return Ok(found) };
+    let Some((begin, snapshot)) = base.snapshot else { return Ok(found) };
     let mut ledger = Ledger { released_ahead: Some(HashSet::default()), ..*snapshot };
-    for (_, entries) in
-        base.entries.iter().chain(oldest_first.flat_map(|contents| contents.entries).collect::<Vec<_>>().iter())
-    {
-        for entry in entries {
+    let mut last = begin;
+    found.unbroken = true;
+    for (seq, entries) in base.entries.into_iter().chain(oldest_first.flat_map(|contents| contents.entries)) {
+        found.unbroken &= seq == last + 1;
+        last = seq;
+        for entry in &entries {
             ledger.apply(entry);
         }
     }
@@ -95,8 +93,7 @@ fn read_segment(
 ) -> Result<Contents, StoreError> {
     let path = dir.join(segment::file_name(segment.first, segment.generation));
     let failed = |error| read_error(&path, error);
-    let mut contents =
-        Contents { snapshot: None, entries: Vec::new(), next: segment.first, active: None, whole: false };
+    let mut contents = Contents { snapshot: None, entries: Vec::new(), next: segment.first, whole: false };
     let file = disk.open(&path, access.mode()).map_err(failed)?;
     let Some(head) = segment::read_head(&*file, segment.first, segment.generation).map_err(failed)? else {
         return Ok(contents);
@@ -125,6 +122,5 @@ fn read_segment(
         tracing::warn!(file = %path.display(), %error, "cannot sync");
         contents.whole = false;
     }
-    contents.active = contents.whole.then(|| resume(file, &head, scan.offset));
     Ok(contents)
 }

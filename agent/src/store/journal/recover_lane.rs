@@ -3,7 +3,7 @@
 use super::control::{LaneLedger, Ledger};
 use super::frame::{Scan, Stop};
 use super::gaps::{Key, tell::gap_record};
-use super::log::{Active, LogShared, SegmentView, View, resume};
+use super::log::{LogShared, SegmentView, View};
 use super::recover::{Access, Found, Report, WINDOW, list, read_error};
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use super::unproven;
@@ -22,8 +22,6 @@ const FIRST_WINDOW: usize = 4096;
 pub(super) struct LaneFound {
     pub(super) view: View,
     pub(super) generation: u64,
-    /// The newest segment, if it can be appended to.
-    pub(super) active: Option<Active>,
     pub(super) head: Option<Arc<Identity>>,
     /// Records with an origin, from the accounted one on.
     pub(super) origins: Vec<(Origin, u64)>,
@@ -90,7 +88,7 @@ pub(super) fn read(
     if let Some(tail) = tail {
         let known = Known::new(known, access);
         read_older(disk, dir, known.accounted, &mut found)?;
-        read_tail(disk, dir, tail, (&known, access), &mut found, report)?;
+        read_tail(disk, dir, &tail, (&known, access), &mut found, report)?;
     } else if access != Access::Look {
         // A segment that was begun and taken back shall not come back once its numbers are used again.
         if let Err(error) = disk.sync_dir(dir) {
@@ -190,7 +188,7 @@ fn read_older(disk: &Arc<dyn Disk>, dir: &Path, accounted: u64, found: &mut Lane
 fn read_tail(
     disk: &Arc<dyn Disk>,
     dir: &Path,
-    tail: Tail,
+    tail: &Tail,
     (known, access): (&Known, Access),
     found: &mut LaneFound,
     report: &mut Report,
@@ -234,9 +232,7 @@ fn read_tail(
         let text = format!("{} cannot be synced: {error}", path.display());
         report.add(text.clone());
         found.doubt = Some(text);
-        return Ok(());
     }
-    found.active = Some(resume(tail.file, &tail.head, scan.offset));
     Ok(())
 }
 

@@ -277,6 +277,9 @@ impl DiskFile for SimulatedFile {
         if state.dead {
             return called;
         }
+        if called.is_err() {
+            state.parent(&self.path)?.doubted = true;
+        }
         let State { files, dice, stale, exact, .. } = &mut *state;
         let file = Arc::make_mut(&mut files[self.file]);
         match &called {

@@ -140,11 +140,11 @@ impl Ledger {
     /// After a power cut, holds what tells of gaps against a lane as it was found: what was told by records that are not
     /// there is pending again; and where the control lane is `whole`, a gap record that it does not know of tells what
     /// is pending there. `true` if anything changed.
-    pub(in crate::store::journal) fn settle_gaps(&mut self, lane: u8, found: &mut LaneFound, whole: bool) -> bool {
+    pub(in crate::store::journal) fn settle_gaps(&mut self, lane: u8, found: &mut LaneFound, unbroken: bool) -> bool {
         let next = found.view.next;
         let mut changed = self.gaps.lose(lane, next, u64::MAX, &Ranges::from(next)) > 0;
         for (seq, key, stamp) in std::mem::take(&mut found.gaps) {
-            if whole && !self.gaps.tells(lane, seq) {
+            if unbroken && !self.gaps.tells(lane, seq) {
                 changed |= self.gaps.tell(&key, lane, seq, (stamp.boot, stamp.uptime_ms));
             }
         }

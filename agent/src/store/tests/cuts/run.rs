@@ -22,10 +22,12 @@ pub(super) struct Run {
     pub(super) failed: u64,
     /// Before it was opened.
     pub(super) failed_before: u64,
-    /// A sync of the lane's folder failed before the last cut: what was begun there and taken back may come back.
+    /// A sync of the lane's folder, or of a file in it, failed before the last cut: what was taken back may come back.
     pub(super) doubted: [bool; 3],
     /// First numbers of each lane's segments, as they were last seen.
     pub(super) firsts: [Vec<u64>; 3],
+    /// What was replayed and is perhaps not answered yet, by lane.
+    pub(super) replayed: [Vec<(u64, u64)>; 3],
     clock: Arc<SetClock>,
 }
 
@@ -78,6 +80,7 @@ impl Run {
             failed_before: 0,
             doubted: [false; 3],
             firsts: Default::default(),
+            replayed: Default::default(),
             clock,
         };
         let (driven, _) = run.open(&run.disk).map_err(|error| format!("{error:?}"))?;
@@ -130,6 +133,7 @@ impl Run {
             }
             Step::Replay { lane, span } => {
                 let ((from, below), of) = (self.span(*lane, *span), LaneId(*lane));
+                self.replayed[usize::from(*lane)].push((from, below));
                 return self.change(Change::Replay { lane: of, from, below }, Fact::Replayed(*lane, from, below));
             }
             Step::PutAside { lane, part } => {
@@ -293,10 +297,13 @@ impl Run {
         if self.disk.is_dead() {
             return self.cut(&[]);
         }
+        // What is answered while it closes counts, and may be evicted in a later turn.
+        while !self.driven.as_mut().is_none_or(|(driven, _)| driven.turn_to_close()) {
+            self.after_turn()?;
+        }
         if let Some((driven, store)) = self.driven.take() {
-            driven.close();
-            // What was answered while it closed counts.
             self.take_answers(&store)?;
+            drop(driven);
         }
         if self.disk.is_dead() {
             return self.cut(&[]);
