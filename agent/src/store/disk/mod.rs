@@ -101,6 +101,12 @@ pub trait DiskFile: Debug + Send + Sync {
     }
     /// Makes its bytes and length durable.
     fn sync_data(&self) -> io::Result<()>;
+    /// Lengthens the file to `len` with zeros that take up real blocks, without writing them; `false` if the file system
+    /// cannot. A file that is written to within its length needs no change of its length with each sync.
+    fn extend(&self, from: u64, len: u64) -> io::Result<bool> {
+        let _ = (from, len);
+        Ok(false)
+    }
     /// Gives the file real blocks up to `len`, so that removing it gives that space back.
     fn allocate(&self, len: u64) -> io::Result<()>;
 }

@@ -120,6 +120,13 @@ impl DiskFile for OsFile {
         self.0.sync_data()
     }
 
+    fn extend(&self, from: u64, len: u64) -> io::Result<bool> {
+        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), from, len.saturating_sub(from)) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(false),
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
     fn allocate(&self, len: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len) {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {

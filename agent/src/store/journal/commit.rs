@@ -126,13 +126,16 @@ impl Writer {
 
     /// Decides which submissions go into this commit, as far as there is room, and makes that room.
     fn plan(&mut self, now: Instant) -> Result<(), Failure> {
+        self.spare = 0;
         self.fates.clear();
         self.blocking.clear();
         let pending = std::mem::take(&mut self.pending);
         let planned = self.plan_from(&pending, now);
         self.pending = pending;
         let Some((room, needs)) = planned? else { return Ok(()) };
-        self.make_room(&room, &needs, now)
+        self.make_room(&room, &needs, now)?;
+        self.spare = self.room_left(&room, &needs);
+        Ok(())
     }
 
     /// The room that was found, and what is taken of it by lane; `None` if there are no records.
@@ -448,12 +451,14 @@ impl Writer {
             self.reserve.restore().map_err(|error| failed("keep a reserve in", path, error))?;
         }
         let record_lanes = self.lanes.len();
+        let mut spare = std::mem::take(&mut self.spare);
         let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);
         for (tag, log) in logs.enumerate().filter(|(_, log)| log.is_staged()) {
-            let mut result = log.write(&*disk);
+            let mut result = log.write(&*disk, spare);
+            spare = spare.saturating_sub(log.ahead());
             let may_use_reserve = tag >= record_lanes || !log.has_entries();
             if may_use_reserve && result.as_ref().is_err_and(is_full) && self.reserve.release() {
-                result = log.write(&*disk);
+                result = log.write(&*disk, 0);
             }
             result.map_err(|error| failed("write to", &log.shared.dir, error))?;
         }

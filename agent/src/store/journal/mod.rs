@@ -81,6 +81,10 @@
 //! clients wait for their answers and half of them are not back yet, longer at low rates, where it saves syncs and
 //! costs nobody. A lone client never waits. `company` decides.
 //!
+//! A segment is lengthened ahead of small commits, 64 KiB at a time: a sync then changes neither the file's length nor its
+//! blocks, and the file system's own journal is left alone. What is not used is cut off when the segment is full and when
+//! the store is closed; a file that ends in zeros ends where they begin.
+//!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
 //! the `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those
 //! released there, whatever reached flash first. When a lane begins a new segment, the control lane is told what is
@@ -451,7 +455,7 @@ impl Shared {
     /// Bytes of everything of ours in the folder.
     fn total_bytes(&self) -> u64 {
         let logs = self.logs.iter().chain([&self.aside, &self.control]);
-        let segments: u64 = logs.map(|log| log.view().occupied).sum();
+        let segments: u64 = logs.map(|log| log.view().held()).sum();
         segments + self.other_bytes.load(Ordering::Relaxed) + self.index.bytes()
     }
 

@@ -411,9 +411,9 @@ impl Recovery {
         control.begin_segment(&identity);
         control.stage(&body);
         let dir = control.shared.dir.clone();
-        let mut result = control.write(&*self.disk);
+        let mut result = control.write(&*self.disk, 0);
         if result.as_ref().is_err_and(is_full) && reserve.release() {
-            result = control.write(&*self.disk);
+            result = control.write(&*self.disk, 0);
         }
         let synced = result.and_then(|()| {
             if let Some(file) = control.file() {

@@ -31,7 +31,9 @@ pub(super) struct LaneFound {
     pub(super) damage: Vec<(u64, u64)>,
     /// Why the highest number used is not proved, if it is not.
     pub(super) doubt: Option<String>,
-    /// To do once the new state is on flash: cut a torn tail, move unusable segments, remove replaced ones.
+    /// Bytes at the end that are neither records nor zeros written ahead.
+    pub(super) torn: u64,
+    /// To do once the new state is on flash: cut what is behind the last record, move unusable segments, remove replaced ones.
     pub(super) cut: Option<(PathBuf, Arc<dyn DiskFile>, u64)>,
     pub(super) unusable: Vec<PathBuf>,
     pub(super) replaced: Vec<PathBuf>,
@@ -210,6 +212,7 @@ fn read_tail(
         report.add(format!("{}: records {from} to {} cannot be read", path.display(), below - 1));
     }
     found.damage.extend(walked.holes);
+    found.torn = walked.torn;
     if walked.torn > 0 {
         let text = format!("{}: the last {} bytes are torn", path.display(), walked.torn);
         report.add(text.clone());

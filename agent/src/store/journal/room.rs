@@ -87,7 +87,7 @@ impl Writer {
     /// What the store needs besides records, at its most, and how much of that is not on the disk yet.
     fn fixed(&self) -> (u64, u64) {
         let block = self.shared.block;
-        let control = self.control.shared.view().occupied;
+        let control = self.control.shared.view().held();
         let segments = (CONTROL_SEGMENTS as u64 + 1) * log::occupied(self.control.segment_size, block);
         let control_most = control.max(segments + OVERHEAD);
         let (index, share) = (self.shared.index.bytes(), if self.shared.disk.is_os() { INDEX_SHARE } else { 0 });
@@ -102,7 +102,7 @@ impl Writer {
     pub(super) fn held(&self) -> Held {
         let (fixed, planned) = self.fixed();
         let logs = self.lanes.iter().chain([&self.aside]);
-        let segments: u64 = logs.map(|log| log.shared.view().occupied).sum();
+        let segments: u64 = logs.map(|log| log.shared.view().held()).sum();
         Held { total: segments + fixed, planned }
     }
 
@@ -218,6 +218,11 @@ impl Writer {
             }
         }
         self.spare_inodes(room, needs, now)
+    }
+
+    /// Bytes that are left once these records are written.
+    pub(super) fn room_left(&self, room: &Room, needs: &[u64]) -> u64 {
+        room.ceiling.saturating_sub(self.held().total + with_heads(needs, self.shared.block))
     }
 
     /// While inodes are short, a new segment takes the place of an old one; if there is none that could go, the present

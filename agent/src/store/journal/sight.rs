@@ -144,10 +144,10 @@ impl LaneSight {
         let next = found.view.next;
         let evidence = known.evidence();
         let torn = match found.cut {
-            Some((file, open, offset)) => {
+            Some((file, open, offset)) if found.torn > 0 => {
                 Some(Torn { file, offset, bytes: open.len()?.saturating_sub(offset) }).filter(|torn| torn.bytes > 0)
             }
-            None => None,
+            _ => None,
         };
         let newest = found.view.segments.back().map_or(0, |segment| segment.generation);
         let gone = newest < known.generation && found.unusable.is_empty();

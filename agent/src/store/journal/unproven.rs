@@ -13,6 +13,9 @@
 //! There the segment ends, as it does at a torn last frame. Any other bad stretch is damage as before: one flipped
 //! byte in the last commit costs one record, not those behind it.
 //!
+//! Zeros and nothing else, up to the end of the file, are no torn frame: the file was lengthened ahead of what was to be
+//! written there. Of a commit that was to come there nothing arrived, just as if the file ended there.
+//!
 //! Neither is sure. A sector that the medium itself turned to zeros, or a flipped byte in a frame with a kilobyte of
 //! zeros of its own, in the last commit before an end without a later one, ends the segment early: the report and a
 //! new epoch say so. A sector of the last commit with bytes of a deleted file (which no file system in its ordinary
@@ -61,12 +64,15 @@ pub(super) fn walk(scan: &mut Scan, committed: u64, mut visit: impl FnMut(u64, &
             Stop::Window => {}
             Stop::End | Stop::Enough => break,
             Stop::Bad => {
-                walked.whole = false;
                 let (seq, offset) = (scan.next, scan.offset);
                 if !scan.resync(&mut buffer)? {
-                    walked.torn = scan.limit - offset;
+                    if !is_empty(&*scan.file, offset, scan.limit)? {
+                        walked.whole = false;
+                        walked.torn = scan.limit - offset;
+                    }
                     break;
                 }
+                walked.whole = false;
                 if missing.is_none() && seq >= committed && has_empty_sector(&*scan.file, offset, scan.offset) {
                     missing = Some(Missing { seq, offset, holes: walked.holes.len() });
                 }
@@ -98,6 +104,23 @@ fn has_empty_sector(file: &dyn DiskFile, from: u64, to: u64) -> bool {
         at = end;
     }
     false
+}
+
+/// Whether there is nothing but zeros.
+fn is_empty(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<bool> {
+    let mut bytes = [0; 4096];
+    while from < to {
+        let bytes = &mut bytes[..(to - from).min(4096) as usize];
+        let read = read_full_at(file, bytes, from)?;
+        if bytes[..read].iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        if read == 0 {
+            break;
+        }
+        from += read as u64;
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

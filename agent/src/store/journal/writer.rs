@@ -78,6 +78,8 @@ pub(super) struct Writer {
     pub(super) company: Company,
     /// The medium's counter before and after the present commit, if it is sampled.
     pub(super) sample: Option<(u64, u64)>,
+    /// Bytes of room that the present commit leaves: files may be lengthened ahead by that much.
+    pub(super) spare: u64,
     pub(super) damage: Vec<super::Damage>,
     /// When to look again whether a flow is to be told of gaps.
     pub(super) tell_after: Option<Instant>,
@@ -126,6 +128,7 @@ impl Writer {
             aside_drop: 0,
             company,
             sample: None,
+            spare: 0,
             damage: Vec::new(),
             tell_after: None,
             expiry: Expiry::default(),
@@ -196,7 +199,8 @@ impl Writer {
     }
 
     /// Stops the index, gives the lock back, and says that nothing more comes.
-    pub(super) fn end(self, index: Option<JoinHandle<()>>) {
+    pub(super) fn end(mut self, index: Option<JoinHandle<()>>) {
+        self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]).for_each(Log::finish);
         self.shared.index.close();
         if index.is_some_and(|thread| thread.join().is_err()) {
             tracing::warn!("the index's thread has panicked; the index is made anew when it is needed");

@@ -60,6 +60,46 @@ fn closing_ends_a_wait() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
+/// Copies a folder as it is, as a kill would leave it.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("a copy");
+        }
+    }
+}
+
+/// Bytes of a lane's files.
+fn length(store: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(store.join("lane-normal")).expect("a folder");
+    files.map(|file| file.and_then(|file| file.metadata()).expect("a file").len()).sum()
+}
+
+#[test]
+fn what_was_taken_ahead_is_given_back_at_the_end_and_means_no_harm_after_a_kill() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    let (store, _) = Store::open(Options { path: path.clone(), ..options() }).expect("the store opens");
+    for payload in [b"one", b"two", b"six"] {
+        put(&store, NORMAL, &[payload]);
+    }
+    let (bytes, limit) = (store.stats().lanes[1].bytes, length(&path));
+    assert!(store.stats().bytes >= limit, "what is taken ahead counts");
+    let killed = folder.path().join("killed");
+    copy(&path, &killed);
+    store.close();
+    assert_eq!(length(&path), bytes, "closed, the files end where the records end");
+    let (store, opened) = Store::open(Options { path: killed.clone(), ..options() }).expect("the store opens");
+    assert!(!opened.new_epoch && opened.report.is_empty(), "{:?}", opened.report);
+    put(&store, NORMAL, &[b"ten"]);
+    assert_eq!(payloads(&store, NORMAL), [b"one", b"two", b"six", b"ten"]);
+}
+
 #[test]
 fn bytes_stored_are_those_handed_in_and_a_disk_that_does_not_count_says_so() {
     let store = waiting_store(Duration::ZERO);

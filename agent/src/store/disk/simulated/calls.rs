@@ -289,6 +289,10 @@ impl DiskFile for SimulatedFile {
         called
     }
 
+    fn extend(&self, _: u64, len: u64) -> io::Result<bool> {
+        self.allocate(len).map(|()| true)
+    }
+
     fn allocate(&self, len: u64) -> io::Result<()> {
         let mut state = self.disk.state();
         state.call(Call::Allocate, &self.path)?;

@@ -93,6 +93,26 @@ proptest! {
     }
 
     #[test]
+    fn zeros_up_to_the_end_are_room_that_was_not_used_and_anything_else_is_torn(
+        commits in commits(),
+        room in 1..70_000_usize,
+        stray in prop::option::of((any::<prop::sample::Index>(), 1_u8..)),
+    ) {
+        let made = written(&commits);
+        let end = made.bytes.len();
+        let mut bytes = made.bytes.clone();
+        bytes.resize(end + room, 0);
+        if let Some((place, byte)) = &stray {
+            bytes[end + place.index(room)] = *byte;
+        }
+        let (seen, found) = walked(&made, &bytes, 0);
+        prop_assert_eq!(seen.len(), commits.iter().map(Vec::len).sum::<usize>());
+        prop_assert_eq!(found.whole, stray.is_none());
+        prop_assert_eq!(found.torn, if stray.is_some() { room as u64 } else { 0 });
+        prop_assert!(found.holes.is_empty());
+    }
+
+    #[test]
     fn a_flipped_byte_costs_its_record_and_no_other(
         commits in commits(), offset in any::<prop::sample::Index>(), bit in 0..8_u32,
     ) {
