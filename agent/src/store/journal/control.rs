@@ -71,6 +71,9 @@ pub(super) struct LaneLedger {
     pub(super) damaged: u64,
     #[serde(default)]
     pub(super) expired: u64,
+    /// Records that may become too old: all but those that a person wanted again, until they are delivered.
+    #[serde(default)]
+    pub(super) ageing: Ranges,
     /// Damaged ranges that wait and are already counted.
     pub(super) bad: Vec<(u64, u64)>,
 }
@@ -120,6 +123,15 @@ impl LaneLedger {
         self.waiting.open_from().max(self.unsent.open_from()).max(self.accounted)
     }
 
+    /// The first records that wait and may become too old, as a range.
+    pub(super) fn first_ageing(&self) -> (u64, u64) {
+        let mut from = self.waiting.first();
+        while !self.ageing.contains(from) {
+            from = self.waiting.next_from(self.ageing.next_from(from));
+        }
+        (from, self.ageing.end_of(from))
+    }
+
     /// Records of `[from, below)` that wait and can be read, as far as is known.
     pub(super) fn readable(&self, from: u64, below: u64) -> u64 {
         let lost = |range: &(u64, u64)| self.waiting.count(range.0.max(from), range.1.min(below));
@@ -135,6 +147,7 @@ impl LaneLedger {
     fn settle(&mut self, from: u64, below: u64) {
         self.waiting.remove(from, below);
         self.unsent.remove(from, below);
+        self.ageing.insert(from, below);
         let waiting = &self.waiting;
         self.bad.retain(|&(from, below)| waiting.touches(from, below));
     }
@@ -196,6 +209,7 @@ impl Ledger {
             Change::Replay { lane, from, below } => {
                 if let Some(lane) = self.lanes.get_mut(lane.index()) {
                     lane.waiting.insert(*from, *below);
+                    lane.ageing.remove(*from, *below);
                 }
             }
             Change::PutAside { .. } => self.put_aside = self.put_aside.saturating_add(1),

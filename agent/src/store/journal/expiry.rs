@@ -5,6 +5,7 @@
 //!   ([`Stamp::age_ms`]). A clock that jumps from 1970 to today makes nothing older.
 //! - A lane is in order: where a record is known to be too old, so are all before it, also those of which nothing is
 //!   known by themselves.
+//! - What a person wanted again (`tidegate buffer replay`) is delivered, however old it is.
 //! - A look costs little where nothing is too old: the first waiting record is read once in [`LOOK_EVERY`]. A step
 //!   takes at most one segment, and is committed before any file goes.
 //!
@@ -102,17 +103,17 @@ impl Writer {
 
     /// One step in one lane; says how many records went.
     fn expire_lane(&mut self, index: usize, max_age_ms: u64, now: Instant) -> Result<u64, Failure> {
-        let judge = {
+        let (judge, (from, limit)) = {
             let ledger = self.shared.ledger();
             let clocks = ledger.clocks.clone();
             let (now, _) = clocks.right(self.shared.options.clock.now());
-            Judge { clocks, now, max_age_ms }
+            let Some(lane) = ledger.lanes.get(index) else { return Ok(0) };
+            (Judge { clocks, now, max_age_ms }, lane.first_ageing())
         };
-        let from = self.shared.waiting(index).first();
         if from >= self.lanes[index].next {
             return Ok(0);
         }
-        let below = self.too_old_below(index, from, &judge, now);
+        let below = self.too_old_below(index, from, &judge, now).min(limit);
         if below <= from {
             return Ok(0);
         }

@@ -132,6 +132,37 @@ fn records_of_unknown_age_go_with_later_ones_that_are_too_old() {
 }
 
 #[test]
+fn what_is_to_be_delivered_again_does_not_expire_however_old_it_is() {
+    let (_, disk) = faulty();
+    let options = || Options { keep_delivered: Duration::from_millis(100 * HOUR), ..limited(NORMAL, 2) };
+    let (mut gateway, _) = Gateway::open(&disk, &clock(), options());
+    for _ in 0..40 {
+        gateway.publish(NORMAL, "d-0", 500);
+    }
+    gateway.change(Change::Acknowledge { lane: NORMAL, from: 0, below: 40 });
+    gateway.clock.advance(3 * HOUR);
+    gateway.change(Change::Replay { lane: NORMAL, from: 10, below: 30 });
+    for _ in 0..5 {
+        gateway.publish(NORMAL, "d-1", 500);
+    }
+    settle(&mut gateway);
+    assert_eq!((expired(&gateway)[1], gateway.store.stats().lanes[1].waiting), (0, 25));
+    // A restart does not forget it; what came meanwhile grows old as ever.
+    gateway.driven.close();
+    drop(gateway.store);
+    let clock = gateway.clock;
+    clock.advance(3 * HOUR);
+    let (mut gateway, _) = Gateway::open(&disk, &clock, options());
+    settle(&mut gateway);
+    assert_eq!((expired(&gateway)[1], gateway.store.stats().lanes[1].waiting), (5, 20));
+    gateway.change(Change::Acknowledge { lane: NORMAL, from: 0, below: 45 });
+    gateway.publish(NORMAL, "d-1", 500);
+    gateway.clock.advance(3 * HOUR);
+    settle(&mut gateway);
+    assert_eq!((expired(&gateway)[1], gateway.store.stats().lanes[1].waiting), (6, 0));
+}
+
+#[test]
 fn what_was_delivered_or_stands_behind_a_hole_does_not_expire_twice() {
     let (_, disk) = faulty();
     let (mut gateway, _) = Gateway::open(&disk, &clock(), limited(NORMAL, 2));
