@@ -287,6 +287,17 @@ pub enum StoreError {
         /// The store's folder.
         path: String,
     },
+    /// A file of the store was written by another version of Tidegate. Nothing was changed.
+    #[error(
+        "{path} was written by another version of tidegate (format {found}): install that version again, or give this \
+         one a folder of its own in [store] path; nothing was changed"
+    )]
+    Version {
+        /// The file.
+        path: String,
+        /// The version of its format.
+        found: u16,
+    },
     /// The options do not make a store.
     #[error("the store cannot be opened as configured: {what}")]
     Options {
@@ -329,7 +340,7 @@ impl Store {
     /// Opens the store, recovers what is there, and starts its threads. Blocks on the disk.
     ///
     /// # Errors
-    /// [`StoreError::Locked`] and [`StoreError::Options`] are for the operator. [`StoreError::Io`] may pass (a disk
+    /// [`StoreError::Locked`], [`StoreError::Version`] and [`StoreError::Options`] are for the operator. [`StoreError::Io`] may pass (a disk
     /// that is full, read-only or not mounted yet): nothing stored was harmed, and the caller tries again, at first
     /// after a second.
     pub fn open(options: Options) -> Result<(Self, Opened), StoreError> {

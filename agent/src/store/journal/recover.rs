@@ -111,6 +111,10 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, StoreError
 }
 
 pub(super) fn read_error(path: &Path, source: io::Error) -> StoreError {
+    let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<segment::OtherVersion>());
+    if let Some(other) = inner {
+        return StoreError::Version { path: path.display().to_string(), found: other.found };
+    }
     io_error("read", path, source)
 }
 

@@ -74,15 +74,24 @@ pub(super) fn encode(identity: &Identity, first: u64, generation: u64) -> ([u8; 
     (bytes, salt)
 }
 
+/// A file that is whole, in a format that this version does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its format is version {found}, and this tidegate knows version {VERSION} alone")]
+pub(super) struct OtherVersion {
+    pub(super) found: u16,
+}
+
+/// The sum and the version of a copy of a head that is as it was written. Both have this place in every version.
+fn whole_copy(bytes: &[u8]) -> Option<(u32, u16)> {
+    let salt = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
+    let whole = bytes.get(..8)? == MAGIC && crc32c::crc32c(bytes.get(12..COPY)?) == salt;
+    let version = u16::from_le_bytes(bytes.get(12..14)?.try_into().ok()?);
+    whole.then_some((salt, version))
+}
+
 fn decode_copy(bytes: &[u8]) -> Option<Head> {
     let number = |from: usize| Some(u64::from_le_bytes(bytes.get(from..from + 8)?.try_into().ok()?));
-    let salt = u32::from_le_bytes(bytes.get(8..12)?.try_into().ok()?);
-    if bytes.get(..8)? != MAGIC || crc32c::crc32c(bytes.get(12..COPY)?) != salt {
-        return None;
-    }
-    if u16::from_le_bytes(bytes.get(12..14)?.try_into().ok()?) != VERSION {
-        return None;
-    }
+    let (salt, _) = whole_copy(bytes).filter(|(_, version)| *version == VERSION)?;
     let mut at = FIXED;
     let mut text = |index: usize| {
         let len = usize::from(*bytes.get(16 + index)?);
@@ -94,13 +103,18 @@ fn decode_copy(bytes: &[u8]) -> Option<Head> {
     Some(Head { identity, first: number(24)?, generation: number(32)?, salt })
 }
 
-/// A segment's head from either copy; `None` if both are damaged or it is not the head of a file of that name.
+/// A segment's head from either copy; `None` if both are damaged or it is not the head of a file of that name. That of
+/// another version is no damage but an error, which says so.
 pub(super) fn read_head(file: &dyn DiskFile, first: u64, generation: u64) -> io::Result<Option<Head>> {
     let mut bytes = [0; HEAD_LEN];
     let filled = read_full_at(file, &mut bytes, 0)?;
     let copies = bytes[..filled].chunks_exact(COPY);
-    let head = copies.filter_map(decode_copy).find(|head| head.first == first && head.generation == generation);
-    Ok(head)
+    let head = copies.clone().filter_map(decode_copy).find(|head| head.first == first && head.generation == generation);
+    let other = copies.filter_map(whole_copy).find(|(_, version)| *version != VERSION);
+    match other.filter(|_| head.is_none()) {
+        Some((_, found)) => Err(io::Error::new(io::ErrorKind::Unsupported, OtherVersion { found })),
+        None => Ok(head),
+    }
 }
 
 /// Where in a file a copy of its head stands that is not that of a file of this name, while the other one is.

@@ -337,3 +337,33 @@ fn an_unreadable_block_costs_only_the_records_in_it() {
     disk.set(|faults| faults.read = None);
     assert_eq!(store.reader(NORMAL).read(0, ALL).map(|chunk| chunk.is_empty()).ok(), Some(false));
 }
+
+/// A segment's bytes with both heads of another version, whole as any.
+fn of_version(version: u16, mut bytes: Vec<u8>) -> Vec<u8> {
+    for copy in bytes[..1024].chunks_exact_mut(512) {
+        copy[12..14].copy_from_slice(&version.to_le_bytes());
+        let sum = crc32c::crc32c(&copy[12..]);
+        copy[8..12].copy_from_slice(&sum.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn a_store_of_another_version_is_refused_and_left_as_it_is() {
+    let written = ten();
+    for part in ["lane-normal", "control"] {
+        for version in [1, 3, u16::MAX] {
+            let disk = written.copy();
+            let path = disk.paths(part)[0].clone();
+            disk.replace(&path, &of_version(version, disk.bytes(&path)));
+            let all = |disk: &FaultyDisk| {
+                disk.paths("").iter().map(|path| (path.clone(), disk.bytes(path))).collect::<Vec<_>>()
+            };
+            let before = all(&disk);
+            let refused = Store::open_on(options(), Arc::new(disk.clone()));
+            let named = matches!(&refused, Err(StoreError::Version { found, .. }) if *found == version);
+            assert!(named, "{part}, version {version}: {refused:?}");
+            assert_eq!(all(&disk), before, "{part}, version {version}");
+        }
+    }
+}
