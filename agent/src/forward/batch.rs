@@ -82,6 +82,11 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// From where on all that waits is in it.
+    pub(super) fn from(&self) -> u64 {
+        self.from
+    }
+
     fn new(record: &RecordRef<'_>, from: u64, cutting: &Cutting) -> Self {
         Self {
             builder: BodyBuilder::new(cutting.layout),

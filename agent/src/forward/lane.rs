@@ -12,12 +12,13 @@
 use std::time::Instant;
 
 use super::batch::{Batch, Cutting, Marks};
+use super::course::Outcome;
 use super::lanes::Fair;
 use super::options::{LaneOptions, Options, Order};
 use super::plan::{Plan, Side};
-use super::spans::{Span, Spans};
+use super::spans::{Span, Spans, holes};
 use super::stream::{Job, Now, Stream};
-use crate::store::{LaneId, LaneStats, Store};
+use crate::store::{LaneId, LaneStats, Ranges, Store};
 
 /// The lane.
 #[derive(Debug)]
@@ -181,6 +182,18 @@ impl Lane {
     pub(super) fn sent_before(&mut self, again: &[Span]) {
         for span in again {
             self.marks.unsent.remove(span.from, span.below);
+        }
+    }
+
+    /// Drops what was read of records that other hands took out of what waits: a flow is told how many of them had been
+    /// announced, and these may not have been.
+    pub(super) fn lose(&mut self, before: &Ranges, now: &Ranges) {
+        let gone = |hole: Span| before.within(hole.from, hole.below).map(|(from, below)| Span::new(from, below));
+        let gone: Vec<Span> = holes(now).into_iter().flat_map(gone).collect();
+        for side in Side::BOTH {
+            if !gone.is_empty() && self.stream(side).lose(&gone) {
+                self.plan.settle(side, Outcome::Unjudged, 0);
+            }
         }
     }
 

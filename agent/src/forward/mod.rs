@@ -30,7 +30,8 @@
 //! knew besides (where live began, back-off, suspects, the learnt size, the token) is learnt again.
 //!
 //! While it runs, others change what waits: records are evicted, expire, or are to be replayed. The store counts such
-//! changes, and before its next commit the pump takes them in. What had been read by then is sent all the same.
+//! changes, and before its next commit the pump takes them in. What had been read
+//! of them by then, and is not on the wire, is dropped: a flow is told that it is gone.
 //!
 //! # Memory
 //! Per stream, of which a lane has two, at most: a batch being gathered, one ready, one being repeated, and what was read and did not fit, each

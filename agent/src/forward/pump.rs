@@ -255,7 +255,8 @@ impl Pump {
             let again = lane.plan.wait_for(&before, &now);
             lane.sent_before(&again);
             lane.follow();
-            // What is at hand is sent all the same, and shall not wait for what the ledger has forgotten with the rest.
+            lane.lose(&before, &now);
+            // What is at hand shall not wait for what the ledger has forgotten with the rest.
             lane.at_hand().for_each(|batch| self.ledger.announce(index, batch.span));
         }
         true

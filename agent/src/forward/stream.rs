@@ -268,6 +268,18 @@ impl Stream {
         self.piece.take_if(|piece| outdated(piece)).is_some()
     }
 
+    /// Drops what was read of records that are gone; `true` if the batch to be repeated was.
+    pub(super) fn lose(&mut self, gone: &[Span]) -> bool {
+        let read = [self.fresh.as_ref().map(|batch| batch.span.from), self.open.as_ref().map(Open::from)];
+        let from = if self.loader.is_none() { Some(0) } else { read.into_iter().flatten().min() };
+        if from.is_some_and(|from| gone.iter().any(|gone| gone.below > from)) {
+            self.drop_fresh();
+        }
+        let touches =
+            |piece: &mut Batch| gone.iter().any(|gone| gone.from < piece.span.below && piece.span.from < gone.below);
+        self.piece.take_if(touches).is_some()
+    }
+
     /// What it would send now: a batch that is to be repeated, or a fresh one that nothing stands before.
     pub(super) fn batch(&self, plan: &Plan) -> Option<&Batch> {
         self.piece.as_ref().or_else(|| self.fresh.as_ref().filter(|_| plan.course(self.side).is_clear()))
