@@ -30,7 +30,6 @@ mod pattern;
 mod reader;
 mod sections;
 mod surroundings;
-pub mod units;
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +42,7 @@ pub use model::{
     Backoff, Batch, Broker, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, Lane, Layout,
     Listener, Log, LogLevel, LogTarget, Metrics, MqttVersion, Order, Policy, Rule, Store, Tls,
 };
+pub use tidegate_protocol::units;
 
 use std::path::{Path, PathBuf};
 

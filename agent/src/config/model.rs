@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
-use super::units::Amount;
 use crate::hardware::Source;
 use crate::secret::Secret;
+use tidegate_protocol::units::Amount;
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
