@@ -340,8 +340,10 @@ pub struct Terms {
     pub version: String,
     /// The limits, each kind at most once.
     limits: Vec<Limit>,
-    /// What stands in it and is not understood, by name and place: tolerated, counted and shown.
+    /// What stands in it and is not understood, by name and place: tolerated, counted and shown. The first of them.
     pub unknown: Vec<String>,
+    /// How many there are in all.
+    pub unknown_count: usize,
 }
 
 impl Terms {
