@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use tidegate_protocol::event::write_time;
 
+pub use tidegate_protocol::units::format_count as number;
+
 use super::{BrokerState, Connections, FlashStatus, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
@@ -316,19 +318,6 @@ pub fn plain(text: &str) -> String {
             _ if character.is_control() => out.extend(character.escape_default()),
             _ => out.push(character),
         }
-    }
-    out
-}
-
-/// A count with its thousands parted: `1,234,567`.
-pub fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
     }
     out
 }
