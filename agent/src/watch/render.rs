@@ -1,9 +1,12 @@
 //! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
 
+mod terms;
+
 use std::fmt::Write as _;
 
 use tidegate_protocol::event::write_time;
 
+pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
 use super::{BrokerState, Connections, FlashStatus, Status, Usage};
@@ -37,6 +40,7 @@ pub fn human(status: &Status) -> String {
     if let Some(broker) = &status.broker {
         self::broker(&mut out, broker, status.now_ms);
     }
+    terms::section(&mut out, &status.terms, status.now_ms);
     if !status.limits.is_empty() {
         title(&mut out, "Limits");
         for (name, value) in &status.limits {
