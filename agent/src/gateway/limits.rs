@@ -86,13 +86,14 @@ impl Desk {
     pub(super) fn new(config: &Config, source: &str) -> Self {
         let mut file = File::default();
         file.read(config.provider.terms.as_deref());
-        let documents = of_files(&config.limits, file.terms.as_ref(), source);
+        let limits = Limits::merge(&of_files(&config.limits, file.terms.as_ref(), source));
+        report(&Limits::default(), &limits);
         Self {
             file: Mutex::new(file),
             settings: channel::Sender::new(settings(config)),
             line: channel::Sender::new(Line::default()),
             told: channel::Sender::new(None),
-            limits: channel::Sender::new(Arc::new(Limits::merge(&documents))),
+            limits: channel::Sender::new(Arc::new(limits)),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use tidegate_protocol::units::format_size;
+
 use super::super::status::{LimitSource, LimitStatus, LineStatus, TermsFileStatus, TermsStatus};
 use super::{line, number, plain, size, span, time, title};
 
@@ -78,9 +80,17 @@ fn part(limit: &LimitStatus) -> String {
     }
 }
 
+/// A count in a kind's unit: bytes as they would be written where that is short, and else to a tenth.
 fn amount(count: u64, unit: &str) -> String {
-    if unit == "bytes" { size(count) } else { number(count) }
+    if unit != "bytes" {
+        return number(count);
+    }
+    let written = format_size(count);
+    if written.len() <= SHORT { written } else { size(count) }
 }
+
+/// Longest number of bytes that is shown to the byte: `1234kB`.
+const SHORT: usize = 6;
 
 /// The line, the terms file, and what is wrong.
 fn around(out: &mut String, terms: &TermsStatus, now_ms: u64) {
@@ -132,10 +142,9 @@ fn file(out: &mut String, found: &TermsFileStatus) {
     if found.unknown_count > 0 {
         let names: Vec<String> = found.unknown.iter().map(|name| plain(name)).collect();
         let more = if found.unknown_count > names.len() as u64 { " and others" } else { "" };
-        let count = number(found.unknown_count);
-        let text =
-            format!("! keys that this version does not know, without effect: {count}: {}{more}", names.join(", "));
-        line(out, "", &text);
+        let (count, keys) = (number(found.unknown_count), if found.unknown_count == 1 { "key" } else { "keys" });
+        let names = names.join(", ");
+        line(out, "", &format!("! not known to this version and without effect: {count} {keys}: {names}{more}"));
     }
     if let Some(error) = &found.error {
         let kept = if found.in_force { "what was read before stays in force" } else { "none of it is in force" };
@@ -202,6 +211,14 @@ not limited: burst
     }
 
     #[test]
+    fn a_part_in_bytes_is_written_as_people_write_it_or_rounded() {
+        for (count, text) in [(125_000_000, "125MB"), (119_999_999, "114 MiB"), (1_536, "1536B"), (0, "0B")] {
+            assert_eq!(amount(count, "bytes"), text);
+        }
+        assert_eq!(amount(2_500, "events"), "2,500");
+    }
+
+    #[test]
     fn the_status_says_shortly_what_holds_and_why() {
         let mut out = String::new();
         section(&mut out, &some(), 0);
@@ -247,7 +264,7 @@ not limited: burst
             "! http://m does not answer: HTTP 403",
             "what to do: enable it",
             "terms file        /t.toml: Contract, version 7",
-            "without effect: 3: a (line 1) and others",
+            "without effect: 3 keys: a (line 1) and others",
             "! what was read before stays in force: cannot be used: 1 mistake",
             "line 4: rate",
             "! the windows never open together",
