@@ -110,7 +110,7 @@ fn a_service_that_does_not_answer_or_answers_nonsense_is_shown_and_delivery_goes
         sim.say(says);
         agent.reload();
         wait::until(problem, BOUND, || {
-            terms(&agent)["line"]["problem"].as_str().is_some_and(|found| found.contains(problem))
+            terms(&agent)["sim"]["problem"].as_str().is_some_and(|found| found.contains(problem))
         });
         assert_eq!(binding(&terms(&agent), "rate").expect("the last that was told").0, "512 kbit/s");
         deliver(&agent, &flux, &format!("d{number}"));
@@ -124,7 +124,7 @@ fn a_service_that_does_not_answer_or_answers_nonsense_is_shown_and_delivery_goes
     deliver(&agent, &flux, "silent");
     sim.say(Says::Status(200, r#"{"speedClass":null}"#.to_owned()));
     agent.reload();
-    wait::until("it answers again", BOUND, || terms(&agent)["line"]["problem"] == "");
+    wait::until("it answers again", BOUND, || terms(&agent)["sim"]["problem"] == "");
     assert_eq!(binding(&terms(&agent), "rate").expect("the last that was told").0, "512 kbit/s");
     flux.assert_sound();
 }
@@ -137,7 +137,7 @@ fn without_a_way_to_the_service_nothing_is_limited_by_it_and_delivery_goes_on() 
     let agent = setup.start();
     deliver(&agent, &flux, "alone");
     wait::until("it is shown", BOUND, || {
-        terms(&agent)["line"]["problem"].as_str().is_some_and(|problem| problem.contains("no connection"))
+        terms(&agent)["sim"]["problem"].as_str().is_some_and(|problem| problem.contains("no connection"))
     });
     assert_eq!(binding(&terms(&agent), "rate"), None);
     assert!(shown(&agent).contains("nothing known yet"), "{}", shown(&agent));
@@ -150,7 +150,7 @@ fn over_a_line_that_is_not_known_to_be_soracoms_nobody_is_asked() {
     setup.without("provider.metadata");
     let agent = setup.start();
     deliver(&agent, &flux, "any");
-    assert_eq!(terms(&agent)["line"], Value::Null);
+    assert_eq!(terms(&agent)["sim"], Value::Null);
 }
 
 fn contract(setup: &mut Setup, text: &str) -> PathBuf {

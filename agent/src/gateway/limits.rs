@@ -27,7 +27,7 @@ use crate::forward::RateLimit;
 use crate::provider::metadata::{self, Line};
 use crate::shape::limits::{Binding, Limits};
 use crate::shape::wire::Wire;
-use crate::watch::{LimitSource, LimitStatus, LineStatus, TermsFileStatus, TermsStatus};
+use crate::watch::{LimitSource, LimitStatus, SimStatus, TermsFileStatus, TermsStatus};
 
 /// Everything that limits what may leave, as it stands.
 #[derive(Debug)]
@@ -248,10 +248,10 @@ pub(super) fn status(shared: &Shared) -> TermsStatus {
     let config = shared.loaded().config;
     let limits = Arc::clone(&desk.limits.borrow());
     let metadata = &config.provider.metadata;
-    let line = metadata.enabled.then(|| line(&desk.line.borrow(), &metadata.url));
+    let sim = metadata.enabled.then(|| sim(&desk.line.borrow(), &metadata.url));
     let file = desk.file();
     let file = config.provider.terms.as_deref().map(|path| file_status(path, file.terms.as_ref(), file.error.clone()));
-    TermsStatus { line, file, provider_known: true, ..shown(&limits, config.limits.calendar) }
+    TermsStatus { sim, file, provider_known: true, ..shown(&limits, config.limits.calendar) }
 }
 
 /// What the files of a gateway that does not run say; what the provider says is not known then. `source`: the
@@ -286,9 +286,9 @@ fn file_status(path: &Path, terms: Option<&Terms>, error: Option<String>) -> Ter
     status
 }
 
-fn line(line: &Line, url: &str) -> LineStatus {
+fn sim(line: &Line, url: &str) -> SimStatus {
     let told = &line.told;
-    LineStatus {
+    SimStatus {
         url: url.to_owned(),
         speed_class: told.speed_class.clone(),
         status: told.status.clone(),

@@ -278,7 +278,7 @@ pub struct TermsStatus {
     /// What is wrong with limits that are each right.
     pub problems: Vec<String>,
     /// What the SIM's metadata service says; `None` if it is not asked, or not now ([`TermsStatus::provider_known`]).
-    pub line: Option<LineStatus>,
+    pub sim: Option<SimStatus>,
     /// The contract's terms file; `None` if none is configured.
     pub file: Option<TermsFileStatus>,
     /// By which calendar months and days are counted: `JST` or `UTC`.
@@ -323,10 +323,10 @@ pub struct LimitSource {
     pub clause: String,
 }
 
-/// The line, as the SIM's metadata service tells it.
+/// The SIM's line, as its metadata service tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
-pub struct LineStatus {
+pub struct SimStatus {
     /// Whom it asks.
     pub url: String,
     /// Speed class, such as `s1.slow`; the last that was told.

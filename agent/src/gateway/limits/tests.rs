@@ -67,7 +67,7 @@ fn files_alone_say_what_they_say_and_that_the_provider_is_unknown() {
     std::fs::write(&contract, "[limits]\nrate = \"1 Mbit/s\"\nframes = 1\n").expect("a file");
     let (limits, provider) = config::limits_and_provider(&main).expect("limits");
     let status = limits_of_files(&limits, &provider, "tidegate.toml");
-    assert!(!status.provider_known && status.line.is_none());
+    assert!(!status.provider_known && status.sim.is_none());
     let rate = &status.limits[0];
     assert_eq!((rate.kind.as_str(), rate.value.as_str(), rate.number), ("rate", "512 kbit/s", Some(512_000)));
     assert_eq!((rate.by[0].who.as_str(), rate.by[0].source.as_str()), ("operator", "operator, tidegate.toml line 2"));

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use tidegate_protocol::units::format_size;
 
-use super::super::status::{LimitSource, LimitStatus, LineStatus, TermsFileStatus, TermsStatus};
+use super::super::status::{LimitSource, LimitStatus, SimStatus, TermsFileStatus, TermsStatus};
 use super::{line, number, plain, size, span, time, title};
 
 /// The section of `status`: what holds, who says so, and what is wrong.
 pub(super) fn section(out: &mut String, terms: &TermsStatus, now_ms: u64) {
-    if terms.limits.is_empty() && terms.line.is_none() && terms.file.is_none() {
+    if terms.limits.is_empty() && terms.sim.is_none() && terms.file.is_none() {
         return;
     }
     title(out, "Terms");
@@ -97,7 +97,7 @@ fn around(out: &mut String, terms: &TermsStatus, now_ms: u64) {
     for problem in &terms.problems {
         line(out, "", &format!("! {}", plain(problem)));
     }
-    if let Some(found) = &terms.line {
+    if let Some(found) = &terms.sim {
         sim(out, found, now_ms);
     }
     if let Some(found) = &terms.file {
@@ -108,7 +108,7 @@ fn around(out: &mut String, terms: &TermsStatus, now_ms: u64) {
     }
 }
 
-fn sim(out: &mut String, found: &LineStatus, now_ms: u64) {
+fn sim(out: &mut String, found: &SimStatus, now_ms: u64) {
     let mut parts = Vec::new();
     parts.extend(found.status.as_deref().map(plain));
     match (&found.speed_class, found.answered_ago_ms) {
@@ -237,7 +237,7 @@ not limited: burst
     fn the_line_and_the_terms_file_are_shown_with_what_is_wrong() {
         let mut status = some();
         status.problems = vec!["the windows never open together".into()];
-        status.line = Some(LineStatus {
+        status.sim = Some(SimStatus {
             url: "http://m".into(),
             speed_class: Some("s1.slow".into()),
             status: Some("active".into()),
@@ -246,7 +246,7 @@ not limited: burst
             answered_ago_ms: Some(180_000),
             problem: "HTTP 403".into(),
             advice: "enable it".into(),
-            ..LineStatus::default()
+            ..SimStatus::default()
         });
         status.file = Some(TermsFileStatus {
             path: "/t.toml".into(),
@@ -272,7 +272,7 @@ not limited: burst
             assert!(text.contains(part), "{part}\n{text}");
         }
         status.provider_known = false;
-        status.line = None;
+        status.sim = None;
         assert!(terms(&status, "x", 0).contains("unknown while the agent is stopped"));
     }
 }
