@@ -6,6 +6,7 @@
 //! - What was acknowledged is finished: on a stop the intakes end first (they answer for what is on flash), then the
 //!   forwarder (the request in flight may be answered), then the store.
 //! - A reload changes what can be changed or nothing: a bad file leaves the configuration in force as it is.
+//! - What limits what may leave is known before anything does, and never waited for (`limits`).
 //!
 //! # How it works
 //! Everything asynchronous shares one thread: the work is moving bytes, the store's own threads wait for the disk, and
@@ -13,6 +14,7 @@
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
 mod ask;
+mod limits;
 mod options;
 mod status;
 mod supervise;
@@ -34,8 +36,11 @@ use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::shape::limits::Limits;
 use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
+
+pub use limits::limits_of_files;
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough
 /// to cost nothing.
@@ -124,6 +129,7 @@ struct Shared {
     stats: Arc<crate::collect::Stats>,
     clock: Arc<SystemClock>,
     broker: Arc<BrokerLink>,
+    limits: limits::Desk,
 }
 
 impl Shared {
@@ -159,6 +165,7 @@ impl Gateway {
         let clock = Arc::new(SystemClock::new());
         let shared = Arc::new(Shared {
             started: Instant::now(),
+            limits: limits::Desk::new(&config, source),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -188,6 +195,11 @@ impl Gateway {
     /// The figures as they stand.
     pub fn status(&self) -> Status {
         status::gather(&self.shared)
+    }
+
+    /// What may leave, now and from now on.
+    pub fn limits(&self) -> channel::Receiver<Arc<Limits>> {
+        self.shared.limits.subscribe()
     }
 
     /// Where it listens for plain MQTT; `None` before it is ready or if it does not.
@@ -240,6 +252,8 @@ impl Gateway {
         loaded.at = self.shared.clock.now();
         loaded.needs_restart.clone_from(&changes.needs_restart);
         loaded.error = None;
+        drop(loaded);
+        limits::reload(&self.shared);
         Ok(changes)
     }
 

@@ -202,6 +202,8 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
             connect_timeout: running.forward.connect_timeout,
             ..new.forward
         },
+        limits: new.limits,
+        provider: new.provider,
         control: running.control,
         metrics: running.metrics,
         log: config::Log { target: running.log.target, ..new.log },
