@@ -23,7 +23,9 @@ mod tests;
 
 pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
-pub use submission::{Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission};
+pub use submission::{
+    BudgetUse, Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission,
+};
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
 
 use crate::clock::Clock;
@@ -424,6 +426,11 @@ impl Store {
     /// were evicted or have expired, or are to be replayed. Cheap; never before [`Store::waiting`] shows the change.
     pub fn waiting_changed(&self) -> u64 {
         self.inner.shared.waiting_changed.load(std::sync::atomic::Ordering::Acquire)
+    }
+
+    /// What of budgets was used, as it was last said by a [`Change::Budget`] each; of 32 kinds at most.
+    pub fn budgets(&self) -> Vec<BudgetUse> {
+        self.inner.shared.budgets()
     }
 
     /// Records put aside, newest first, at most `limit`. Reads the disk.

@@ -22,6 +22,7 @@
 //! session/<id: u64 BE>      SessionRecord
 //! aside/<number: u64 BE>    AsideEntry      where a record was put aside, which it is, and why
 //! counter/<name>            u64
+//! budget/<kind>             BudgetUse       what of a budget was used
 //! ```
 
 mod database;

@@ -90,6 +90,21 @@ pub struct Refusal {
     pub count: u32,
 }
 
+/// What of a budget was used, in absolute numbers: applied twice it is the same.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetUse {
+    /// Whose it is: the key of its limit, such as `events_per_month`, at most 64 bytes.
+    pub kind: String,
+    /// The period that it is about, in the budget's own count; `None` if that was never known.
+    pub period: Option<u64>,
+    /// What was used in it, in the budget's unit.
+    pub used: u64,
+    /// What of it was used by lanes that go first.
+    pub first: u64,
+    /// The provider said that it is spent.
+    pub told: bool,
+}
+
 /// A change of state that must last: a record of the control lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -152,6 +167,8 @@ pub enum Change {
     Release(Origin),
     /// Publishes were refused.
     Refused(Refusal),
+    /// So much of a budget was used; it replaces what was said of it before.
+    Budget(BudgetUse),
 }
 
 mod lane_index {

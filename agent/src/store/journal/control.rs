@@ -12,7 +12,7 @@
 use super::clocks::Clocks;
 use super::gaps::{Gap, Gaps, Key, Span, Uptime};
 use super::hardware::Hardware;
-use crate::store::{Change, Origin, Ranges, SessionRecord};
+use crate::store::{BudgetUse, Change, Origin, Ranges, SessionRecord};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidegate_protocol::gap::Cause;
@@ -26,6 +26,12 @@ const BAD_RANGES: usize = 256;
 /// Unreleased QoS 2 publishes remembered at most: 3 MB of a snapshot, whose frame may have 8 MiB. The listener keeps
 /// far below it; beyond it a repeat is stored twice rather than taken for known.
 const UNRELEASED: usize = 65_536;
+
+/// Budgets remembered at most: there are five kinds, and later versions may have more.
+const BUDGETS: usize = 32;
+
+/// Longest name of a budget, in bytes.
+const BUDGET_NAME: usize = 64;
 
 /// One lasting change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +103,9 @@ pub(super) struct Ledger {
     /// What a flow may not know of yet.
     #[serde(default)]
     pub(super) gaps: Gaps,
+    /// What of budgets was used, by their names.
+    #[serde(default)]
+    pub(super) budgets: BTreeMap<String, BudgetUse>,
     /// On which hardware it was written last.
     pub(super) hardware: Hardware,
     /// Releases of records above `accounted`: only while the control lane is replayed, when the records are not
@@ -223,6 +232,12 @@ impl Ledger {
                 self.unreleased.retain(|origin, _| origin.session != *id);
             }
             Change::Refused(refusal) => self.refused = self.refused.saturating_add(u64::from(refusal.count)),
+            Change::Budget(used) => {
+                let known = self.budgets.contains_key(&used.kind);
+                if used.kind.len() <= BUDGET_NAME && (known || self.budgets.len() < BUDGETS) {
+                    self.budgets.insert(used.kind.clone(), used.clone());
+                }
+            }
             // Written as `Released`, with the place of the record.
             Change::Release(_) => {}
         }
@@ -288,6 +303,9 @@ impl Ledger {
         }
         for (id, record) in &self.sessions {
             contents.insert([b"session/", &id.to_be_bytes()[..]].concat(), encode_value(record));
+        }
+        for (name, used) in &self.budgets {
+            contents.insert(format!("budget/{name}").into_bytes(), encode_value(used));
         }
         let counters =
             [("refused", self.refused), ("put_aside", self.put_aside), ("aside_dropped", self.aside_dropped)];

@@ -133,6 +133,7 @@
 //! the same state when it is cut short and done again: a second crash during recovery changes nothing.
 
 mod aside;
+mod budgets;
 mod clocks;
 mod commit;
 mod company;

@@ -14,6 +14,7 @@ enum Step {
     Acknowledge { lane: u8, part: u8 },
     Qos2 { packet_id: u16 },
     Release { packet_id: u16 },
+    Budget { kind: u8, used: u64 },
     Crash { keep: u16 },
     Close,
     FailSync { which: u8 },
@@ -27,6 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..3_u8, any::<u8>()).prop_map(|(lane, part)| Step::Acknowledge { lane, part }),
         2 => (1..6_u16).prop_map(|packet_id| Step::Qos2 { packet_id }),
         2 => (1..6_u16).prop_map(|packet_id| Step::Release { packet_id }),
+        1 => (0..3_u8, any::<u64>()).prop_map(|(kind, used)| Step::Budget { kind, used }),
         2 => prop_oneof![Just(0), any::<u16>()].prop_map(|keep| Step::Crash { keep }),
         1 => Just(Step::Close),
         1 => (0..5_u8).prop_map(|which| Step::FailSync { which }),
@@ -57,6 +59,8 @@ struct Model {
     /// Acknowledged, never delivered, and no longer there.
     evicted: u64,
     next: u64,
+    /// What of budgets was used.
+    budgets: BTreeMap<String, u64>,
 }
 
 struct Run {
@@ -105,6 +109,14 @@ impl Run {
                 // Control records get through even on a full disk.
                 change(&self.store, Change::Release(Origin { session: 1, packet_id: *packet_id }));
                 self.model.unreleased.remove(packet_id);
+            }
+            Step::Budget { kind, used } => {
+                let kind = format!("budget-{kind}");
+                change(
+                    &self.store,
+                    Change::Budget(BudgetUse { kind: kind.clone(), used: *used, ..BudgetUse::default() }),
+                );
+                self.model.budgets.insert(kind, *used);
             }
             Step::Acknowledge { lane, part } => self.acknowledge(*lane, *part),
             Step::Crash { keep } => self.crash(usize::from(*keep)),
@@ -208,6 +220,8 @@ impl Run {
         assert_eq!(known(&kept), known(&self.model.unreleased));
         self.model.unreleased = kept;
         self.model.unsure.clear();
+        let budgets = self.store.budgets().into_iter().map(|one| (one.kind, one.used));
+        assert_eq!(budgets.collect::<BTreeMap<_, _>>(), self.model.budgets);
         // What was in doubt is there now, or never will be.
         for lane in 0..3_u8 {
             let found: Vec<u64> = self.read(lane).into_iter().map(|(_, number)| number).collect();
