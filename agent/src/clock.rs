@@ -7,6 +7,7 @@
 //!
 //! [`SystemClock`] keeps book of who says that the wall clock is right; [`synchronised`] asks the system.
 
+pub mod local;
 pub mod synchronised;
 mod system;
 

@@ -294,6 +294,7 @@ fn configuration(folder: &Path, url: &str) -> String {
          [forward.flux]\nkind = \"webhook\"\nurl = {url}\n\
          [forward.flux.batch]\nmax_records = 50\nmax_age = \"1s\"\n\
          [forward.backoff]\nmin = \"100ms\"\nmax = \"1s\"\n\
+         [limits]\nevents_per_month = \"unlimited\"\n\
          [control]\nsocket = {socket}\n",
         store = path("store"),
         url = quoted(url),

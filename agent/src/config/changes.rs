@@ -43,8 +43,8 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
 }
 
 /// Keys whose values name lanes, or are given lane by lane.
-const NAME_LANES: [&str; 5] =
-    ["collect.default_lane", "collect.rule.topic", "collect.rule.lane", "lane.first", "lane.weight"];
+const NAME_LANES: [&str; 6] =
+    ["collect.default_lane", "collect.rule.topic", "collect.rule.lane", "lane.first", "lane.weight", "lane.windowed"];
 
 type Facts = BTreeMap<&'static str, String>;
 
@@ -86,6 +86,7 @@ fn limits(config: &Config, facts: &mut Facts) {
         facts.insert(key, format!("{value:?}"));
     };
     put("limits.calendar", &config.limits.calendar);
+    put("limits.events_count", &config.limits.events_count);
     let provider = &config.provider;
     put("provider.terms", &provider.terms);
     put("provider.metadata.enabled", &provider.metadata.enabled);
@@ -114,6 +115,7 @@ fn store(config: &Config, facts: &mut Facts) {
     put("lane.name", &lanes.iter().map(|lane| &lane.name).collect::<Vec<_>>());
     put("lane.first", &lanes.iter().map(|lane| lane.first).collect::<Vec<_>>());
     put("lane.weight", &lanes.iter().map(|lane| lane.weight).collect::<Vec<_>>());
+    put("lane.windowed", &lanes.iter().map(|lane| lane.windowed).collect::<Vec<_>>());
     put("lane.reserve", &lanes.iter().map(|lane| lane.reserve).collect::<Vec<_>>());
     put("lane.max_age", &lanes.iter().map(|lane| lane.max_age).collect::<Vec<_>>());
 }

@@ -215,6 +215,8 @@ pub struct Lane {
     pub first: bool,
     /// Its share of what is sent, among lanes that are not `first` or among those that are; 1 to 1000.
     pub weight: u32,
+    /// Its batches leave only while the windows are open, if there are any.
+    pub windowed: bool,
     /// What of the store's `max_size` other lanes' records cannot take from it.
     pub reserve: Amount,
     /// How old a record may become before it is dropped, 1 s to 3650 days; `None` for any age.
@@ -450,6 +452,17 @@ pub struct Limits {
     pub stated: Vec<Stated>,
     /// By which calendar months and days begin that are counted.
     pub calendar: Calendar,
+    /// What the provider counts as an event.
+    pub events_count: EventsCount,
+}
+
+/// What the provider counts as an event where a request carries an array of records: that is not documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventsCount {
+    /// Each request.
+    Requests,
+    /// Each record of each request.
+    Records,
 }
 
 /// A limit as it stands in a file.

@@ -9,9 +9,11 @@ use tokio::sync::watch;
 
 use super::endpoint::Endpoint;
 use super::options::{Options, OptionsError};
+use super::permit::{Standing as BudgetStanding, View};
 use super::verdict::{RateLimit, rate_limit, shown};
 use crate::clock::now_ms;
 use crate::shape::wire::Wire;
+use crate::store::LaneStats;
 
 /// What Flux last said, as `status` shows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +123,7 @@ pub struct Handle {
     pub(super) stats: Arc<Mutex<Stats>>,
     pub(super) reload: Arc<watch::Sender<Arc<Checked>>>,
     pub(super) wire: Wire,
+    pub(super) view: View,
     /// What the last answer that spoke of it said of the rate limit.
     pub(super) limit: Arc<watch::Sender<Option<RateLimit>>>,
 }
@@ -137,6 +140,11 @@ impl Handle {
         let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         stats.verdict.until_ms = wait_ms.filter(|wait| *wait > 0).map(|wait| now_ms().saturating_add(wait));
         stats
+    }
+
+    /// How the budgets stand, and what it will cost to send what waits in these lanes.
+    pub fn budgets(&self, lanes: &[LaneStats]) -> BudgetStanding {
+        self.view.standing(lanes)
     }
 
     /// Takes new options into use, and tries the endpoint at once, unless it is the same and named a time

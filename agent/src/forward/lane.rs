@@ -120,6 +120,11 @@ impl Lane {
         self.stream(side).close_if_due(at_once, gate_open, now)
     }
 
+    /// Whether a stream's batch is as old as it should become, see [`Stream::is_due`].
+    pub(super) fn is_due(&self, side: Side, now: Instant) -> bool {
+        self.streams[side.index()].is_due(now)
+    }
+
     /// The read that a stream is to do now, if any, and what is to be announced of it already.
     pub(super) fn job(
         &mut self,

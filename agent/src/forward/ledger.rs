@@ -14,6 +14,7 @@
 use tokio::sync::oneshot;
 
 use super::spans::{Span, Spans, holes};
+use crate::shape::budget::Urgency;
 use crate::store::{Change, Committed, LaneId, Ranges, Store, Submission};
 
 /// Ranges that acknowledgements may make of what waits in a lane. What the store makes of it itself, by evicting and
@@ -40,6 +41,8 @@ struct Marks {
 pub(super) struct Ledger {
     lanes: Vec<Marks>,
     aside: Vec<Change>,
+    /// Of budgets.
+    notes: Vec<Change>,
     pub(super) committing: Option<oneshot::Receiver<Committed>>,
 }
 
@@ -63,7 +66,7 @@ impl Ledger {
                 waiting,
             }
         });
-        Self { lanes: lanes.collect(), aside: Vec::new(), committing: None }
+        Self { lanes: lanes.collect(), aside: Vec::new(), notes: Vec::new(), committing: None }
     }
 
     /// These records may be sent soon.
@@ -116,7 +119,18 @@ impl Ledger {
     fn due(&self, announcement_near: bool) -> bool {
         let announce = self.lanes.iter().any(|marks| !marks.to_announce.is_empty());
         let acknowledge = self.lanes.iter().any(|marks| !marks.done.is_empty());
-        announce || !self.aside.is_empty() || (acknowledge && !announcement_near)
+        announce || !self.aside.is_empty() || !self.notes.is_empty() || (acknowledge && !announcement_near)
+    }
+
+    /// How urgent a note must be to be taken now; `None` while a commit is under way.
+    pub(super) fn takes_notes(&self, announcement_near: bool) -> Option<Urgency> {
+        let along = self.due(announcement_near);
+        self.committing.is_none().then_some(if along { Urgency::Along } else { Urgency::Alone })
+    }
+
+    /// These go with the next commit, which they make due.
+    pub(super) fn note(&mut self, notes: Vec<Change>) {
+        self.notes.extend(notes);
     }
 
     /// Starts a commit if one is due and none is under way.
@@ -125,7 +139,7 @@ impl Ledger {
             return;
         }
         let mut submission = Submission::new();
-        for change in self.aside.drain(..) {
+        for change in self.aside.drain(..).chain(self.notes.drain(..)) {
             submission.change(change);
         }
         for (lane, marks) in self.lanes.iter_mut().enumerate() {

@@ -17,11 +17,11 @@
 //! is allowed, announces it to the store (`ledger`), and sends one at a time over one kept-open connection (`http`,
 //! `token`) to the `endpoint`; `lanes` says whose turn it is. `plan` knows what of a lane is to be delivered and which
 //! stream's it is. `verdict` judges the answer; `course` says what
-//! follows for the stream, `report` what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
+//! follows for the stream, `permit` asks the budgets before each request, `report` says what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
 //! The parts that decide are pure: they are given the time and the randomness and know no socket.
 //!
 //! # On disk and on the wire
-//! Nothing is written but through the store's control lane (`Sent`, `Acknowledge`, `PutAside`). What goes over the wire
+//! Nothing is written but through the store's control lane (`Sent`, `Acknowledge`, `PutAside`, `Budget`). What goes over the wire
 //! is described in `http` and in [`tidegate_protocol::event`].
 //!
 //! # Recovery
@@ -50,6 +50,7 @@ mod lane;
 mod lanes;
 mod ledger;
 mod options;
+mod permit;
 mod plan;
 mod pump;
 mod report;
@@ -61,7 +62,8 @@ mod verdict;
 
 pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
-pub use options::{BatchOptions, DelayRange, Flux, LaneOptions, Layout, Options, OptionsError, Order};
+pub use options::{BatchOptions, DelayRange, EventsCount, Flux, LaneOptions, Layout, Options, OptionsError, Order};
+pub use permit::{Held, Standing as BudgetStanding};
 pub use verdict::{RateLimit, Verdict};
 
 use std::sync::{Arc, Mutex};
@@ -69,6 +71,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::shape::limits::Limits;
 use crate::shape::wire::Wire;
 use crate::store::Store;
 use handle::Checked;
@@ -80,6 +83,7 @@ pub struct Forwarder {
     wire: Wire,
     handle: Handle,
     reload: watch::Receiver<Arc<Checked>>,
+    limits: watch::Receiver<Arc<Limits>>,
 }
 
 impl Forwarder {
@@ -89,14 +93,23 @@ impl Forwarder {
         let stats = Arc::new(Mutex::new(Stats::starting(&checked)));
         let (sender, reload) = watch::channel(Arc::new(checked));
         let limit = Arc::new(watch::Sender::new(None));
-        let handle = Handle { stats, reload: Arc::new(sender), wire: wire.clone(), limit };
-        Ok((Self { store, wire, handle: handle.clone(), reload }, handle))
+        let view = permit::View::new(&store, &reload.borrow().options);
+        let handle = Handle { stats, reload: Arc::new(sender), wire: wire.clone(), limit, view };
+        let limits = watch::channel(Arc::default()).1;
+        Ok((Self { store, wire, handle: handle.clone(), reload, limits }, handle))
+    }
+
+    /// What limits requests and their bytes; nothing unless this is called.
+    #[must_use]
+    pub fn limited_by(self, limits: watch::Receiver<Arc<Limits>>) -> Self {
+        Self { limits, ..self }
     }
 
     /// Runs until `stop`; then the request in flight may still be answered and acknowledged, within a bound.
     pub async fn run(mut self, stop: CancellationToken) {
         let config = Arc::clone(&self.reload.borrow_and_update());
-        pump::Pump::new(self.store, self.wire, self.handle, config).run(self.reload, stop).await;
+        let permits = permit::Permits::new(self.handle.view.clone(), self.wire.clone(), self.limits);
+        pump::Pump::new(self.store, self.wire, self.handle, config, permits).run(self.reload, stop).await;
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 pub use tidegate_protocol::batch::Layout;
 
 use crate::secret::Secret;
+use crate::shape::budget::Calendar;
 
 /// The way into the Flux app, with its secrets as values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,12 +77,25 @@ pub struct LaneOptions {
     /// It goes before all lanes that are not, up to nine of ten bytes while they wait; and its batches do not wait for
     /// `max_age`.
     pub first: bool,
+    /// Its batches leave only while the windows are open, if there are any.
+    pub windowed: bool,
+}
+
+/// What counts as an event of the account's quota where a request carries an array of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EventsCount {
+    /// Each request.
+    #[default]
+    Requests,
+    /// Each record of each request.
+    Records,
 }
 
 impl LaneOptions {
     /// `critical`, `normal` and `bulk`: the first at once, the others 4 : 1.
     pub fn defaults() -> Vec<Self> {
-        vec![Self { weight: 1, first: true }, Self { weight: 4, first: false }, Self { weight: 1, first: false }]
+        let lane = |weight, first, windowed| Self { weight, first, windowed };
+        vec![lane(1, true, false), lane(4, false, false), lane(1, false, true)]
     }
 }
 
@@ -130,6 +144,10 @@ pub struct Options {
     pub answer_timeout: Duration,
     /// A connection that carried nothing for so long is not used again.
     pub idle_limit: Duration,
+    /// By which calendar the account's months and days begin.
+    pub calendar: Calendar,
+    /// What counts as an event.
+    pub events_count: EventsCount,
 }
 
 impl Options {
@@ -148,6 +166,8 @@ impl Options {
             answer_timeout: Duration::from_secs(60),
             // Load balancers commonly close after 60 s without traffic; leaving first avoids the race.
             idle_limit: Duration::from_secs(55),
+            calendar: Calendar::default(),
+            events_count: EventsCount::default(),
         }
     }
 }

@@ -27,6 +27,7 @@ use super::http::{Exchange, Link, chain};
 use super::lane::Lane;
 use super::lanes::LaneOrder;
 use super::ledger::Ledger;
+use super::permit::Permits;
 use super::plan::Side;
 use super::report::Report;
 use super::size::SizeLimit;
@@ -34,6 +35,7 @@ use super::spans::Span;
 use super::stream::Loaded;
 use super::verdict::{Context, Judged, Verdict, judge, shown};
 use crate::clock::now_ms;
+use crate::shape::budget::Urgency;
 use crate::shape::wire::Wire;
 use crate::store::{LaneId, LaneStats, Store, TimesKnown};
 
@@ -77,6 +79,7 @@ pub(super) struct Pump {
     gate: Gate,
     size: SizeLimit,
     ledger: Ledger,
+    permits: Permits,
     loads: JoinSet<(usize, Side, Loader, Loaded)>,
     /// At home while no request is under way.
     link: Option<Link>,
@@ -94,7 +97,7 @@ pub(super) struct Pump {
 
 impl Pump {
     /// Ready to go on where the store says.
-    pub(super) fn new(store: Store, wire: Wire, handle: Handle, config: Arc<Checked>) -> Self {
+    pub(super) fn new(store: Store, wire: Wire, handle: Handle, config: Arc<Checked>, permits: Permits) -> Self {
         // Before what waits is looked at: a change in between is taken in once more.
         let waiting_changed = store.waiting_changed();
         let (stats, now) = (store.stats(), Instant::now());
@@ -107,6 +110,7 @@ impl Pump {
             .collect();
         let mut pump = Self {
             ledger: Ledger::new(lanes.iter().map(|lane| (store.waiting(lane.id), store.unsent(lane.id)))),
+            permits,
             order: LaneOrder::new(&options.lanes),
             gate: Gate::new(options),
             size: SizeLimit::new(options.batch.max_bytes),
@@ -165,6 +169,7 @@ impl Pump {
                     }
                     self.ledger.committed();
                 }
+                Ok(()) = self.permits.changed() => {}
                 Ok(()) = progress.changed(), if listen => self.lanes.iter_mut().for_each(Lane::has_news),
                 () = sleep_until(wake) => {}
             }
@@ -185,6 +190,7 @@ impl Pump {
         self.show(Instant::now());
         let last = async {
             loop {
+                self.ledger.note(self.permits.notes(Urgency::Last));
                 self.ledger.submit(&self.store, false);
                 let Some(committing) = &mut self.ledger.committing else { break };
                 if committing.await.is_err() {
@@ -201,12 +207,14 @@ impl Pump {
     /// Does everything that can be done now.
     fn step(&mut self, now: Instant) {
         let settled = self.follow_store();
+        self.permits.look();
         let gate_open = self.gate.closed_until(now).is_none();
         let cutting = self.cutting(now);
         let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
         for (index, side) in sides.clone() {
             self.lanes[index].keep_up(&self.store, &cutting);
-            if self.lanes[index].close_if_due(side, gate_open, now) {
+            let may_close = gate_open && self.may_close(index, side, now);
+            if self.lanes[index].close_if_due(side, may_close, now) {
                 self.announce_fresh(index, side);
             }
         }
@@ -221,13 +229,24 @@ impl Pump {
             self.start_request();
         }
         if settled {
-            self.ledger.submit(&self.store, !self.loads.is_empty());
+            let near = !self.loads.is_empty();
+            if let Some(urgency) = self.ledger.takes_notes(near) {
+                self.ledger.note(self.permits.notes(urgency));
+            }
+            self.ledger.submit(&self.store, near);
         }
         self.report.put_asides_due(now);
     }
 
+    /// Whether the budgets have a request for a batch that closes because it is due.
+    fn may_close(&self, index: usize, side: Side, now: Instant) -> bool {
+        let closed = self.lanes.iter().filter(|lane| !lane.options.first).flat_map(Lane::at_hand).count();
+        !self.lanes[index].is_due(side, now) || self.permits.may_close(index, closed)
+    }
+
     /// Starts the read that a stream is to do now, if any.
     fn read(&mut self, index: usize, side: Side, gate_open: bool, cutting: Cutting) {
+        let cutting = self.permits.cut(index, cutting);
         let Some((job, announce)) = self.lanes[index].job(side, &self.store, gate_open, cutting) else { return };
         if let Some(span) = announce {
             self.ledger.announce(index, span);
@@ -285,7 +304,7 @@ impl Pump {
             layout: options.batch.layout,
             max_records: options.batch.max_records,
             max_bytes: self.size.current(now),
-            replayed_after: options.replayed_after,
+            replayed_after: self.permits.replayed_after(options.replayed_after),
             now,
             stamp: self.store.clock().now(),
         }
@@ -297,12 +316,18 @@ impl Pump {
             return;
         }
         let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
-        let Some(next) = self.order.pick(|index| turn(index).map(|(_, batch)| batch.body.len())) else { return };
+        let Some(next) = self.order.pick(|index| {
+            let batch = turn(index).map(|(_, batch)| batch);
+            batch.filter(|batch| self.permits.may(index, batch)).map(|batch| batch.body.len())
+        }) else {
+            return;
+        };
         let index = next.lane;
         let Some(side) = turn(index).map(|(side, _)| side) else { return };
         let Some(mut link) = self.link.take() else { return };
         let Some(batch) = self.lanes[index].take(side) else { return };
         self.order.charge(next);
+        self.permits.begin(index, &batch);
         self.request = Some(Box::pin(async move {
             let exchange = link.send(&batch).await;
             Reply { link, batch, lane: index, side, exchange }
@@ -313,19 +338,20 @@ impl Pump {
     fn renew_outdated(&mut self, now: Instant) {
         let cutting = self.cutting(now);
         let limit = cutting.replayed_after + MARK_SLACK;
-        let outdated = |batch: &Batch| {
-            let too_large = batch.events > 1 && batch.body.len() > cutting.max_bytes;
+        let outdated = |batch: &Batch, cut: Cutting| {
+            let too_large = batch.events > 1 && (batch.body.len() > cut.max_bytes || batch.events > cut.max_records);
             too_large || batch.oldest_unmarked.is_some_and(|oldest| now.saturating_duration_since(oldest) > limit)
         };
         let times_known = self.store.times_known();
         let retimed = std::mem::replace(&mut self.times_known, times_known) != times_known;
         for lane in &mut self.lanes {
+            let cut = self.permits.cut(lane.id.index(), cutting);
             for side in Side::BOTH {
                 if retimed {
                     // Records have other times now: what is not on the wire is laid out anew.
                     lane.stream(side).drop_fresh();
                 }
-                if lane.stream(side).drop_outdated(|batch| retimed || outdated(batch)) {
+                if lane.stream(side).drop_outdated(|batch| retimed || outdated(batch, cut)) {
                     lane.plan.settle(side, Outcome::Unjudged, 0);
                 }
             }
@@ -335,7 +361,7 @@ impl Pump {
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let late = self.config.options.replayed_after;
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(late, now)).min();
-        [lanes, self.gate.closed_until(now), self.report.due()].into_iter().flatten().min()
+        [lanes, self.gate.closed_until(now), self.report.due(), self.permits.wake_at(now)].into_iter().flatten().min()
     }
 
     /// Takes back what a read found.
@@ -409,6 +435,7 @@ impl Pump {
         self.config = config;
         let options = &self.config.options;
         self.gate.reload(options, same_endpoint);
+        self.permits.reconfigure(options);
         self.size = SizeLimit::new(options.batch.max_bytes);
         self.order = LaneOrder::new(&options.lanes);
         self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, now));
@@ -451,6 +478,7 @@ impl Pump {
             }
         };
         let Judged { verdict, reason } = judged;
+        self.permits.end(lane, &batch, was_sent, verdict);
         let overtaken = std::mem::take(&mut self.overtaken);
         let same_endpoint = link.is_to(&self.config);
         self.link = Some(if link.is_for(&self.config) { link } else { self.new_link() });
@@ -557,7 +585,11 @@ impl Pump {
             return None;
         }
         let lanes = self.lanes.iter().filter_map(|lane| lane.next_attempt(&self.store, now)).min();
-        [lanes, self.gate.closed_until(now)].into_iter().flatten().max().filter(|at| *at > now)
+        [lanes, self.gate.closed_until(now), self.permits.held_until()]
+            .into_iter()
+            .flatten()
+            .max()
+            .filter(|at| *at > now)
     }
 
     /// Shows the verdict, and logs it when it changes.

@@ -141,6 +141,11 @@ impl Stream {
         true
     }
 
+    /// Whether the batch being gathered is so old that it is to close.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.fresh.is_none() && self.open.is_some() && self.due.is_some_and(|due| due <= now)
+    }
+
     /// The read that is to be done now, if any, and what is to be announced of it already.
     pub(super) fn job(
         &mut self,

@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::forward;
 use crate::hardware;
 use crate::secret::Secret;
-use crate::shape::wire;
+use crate::shape::{budget, wire};
 use crate::store;
 
 /// Sessions that the store keeps while no listener says how many: the most that a configuration may ask for.
@@ -112,8 +112,9 @@ pub(super) fn broker(config: &config::Broker) -> broker::Options {
 /// and goes beside the others with the smallest weight.
 fn forward_lanes(config: &Config, present: &[String]) -> Vec<forward::LaneOptions> {
     let configured = |name: &String| config.lanes.iter().find(|lane| lane.name == *name);
-    let options = |lane: &config::Lane| forward::LaneOptions { weight: lane.weight, first: lane.first };
-    let left_over = forward::LaneOptions { weight: 1, first: false };
+    let options =
+        |lane: &config::Lane| forward::LaneOptions { weight: lane.weight, first: lane.first, windowed: lane.windowed };
+    let left_over = forward::LaneOptions { weight: 1, first: false, windowed: false };
     present.iter().map(|name| configured(name).map_or(left_over, options)).collect()
 }
 
@@ -154,6 +155,14 @@ pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
         backoff: forward::DelayRange { min: forward.backoff.min, max: forward.backoff.max },
         probe: forward::DelayRange { min: forward.backoff.probe_min, max: forward.backoff.probe_max },
         answer_timeout: forward.timeout,
+        calendar: match config.limits.calendar {
+            config::Calendar::Jst => budget::Calendar::Jst,
+            config::Calendar::Utc => budget::Calendar::Utc,
+        },
+        events_count: match config.limits.events_count {
+            config::EventsCount::Requests => forward::EventsCount::Requests,
+            config::EventsCount::Records => forward::EventsCount::Records,
+        },
         ..forward::Options::new(flux)
     }
 }
@@ -179,7 +188,12 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
     let same_lanes = new.lanes.iter().map(|lane| &lane.name).eq(running.lanes.iter().map(|lane| &lane.name));
     let (lanes, rules, default_lane) = if same_lanes {
         let lanes = new.lanes.into_iter().zip(running.lanes);
-        let lanes = lanes.map(|(new, old)| config::Lane { first: new.first, weight: new.weight, ..old });
+        let lanes = lanes.map(|(new, old)| config::Lane {
+            first: new.first,
+            weight: new.weight,
+            windowed: new.windowed,
+            ..old
+        });
         (lanes.collect(), new.collect.rules, new.collect.default_lane)
     } else {
         (running.lanes, running.collect.rules, running.collect.default_lane)

@@ -6,12 +6,14 @@ use crate::collect;
 use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::shape::budget::{Drain, Figures};
 use crate::store;
 use crate::watch::{
-    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, OldestWaiting, RefusedCount, Status,
-    StoreStatus, Usage, VerdictStatus,
+    BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, HeldStatus,
+    LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage, VerdictStatus,
 };
 use std::net::SocketAddr;
+use std::time::Instant;
 
 pub(super) fn gather(shared: &Shared) -> Status {
     let now = shared.clock.now();
@@ -47,6 +49,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
             status.counts = counts(&collected, &stored, &sent);
             status.oldest_waiting = oldest(&stored);
             status.verdict = verdict(sent, config.forward.batch.max_bytes as u64);
+            status.budgets = budgets(forward.budgets(&stored.lanes), &stored, now.wall_ms);
             status.epoch.clone_from(&stored.epoch);
             status.store = StoreStatus {
                 path: status.store.path,
@@ -132,6 +135,42 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
         requests_failed: sent.requests.saturating_sub(sent.batches),
         connect_failures: sent.connect_failures,
         token_refusals: sent.token_refusals,
+    }
+}
+
+fn budgets(found: forward::BudgetStanding, stored: &store::Stats, now_ms: u64) -> BudgetsStatus {
+    let budget = |figures: Figures| BudgetStatus {
+        kind: figures.kind.to_owned(),
+        unit: if figures.kind.starts_with("events") { "events" } else { "bytes" }.to_owned(),
+        amount: figures.amount,
+        used: figures.used,
+        left: figures.left(),
+        reserved: figures.reserved,
+        ends_ms: figures.ends_ms,
+        runs_out_ms: figures.runs_out_ms,
+        told: figures.told,
+    };
+    let until = |until: Instant| {
+        let wait = until.saturating_duration_since(Instant::now());
+        now_ms.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+    };
+    let held = |held: forward::Held| HeldStatus {
+        lane: stored.lanes.get(held.lane).map_or_else(String::new, |lane| lane.name.clone()),
+        limit: held.kind.key().to_owned(),
+        reason: held.reason.to_string(),
+        until_ms: held.until.map(until),
+    };
+    let drain = |drain: Drain| DrainStatus {
+        records: drain.load.records,
+        events: drain.load.events,
+        bytes: drain.load.bytes,
+        month_thousandths: drain.share,
+        time_ms: drain.time_ms,
+    };
+    BudgetsStatus {
+        budgets: found.figures.into_iter().map(budget).collect(),
+        held: found.held.into_iter().map(held).collect(),
+        drain: found.drain.map(drain),
     }
 }
 

@@ -128,6 +128,7 @@ pub fn page(status: &Status) -> String {
     records(&mut page, status);
     flux(&mut page, status);
     intake(&mut page, status);
+    budgets(&mut page, status);
     page.out
 }
 
@@ -293,6 +294,33 @@ fn flux(page: &mut Page, status: &Status) {
     page.metric("tidegate_flux_last_accepted_timestamp_seconds", "gauge", "When Flux last accepted a batch.");
     if let Some(last) = status.verdict.last_accepted_ms {
         page.sample("tidegate_flux_last_accepted_timestamp_seconds", &[], seconds(last));
+    }
+}
+
+fn budgets(page: &mut Page, status: &Status) {
+    let budgets = &status.budgets;
+    type Value = fn(&super::BudgetStatus) -> Option<u64>;
+    let gauges: [(&str, &str, Value); 4] = [
+        ("tidegate_budget_used", "Events or bytes used in the period.", |budget| Some(budget.used)),
+        ("tidegate_budget_limit", "Events or bytes that may be used; absent if any number.", |budget| budget.amount),
+        ("tidegate_budget_left", "Events or bytes left; absent if any number.", |budget| budget.left),
+        ("tidegate_budget_quota_told", "1 if the provider says that it is used up.", |budget| Some(budget.told.into())),
+    ];
+    for (name, help, value) in gauges {
+        page.metric(name, "gauge", help);
+        for budget in &budgets.budgets {
+            if let Some(value) = value(budget) {
+                page.sample(name, &[("budget", &budget.kind)], value);
+            }
+        }
+    }
+    page.metric("tidegate_lane_held", "gauge", "1 for a lane that a limit holds now, with the limit.");
+    for held in &budgets.held {
+        page.sample("tidegate_lane_held", &[("lane", &held.lane), ("limit", &held.limit)], 1);
+    }
+    if let Some(drain) = &budgets.drain {
+        page.gauge("tidegate_backlog_wire_bytes", "Bytes on the wire to send what waits, estimated.", drain.bytes);
+        page.gauge("tidegate_backlog_events", "Events to send what waits, estimated.", drain.events);
     }
 }
 

@@ -23,8 +23,9 @@ mod status;
 mod tests;
 
 pub use status::{
-    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, LimitSource, LimitStatus, OldestWaiting,
-    RefusedCount, SimStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
+    BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, HeldStatus,
+    LaneStatus, LimitSource, LimitStatus, OldestWaiting, RefusedCount, SimStatus, Status, StoreStatus, TermsFileStatus,
+    TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
 
+mod budgets;
 mod terms;
 
 use std::fmt::Write as _;
@@ -40,6 +41,7 @@ pub fn human(status: &Status) -> String {
     if let Some(broker) = &status.broker {
         self::broker(&mut out, broker, status.now_ms);
     }
+    budgets::section(&mut out, &status.budgets, status.now_ms);
     terms::section(&mut out, &status.terms, status.now_ms);
     if !status.limits.is_empty() {
         title(&mut out, "Limits");

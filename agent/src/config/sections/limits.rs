@@ -8,7 +8,7 @@ use tidegate_protocol::terms::{Bound, Kind, Quota, Windows};
 
 use super::super::address;
 use super::super::error::shown;
-use super::super::model::{Calendar, Limits, Metadata, Provider, SpeedClass, Stated};
+use super::super::model::{Calendar, EventsCount, Limits, Metadata, Provider, SpeedClass, Stated};
 use super::super::reader::{Section, Value};
 use super::super::terms::DEVELOPER_EVENTS;
 use super::{DAY, GIB};
@@ -49,7 +49,12 @@ const CLASSES: [(&str, u64); 10] = [
 pub(super) fn limits(root: &Section<'_>) -> Limits {
     let section = root.section("limits");
     let calendar = section.word("calendar", &[("JST", Calendar::Jst), ("UTC", Calendar::Utc)]);
-    let limits = Limits { stated: stated(&section), calendar: calendar.unwrap_or(Calendar::Jst) };
+    let counts = [("requests", EventsCount::Requests), ("records", EventsCount::Records)];
+    let limits = Limits {
+        stated: stated(&section),
+        calendar: calendar.unwrap_or(Calendar::Jst),
+        events_count: section.word("events_count", &counts).unwrap_or(EventsCount::Requests),
+    };
     section.finish();
     limits
 }

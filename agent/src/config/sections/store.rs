@@ -107,12 +107,16 @@ fn hardware(section: &Section<'_>) -> Source {
     })
 }
 
+/// The lane that waits for the windows unless it is told otherwise.
+const BULK: &str = "bulk";
+
 /// The lanes that stand when the file has none.
 fn default_lanes() -> Vec<Lane> {
     let lane = |name: &str, first, weight, percent| Lane {
         name: name.into(),
         first,
         weight,
+        windowed: name == BULK,
         reserve: Amount::Percent(percent),
         max_age: None,
     };
@@ -164,9 +168,12 @@ fn lane(table: &Section<'_>, others: &[Lane]) -> Lane {
         None => table.missing("name", NAME),
     }
     let max_age = table.duration("max_age", &(Duration::from_secs(1)..=3650 * DAY), DAY);
+    let first = table.boolean("first").unwrap_or(false);
+    let is_bulk = name.as_ref().is_some_and(|(text, _)| *text == BULK);
     Lane {
+        windowed: table.boolean("windowed").unwrap_or(is_bulk && !first),
         name: name.map_or_else(String::new, |(text, _)| text.to_owned()),
-        first: table.boolean("first").unwrap_or(false),
+        first,
         weight: table.integer("weight", &(1..=1000), 1) as u32,
         reserve: table.amount("reserve", &(0..=MOST), Amount::Percent(0)),
         max_age: table.has("max_age").then_some(max_age),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const LARGEST: usize = 70_000;
 
 fn lane(weight: u32, first: bool) -> LaneOptions {
-    LaneOptions { weight, first }
+    LaneOptions { weight, first, windowed: false }
 }
 
 /// Gives `bytes` to whoever is next among the `ready`.

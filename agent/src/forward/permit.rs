@@ -1,0 +1,364 @@
+//! Asks before each request whether it may leave, and says afterwards what it did cost.
+//!
+//! The budgets themselves are `shape::budget`'s; what is here joins them to lanes, to the windows, to the wire's own count
+//! of bytes and to the store, which keeps what was used. A lane that is refused is *held*: its batches wait, and those
+//! that are not full yet go on gathering, so that a batch's age stretches to what the pace has an event for.
+//!
+//! What is expected of a request in bytes is set aside from its beginning to its end; what is charged is what the wire
+//! counts, by whomever.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate_protocol::terms::{Kind, Windows};
+use tokio::sync::watch;
+
+use super::batch::{Batch, Cutting};
+use super::options::{EventsCount, LaneOptions, Options};
+use super::verdict::Verdict;
+use crate::clock::{Clock, Stamp, local};
+use crate::shape::budget::{
+    Budgets, Class, Cost, Drain, Figures, Kept, Load, Outcome, Permit, Reason, Refused, Urgency,
+};
+use crate::shape::limits::Limits;
+use crate::shape::wire::Wire;
+use crate::store::{BudgetUse, Change, LaneStats, Store};
+
+/// Bytes of a request and its answer beside the body: some 700 of request head, 500 of the answer, and the packets'
+/// headers and acknowledgements of both.
+const REQUEST_BYTES: u64 = 2 * 1024;
+
+/// What a new connection adds: TLS with a chain of three certificates, name resolution, TCP's handshake.
+const CONNECTION_BYTES: u64 = 6 * 1024;
+
+/// Of a body one part in so many is added for the headers of its packets (66 bytes with Ethernet's MTU) and TLS's.
+const PACKET_PART: u64 = 16;
+
+/// Before anything was sent, bytes that a record's event has beside its payload.
+const EVENT_BYTES: u64 = 150;
+
+/// A batch that waits for its pace is looked at again after twice the mean time between two requests before its records
+/// count as late.
+const LATE_AFTER: u32 = 2;
+
+/// While bytes are limited, the wire's count is looked at so often though nothing is sent: others use it too.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// A note that is due waits so long at least for a commit that is under way.
+const LEAST_WAIT_MS: u64 = 1_000;
+
+/// A lane that may not send now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Its index.
+    pub lane: usize,
+    /// Which limit holds it.
+    pub kind: Kind,
+    /// Why.
+    pub reason: Reason,
+    /// When it may send, if that is known.
+    pub until: Option<Instant>,
+}
+
+/// How budgets stand.
+#[derive(Debug, Clone, Default)]
+pub struct Standing {
+    /// Each budget.
+    pub figures: Vec<Figures>,
+    /// The lanes that may not send now though they have something.
+    pub held: Vec<Held>,
+    /// What it will cost to send what waits; `None` if nothing does.
+    pub drain: Option<Drain>,
+}
+
+/// What is shared with whoever asks how things stand.
+#[derive(Debug)]
+pub(super) struct Desk {
+    budgets: Budgets,
+    windows: Option<Windows>,
+    bytes_per_second: Option<u64>,
+    limited_bytes: bool,
+    lanes: Vec<LaneOptions>,
+    counting: EventsCount,
+    max_records: u64,
+    max_bytes: u64,
+    held: Vec<Held>,
+    /// Records and bytes of bodies that were accepted.
+    sent: (u64, u64),
+}
+
+/// A view of it for others.
+#[derive(Debug, Clone)]
+pub(super) struct View {
+    desk: Arc<Mutex<Desk>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl View {
+    /// With what the store kept of earlier runs.
+    pub(super) fn new(store: &Store, options: &Options) -> Self {
+        let clock = Arc::clone(store.clock());
+        let kept: Vec<Kept> = store.budgets().into_iter().map(kept).collect();
+        let mut desk = Desk {
+            budgets: Budgets::new(options.calendar, &kept, &clock.now()),
+            windows: None,
+            bytes_per_second: None,
+            limited_bytes: false,
+            lanes: Vec::new(),
+            counting: options.events_count,
+            max_records: 1,
+            max_bytes: 1,
+            held: Vec::new(),
+            sent: (0, 0),
+        };
+        desk.reconfigure(options);
+        Self { desk: Arc::new(Mutex::new(desk)), clock }
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How budgets stand, with these lanes' backlog.
+    pub(super) fn standing(&self, lanes: &[LaneStats]) -> Standing {
+        let now = self.clock.now();
+        let mut desk = self.desk();
+        let load = desk.load(lanes);
+        let rate = desk.bytes_per_second;
+        Standing {
+            figures: desk.budgets.figures(&now),
+            held: desk.held.clone(),
+            drain: (load.records > 0).then(|| desk.budgets.drain(load, rate, &now)),
+        }
+    }
+}
+
+impl Desk {
+    fn reconfigure(&mut self, options: &Options) {
+        self.lanes.clone_from(&options.lanes);
+        self.counting = options.events_count;
+        (self.max_records, self.max_bytes) = (options.batch.max_records as u64, options.batch.max_bytes as u64);
+        self.budgets.set_calendar(options.calendar);
+    }
+
+    fn limit(&mut self, limits: &Limits, now: &Stamp) {
+        self.budgets.limit(limits, now);
+        self.windows = limits.windows().cloned();
+        self.bytes_per_second = limits.number(Kind::RateUp).map(|bits| (bits / 8).max(1));
+        let bytes = [Kind::BytesPerMonth, Kind::BytesPerDay, Kind::BytesPerHour];
+        self.limited_bytes = bytes.into_iter().any(|kind| limits.of(kind).is_some());
+    }
+
+    fn lane(&self, lane: usize) -> (Class, bool) {
+        let options = self.lanes.get(lane);
+        let class = if options.is_some_and(|lane| lane.first) { Class::First } else { Class::Other };
+        (class, options.is_some_and(|lane| lane.windowed))
+    }
+
+    fn cost(&self, requests: u64, records: u64, body: u64) -> Cost {
+        let events = match self.counting {
+            EventsCount::Requests => requests,
+            EventsCount::Records => records,
+        };
+        Cost { events, bytes: body + body / PACKET_PART + REQUEST_BYTES + CONNECTION_BYTES }
+    }
+
+    fn ask(&mut self, lane: usize, cost: Cost, now: &Stamp) -> Result<(), Refused> {
+        let (class, windowed) = self.lane(lane);
+        if windowed {
+            self.within_windows(now)?;
+        }
+        self.budgets.ask(class, cost, now)
+    }
+
+    fn within_windows(&mut self, now: &Stamp) -> Result<(), Refused> {
+        let Some(windows) = &self.windows else { return Ok(()) };
+        let refused = |reason, wait_ms| Err(Refused { kind: Kind::Windows, reason, wait_ms });
+        let Some(time) = self.budgets.time(now) else { return refused(Reason::Clock, None) };
+        match windows.opens_in(local::minute_of_week(time)) {
+            Some(0) => Ok(()),
+            // To the beginning of the minute in which they open; should the clock be set forward for summer meanwhile, it
+            // is looked again at the next request.
+            opens => refused(Reason::Window, opens.map(|minutes| u64::from(minutes) * 60_000 - time % 60_000)),
+        }
+    }
+
+    fn hold(&mut self, lane: usize, refused: Refused) {
+        let until = refused.wait_ms.map(|wait| Instant::now() + Duration::from_millis(wait));
+        let held = Held { lane, kind: refused.kind, reason: refused.reason, until };
+        match self.held.iter_mut().find(|held| held.lane == lane) {
+            Some(known) => *known = held,
+            None => self.held.push(held),
+        }
+    }
+
+    /// What waits, as events and bytes.
+    fn load(&self, lanes: &[LaneStats]) -> Load {
+        let mut load = Load::default();
+        for lane in lanes.iter().filter(|lane| lane.waiting > 0) {
+            let (records, bytes) = self.sent;
+            let on_disk = lane.bytes / lane.waiting;
+            // What is on disk may be delivered already; measured sizes are better.
+            let each = if records > 0 { bytes / records } else { on_disk.min(self.max_bytes) + EVENT_BYTES };
+            let a_request = (self.max_bytes / each.max(1)).clamp(1, self.max_records);
+            let requests = lane.waiting.div_ceil(a_request);
+            let body = lane.waiting.saturating_mul(each);
+            load.records += lane.waiting;
+            load.events += if self.counting == EventsCount::Records { lane.waiting } else { requests };
+            load.bytes += body + body / PACKET_PART + requests.saturating_mul(REQUEST_BYTES);
+        }
+        load
+    }
+}
+
+/// Asks, for the pump.
+#[derive(Debug)]
+pub(super) struct Permits {
+    view: View,
+    wire: Wire,
+    limits: watch::Receiver<Arc<Limits>>,
+    /// Bytes of the wire that were charged.
+    seen: u64,
+    /// Of requests under way, by lane.
+    open: Vec<Option<Permit>>,
+}
+
+impl Permits {
+    /// Asks what `view` shows.
+    pub(super) fn new(view: View, wire: Wire, mut limits: watch::Receiver<Arc<Limits>>) -> Self {
+        let now = view.clock.now();
+        view.desk().limit(&limits.borrow_and_update(), &now);
+        Self { view, wire, limits, seen: 0, open: Vec::new() }
+    }
+
+    /// Waits until limits change; `Err` if they never will.
+    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.limits.changed().await
+    }
+
+    /// Takes new options into use.
+    pub(super) fn reconfigure(&self, options: &Options) {
+        self.view.desk().reconfigure(options);
+    }
+
+    /// Before it is looked what can be sent: takes in what has changed.
+    pub(super) fn look(&mut self) {
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        if self.limits.has_changed().unwrap_or(false) {
+            desk.limit(&self.limits.borrow_and_update(), &now);
+        }
+        let counts = self.wire.counts();
+        let total = counts.sent + counts.received;
+        desk.budgets.count_bytes(total.saturating_sub(self.seen), &now);
+        self.seen = total;
+        desk.held.clear();
+    }
+
+    /// Whether a batch of a lane may leave now; if not, the lane is held.
+    pub(super) fn may(&self, lane: usize, batch: &Batch) -> bool {
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        let cost = desk.cost(1, batch.events as u64, batch.body.len() as u64);
+        desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+    }
+
+    /// Whether a batch that is as old as it should become may close, though it is not full: only if there is a request
+    /// for it, behind those of `ahead` batches that are closed. Those of lanes that go first do not wait.
+    pub(super) fn may_close(&self, lane: usize, ahead: usize) -> bool {
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        if desk.lane(lane).0 == Class::First {
+            return true;
+        }
+        let requests = ahead as u64 + 1;
+        let cost = desk.cost(requests, requests, 0);
+        desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+    }
+
+    /// A request begins that [`Permits::may`] permits.
+    pub(super) fn begin(&mut self, lane: usize, batch: &Batch) {
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        let cost = desk.cost(1, batch.events as u64, batch.body.len() as u64);
+        let class = desk.lane(lane).0;
+        let permit = desk.budgets.take(class, cost, &now);
+        if self.open.len() <= lane {
+            self.open.resize_with(lane + 1, || None);
+        }
+        // Between the question and this nothing else is asked: the pump is one task.
+        self.open[lane] = permit.ok();
+    }
+
+    /// The lane's request has ended: with this verdict, or nothing of it has left.
+    pub(super) fn end(&mut self, lane: usize, batch: &Batch, was_sent: bool, verdict: Verdict) {
+        // Its bytes first.
+        self.look();
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        let outcome = match verdict {
+            _ if !was_sent => Outcome::Free,
+            Verdict::Accepted => Outcome::Accepted,
+            Verdict::Quota => Outcome::Quota,
+            // Turned away at the door: it has not reached the channel, where events are counted.
+            Verdict::Throttled { .. } | Verdict::Suspended | Verdict::Misconfigured => Outcome::Free,
+            Verdict::Maintenance { .. } | Verdict::Poison { .. } | Verdict::Transient { .. } => Outcome::Counted,
+        };
+        if outcome == Outcome::Accepted {
+            desk.sent = (desk.sent.0 + batch.events as u64, desk.sent.1 + batch.body.len() as u64);
+        }
+        if let Some(permit) = self.open.get_mut(lane).and_then(Option::take) {
+            desk.budgets.settle(permit, outcome, &now);
+        }
+    }
+
+    /// Cuts a lane's batches to what budgets have a use for.
+    pub(super) fn cut(&self, lane: usize, cutting: Cutting) -> Cutting {
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        let class = desk.lane(lane).0;
+        let largest = usize::try_from(desk.budgets.largest_body()).unwrap_or(usize::MAX);
+        let most = match desk.counting {
+            EventsCount::Requests => usize::MAX,
+            EventsCount::Records => usize::try_from(desk.budgets.most_events(class, &now)).unwrap_or(usize::MAX),
+        };
+        Cutting { max_records: cutting.max_records.min(most), max_bytes: cutting.max_bytes.min(largest), ..cutting }
+    }
+
+    /// How long a record may wait before it counts as late: not less than the pace makes it wait.
+    pub(super) fn replayed_after(&self, configured: Duration) -> Duration {
+        let interval = self.view.desk().budgets.interval_ms(&self.view.clock.now());
+        configured.max(interval.map_or(Duration::ZERO, |ms| Duration::from_millis(ms) * LATE_AFTER))
+    }
+
+    /// What is to be made durable now.
+    pub(super) fn notes(&self, urgency: Urgency) -> Vec<Change> {
+        let notes = self.view.desk().budgets.notes(urgency, &self.view.clock.now());
+        notes.into_iter().map(|note| Change::Budget(told(note))).collect()
+    }
+
+    /// When to look again if nothing else happens.
+    pub(super) fn wake_at(&self, now: Instant) -> Option<Instant> {
+        let desk = self.view.desk();
+        let note =
+            desk.budgets.note_in(&self.view.clock.now()).map(|ms| now + Duration::from_millis(ms.max(LEAST_WAIT_MS)));
+        let look = desk.limited_bytes.then(|| now + LOOK_EVERY);
+        let held = desk.held.iter().filter_map(|held| held.until).map(|until| until.max(now));
+        held.chain(note).chain(look).min()
+    }
+
+    /// Before when no lane sends that has something, if any is held and that is known.
+    pub(super) fn held_until(&self) -> Option<Instant> {
+        self.view.desk().held.iter().filter_map(|held| held.until).min()
+    }
+}
+
+fn kept(used: BudgetUse) -> Kept {
+    let BudgetUse { kind, period, used, first, told } = used;
+    Kept { kind, period, used, first, told }
+}
+
+fn told(kept: Kept) -> BudgetUse {
+    let Kept { kind, period, used, first, told } = kept;
+    BudgetUse { kind, period, used, first, told }
+}
