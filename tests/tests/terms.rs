@@ -61,7 +61,7 @@ fn deliver(agent: &Agent, flux: &Flux, name: &str) {
 fn the_speed_class_is_seen_binds_and_gives_way_at_once_when_it_changes() {
     let (flux, sim) = (Flux::start(), Metadata::start(Says::class("s1.slow")));
     let mut setup = Setup::webhook(&flux);
-    setup.set("limits", "rate", "\"512 kbit/s\"").metadata(&sim);
+    setup.without("limits").set("limits", "rate", "\"512 kbit/s\"").metadata(&sim);
     let agent = setup.start();
     wait_for(&agent, "rate", "128 kbit/s", "SIM speed class s1.slow");
     wait_for(&agent, "rate_down", "128 kbit/s", "SIM speed class s1.slow");

@@ -167,7 +167,7 @@ pub enum Urgency {
     Along,
     /// Only what may not wait.
     Alone,
-    /// Everything: there is no later.
+    /// Everything that is limited: there is no later.
     Last,
 }
 
@@ -405,7 +405,8 @@ impl Budgets {
                     Urgency::Along => much || old(account.unnoted, NOTE_ALONG_MS),
                     // What is not limited may wait for company.
                     Urgency::Alone => account.amount.is_some() && (much || old(account.unnoted, NOTE_ALONE_MS)),
-                    Urgency::Last => true,
+                    // The figures of what is not limited are worth no commit.
+                    Urgency::Last => account.amount.is_some(),
                 };
             let kept = account.kept();
             if due && kept != account.noted {
