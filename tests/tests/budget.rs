@@ -160,3 +160,77 @@ fn send_past(agent: &Agent, flux: &Flux) {
     flux.wait_for_requests(1);
     wait::until("bulk alone waits", BOUND, || status(agent)["counts"]["waiting"] == 1);
 }
+
+#[test]
+fn a_quota_answer_holds_everything_and_an_accepted_question_ends_that() {
+    let flux = Flux::start();
+    flux.answer_all(Answer::status(402));
+    let mut setup = setup(&flux, 10_000);
+    setup.set("forward.backoff", "probe_min", "\"1s\"").set("forward.backoff", "probe_max", "\"2s\"");
+    let agent = setup.start();
+    publish(&agent, "telemetry", "1");
+    wait::until("it is told", BOUND, || events(&agent)["told"] == true);
+    assert_eq!(events(&agent)["used"].as_u64().filter(|used| *used > 1), None, "what is turned away is not counted");
+    let text = String::from_utf8(agent.command(&["status"]).stdout).expect("text");
+    assert!(text.contains("! the provider says that the quota is used up"), "{text}");
+    flux.answer_all(Answer::status(200));
+    flux.wait_for(1, BOUND);
+    wait::until("it is open again", BOUND, || events(&agent)["told"] == false);
+}
+
+#[test]
+fn in_a_minute_leave_no_more_events_than_are_permitted_and_alarms_have_their_part() {
+    let flux = Flux::start();
+    let mut setup = setup(&flux, 10_000);
+    setup.set("limits", "events_per_minute", "4");
+    let agent = setup.start();
+    send(&agent, &flux, "telemetry", 3);
+    publish(&agent, "telemetry", "waits");
+    let held = wait_until_held(&agent, "normal", "used up");
+    assert_eq!(held["limit"], "events_per_minute");
+    send_alarm(&agent, &flux, 4);
+    publish(&agent, "alarm", "waits, too");
+    wait_until_held(&agent, "critical", "used up");
+    assert_eq!(flux.requests(), 4);
+}
+
+fn send_alarm(agent: &Agent, flux: &Flux, requests: usize) {
+    publish(agent, "alarm", "fire");
+    flux.wait_for_requests(requests);
+}
+
+#[test]
+fn where_each_record_counts_a_request_carries_no_more_than_are_left() {
+    let flux = Flux::start();
+    let mut setup = setup(&flux, 8);
+    setup.set("limits", "events_count", "\"records\"");
+    let agent = setup.start();
+    flux.stop();
+    for number in 0..12 {
+        publish(&agent, "telemetry", &number.to_string());
+    }
+    flux.resume();
+    // One of the eight is kept for alarms.
+    flux.wait_for(7, BOUND);
+    wait_until_held(&agent, "normal", "kept for lanes that go first");
+    assert_eq!((events(&agent)["used"].as_u64(), flux.delivered()), (Some(7), 7));
+}
+
+#[test]
+fn a_day_of_bytes_ends_sending_before_it_is_exceeded() {
+    let flux = Flux::start();
+    let mut setup = setup(&flux, 10_000);
+    setup.set("limits", "bytes_per_day", "\"100 kB\"").set("limits", "events_per_month", "\"unlimited\"");
+    let agent = setup.start();
+    let payload = format!("\"{}\"", "x".repeat(6_000));
+    for _ in 0..20 {
+        publish(&agent, "telemetry", &payload);
+    }
+    let held = wait_until_held(&agent, "normal", "kept for lanes that go first");
+    assert_eq!(held["limit"], "bytes_per_day");
+    let all = status(&agent)["budgets"]["budgets"].clone();
+    let day =
+        all.as_array().and_then(|all| all.iter().find(|one| one["kind"] == "bytes_per_day")).expect("a day").clone();
+    let used = day["used"].as_u64().expect("a number");
+    assert!((60_000..=95_000).contains(&used), "{day}");
+}

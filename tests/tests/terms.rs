@@ -220,7 +220,7 @@ fn it_starts_with_a_terms_file_that_is_bad_or_missing_and_check_says_so() {
 fn while_the_agent_is_stopped_the_files_are_asked_and_the_provider_is_unknown() {
     let flux = Flux::start();
     let mut setup = Setup::webhook(&flux);
-    setup.set("limits", "rate", "\"2Mbps\"").set("limits", "share", "0.25");
+    setup.without("limits").set("limits", "rate", "\"2Mbps\"").set("limits", "share", "0.25");
     contract(&mut setup, "[limits]\nrate = \"1 Mbit/s\"\n");
     let _ = setup.write();
     let agent = Agent::new(setup);

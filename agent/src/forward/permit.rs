@@ -199,7 +199,7 @@ impl Desk {
             let (records, bytes) = self.sent;
             let on_disk = lane.bytes / lane.waiting;
             // What is on disk may be delivered already; measured sizes are better.
-            let each = if records > 0 { bytes / records } else { on_disk.min(self.max_bytes) + EVENT_BYTES };
+            let each = bytes.checked_div(records).unwrap_or(on_disk.min(self.max_bytes) + EVENT_BYTES);
             let a_request = (self.max_bytes / each.max(1)).clamp(1, self.max_records);
             let requests = lane.waiting.div_ceil(a_request);
             let body = lane.waiting.saturating_mul(each);

@@ -353,6 +353,7 @@ impl Budgets {
     }
 
     /// A request has ended. Its bytes are those that were seen ([`Budgets::count_bytes`]) before this.
+    #[allow(clippy::needless_pass_by_value, reason = "a permit is used up")]
     pub fn settle(&mut self, permit: Permit, outcome: Outcome, now: &Stamp) {
         let Permit { class, cost } = permit;
         let time = self.turn(now);

@@ -297,10 +297,12 @@ fn flux(page: &mut Page, status: &Status) {
     }
 }
 
+/// A figure of a budget, where it has one.
+type BudgetValue = fn(&super::BudgetStatus) -> Option<u64>;
+
 fn budgets(page: &mut Page, status: &Status) {
     let budgets = &status.budgets;
-    type Value = fn(&super::BudgetStatus) -> Option<u64>;
-    let gauges: [(&str, &str, Value); 4] = [
+    let gauges: [(&str, &str, BudgetValue); 4] = [
         ("tidegate_budget_used", "Events or bytes used in the period.", |budget| Some(budget.used)),
         ("tidegate_budget_limit", "Events or bytes that may be used; absent if any number.", |budget| budget.amount),
         ("tidegate_budget_left", "Events or bytes left; absent if any number.", |budget| budget.left),

@@ -83,32 +83,7 @@ fn sample() -> Status {
         broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
         endpoint: "webhook https://api.soracom.io".into(),
         terms: crate::watch::TermsStatus::default(),
-        budgets: crate::watch::BudgetsStatus {
-            budgets: vec![crate::watch::BudgetStatus {
-                kind: "events_per_month".into(),
-                unit: "events".into(),
-                amount: Some(10_000),
-                used: 7_200,
-                left: Some(2_800),
-                reserved: 140,
-                ends_ms: Some(1_796_050_800_000),
-                runs_out_ms: Some(1_795_900_000_000),
-                told: false,
-            }],
-            held: vec![crate::watch::HeldStatus {
-                lane: "normal".into(),
-                limit: "events_per_month".into(),
-                reason: "what is left is spread over what remains of the month".into(),
-                until_ms: Some(1_795_336_230_000),
-            }],
-            drain: Some(crate::watch::DrainStatus {
-                records: 1200,
-                events: 3,
-                bytes: 200_000,
-                month_thousandths: Some(12),
-                time_ms: Some(900_000),
-            }),
-        },
+        budgets: budgets(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
         config_error: None,
         clock: ClockStatus {
@@ -117,6 +92,35 @@ fn sample() -> Status {
             since_ms: Some(1_795_336_000_000),
             correction_ms: 3_600_000,
         },
+    }
+}
+
+fn budgets() -> BudgetsStatus {
+    BudgetsStatus {
+        budgets: vec![BudgetStatus {
+            kind: "events_per_month".into(),
+            unit: "events".into(),
+            amount: Some(10_000),
+            used: 7_200,
+            left: Some(2_800),
+            reserved: 140,
+            ends_ms: Some(1_796_050_800_000),
+            runs_out_ms: Some(1_795_900_000_000),
+            told: false,
+        }],
+        held: vec![HeldStatus {
+            lane: "normal".into(),
+            limit: "events_per_month".into(),
+            reason: "what is left is spread over what remains of the month".into(),
+            until_ms: Some(1_795_336_230_000),
+        }],
+        drain: Some(DrainStatus {
+            records: 1200,
+            events: 3,
+            bytes: 200_000,
+            month_thousandths: Some(12),
+            time_ms: Some(900_000),
+        }),
     }
 }
 

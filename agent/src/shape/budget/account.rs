@@ -69,10 +69,10 @@ pub(super) struct Account {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) uptime_ms: u64,
-    /// Length of the period, and what remains of it. Without a trusted time all of the longest there is: that is never too
+    /// Length of the period, and what remains of it, in ms. Without a trusted time all of the longest there is: that is never too
     /// fast.
-    length_ms: u64,
-    remaining_ms: u64,
+    length: u64,
+    remaining: u64,
     /// When the period ends, ms since the Unix epoch, if that is known.
     pub(super) ends_ms: Option<u64>,
 }
@@ -111,8 +111,8 @@ impl Account {
         self.amount = amount;
         let at = place.uptime_ms;
         // Not more than the pace would have by now, but for the burst: a start over and over earns nothing.
-        let elapsed = place.length_ms - place.remaining_ms;
-        let line = scaled(self.common(), elapsed, place.length_ms);
+        let elapsed = place.length - place.remaining;
+        let line = scaled(self.common(), elapsed, place.length);
         let others = self.used.saturating_sub(self.first);
         let burst = self.burst(place);
         let open = (fine(line) - fine(others) + burst).clamp(0, burst);
@@ -148,13 +148,13 @@ impl Account {
     pub(super) fn place(&self, calendar: Calendar, now: Option<u64>, uptime_ms: u64) -> Place {
         let longest = self.span.longest_ms();
         let known = now.zip(self.period);
-        let (length_ms, remaining_ms, ends_ms) = known.map_or((longest, longest, None), |(now, period)| {
+        let (length, remaining, ends_ms) = known.map_or((longest, longest, None), |(now, period)| {
             let (begin, end) = self.span.bounds(calendar, period);
             let length = end - begin;
             // A clock that was put back before the period's beginning leaves all of it.
             (length, end.saturating_sub(now).clamp(1, length), Some(end))
         });
-        Place { uptime_ms, length_ms, remaining_ms, ends_ms }
+        Place { uptime_ms, length, remaining, ends_ms }
     }
 
     /// What is not used.
@@ -176,8 +176,8 @@ impl Account {
 
     /// What of the reserve is still kept.
     pub(super) fn floor(&self, place: &Place) -> u64 {
-        let kept = u128::from(self.whole_reserve()) * u128::from(place.remaining_ms);
-        kept.div_ceil(u128::from(place.length_ms)) as u64
+        let kept = u128::from(self.whole_reserve()) * u128::from(place.remaining);
+        kept.div_ceil(u128::from(place.length)) as u64
     }
 
     /// What of the common part lanes that do not go first may still have.
@@ -187,13 +187,13 @@ impl Account {
 
     /// Down to here lanes that go first take from the common part.
     fn fair(&self, place: &Place) -> u64 {
-        let kept = u128::from(self.whole_reserve() + self.common() / 2) * u128::from(place.remaining_ms);
-        kept.div_ceil(u128::from(place.length_ms)) as u64
+        let kept = u128::from(self.whole_reserve() + self.common() / 2) * u128::from(place.remaining);
+        kept.div_ceil(u128::from(place.length)) as u64
     }
 
     /// The most that may go at once, in [`FINE`] parts.
     fn burst(&self, place: &Place) -> i128 {
-        let paced = scaled(self.open(place), IDLE_MS.min(place.remaining_ms), place.remaining_ms);
+        let paced = scaled(self.open(place), IDLE_MS.min(place.remaining), place.remaining);
         let least = match self.kind {
             Kind::EventsPerMonth => LEAST_BURST_EVENTS,
             _ => self.amount.unwrap_or(0) / LEAST_BURST_BYTES,
@@ -207,13 +207,13 @@ impl Account {
 
     fn credit(&self, place: &Place) -> i128 {
         let passed = place.uptime_ms.saturating_sub(self.credit_at);
-        let earned = fine(self.open(place)) * i128::from(passed) / i128::from(place.remaining_ms);
+        let earned = fine(self.open(place)) * i128::from(passed) / i128::from(place.remaining);
         (self.credit + earned).min(self.burst(place))
     }
 
     fn reserve(&self, place: &Place) -> i128 {
         let passed = place.uptime_ms.saturating_sub(self.reserve_at);
-        let earned = fine(self.whole_reserve()) * i128::from(passed) / i128::from(place.length_ms);
+        let earned = fine(self.whole_reserve()) * i128::from(passed) / i128::from(place.length);
         (self.reserve + earned).min(self.reserve_burst())
     }
 
@@ -229,7 +229,7 @@ impl Account {
         }
         let left = self.left();
         if cost > left {
-            return Err((Reason::Spent, place.ends_ms.map(|_| place.remaining_ms)));
+            return Err((Reason::Spent, place.ends_ms.map(|_| place.remaining)));
         }
         match class {
             Class::First => self.ask_first(cost, left, place),
@@ -245,15 +245,15 @@ impl Account {
         }
         let rate = fine(self.whole_reserve());
         if rate == 0 {
-            return Err((Reason::Spent, place.ends_ms.map(|_| place.remaining_ms)));
+            return Err((Reason::Spent, place.ends_ms.map(|_| place.remaining)));
         }
         // When the reserve has it, or when what is the others' share of the common part has shrunk so far.
         let passed = place.uptime_ms.saturating_sub(self.reserve_at);
-        let refilled = up((need - self.reserve) * i128::from(place.length_ms), rate).saturating_sub(passed);
+        let refilled = up((need - self.reserve) * i128::from(place.length), rate).saturating_sub(passed);
         let shrunk = place.ends_ms.map(|_| {
             let whole = u128::from(self.whole_reserve() + self.common() / 2);
-            let enough = u128::from(left - cost) * u128::from(place.length_ms) / whole.max(1);
-            place.remaining_ms.saturating_sub(enough.min(u128::from(u64::MAX)) as u64)
+            let enough = u128::from(left - cost) * u128::from(place.length) / whole.max(1);
+            place.remaining.saturating_sub(enough.min(u128::from(u64::MAX)) as u64)
         });
         Err((Reason::Share, Some(shrunk.map_or(refilled, |shrunk| shrunk.min(refilled)))))
     }
@@ -262,9 +262,8 @@ impl Account {
         let open = self.open(place);
         if cost > open {
             // The reserve shrinks with what remains of the period.
-            let enough =
-                u128::from(left - cost) * u128::from(place.length_ms) / u128::from(self.whole_reserve().max(1));
-            let wait = place.remaining_ms.saturating_sub(enough.min(u128::from(u64::MAX)) as u64);
+            let enough = u128::from(left - cost) * u128::from(place.length) / u128::from(self.whole_reserve().max(1));
+            let wait = place.remaining.saturating_sub(enough.min(u128::from(u64::MAX)) as u64);
             return Err((Reason::Reserved, place.ends_ms.map(|_| wait)));
         }
         let credit = self.credit(place);
@@ -281,14 +280,14 @@ impl Account {
     /// In how many ms the reserve that is kept is less by one.
     fn floor_shrinks_in(&self, place: &Place) -> Option<u64> {
         let below = u128::from(self.floor(place).checked_sub(1)?);
-        let then = below * u128::from(place.length_ms) / u128::from(self.whole_reserve().max(1));
-        Some(place.remaining_ms.saturating_sub(then.min(u128::from(u64::MAX)) as u64).max(1))
+        let then = below * u128::from(place.length) / u128::from(self.whole_reserve().max(1));
+        Some(place.remaining.saturating_sub(then.min(u128::from(u64::MAX)) as u64).max(1))
     }
 
     /// In how many ms the pace gives what is needed. What it gives rises as the period shrinks, if its end is known.
     fn wait(&self, need: i128, open: u64, place: &Place) -> u64 {
         let passed = place.uptime_ms.saturating_sub(self.credit_at);
-        let (open, remaining, lacking) = (fine(open), i128::from(place.remaining_ms), need - self.credit);
+        let (open, remaining, lacking) = (fine(open), i128::from(place.remaining), need - self.credit);
         if place.ends_ms.is_none() {
             return up(lacking * remaining, open).saturating_sub(passed);
         }
@@ -376,7 +375,7 @@ impl Account {
     /// The mean time between two events at the pace, in ms, if it is paced and has any.
     pub(super) fn interval_ms(&self, place: &Place) -> Option<u64> {
         let open = self.open(place);
-        (self.paced && self.amount.is_some() && open > 0).then(|| place.remaining_ms / open)
+        (self.paced && self.amount.is_some() && open > 0).then(|| place.remaining / open)
     }
 
     /// How long so much takes at the pace, beyond what may go at once, in ms; `None` if the period has not so much.
@@ -389,7 +388,7 @@ impl Account {
             return None;
         }
         let missing = fine(amount) - self.credit(place);
-        Some(if self.paced && missing > 0 { up(missing * i128::from(place.remaining_ms), fine(open)) } else { 0 })
+        Some(if self.paced && missing > 0 { up(missing * i128::from(place.remaining), fine(open)) } else { 0 })
     }
 }
 
