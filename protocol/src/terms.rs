@@ -21,6 +21,7 @@
 //! | sustained | bytes an hour or a day | 11.1(3) | bytes on the wire, both directions |
 //! | bytes a month | bytes | 12 | the same, of the account, by the billing calendar |
 //! | events a minute | events | 10.1(6) | requests with telemetry |
+//! | events a day | events | 10.1(6) | the same, by the billing calendar |
 //! | events a month | events, or unlimited | 10.1(6) | the same, of the account, by the billing calendar |
 //! | share | 0 to 1 | 10.1(6) | this gateway's part of the account's month |
 //! | windows | spans of local time | 5.1(2) | when lanes that can wait may leave |
@@ -53,6 +54,8 @@ pub enum Kind {
     BytesPerMonth,
     /// Events in a minute.
     EventsPerMinute,
+    /// Events in a day.
+    EventsPerDay,
     /// Events of the account in a month.
     EventsPerMonth,
     /// This gateway's part of the account's month.
@@ -63,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RateUp,
         Self::RateDown,
         Self::Burst,
@@ -71,6 +74,7 @@ impl Kind {
         Self::BytesPerDay,
         Self::BytesPerMonth,
         Self::EventsPerMinute,
+        Self::EventsPerDay,
         Self::EventsPerMonth,
         Self::Share,
         Self::Windows,
@@ -86,6 +90,7 @@ impl Kind {
             Self::BytesPerDay => "bytes_per_day",
             Self::BytesPerMonth => "bytes_per_month",
             Self::EventsPerMinute => "events_per_minute",
+            Self::EventsPerDay => "events_per_day",
             Self::EventsPerMonth => "events_per_month",
             Self::Share => "share",
             Self::Windows => "windows",
@@ -107,7 +112,9 @@ impl Kind {
             // Fees.
             Self::BytesPerMonth => Clause::of(12, None, &[]),
             // "too many inputs may lead to restriction".
-            Self::EventsPerMinute | Self::EventsPerMonth | Self::Share => Clause::of(10, Some(1), &[6]),
+            Self::EventsPerMinute | Self::EventsPerDay | Self::EventsPerMonth | Self::Share => {
+                Clause::of(10, Some(1), &[6])
+            }
         }
     }
 }
@@ -176,6 +183,8 @@ pub enum Bound {
     BytesPerMonth(NonZeroU64),
     /// [`Kind::EventsPerMinute`].
     EventsPerMinute(NonZeroU64),
+    /// [`Kind::EventsPerDay`].
+    EventsPerDay(NonZeroU64),
     /// [`Kind::EventsPerMonth`].
     EventsPerMonth(Quota),
     /// [`Kind::Share`].
@@ -195,6 +204,7 @@ impl Bound {
             Self::BytesPerDay(_) => Kind::BytesPerDay,
             Self::BytesPerMonth(_) => Kind::BytesPerMonth,
             Self::EventsPerMinute(_) => Kind::EventsPerMinute,
+            Self::EventsPerDay(_) => Kind::EventsPerDay,
             Self::EventsPerMonth(_) => Kind::EventsPerMonth,
             Self::Share(_) => Kind::Share,
             Self::Windows(_) => Kind::Windows,
@@ -211,6 +221,7 @@ impl Bound {
             | Self::BytesPerDay(number)
             | Self::BytesPerMonth(number)
             | Self::EventsPerMinute(number)
+            | Self::EventsPerDay(number)
             | Self::EventsPerMonth(Quota::Events(number)) => Some(number.get()),
             Self::EventsPerMonth(Quota::Unlimited) | Self::Windows(_) => None,
             Self::Share(share) => Some(share.millionths().into()),
@@ -235,6 +246,7 @@ impl fmt::Display for Bound {
             Self::BytesPerHour(bytes) => write!(f, "{} an hour", format_size(bytes.get())),
             Self::BytesPerDay(bytes) => write!(f, "{} a day", format_size(bytes.get())),
             Self::BytesPerMonth(bytes) => write!(f, "{} a month", format_size(bytes.get())),
+            Self::EventsPerDay(events) => write!(f, "{} a day", format_count(events.get())),
             Self::EventsPerMinute(events) => write!(f, "{} a minute", format_count(events.get())),
             Self::EventsPerMonth(Quota::Events(events)) => write!(f, "{} a month", format_count(events.get())),
             Self::EventsPerMonth(Quota::Unlimited) => f.write_str("unlimited"),

@@ -100,6 +100,7 @@ pub const KEYS: &[Key] = &[
     live("limits.bytes_per_day"),
     live("limits.bytes_per_month"),
     live("limits.events_per_minute"),
+    live("limits.events_per_day"),
     live("limits.events_per_month"),
     live("limits.share"),
     live("limits.windows"),

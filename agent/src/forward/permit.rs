@@ -347,9 +347,11 @@ impl Permits {
         held.chain(note).chain(look).min()
     }
 
-    /// Before when no lane sends that has something, if any is held and that is known.
-    pub(super) fn held_until(&self) -> Option<Instant> {
-        self.view.desk().held.iter().filter_map(|held| held.until).min()
+    /// When a lane sends that would at `at`; `None` if it is held and until when is not known.
+    pub(super) fn held_until(&self, lane: usize, at: Instant) -> Option<Instant> {
+        let desk = self.view.desk();
+        let held = desk.held.iter().find(|held| held.lane == lane);
+        held.map_or(Some(at), |held| held.until.map(|until| until.max(at)))
     }
 }
 

@@ -584,12 +584,9 @@ impl Pump {
         if self.request.is_some() {
             return None;
         }
-        let lanes = self.lanes.iter().filter_map(|lane| lane.next_attempt(&self.store, now)).min();
-        [lanes, self.gate.closed_until(now), self.permits.held_until()]
-            .into_iter()
-            .flatten()
-            .max()
-            .filter(|at| *at > now)
+        let attempt = |lane: &Lane| self.permits.held_until(lane.id.index(), lane.next_attempt(&self.store, now)?);
+        let lanes = self.lanes.iter().filter_map(attempt).min();
+        [lanes, self.gate.closed_until(now)].into_iter().flatten().max().filter(|at| *at > now)
     }
 
     /// Shows the verdict, and logs it when it changes.

@@ -353,7 +353,7 @@ fn unit(kind: Kind) -> &'static str {
     match kind {
         Kind::RateUp | Kind::RateDown => "bit/s",
         Kind::Burst | Kind::BytesPerHour | Kind::BytesPerDay | Kind::BytesPerMonth => "bytes",
-        Kind::EventsPerMinute | Kind::EventsPerMonth => "events",
+        Kind::EventsPerMinute | Kind::EventsPerDay | Kind::EventsPerMonth => "events",
         Kind::Share => "millionths",
         Kind::Windows => "",
     }

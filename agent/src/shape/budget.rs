@@ -227,7 +227,7 @@ impl Window {
 pub struct Budgets {
     calendar: Calendar,
     time: Reckoning,
-    accounts: [Account; 3],
+    accounts: [Account; 4],
     minute: Window,
     hour: Window,
     /// Bytes expected of requests under way that were not seen yet.
@@ -256,6 +256,7 @@ impl Budgets {
                 account(Kind::EventsPerMonth, Span::Month, true),
                 account(Kind::BytesPerMonth, Span::Month, true),
                 account(Kind::BytesPerDay, Span::Day, false),
+                account(Kind::EventsPerDay, Span::Day, false),
             ],
             minute: Window::new(Kind::EventsPerMinute, 1_000),
             hour,
@@ -267,13 +268,14 @@ impl Budgets {
 
     /// Takes limits into use, this gateway's share of the account's month taken first. What was used stays used.
     pub fn limit(&mut self, limits: &Limits, now: &Stamp) {
-        self.set([limits.events_per_month(), limits.bytes_per_month(), limits.number(Kind::BytesPerDay)], now);
+        let days = [Kind::BytesPerDay, Kind::EventsPerDay].map(|kind| limits.number(kind));
+        self.set([limits.events_per_month(), limits.bytes_per_month(), days[0], days[1]], now);
         self.minute.amount = limits.number(Kind::EventsPerMinute);
         self.hour.amount = limits.number(Kind::BytesPerHour);
     }
 
-    /// Events a month, bytes a month, bytes a day.
-    fn set(&mut self, amounts: [Option<u64>; 3], now: &Stamp) {
+    /// Events a month, bytes a month, bytes a day, events a day.
+    fn set(&mut self, amounts: [Option<u64>; 4], now: &Stamp) {
         let time = self.turn(now);
         for (account, amount) in self.accounts.iter_mut().zip(amounts) {
             let place = account.place(self.calendar, time, now.uptime_ms);
@@ -299,7 +301,7 @@ impl Budgets {
         time
     }
 
-    fn places(&self, time: Option<u64>, now: &Stamp) -> [Place; 3] {
+    fn places(&self, time: Option<u64>, now: &Stamp) -> [Place; 4] {
         self.accounts.each_ref().map(|account| account.place(self.calendar, time, now.uptime_ms))
     }
 
@@ -360,16 +362,18 @@ impl Budgets {
         let places = self.places(time, now);
         let counts = matches!(outcome, Outcome::Accepted | Outcome::Counted);
         for (account, place) in self.accounts.iter_mut().zip(&places) {
-            if account.kind == Kind::EventsPerMonth {
+            if counts_events(account.kind) {
                 account.settle(class, cost.events, if counts { cost.events } else { 0 }, place);
+            } else {
+                // Its bytes were counted as they went; what it paid the pace in advance stays paid.
+                account.release(class, cost.bytes, now.uptime_ms);
+            }
+            if account.kind == Kind::EventsPerMonth {
                 account.told = match outcome {
                     Outcome::Accepted => false,
                     Outcome::Quota => true,
                     _ => account.told,
                 };
-            } else {
-                // Its bytes were counted as they went; what it paid the pace in advance stays paid.
-                account.release(class, cost.bytes, now.uptime_ms);
             }
         }
         if class == Class::First {
@@ -387,7 +391,7 @@ impl Budgets {
             return;
         }
         self.turn(now);
-        for account in self.accounts.iter_mut().filter(|account| account.kind != Kind::EventsPerMonth) {
+        for account in self.accounts.iter_mut().filter(|account| !counts_events(account.kind)) {
             account.count(Class::Other, bytes, now.uptime_ms);
         }
         self.hour.add(Class::Other, bytes, now.uptime_ms);
@@ -449,12 +453,11 @@ impl Budgets {
     /// The most records that a request may carry if each counts as an event.
     pub fn most_events(&mut self, class: Class, now: &Stamp) -> u64 {
         let time = self.turn(now);
-        let month = &self.accounts[0];
-        let place = month.place(self.calendar, time, now.uptime_ms);
-        let left = match class {
-            Class::First => month.left(),
-            Class::Other => month.open(&place),
+        let of = |account: &Account| match class {
+            Class::First => account.left(),
+            Class::Other => account.open(&account.place(self.calendar, time, now.uptime_ms)),
         };
+        let left = self.accounts.iter().filter(|it| counts_events(it.kind)).map(of).min().unwrap_or(u64::MAX);
         // A burst's worth: more would wait for the pace as a whole.
         let minute = self.minute.amount.map_or(u64::MAX, |amount| amount - amount / OTHERS_PART);
         left.min(minute / 2).max(1)
@@ -462,7 +465,7 @@ impl Budgets {
 
     /// The largest body that budgets of bytes have a use for.
     pub fn largest_body(&self) -> u64 {
-        let days = self.accounts.iter().filter(|account| account.kind != Kind::EventsPerMonth).map(|it| it.amount);
+        let days = self.accounts.iter().filter(|account| !counts_events(account.kind)).map(|it| it.amount);
         let smallest = days.chain([self.hour.amount]).flatten().min();
         smallest.map_or(u64::MAX, |amount| (amount / BODY_PART).max(LEAST_BODY))
     }
@@ -477,7 +480,12 @@ impl Budgets {
 
 /// What of a cost an account counts.
 fn of(kind: Kind, cost: Cost) -> u64 {
-    if kind == Kind::EventsPerMonth { cost.events } else { cost.bytes }
+    if counts_events(kind) { cost.events } else { cost.bytes }
+}
+
+/// Whether an account counts events; the others count bytes.
+fn counts_events(kind: Kind) -> bool {
+    matches!(kind, Kind::EventsPerMonth | Kind::EventsPerDay)
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ fn a_limit_says_its_number_and_who_says_it() {
         (Bound::Burst(some(32 * 1024)), "32KiB"),
         (Bound::BytesPerMonth(some(500_000_000)), "500MB a month"),
         (Bound::EventsPerMinute(some(30)), "30 a minute"),
+        (Bound::EventsPerDay(some(300)), "300 a day"),
         (Bound::EventsPerMonth(Quota::Events(some(10_000))), "10,000 a month"),
         (Bound::EventsPerMonth(Quota::Unlimited), "unlimited"),
         (Bound::Share(Share::of_millionths(250_000).expect("a share")), "25 %"),

@@ -87,6 +87,7 @@ fn bound(section: &Section<'_>, kind: Kind, value: &Value<'_>) -> Option<Bound> 
         Kind::BytesPerDay => volume().map(Bound::BytesPerDay),
         Kind::BytesPerMonth => volume().map(Bound::BytesPerMonth),
         Kind::EventsPerMinute => count(1..=1_000_000).map(Bound::EventsPerMinute),
+        Kind::EventsPerDay => count(1..=1_000_000_000).map(Bound::EventsPerDay),
         Kind::EventsPerMonth => quota(section, value).map(Bound::EventsPerMonth),
         Kind::Share => section.share(key).map(Bound::Share),
         Kind::Windows => windows(value).map(Bound::Windows),

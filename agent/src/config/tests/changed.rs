@@ -74,6 +74,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("limits.bytes_per_day", "\"1MB\"", "\"2MB\""),
     ("limits.bytes_per_month", "\"1MB\"", "\"2MB\""),
     ("limits.events_per_minute", "10", "11"),
+    ("limits.events_per_day", "10", "11"),
     ("limits.events_per_month", "10", "\"unlimited\""),
     ("limits.share", "0.5", "\"60%\""),
     ("limits.windows", "[\"02:00-05:00\"]", "[\"02:00-06:00\"]"),

@@ -195,7 +195,7 @@ impl Account {
     fn burst(&self, place: &Place) -> i128 {
         let paced = scaled(self.open(place), IDLE_MS.min(place.remaining), place.remaining);
         let least = match self.kind {
-            Kind::EventsPerMonth => LEAST_BURST_EVENTS,
+            Kind::EventsPerMonth | Kind::EventsPerDay => LEAST_BURST_EVENTS,
             _ => self.amount.unwrap_or(0) / LEAST_BURST_BYTES,
         };
         fine(paced.max(least))

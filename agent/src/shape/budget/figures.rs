@@ -59,7 +59,7 @@ impl Budgets {
         let places = self.places(time, now);
         let mut all = Vec::new();
         for (account, place) in self.accounts.iter_mut().zip(&places) {
-            if account.amount.is_none() && account.kind == Kind::BytesPerDay {
+            if account.amount.is_none() && is_of_a_day(account.kind) {
                 continue;
             }
             let a_day = account.a_day(now.uptime_ms);
@@ -92,13 +92,13 @@ impl Budgets {
         let places = self.places(time, now);
         let mut drain = Drain { load, share: None, time_ms: Some(0) };
         for (account, place) in self.accounts.iter().zip(&places) {
-            let cost = if account.kind == Kind::EventsPerMonth { load.events } else { load.bytes };
+            let cost = if super::counts_events(account.kind) { load.events } else { load.bytes };
             let takes = if account.told { None } else { account.time_for(cost, place) };
             // A day begins again tomorrow; a month that has not so much is said to have not.
-            let days = account.amount.filter(|_| account.kind == Kind::BytesPerDay);
+            let days = account.amount.filter(|_| is_of_a_day(account.kind));
             let takes = takes.or_else(|| Some(cost.div_ceil(days?.max(1)).saturating_mul(super::calendar::DAY_MS)));
             drain.time_ms = drain.time_ms.zip(takes).map(|(one, other)| one.max(other));
-            if let Some(amount) = account.amount.filter(|_| account.kind != Kind::BytesPerDay) {
+            if let Some(amount) = account.amount.filter(|_| !is_of_a_day(account.kind)) {
                 let share = u128::from(cost) * 1_000 / u128::from(amount.max(1));
                 drain.share = drain.share.max(Some(share.min(u128::from(u64::MAX)) as u64));
             }
@@ -112,4 +112,8 @@ impl Budgets {
         }
         drain
     }
+}
+
+fn is_of_a_day(kind: Kind) -> bool {
+    matches!(kind, Kind::BytesPerDay | Kind::EventsPerDay)
 }

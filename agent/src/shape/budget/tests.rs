@@ -227,9 +227,10 @@ proptest! {
             (0..12_u8, 0..40 * 3_600_000_u64, 1..2_000_u64, -3_000_000_000_000_i64..3_000_000_000_000), 1..300,
         ),
     ) {
-        let bounds = || [events(amount), Bound::BytesPerDay(number(per_day))];
+        let bounds = || [events(amount), Bound::BytesPerDay(number(per_day)), Bound::EventsPerDay(number(40))];
         let (mut uptime, mut boot, mut wrong) = (0_u64, 1, None);
         let (mut all, mut kept) = (budgets(bounds(), &[], &stamp(0)), Vec::new());
+        let mut counts = std::collections::BTreeMap::new();
         let (mut months, mut days) = (std::collections::BTreeMap::new(), std::collections::BTreeMap::new());
         for (what, pause, size, jump) in steps {
             // A jump is put right before it has stood for an hour.
@@ -259,12 +260,14 @@ proptest! {
                         all.count_bytes(size, &now);
                         all.settle(permit, Outcome::Counted, &now);
                         *months.entry(Span::Month.at(Calendar::Utc, right)).or_insert(0) += 1;
+                        *counts.entry(Span::Day.at(Calendar::Utc, right)).or_insert(0) += 1;
                         *days.entry(Span::Day.at(Calendar::Utc, right)).or_insert(0) += size;
                     }
                 }
             }
         }
         prop_assert!(months.values().all(|used| *used <= amount), "{months:?} of {amount}");
+        prop_assert!(counts.values().all(|used| *used <= 40), "{counts:?}");
         prop_assert!(days.values().all(|used| *used <= per_day), "{days:?} of {per_day}");
     }
 
