@@ -175,6 +175,7 @@ use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, Store
 use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
+use seldom::Seldom;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -242,6 +243,7 @@ struct Damage {
 /// What waits for the writer.
 #[derive(Debug, Default)]
 struct Queue {
+    damage_log: Seldom,
     submissions: Vec<Submission>,
     damage: Vec<Damage>,
     /// How many of them the writer has taken note of already.
@@ -363,8 +365,11 @@ impl Shared {
             return;
         }
         let lane = log.map(|log| log.name.as_str()).unwrap_or_default();
-        tracing::warn!(lane, from = damage.from, below = damage.below, "records cannot be read and are passed over");
         let mut queue = self.queue();
+        if let Some(places) = queue.damage_log.add(1, Instant::now()) {
+            let (from, below) = (damage.from, damage.below);
+            tracing::warn!(lane, from, below, places, "records cannot be read and are passed over");
+        }
         let until = Instant::now() + DAMAGE_WAIT;
         while queue.damage.len() >= DAMAGE_LIMIT && !queue.damage.contains(&damage) && Instant::now() < until {
             if queue.closing {

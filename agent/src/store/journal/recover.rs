@@ -59,19 +59,21 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, line: String) {
+        if self.lines.len() + 1 >= REPORT_LINES {
+            self.more += 1;
+            return;
+        }
         if !self.quiet {
             tracing::warn!("{line}");
         }
-        if self.lines.len() + 1 < REPORT_LINES {
-            self.lines.push(line);
-        } else {
-            self.more += 1;
-        }
+        self.lines.push(line);
     }
 
     fn finish(mut self) -> Vec<String> {
         if self.more > 0 {
-            self.lines.push(format!("and {} more", self.more));
+            let line = format!("and {} more", self.more);
+            tracing::warn!("{line}");
+            self.lines.push(line);
         }
         self.lines
     }
