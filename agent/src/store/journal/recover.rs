@@ -285,6 +285,8 @@ impl Recovery {
                 ledger.waiting = Ranges::from(found.view.segments.front().map_or(0, |segment| segment.first));
                 ledger.unsent = Ranges::from(found.view.next);
             }
+            // Accounted for with the epoch that is drawn now: the lane ends too early until it has a record again.
+            ledger.lost = ledger.lost.max(found.claimed);
             let evidence = ledger.evidence();
             if evidence > found.view.next {
                 let (from, below) = (found.view.next, evidence);

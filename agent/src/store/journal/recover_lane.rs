@@ -131,8 +131,9 @@ fn find_tail(
             let text = format!("neither head of {} can be read: it is set aside", path.display());
             report.add(text.clone());
             found.doubt = Some(text);
-            // One that the control lane does not know of never held what was answered.
-            if newest.generation <= noted {
+            // One that the control lane does not know of never held what was answered; nor did one whose heads never
+            // arrived, though the control lane's part of their commit did.
+            if newest.generation <= noted && !unproven::has_empty_sector(&*file, 0, HEAD_LEN as u64) {
                 let end = frame::claimed_end(&*file, newest.first).map_err(|error| read_error(&path, error))?;
                 found.claimed = found.claimed.max(end);
             }
