@@ -100,7 +100,12 @@ impl Writer {
         let pending = std::mem::take(&mut self.pending);
         self.stage(&pending, scope);
         self.pending = pending;
-        self.flush()?;
+        if scope == Scope::Everything {
+            self.begin_ahead();
+        }
+        let flushed = self.flush();
+        self.end_ahead(flushed.is_ok());
+        flushed?;
         self.publish();
         self.set_aside();
         self.answer(scope);
@@ -123,7 +128,7 @@ impl Writer {
 
     /// The room that was found, and what is taken of it by lane; `None` if there are no records.
     fn plan_from(&mut self, pending: &VecDeque<Submission>, now: Instant) -> Result<Option<(Room, Vec<u64>)>, Failure> {
-        let limit = self.shared.commit_bytes();
+        let limit = self.commit_bytes;
         let (mut bytes, mut changes, mut room) = (0, 0, None::<Room>);
         let mut taken = vec![0; self.lanes.len()];
         for one in pending {
@@ -194,7 +199,8 @@ impl Writer {
         self.sessions.clear();
         self.stage_clock();
         self.stage_damage();
-        for (at, one) in pending.iter().enumerate().take(self.fates.len()) {
+        let ahead = if scope == Scope::Everything { self.stage_ahead(pending) } else { 0 };
+        for (at, one) in pending.iter().enumerate().take(self.fates.len()).skip(ahead) {
             let whole = scope == Scope::Everything && self.fates[at] == Fate::Whole;
             let mut changes = one.changes().iter().peekable();
             if whole {
@@ -527,14 +533,16 @@ impl Writer {
         }
         let answered = done.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Whole);
         self.company.answered(answered.map(|(one, _)| one.source()), Instant::now());
+        let mut whole = Vec::with_capacity(done.len());
         for (mut one, fate) in done.into_iter().zip(&self.fates) {
             if *fate == Fate::Whole {
-                one.answer();
+                whole.push(one);
             } else {
                 one.forget_changes();
                 self.parked.push(one);
             }
         }
+        self.mate.answer(whole, !self.pending.is_empty());
         let blocking = std::mem::take(&mut self.blocking);
         self.parked.block(blocking);
         self.tell_refusing();

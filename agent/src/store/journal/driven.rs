@@ -4,6 +4,7 @@
 //! What is driven is the writer and the recovery as they are; only the waiting between turns is left out, the two
 //! files of a commit are synced one after the other, and segments may be made small so that they roll often.
 
+use super::ahead::Mate;
 use super::sync::Syncer;
 use super::writer::Writer;
 use super::{Shared, recover};
@@ -32,7 +33,7 @@ impl Driven {
         segment_size: Option<u64>,
     ) -> Result<(Self, Opened), StoreError> {
         let (shared, parts, opened) = recover::open(options, disk)?;
-        let writer = Some(Writer::new(shared.clone(), parts, Syncer::alone()));
+        let writer = Some(Writer::new(shared.clone(), parts, Syncer::alone(), Mate::alone()));
         Ok((Self { shared, writer, now: Instant::now(), segment_size }, opened))
     }
 

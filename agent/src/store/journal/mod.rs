@@ -123,6 +123,7 @@
 //! Until step 5 is done nothing on the disk has changed (missing folders apart), and what steps 5 and 6 do leads to
 //! the same state when it is cut short and done again: a second crash during recovery changes nothing.
 
+mod ahead;
 mod aside;
 mod clocks;
 mod commit;
@@ -239,6 +240,8 @@ struct Queue {
     noted: usize,
     /// Bytes of records in them.
     bytes: usize,
+    /// Submissions handed in so far.
+    tickets: u64,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
     closing: bool,
@@ -326,7 +329,8 @@ impl Shared {
         if queue.closing {
             return;
         }
-        submission.hand_in(Instant::now());
+        submission.hand_in(Instant::now(), queue.tickets);
+        queue.tickets += 1;
         let urgent = submission.source() == Submission::URGENT;
         queue.bytes += submission.bytes();
         queue.submissions.push(submission);
@@ -556,7 +560,8 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     let (shared, parts, opened) = recover::open(options, disk)?;
     let failed = |source| StoreError::Io { action: "start the writer thread for", path: folder(&path), source };
     let syncer = sync::Syncer::start().map_err(failed)?;
-    let writer = writer::Writer::new(shared.clone(), parts, syncer);
+    let mate = ahead::Mate::start().map_err(failed)?;
+    let writer = writer::Writer::new(shared.clone(), parts, syncer, mate);
     let index = Index::start(&shared).map_err(failed)?;
     let started = std::thread::Builder::new().name("tidegate-store".into()).spawn(move || writer.run(index));
     if let Err(error) = started {

@@ -1,6 +1,7 @@
 //! The writer thread: takes what was submitted, commits it in groups, answers.
 
 use super::Shared;
+use super::ahead::{Framed, Mate};
 use super::commit::{Failure, Fate, Op, Scope};
 use super::company::{Company, Decision};
 use super::expiry::Expiry;
@@ -52,8 +53,15 @@ pub(super) struct Writer {
     pub(super) control: Log,
     pub(super) reserve: Reserve,
     pub(super) syncer: Syncer,
+    pub(super) mate: Mate,
+    /// Record bytes that one commit takes, beyond its first submission.
+    pub(super) commit_bytes: usize,
+    /// What was framed for the commit that comes next.
+    pub(super) framed: Option<Framed>,
     /// Submitted and not committed, in order.
     pub(super) pending: VecDeque<Submission>,
+    /// How many of the last of them [`Company`] has not been told of.
+    pub(super) unnoted: usize,
     /// What waits for room, and why.
     pub(super) parked: Parked,
     /// What becomes of the first of those pending in the present commit.
@@ -100,7 +108,7 @@ pub(super) struct Parts {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, parts: Parts, syncer: Syncer) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, parts: Parts, syncer: Syncer, mate: Mate) -> Self {
         let Parts { lanes, aside, control, reserve, lock } = parts;
         let began = shared.options.clock.now();
         let company = Company::new(shared.options.commit_within);
@@ -111,6 +119,10 @@ impl Writer {
             level: Level::default(),
             began,
             tended: None,
+            mate,
+            commit_bytes: shared.commit_bytes(),
+            framed: None,
+            unnoted: 0,
             shared,
             lanes,
             aside,
@@ -201,7 +213,9 @@ impl Writer {
         if index.is_some_and(|thread| thread.join().is_err()) {
             tracing::warn!("the index's thread has panicked; the index is made anew when it is needed");
         }
-        let Self { lock, shared, .. } = self;
+        let Self { lock, shared, mate, .. } = self;
+        // It answers all that it was given.
+        drop(mate);
         drop(lock);
         shared.finished();
     }
@@ -289,7 +303,9 @@ impl Writer {
         self.damage.append(&mut queue.damage);
         let closing = queue.closing;
         drop(queue);
-        self.company.note(self.incoming.get(noted..).unwrap_or_default());
+        let before = self.pending.len() - std::mem::take(&mut self.unnoted).min(self.pending.len());
+        self.company.note(self.pending.range(before..));
+        self.company.note(self.incoming.iter().skip(noted));
         self.pending.extend(self.incoming.drain(..));
         closing
     }
@@ -298,13 +314,13 @@ impl Writer {
     fn await_company<'a>(&mut self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
         let shared = self.shared.clone();
         loop {
-            self.company.note(queue.submissions.get(queue.noted..).unwrap_or_default());
+            self.company.note(queue.submissions.iter().skip(queue.noted));
             queue.noted = queue.submissions.len();
             if queue.closing || queue.submissions.is_empty() || !queue.damage.is_empty() {
                 return queue;
             }
             let now = Instant::now();
-            match self.company.decide(shared.commit_bytes(), now) {
+            match self.company.decide(self.commit_bytes, now) {
                 Decision::Now => return queue,
                 Decision::Wait { until, more } => {
                     let wanted = queue.noted + more;
