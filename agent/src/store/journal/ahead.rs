@@ -32,6 +32,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
+use tidegate_protocol::LaneId;
+
+/// Buffers are made in multiples of this, so that the next commit's fits too though it is a little larger.
+const GRAIN: usize = 64 * 1024;
 
 /// Frames of one lane's next commit: as many bytes as [`Ahead::head`] of a new segment's head, then frames.
 #[derive(Debug)]
@@ -52,18 +56,22 @@ impl Ahead {
         Self { next, salt, head: buffer.len(), entries: 0, buffer }
     }
 
+    /// Makes room for so many bytes at once, in the spare buffer if there is one.
+    fn reserve(&mut self, bytes: usize, spare: &mut Vec<u8>) {
+        let need = (self.head + bytes).next_multiple_of(GRAIN);
+        if self.buffer.capacity() >= need {
+            return;
+        }
+        let mut buffer = mem::take(spare);
+        buffer.clear();
+        buffer.reserve_exact(need);
+        buffer.extend_from_slice(&self.buffer);
+        self.buffer = buffer;
+    }
+
     fn stage(&mut self, body: &[u8]) {
         frame::append(&mut self.buffer, self.salt, self.next + self.entries, self.entries == 0, body);
         self.entries += 1;
-    }
-
-    /// Lets it use a buffer that is there already.
-    fn reuse(&mut self, spare: &mut Vec<u8>) {
-        if self.entries == 0 && spare.capacity() > self.buffer.capacity() {
-            spare.clear();
-            spare.extend_from_slice(&self.buffer);
-            self.buffer = mem::take(spare);
-        }
     }
 }
 
@@ -78,31 +86,32 @@ struct Framing {
     later: VecDeque<Submission>,
     /// How many of them are framed.
     count: usize,
-    /// A buffer for the first lane that needs one.
+    /// A buffer for the first lane that has something.
     spare: Vec<u8>,
 }
 
 impl Framing {
     fn run(&mut self) {
-        let (mut bytes, lanes) = (0, self.lanes.len());
+        let (mut bytes, mut needs) = (0, vec![0; self.lanes.len()]);
         for one in &self.later {
             bytes += framed(one.records(), one.bytes()) as usize;
-            let plain = |(lane, body): (_, &[u8])| is_lane(lane, lanes) && submission::origin(body).is_none();
+            let plain =
+                |(lane, body): (LaneId, &[u8])| lane.index() < needs.len() && submission::origin(body).is_none();
             if bytes > self.limit || !one.changes().is_empty() || !one.bodies().all(plain) {
                 break;
             }
             for (lane, body) in one.bodies() {
-                let Some(ahead) = self.lanes.get_mut(lane.index()) else { continue };
-                ahead.reuse(&mut self.spare);
-                ahead.stage(body);
+                needs[lane.index()] += framed(1, body.len()) as usize;
             }
             self.count += 1;
         }
+        for (ahead, need) in self.lanes.iter_mut().zip(&needs).filter(|(_, need)| **need > 0) {
+            ahead.reserve(*need, &mut self.spare);
+        }
+        for (lane, body) in self.later.iter().take(self.count).flat_map(Submission::bodies) {
+            self.lanes[lane.index()].stage(body);
+        }
     }
-}
-
-fn is_lane(lane: tidegate_protocol::LaneId, lanes: usize) -> bool {
-    lane.index() < lanes
 }
 
 /// What was framed ahead, and of which submissions.
@@ -170,6 +179,8 @@ pub(super) struct Mate {
     thread: Option<JoinHandle<()>>,
     /// Kept from the last framing.
     spare: Vec<u8>,
+    /// Submissions that were framed ahead, and staged so.
+    used: u64,
 }
 
 impl Mate {
@@ -188,13 +199,18 @@ impl Mate {
                 }
             }
         })?;
-        Ok(Self { between, jobs: Some(jobs), thread: Some(thread), spare: Vec::new() })
+        Ok(Self { between, jobs: Some(jobs), thread: Some(thread), spare: Vec::new(), used: 0 })
     }
 
     /// Without a thread: what is given to it is done at once.
     #[cfg(test)]
     pub(super) fn alone() -> Self {
-        Self { between: Arc::default(), jobs: None, thread: None, spare: Vec::new() }
+        Self { between: Arc::default(), jobs: None, thread: None, spare: Vec::new(), used: 0 }
+    }
+
+    #[cfg(test)]
+    pub(super) fn used(&self) -> u64 {
+        self.used
     }
 
     fn begin(&self, framing: Framing) {
@@ -244,6 +260,7 @@ impl Mate {
 
 impl Drop for Mate {
     fn drop(&mut self) {
+        tracing::debug!(submissions = self.used, "framed ahead of their commits");
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -318,6 +335,7 @@ impl Writer {
             }
         }
         let count = if fits { framed.count } else { 0 };
+        self.mate.used += count as u64;
         self.throw_away(framed);
         count
     }
