@@ -34,8 +34,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use tidegate_protocol::LaneId;
 
-/// Buffers are made in multiples of this, so that the next commit's fits too though it is a little larger.
+/// Buffers are made in multiples of this, so that a commit that is a little larger finds its room in them too.
 const GRAIN: usize = 64 * 1024;
+
+/// Makes room in an empty buffer for a head and so many bytes of frames, at once and without doubling.
+pub(super) fn reserve(buffer: &mut Vec<u8>, bytes: usize) {
+    buffer.reserve_exact((HEAD_LEN + bytes).next_multiple_of(GRAIN));
+}
 
 /// Frames of one lane's next commit: as many bytes as [`Ahead::head`] of a new segment's head, then frames.
 #[derive(Debug)]
@@ -56,15 +61,11 @@ impl Ahead {
         Self { next, salt, head: buffer.len(), entries: 0, buffer }
     }
 
-    /// Makes room for so many bytes at once, in the spare buffer if there is one.
+    /// Makes room for so many bytes of frames, in the spare buffer if there is one.
     fn reserve(&mut self, bytes: usize, spare: &mut Vec<u8>) {
-        let need = (self.head + bytes).next_multiple_of(GRAIN);
-        if self.buffer.capacity() >= need {
-            return;
-        }
         let mut buffer = mem::take(spare);
         buffer.clear();
-        buffer.reserve_exact(need);
+        reserve(&mut buffer, bytes);
         buffer.extend_from_slice(&self.buffer);
         self.buffer = buffer;
     }

@@ -123,7 +123,11 @@ impl Writer {
         let planned = self.plan_from(&pending, now);
         self.pending = pending;
         let Some((room, needs)) = planned? else { return Ok(()) };
-        self.make_room(&room, &needs, now)
+        self.make_room(&room, &needs, now)?;
+        for (log, need) in self.lanes.iter_mut().zip(&needs) {
+            log.reserve(*need);
+        }
+        Ok(())
     }
 
     /// The room that was found, and what is taken of it by lane; `None` if there are no records.

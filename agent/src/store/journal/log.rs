@@ -4,7 +4,7 @@
 //! and, once synced, *published*: only then do readers see them. If anything fails in between, the log is rolled back
 //! to what was last published, and the same entries can be staged again under the same numbers.
 
-use super::ahead::Ahead;
+use super::ahead::{self, Ahead};
 use super::frame;
 use super::segment::{self, HEAD_LEN, Head, Identity};
 use crate::clock::Stamp;
@@ -245,6 +245,13 @@ impl Log {
     /// Lets the next commit go on in the present segment, full or not, if there is one; or takes that back.
     pub(super) fn stretch(&mut self, stretch: bool) {
         self.stretched = stretch && self.active.is_some();
+    }
+
+    /// Makes room for so many bytes of frames, if there is none yet.
+    pub(super) fn reserve(&mut self, bytes: u64) {
+        if self.staged.is_empty() && bytes > 0 {
+            ahead::reserve(&mut self.staged, bytes as usize);
+        }
     }
 
     /// Stages one entry; says its sequence number. [`Log::begin`] comes first.
