@@ -8,9 +8,10 @@
 //!   proved, a new epoch is drawn. A record that has to be written again keeps its `seq`.
 //! - **Each byte is written once.** No rewriting, no compaction: space is freed by deleting files.
 //! - **It starts.** Start-up lists the folders and reads the newest segment of each lane; the backlog costs nothing.
-//! - **Bounded.** One commit holds at most 1 MiB of records (or one submission); one reader's chunk about 256 KiB; what
-//!   stands in memory per segment is 64 bytes.
-//! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`).
+//! - **Bounded.** One commit holds at most 1 MiB of records (or one submission), and as much may be framed ahead for the
+//!   next; one reader's chunk about 256 KiB; what stands in memory per segment is 64 bytes.
+//! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`). Two others help it: one
+//!   syncs a commit's second file and its folders, one frames ahead and answers (`ahead`).
 //!
 //! # On disk
 //!
@@ -76,7 +77,8 @@
 //! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group at high rates. Beyond
 //! it, a commit waits for company, [`commit_within`](crate::store::Options::commit_within) at most: a moment while
 //! clients wait for their answers and half of them are not back yet, longer at low rates, where it saves syncs and
-//! costs nobody. A lone client never waits. `company` decides.
+//! costs nobody. A lone client never waits. `company` decides. Where records come faster than they can be committed, the
+//! next commit's are framed meanwhile, in memory, so that after the sync only their write is left to do (`ahead`).
 //!
 //! *QoS 2.* A record's frame carries its origin (session, packet id). A release is written to the control lane with
 //! the `(lane, seq)` it releases, so that after a power cut the unreleased origins are those in frames less those
