@@ -94,18 +94,16 @@ impl Writer {
     /// Commits what is pending, or part of it. After an error everything is as it was before.
     pub(super) fn commit(&mut self, scope: Scope, now: Instant) -> Result<(), Failure> {
         match scope {
-            Scope::Everything => self.plan(now)?,
+            Scope::Everything => self.plan(now).inspect_err(|_| self.forget_ahead())?,
             Scope::Control => self.take_changes(),
         }
         let pending = std::mem::take(&mut self.pending);
         self.stage(&pending, scope);
         self.pending = pending;
         if scope == Scope::Everything {
-            self.begin_ahead();
+            self.look_ahead();
         }
-        let flushed = self.flush();
-        self.end_ahead(flushed.is_ok());
-        flushed?;
+        self.flush()?;
         self.publish();
         self.set_aside();
         self.answer(scope);
@@ -425,6 +423,7 @@ impl Writer {
                 log.roll_back(&*disk, unsynced.contains(&tag));
             }
             self.aside_drop = 0;
+            self.forget_ahead();
             if failure.is_full() && unsynced.iter().any(|tag| *tag >= self.lanes.len()) {
                 // Some file systems find out only now. The next try has the reserve's room.
                 self.reserve.release();
@@ -469,19 +468,23 @@ impl Writer {
                 folders.push((tag, Target::Folder(disk.clone(), log.shared.dir.clone())));
             }
         }
-        // A record lane's file comes first, which the caller syncs itself; the helper has the small ones and the folders.
+        // A record lane's file comes first: it takes longest. The small ones and the folders follow.
         files.append(&mut folders);
         let tag_aside = self.lanes.len();
         let (first, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(tag, _)| *tag == tag_aside);
-        let mut failed = self.syncer.sync(&first);
+        let mut failed = self.syncer.sync(first);
         if failed.is_empty() {
-            failed = self.syncer.sync(&rest);
+            let busy = self.has_meanwhile();
+            self.syncer.begin(rest, busy);
+            self.meanwhile();
+            failed = self.syncer.finish();
         }
         let tags = failed.iter().map(|(tag, _)| *tag).collect();
         match failed.into_iter().next() {
             None => Ok(()),
             Some((tag, error)) => {
-                let dir = logs().nth(tag).map(|(_, log)| log.shared.dir.clone()).unwrap_or_default();
+                let mut logs = self.lanes.iter().chain([&self.aside, &self.control]);
+                let dir = logs.nth(tag).map(|log| log.shared.dir.clone()).unwrap_or_default();
                 Err((Failure::new("sync", dir, error), tags))
             }
         }
@@ -546,7 +549,7 @@ impl Writer {
                 self.parked.push(one);
             }
         }
-        self.mate.answer(whole, !self.pending.is_empty());
+        self.answer_or_owe(whole);
         let blocking = std::mem::take(&mut self.blocking);
         self.parked.block(blocking);
         self.tell_refusing();

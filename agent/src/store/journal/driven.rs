@@ -4,7 +4,6 @@
 //! What is driven is the writer and the recovery as they are; only the waiting between turns is left out, the two
 //! files of a commit are synced one after the other, and segments may be made small so that they roll often.
 
-use super::ahead::Mate;
 use super::sync::Syncer;
 use super::writer::Writer;
 use super::{Shared, recover};
@@ -33,7 +32,7 @@ impl Driven {
         segment_size: Option<u64>,
     ) -> Result<(Self, Opened), StoreError> {
         let (shared, parts, opened) = recover::open(options, disk)?;
-        let writer = Some(Writer::new(shared.clone(), parts, Syncer::alone(), Mate::alone()));
+        let writer = Some(Writer::new(shared.clone(), parts, Syncer::alone()));
         Ok((Self { shared, writer, now: Instant::now(), segment_size }, opened))
     }
 
@@ -46,7 +45,7 @@ impl Driven {
 
     /// Submissions that were framed before their commit's turn, and committed so.
     pub(in crate::store) fn framed_ahead(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| writer.mate.used())
+        self.writer.as_ref().map_or(0, |writer| writer.between.used())
     }
 
     pub(in crate::store) fn shared(&self) -> Arc<Shared> {

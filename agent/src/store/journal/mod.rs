@@ -10,8 +10,8 @@
 //! - **It starts.** Start-up lists the folders and reads the newest segment of each lane; the backlog costs nothing.
 //! - **Bounded.** One commit holds at most 1 MiB of records (or one submission), and as much may be framed ahead for the
 //!   next; one reader's chunk about 256 KiB; what stands in memory per segment is 64 bytes.
-//! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`). Two others help it: one
-//!   syncs a commit's second file and its folders, one frames ahead and answers (`ahead`).
+//! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`). Another helps it to
+//!   sync (`sync`).
 //!
 //! # On disk
 //!
@@ -562,8 +562,7 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     let (shared, parts, opened) = recover::open(options, disk)?;
     let failed = |source| StoreError::Io { action: "start the writer thread for", path: folder(&path), source };
     let syncer = sync::Syncer::start().map_err(failed)?;
-    let mate = ahead::Mate::start().map_err(failed)?;
-    let writer = writer::Writer::new(shared.clone(), parts, syncer, mate);
+    let writer = writer::Writer::new(shared.clone(), parts, syncer);
     let index = Index::start(&shared).map_err(failed)?;
     let started = std::thread::Builder::new().name("tidegate-store".into()).spawn(move || writer.run(index));
     if let Err(error) = started {

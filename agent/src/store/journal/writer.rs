@@ -1,7 +1,7 @@
 //! The writer thread: takes what was submitted, commits it in groups, answers.
 
 use super::Shared;
-use super::ahead::{Framed, Mate};
+use super::ahead::Between;
 use super::commit::{Failure, Fate, Op, Scope};
 use super::company::{Company, Decision};
 use super::expiry::Expiry;
@@ -53,11 +53,9 @@ pub(super) struct Writer {
     pub(super) control: Log,
     pub(super) reserve: Reserve,
     pub(super) syncer: Syncer,
-    pub(super) mate: Mate,
+    pub(super) between: Between,
     /// Record bytes that one commit takes, beyond its first submission.
     pub(super) commit_bytes: usize,
-    /// What was framed for the commit that comes next.
-    pub(super) framed: Option<Framed>,
     /// Submitted and not committed, in order.
     pub(super) pending: VecDeque<Submission>,
     /// How many of the last of them [`Company`] has not been told of.
@@ -108,7 +106,7 @@ pub(super) struct Parts {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, parts: Parts, syncer: Syncer, mate: Mate) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, parts: Parts, syncer: Syncer) -> Self {
         let Parts { lanes, aside, control, reserve, lock } = parts;
         let began = shared.options.clock.now();
         let company = Company::new(shared.options.commit_within);
@@ -119,9 +117,8 @@ impl Writer {
             level: Level::default(),
             began,
             tended: None,
-            mate,
+            between: Between::default(),
             commit_bytes: shared.commit_bytes(),
-            framed: None,
             unnoted: 0,
             shared,
             lanes,
@@ -213,9 +210,7 @@ impl Writer {
         if index.is_some_and(|thread| thread.join().is_err()) {
             tracing::warn!("the index's thread has panicked; the index is made anew when it is needed");
         }
-        let Self { lock, shared, mate, .. } = self;
-        // It answers all that it was given.
-        drop(mate);
+        let Self { lock, shared, .. } = self;
         drop(lock);
         shared.finished();
     }

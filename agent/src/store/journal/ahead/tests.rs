@@ -6,6 +6,7 @@ use crate::clock::Stamp;
 use crate::store::disk::faulty::FaultyDisk;
 use crate::store::journal::driven::Driven;
 use crate::store::{Change, NewRecord, Options, Origin, ReadLimit};
+use std::sync::Arc;
 use tidegate_protocol::LaneId;
 use tokio::sync::oneshot::Receiver;
 
@@ -133,7 +134,7 @@ fn a_submission_with_a_change_or_an_origin_is_left_to_its_commit_and_keeps_its_p
 }
 
 #[test]
-fn a_thread_frames_and_answers_what_many_submit_and_all_of_it_is_read_back() {
+fn what_many_submit_faster_than_it_can_be_committed_is_answered_and_all_of_it_is_read_back() {
     const RECORDS: u64 = 6000;
     let disk = FaultyDisk::default();
     let options = Options { max_size: 1 << 30, ..Options::new("/store".into(), "gw-1", &["critical", "normal"]) };
