@@ -37,8 +37,8 @@ pub(super) type Job = (usize, Target);
 struct Work {
     /// Not begun; at most two for each lane.
     jobs: VecDeque<Job>,
-    /// The helper has one in hand.
-    at_work: bool,
+    /// The helper has one of them in hand.
+    helping: bool,
     failed: Vec<(usize, io::Error)>,
     closing: bool,
 }
@@ -62,11 +62,11 @@ impl Table {
                 work = self.has_jobs.wait(work).expect("no holder of this lock panics");
                 continue;
             };
-            work.at_work = true;
+            work.helping = true;
             drop(work);
             let result = target.sync();
             work = self.work();
-            work.at_work = false;
+            work.helping = false;
             work.failed.extend(result.err().map(|error| (tag, error)));
             self.is_done.notify_one();
         }
@@ -129,7 +129,7 @@ impl Syncer {
                 drop(work);
                 self.run(job);
                 work = self.table.work();
-            } else if work.at_work {
+            } else if work.helping {
                 work = self.table.is_done.wait(work).expect("no holder of this lock panics");
             } else {
                 return std::mem::take(&mut work.failed);
