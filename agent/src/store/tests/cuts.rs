@@ -213,6 +213,8 @@ struct Shape {
     largest: usize,
     /// Segments of that size, so that they roll often; the ordinary size if none is given.
     segment_size: Option<u64>,
+    /// Framed bytes of a commit, so that some of what comes is left for the next; the ordinary limit if none is given.
+    commit_bytes: Option<usize>,
     /// Whether the byte limit is met, and records are evicted.
     evicts: bool,
     /// Whether the disk writes sectors whole and shows zeros where nothing arrived.
@@ -293,7 +295,8 @@ fn many(steps: u64, first: u64, shape: Shape) -> BTreeSet<(Call, i32)> {
     given
 }
 
-const SMALL: Shape = Shape { largest: 600, segment_size: Some(4096), evicts: false, exact: true, keeps: false };
+const SMALL: Shape =
+    Shape { largest: 600, segment_size: Some(4096), commit_bytes: None, evicts: false, exact: true, keeps: false };
 const LARGE: Shape = Shape { largest: 20_000, segment_size: None, ..SMALL };
 const EVICTING: Shape = Shape { largest: 40_000, segment_size: None, evicts: true, ..SMALL };
 const KEEPING: Shape = Shape { keeps: true, ..SMALL };
@@ -331,6 +334,14 @@ fn the_journal_does_what_the_model_says_on_a_treacherous_disk_with_fourth_seeds(
 #[test]
 fn the_journal_does_what_the_model_says_on_a_disk_that_tears_sectors_and_shows_old_bytes() {
     many(165_000, 4_000_000_000, Shape { exact: false, ..SMALL });
+}
+
+#[test]
+fn commits_that_leave_some_to_be_framed_ahead_do_what_the_model_says() {
+    let before = run::framed_ahead();
+    many(60_000, 8_000_000_000, Shape { commit_bytes: Some(1500), ..SMALL });
+    let framed = run::framed_ahead() - before;
+    assert!(framed > 1000 || number("TIDEGATE_MODEL_STEPS").is_some(), "only {framed} were framed ahead");
 }
 
 #[test]

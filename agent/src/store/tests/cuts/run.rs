@@ -4,9 +4,17 @@ use super::model::{Fact, Model, Open};
 use super::*;
 use crate::clock::SetClock;
 use crate::store::journal::driven::Driven;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A byte limit that is never met by the records of one run, of any shape that does not evict.
 const ROOMY: u64 = 8 * 1024 * 1024;
+
+/// Submissions that were framed before their commit's turn, in all runs of this process.
+static FRAMED_AHEAD: AtomicU64 = AtomicU64::new(0);
+
+pub(super) fn framed_ahead() -> u64 {
+    FRAMED_AHEAD.load(Ordering::Relaxed)
+}
 
 pub(super) type Held = Result<(), String>;
 
@@ -99,7 +107,10 @@ impl Run {
             options.keep_delivered = KEEP;
             options.lanes[2].max_age = Some(MAX_AGE);
         }
-        let (driven, opened) = Driven::open(options, Arc::new(disk.clone()), self.shape.segment_size)?;
+        let (mut driven, opened) = Driven::open(options, Arc::new(disk.clone()), self.shape.segment_size)?;
+        if let Some(bytes) = self.shape.commit_bytes {
+            driven.limit_commits(bytes);
+        }
         let in_flight = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_BYTES));
         let store = Store { inner: Arc::new(Inner { shared: driven.shared(), in_flight }) };
         Ok(((driven, store), opened))
@@ -265,7 +276,9 @@ impl Run {
 
     fn turn(&mut self) -> Held {
         if let Some((driven, _)) = &mut self.driven {
+            let before = driven.framed_ahead();
             driven.turn();
+            FRAMED_AHEAD.fetch_add(driven.framed_ahead() - before, Ordering::Relaxed);
         }
         self.after_turn()
     }
