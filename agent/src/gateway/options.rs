@@ -169,7 +169,7 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
         Some((certificates, key)) => Some(wire::ClientIdentity { certificates: read(certificates)?, key: read(key)? }),
     };
     let limit = forward.connect_timeout;
-    Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit })
+    Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit, ..wire::Options::default() })
 }
 
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
