@@ -34,6 +34,7 @@ use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::shape::wire::Wire;
 use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
 
@@ -124,6 +125,7 @@ struct Shared {
     stats: Arc<crate::collect::Stats>,
     clock: Arc<SystemClock>,
     broker: Arc<BrokerLink>,
+    wire: Wire,
 }
 
 impl Shared {
@@ -155,7 +157,8 @@ impl Gateway {
     /// [`Gateway::ready`]). `source` names the configuration in `status`.
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
         let rules = options::rules(&config)?;
-        let wire = crate::shape::wire::Wire::new(options::wire(&config)?);
+        let wire = Wire::new(options::wire(&config)?);
+        wire.set_pace(options::pace(&config, source));
         let clock = Arc::new(SystemClock::new());
         let shared = Arc::new(Shared {
             started: Instant::now(),
@@ -171,6 +174,7 @@ impl Gateway {
             stats: Arc::default(),
             clock,
             broker: Arc::default(),
+            wire: wire.clone(),
         });
         let stop = CancellationToken::new();
         let (up, ready) = channel::channel(false);
@@ -232,6 +236,7 @@ impl Gateway {
             forward.reload(options::forward(&config, &lane_names(store))).map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
+        self.shared.wire.set_pace(options::pace(&config, &path.display().to_string()));
         if let Err(error) = watch::log::set_level(config.log.level.filter()) {
             tracing::warn!("the log level stays as it is: {}", chain(&error));
         }

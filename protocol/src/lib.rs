@@ -2,7 +2,7 @@
 //!
 //! This crate holds the shapes that leave or enter the agent: the [`record`] that a publish becomes, the
 //! [`event`] a flow sees for it, the [`batch`] that one request carries, and the [`gap`] record that tells of what is
-//! gone. It does no I/O, reads no clock and knows no async runtime, so the cloud side, the agent and the tests can all
+//! gone. It also holds the [`terms`] that limit what may leave, and how people write [`units`]. It does no I/O, reads no clock and knows no async runtime, so the cloud side, the agent and the tests can all
 //! use the same definitions.
 #![forbid(unsafe_code)]
 
@@ -10,5 +10,7 @@ pub mod batch;
 pub mod event;
 pub mod gap;
 pub mod record;
+pub mod terms;
+pub mod units;
 
 pub use record::{LaneId, RecordRef, SEQ_LIMIT, TimeSource};

@@ -15,6 +15,7 @@ pub mod device;
 pub mod flux;
 pub mod forgetful;
 pub mod mqtt;
+pub mod netns;
 pub mod ports;
 pub mod readings;
 pub mod rng;

@@ -8,6 +8,7 @@ use tidegate::config::{
     self, Clock, Config, Forward, Lane, Layout, Listener, LogLevel, LogTarget, MqttVersion, Order, Policy,
 };
 use tidegate::watch::render::number;
+use tidegate_protocol::terms::Terms;
 
 use super::{Failure, print};
 
@@ -15,13 +16,21 @@ use super::{Failure, print};
 pub(super) fn run(path: &Path) -> Result<(), Failure> {
     const STDIN: &str = "standard input";
     if path == Path::new("-") {
-        return print(&understood(&config::load_from(std::io::stdin().lock(), STDIN)?, STDIN));
+        return judged(&config::load_from(std::io::stdin().lock(), STDIN)?, STDIN);
     }
-    print(&understood(&config::load(path)?, &path.display().to_string()))
+    judged(&config::load(path)?, &path.display().to_string())
+}
+
+/// Prints what a configuration was understood to mean; fails if the terms file that it names cannot be used. The agent
+/// itself starts without it.
+fn judged(config: &Config, source: &str) -> Result<(), Failure> {
+    let terms = config.provider.terms.as_deref().map(config::terms::load).transpose();
+    print(&understood(config, terms.as_ref().ok().and_then(Option::as_ref), source))?;
+    terms.map(|_| ()).map_err(Failure::from)
 }
 
 /// What a configuration was understood to mean, a line each, and its warnings.
-fn understood(config: &Config, source: &str) -> String {
+fn understood(config: &Config, terms: Option<&Terms>, source: &str) -> String {
     let mut out = format!("{source} is fine\n");
     let mut line = |name: &str, text: String| {
         let _ = writeln!(out, "  {name:<10}{text}");
@@ -62,6 +71,9 @@ fn understood(config: &Config, source: &str) -> String {
     let [min, max, probe_min, probe_max] =
         [backoff.min, backoff.max, backoff.probe_min, backoff.probe_max].map(format_duration);
     line("back-off", format!("{min} to {max}; where somebody must act first, {probe_min} to {probe_max}"));
+    for text in limits(config, terms) {
+        line("limits", text);
+    }
     line("clock", clock(&config.clock));
     line("control", config.control.socket.display().to_string());
     line("metrics", config.metrics.bind.map_or_else(|| "none".into(), |bind| format!("http://{bind}/metrics")));
@@ -123,6 +135,30 @@ fn order(forward: &Forward) -> String {
         Order::OldestFirst => "oldest first".into(),
         Order::LiveFirst => format!("live first, {}% for a backlog", forward.backlog_share),
     }
+}
+
+/// What limits what may leave, as far as files say it. `terms`: the terms file, if there is one and it can be used.
+fn limits(config: &Config, terms: Option<&Terms>) -> Vec<String> {
+    let stated = config.limits.stated.iter().map(|stated| format!("{} {}", stated.bound.kind().key(), stated.bound));
+    let mut lines: Vec<String> = stated.collect();
+    let provider = &config.provider;
+    if let (Some(path), Some(terms)) = (&provider.terms, terms) {
+        let limits: Vec<String> =
+            terms.limits().iter().map(|limit| format!("{} {}", limit.bound.kind().key(), limit.bound)).collect();
+        lines.push(format!("those of {}: {}", path.display(), limits.join(", ")));
+        if terms.unknown_count > 0 {
+            let (count, names) = (terms.unknown_count, terms.unknown.join(", "));
+            lines.push(format!("{count} of its keys are not known to this version and have no effect: {names}"));
+        }
+    }
+    let metadata = &provider.metadata;
+    lines.push(if metadata.enabled {
+        format!("the SIM's speed class, asked of {} every {}", metadata.url, format_duration(metadata.every))
+    } else {
+        "no speed class: no metadata service is asked".to_owned()
+    });
+    lines.push(format!("months and days by {}", config.limits.calendar.as_str()));
+    lines
 }
 
 fn clock(clock: &Clock) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::is_live;
+use super::keys::{KEYS, is_live};
 use super::model::{Config, FluxTarget};
 
 /// The keys in which two configurations differ, in alphabetical order.
@@ -69,7 +69,30 @@ pub(super) fn facts(config: &Config) -> Facts {
     listener(config, &mut facts);
     broker(config, &mut facts);
     forward(config, &mut facts);
+    limits(config, &mut facts);
     facts
+}
+
+/// Lines are no facts: a limit that only moved within the file has not changed.
+fn limits(config: &Config, facts: &mut Facts) {
+    for stated in &config.limits.stated {
+        let kind = stated.bound.kind();
+        let path = ["limits.", kind.key()].concat();
+        if let Some(key) = KEYS.iter().find(|key| key.path == path) {
+            facts.insert(key.path, format!("{:?}", stated.bound));
+        }
+    }
+    let mut put = |key, value: &dyn std::fmt::Debug| {
+        facts.insert(key, format!("{value:?}"));
+    };
+    put("limits.calendar", &config.limits.calendar);
+    let provider = &config.provider;
+    put("provider.terms", &provider.terms);
+    put("provider.metadata.enabled", &provider.metadata.enabled);
+    put("provider.metadata.url", &provider.metadata.url);
+    put("provider.metadata.every", &provider.metadata.every);
+    put("provider.speed_class.name", &provider.speed_classes.iter().map(|class| &class.name).collect::<Vec<_>>());
+    put("provider.speed_class.rate", &provider.speed_classes.iter().map(|class| class.rate).collect::<Vec<_>>());
 }
 
 fn store(config: &Config, facts: &mut Facts) {
@@ -145,6 +168,7 @@ fn forward(config: &Config, facts: &mut Facts) {
     let forward = &config.forward;
     put("forward.order", &forward.order);
     put("forward.backlog_share", &forward.backlog_share);
+    put("forward.interface", &forward.interface);
     put("forward.flux.kind", &forward.target.kind());
     match &forward.target {
         FluxTarget::Webhook { url } => put("forward.flux.url", &url.expose()),

@@ -68,6 +68,7 @@ pub const KEYS: &[Key] = &[
     fixed("lane.max_age"),
     live("forward.order"),
     live("forward.backlog_share"),
+    fixed("forward.interface"),
     live("forward.flux.kind"),
     live("forward.flux.url_file"),
     live("forward.flux.url"),
@@ -92,6 +93,23 @@ pub const KEYS: &[Key] = &[
     live("forward.backoff.max"),
     live("forward.backoff.probe_min"),
     live("forward.backoff.probe_max"),
+    live("limits.rate"),
+    live("limits.rate_down"),
+    live("limits.burst"),
+    live("limits.bytes_per_hour"),
+    live("limits.bytes_per_day"),
+    live("limits.bytes_per_month"),
+    live("limits.events_per_minute"),
+    live("limits.events_per_month"),
+    live("limits.share"),
+    live("limits.windows"),
+    live("limits.calendar"),
+    live("provider.terms"),
+    live("provider.metadata.enabled"),
+    live("provider.metadata.url"),
+    live("provider.metadata.every"),
+    live("provider.speed_class.name"),
+    live("provider.speed_class.rate"),
     live("clock.synchronised_marker"),
     live("clock.timedated"),
     fixed("control.socket"),
@@ -100,8 +118,8 @@ pub const KEYS: &[Key] = &[
     fixed("log.target"),
 ];
 
-/// Keys that had another name: the old one and the present one.
-const RENAMED: &[(&str, &str)] = &[("store.commit_delay", "commit_within")];
+/// Keys that had another name, or that people call by another: that one and the right one.
+const RENAMED: &[(&str, &str)] = &[("store.commit_delay", "commit_within"), ("lane.share", "weight")];
 
 /// Whether the value of the key at `path` is a secret, or should name a file that holds one: people write the secret
 /// itself there by mistake. Such a value stands in no message.
@@ -137,7 +155,7 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
     let here = children(path);
     let renamed = |(old, _): &&(&str, &str)| old.rsplit_once('.') == Some((path, name));
     if let Some((_, new)) = RENAMED.iter().find(renamed) {
-        return format!("write `{new}`, as it is called now");
+        return format!("write `{new}`, as it is called here");
     }
     if let Some(near) = nearest(name, &here) {
         return format!("did you mean `{near}`?");
@@ -167,7 +185,7 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
 }
 
 /// Tables that there may be several of.
-pub(super) const ARRAYS: [&str; 2] = ["collect.rule", "lane"];
+pub(super) const ARRAYS: [&str; 3] = ["collect.rule", "lane", "provider.speed_class"];
 
 /// A table's header as the file writes it.
 pub(super) fn header(path: &str) -> String {

@@ -30,7 +30,7 @@ mod pattern;
 mod reader;
 mod sections;
 mod surroundings;
-pub mod units;
+pub mod terms;
 
 #[cfg(test)]
 mod tests;
@@ -40,9 +40,11 @@ pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
-    Backoff, Batch, Broker, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, Lane, Layout,
-    Listener, Log, LogLevel, LogTarget, Metrics, MqttVersion, Order, Policy, Rule, Store, Tls,
+    Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, FluxTarget, Forward, Gateway, Kind, Lane,
+    Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion, Order, Policy, Provider, Rule,
+    SpeedClass, Stated, Store, Tls,
 };
+pub use tidegate_protocol::units;
 
 use std::path::{Path, PathBuf};
 
@@ -107,4 +109,14 @@ pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
 pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::store_place(&text, &path.display().to_string())?)
+}
+
+/// `[limits]` and `[provider]` as the file at `path` says them, whatever else is wrong with it: who asks for the limits
+/// need not be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in the two tables alone.
+pub fn limits_and_provider(path: &Path) -> Result<(Limits, Provider), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::limits_and_provider(&text, &path.display().to_string())?)
 }

@@ -1,13 +1,15 @@
 //! The configuration as plain values. Every field holds what its key says, checked; nothing here does anything.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
-use super::units::Amount;
 use crate::hardware::Source;
 use crate::secret::Secret;
+use tidegate_protocol::terms::Bound;
+use tidegate_protocol::units::Amount;
 
 /// A whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,10 @@ pub struct Config {
     pub lanes: Vec<Lane>,
     /// `[forward]`: where it goes.
     pub forward: Forward,
+    /// `[limits]`: what may leave.
+    pub limits: Limits,
+    /// `[provider]`: what the contract and the line allow.
+    pub provider: Provider,
     /// `[clock]`: what says that the clock is right.
     pub clock: Clock,
     /// `[control]`: the socket that `tidegate status` asks.
@@ -231,6 +237,8 @@ pub struct Forward {
     pub order: Order,
     /// The backlog's guaranteed share of what is sent while it waits, with [`Order::LiveFirst`]; 1 to 99 percent.
     pub backlog_share: u8,
+    /// The network interface that everything to the outside goes through; any that has a route if none.
+    pub interface: Option<String>,
     /// Where it goes to and how it proves itself.
     pub target: FluxTarget,
     /// PEM file with the CA of the endpoint; without it the system's roots are used.
@@ -435,4 +443,73 @@ impl LogLevel {
             Self::Trace => LevelFilter::TRACE,
         }
     }
+}
+
+/// `[limits]`: what the operator allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// What stands there, each kind at most once.
+    pub stated: Vec<Stated>,
+    /// By which calendar months and days begin that are counted.
+    pub calendar: Calendar,
+}
+
+/// A limit as it stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stated {
+    /// What is limited, and to what.
+    pub bound: Bound,
+    /// The line, counted from 1.
+    pub line: usize,
+}
+
+/// The calendar of the provider's bills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calendar {
+    /// Japan's time: nine hours ahead of UTC all year.
+    Jst,
+    /// UTC.
+    Utc,
+}
+
+impl Calendar {
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Jst => "JST",
+            Self::Utc => "UTC",
+        }
+    }
+}
+
+/// `[provider]`: what is known of the contract and the line, and where more is learnt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// The contract's limits: a terms file (`super::terms`). An absolute path; the file may be missing or wrong.
+    pub terms: Option<PathBuf>,
+    /// `[provider.metadata]`.
+    pub metadata: Metadata,
+    /// What each speed class of a SIM carries: the defaults with what `[[provider.speed_class]]` changes and adds. Never
+    /// empty.
+    pub speed_classes: Vec<SpeedClass>,
+}
+
+/// `[provider.metadata]`: the SIM's own metadata service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// Whether it is asked.
+    pub enabled: bool,
+    /// Its base URL without a trailing slash: `http://metadata.soracom.io`.
+    pub url: String,
+    /// How often it is asked, 1 min to 24 h.
+    pub every: Duration,
+}
+
+/// `[[provider.speed_class]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeedClass {
+    /// Such as `s1.slow`: 1 to 64 of `A-Z a-z 0-9 . _ -`.
+    pub name: String,
+    /// bit/s, in either direction.
+    pub rate: NonZeroU64,
 }

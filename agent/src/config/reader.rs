@@ -1,10 +1,10 @@
 //! Hands out keys of the parsed tree by name and type, and keeps book of what is wrong and of what was never asked for.
 
+mod quantity;
+
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -12,7 +12,6 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Problem, looks_secret, shown};
 use super::keys;
 use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
-use super::units::{self, Amount};
 use crate::secret::Secret;
 
 /// Most mistakes that are reported; more of them mean that this is another kind of file.
@@ -164,6 +163,16 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The line it stands on, counted from 1.
+    pub(super) fn line(&self) -> usize {
+        self.doc.place(self.at).0
+    }
+
+    /// Whether it is a text.
+    pub(super) fn is_text(&self) -> bool {
+        self.node.is_str()
+    }
+
     /// Whether it is an array.
     pub(super) fn is_array(&self) -> bool {
         self.node.is_array()
@@ -261,6 +270,22 @@ impl<'a> Section<'a> {
         self.table?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
+    /// The text at the end of a path of tables, if there is one, without judging what stands on the way or asking for it:
+    /// for what another table's default depends on.
+    pub(super) fn glance(&self, path: &[&str]) -> Option<&'a str> {
+        let (last, tables) = path.split_last()?;
+        let mut table = self.table?;
+        for name in tables {
+            let (_, value) = table.iter().find(|(key, _)| key.get_ref() == *name)?;
+            let DeValue::Table(inner) = value.get_ref() else { return None };
+            table = inner;
+        }
+        match table.iter().find(|(key, _)| key.get_ref() == *last)?.1.get_ref() {
+            DeValue::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
     /// The table under a key.
     pub(super) fn section(&self, key: &'static str) -> Section<'a> {
         self.asked.borrow_mut().push(key);
@@ -334,6 +359,18 @@ impl<'a> Section<'a> {
         self.doc.warn(self.at, &self.path_of(key), found, advice);
     }
 
+    /// The keys of the table that were not asked for, by name and line, for a file in which they are no mistakes.
+    pub(super) fn left_over(self) -> Vec<String> {
+        let asked = self.asked.borrow();
+        let left = self.table.into_iter().flatten().map(|(name, _)| name);
+        left.filter(|name| !asked.contains(&name.get_ref().as_ref()))
+            .map(|name| {
+                let path = self.path_of(&shown_key(name.get_ref()));
+                format!("{path} (line {})", self.doc.place(name.span().start).0)
+            })
+            .collect()
+    }
+
     /// Enters every key of the table that was not asked for.
     pub(super) fn finish(self) {
         let asked = self.asked.borrow();
@@ -364,104 +401,6 @@ impl<'a> Section<'a> {
         }
         value.wrong_type("write true or false, without quotes");
         None
-    }
-
-    /// A number in a range.
-    pub(super) fn integer(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
-        let Some(value) = self.get(key) else { return default };
-        let advice = format!("write a number from {} to {}, without quotes", range.start(), range.end());
-        match (value.node, value.integer().map(u64::try_from)) {
-            (_, Some(Ok(number))) if range.contains(&number) => return number,
-            (DeValue::Integer(number), _) => {
-                value.problem(format!("{} is out of range", short(number.as_str())), advice);
-            }
-            _ => value.wrong_type(advice),
-        }
-        default
-    }
-
-    /// A size in bytes in a range.
-    pub(super) fn size(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
-        let Some(value) = self.get(key) else { return default };
-        let text = match value.node {
-            DeValue::String(text) => text,
-            DeValue::Integer(number) => {
-                value.wrong_type(units::size_meanings(&short(number.as_str())));
-                return default;
-            }
-            _ => {
-                value.wrong_type(format!("write a size with its unit, such as \"{}\"", units::format_size(default)));
-                return default;
-            }
-        };
-        match units::parse_size(text) {
-            Ok(size) if range.contains(&size) => return size,
-            Ok(_) => value.problem(
-                format!("{} is out of range", shown(text)),
-                format!(
-                    "write a size from \"{}\" to \"{}\"",
-                    units::format_size(*range.start()),
-                    units::format_size(*range.end())
-                ),
-            ),
-            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
-        }
-        default
-    }
-
-    /// A size in bytes in a range, or a share in percent.
-    pub(super) fn amount(&self, key: &'static str, range: &RangeInclusive<u64>, default: Amount) -> Amount {
-        let Some(value) = self.get(key) else { return default };
-        match value.node {
-            DeValue::String(text) if text.contains('%') => match units::parse_percent(text) {
-                Ok(percent) => return Amount::Percent(percent),
-                Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
-            },
-            _ => return Amount::Bytes(self.size(key, range, *range.start())),
-        }
-        default
-    }
-
-    /// A share in whole percent in a range.
-    pub(super) fn percent(&self, key: &'static str, range: &RangeInclusive<u8>, default: u8) -> u8 {
-        let advice = format!("write a share from \"{}%\" to \"{}%\"", range.start(), range.end());
-        let Some((text, value)) = self.text(key, &advice) else { return default };
-        match units::parse_percent(text) {
-            Ok(percent) if range.contains(&percent) => return percent,
-            Ok(_) => value.problem(format!("{} is out of range", shown(text)), advice),
-            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
-        }
-        default
-    }
-
-    /// A duration in a range.
-    pub(super) fn duration(&self, key: &'static str, range: &RangeInclusive<Duration>, default: Duration) -> Duration {
-        let Some(value) = self.get(key) else { return default };
-        let text = match value.node {
-            DeValue::String(text) => text,
-            DeValue::Integer(number) => {
-                value.wrong_type(units::duration_meanings(&short(number.as_str())));
-                return default;
-            }
-            _ => {
-                let example = units::format_duration(default);
-                value.wrong_type(format!("write a duration with its unit, such as \"{example}\""));
-                return default;
-            }
-        };
-        match units::parse_duration(text) {
-            Ok(duration) if range.contains(&duration) => return duration,
-            Ok(_) => value.problem(
-                format!("{} is out of range", shown(text)),
-                format!(
-                    "write a duration from \"{}\" to \"{}\"",
-                    units::format_duration(*range.start()),
-                    units::format_duration(*range.end())
-                ),
-            ),
-            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
-        }
-        default
     }
 
     /// One of several words.

@@ -3,6 +3,7 @@
 
 mod collect;
 mod forward;
+pub(super) mod limits;
 mod store;
 
 use std::net::SocketAddr;
@@ -13,7 +14,7 @@ use toml::de::DeTable;
 
 use super::address;
 use super::error::{Errors, shown};
-use super::model::{Clock, Config, Control, Gateway, Log, LogLevel, LogTarget, Metrics};
+use super::model::{Clock, Config, Control, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Provider};
 use super::reader::{Book, Document, Section, Value};
 use super::surroundings::{Content, Disk, Surroundings};
 use super::{DEFAULT_MARKER, DEFAULT_SOCKET};
@@ -78,6 +79,21 @@ pub(super) fn store_place(text: &str, source_name: &str) -> Result<(PathBuf, u64
     }
 }
 
+/// `[limits]` and `[provider]`, whatever else is wrong with the text.
+pub(super) fn limits_and_provider(text: &str, source_name: &str) -> Result<(Limits, Provider), Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let root = Section::root(&doc, tree.get_ref());
+    let found = (limits::limits(&root), limits::provider(&root, is_unified(&root)));
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+}
+
+/// Whether the endpoint is the Unified Endpoint, whatever else is wrong with it.
+fn is_unified(root: &Section<'_>) -> bool {
+    root.glance(&["forward", "flux", "kind"]) == Some(Kind::Unified.as_str())
+}
+
 /// Drops what may only follow from a mistake in the TOML itself: all that is missing, what stands on the same line,
 /// and what stands behind it, unless the mistake is a key written twice, which misleads nothing that follows.
 fn keep_what_is_certain(book: &mut Book) {
@@ -103,11 +119,16 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
     let gateway = gateway(&root);
     let store = store::store(&root);
     let lanes = store::lanes(&root, store.max_size);
+    let limits = limits::limits(&root);
+    let forward = forward::forward(&root, limits::monthly_events(&limits));
+    limits::judge_together(&root, &limits, &forward.target.origin());
     let config = Config {
         collect: collect::collect(&root, &gateway.id, &lanes),
         store,
         lanes,
-        forward: forward::forward(&root),
+        forward,
+        provider: limits::provider(&root, is_unified(&root)),
+        limits,
         clock: clock(&root),
         control: control(&root),
         metrics: metrics(&root),

@@ -172,7 +172,7 @@ fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {
 }
 
 /// What a file holds, and whether it is exposed.
-fn contents(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
+pub(super) fn contents(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
     let (file, metadata) = open(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(path, &error))?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_protocol::LaneId;
+use tidegate_protocol::terms::{Limit, Source, Terms};
 
 use super::GatewayError;
 use crate::clock::{Clock, synchronised};
@@ -13,6 +14,8 @@ use crate::config::{self, Config};
 use crate::forward;
 use crate::hardware;
 use crate::secret::Secret;
+use crate::shape::limits::Limits;
+use crate::shape::pace::Pace;
 use crate::shape::wire;
 use crate::store;
 
@@ -169,7 +172,16 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
         Some((certificates, key)) => Some(wire::ClientIdentity { certificates: read(certificates)?, key: read(key)? }),
     };
     let limit = forward.connect_timeout;
-    Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit, ..wire::Options::default() })
+    let interface = forward.interface.clone();
+    Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit, interface })
+}
+
+/// What limits the door, as far as the configuration says. `file` is the configuration's.
+pub(super) fn pace(config: &Config, file: &str) -> Pace {
+    let operator = |line: usize| Source::Operator { file: file.to_owned(), line };
+    let stated = config.limits.stated.iter();
+    let terms = Terms::new(stated.map(|stated| Limit::new(stated.bound.clone(), operator(stated.line))));
+    Limits::merge([&terms]).pace()
 }
 
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
@@ -200,8 +212,11 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
             ca_file: running.forward.ca_file,
             client_certificate: running.forward.client_certificate,
             connect_timeout: running.forward.connect_timeout,
+            interface: running.forward.interface,
             ..new.forward
         },
+        limits: new.limits,
+        provider: new.provider,
         control: running.control,
         metrics: running.metrics,
         log: config::Log { target: running.log.target, ..new.log },

@@ -7,8 +7,10 @@ use super::super::error::shown;
 use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout, Order};
 use super::super::reader::{Section, Value};
 use super::super::surroundings::Content;
+use super::super::terms::DEVELOPER_EVENTS;
 use super::{DAY, KIB, MIB, pair};
 use crate::secret::Secret;
+use crate::watch::render::number;
 
 const WEBHOOK_KEYS: [&str; 1] = ["url_file"];
 const API_KEYS: [&str; 7] =
@@ -19,15 +21,14 @@ const API: &str = "https://api.soracom.io";
 /// Unified Endpoint: plain HTTP within the SORACOM line; no HTTPS is documented.
 const UNIFIED: &str = "http://uni.soracom.io/";
 
-/// Events of a new account's Developer plan in a month; when they are used up its apps stop.
-const DEVELOPER_EVENTS: f64 = 10_000.0;
-
-pub(super) fn forward(root: &Section<'_>) -> Forward {
+/// `events`: what this gateway may have in a month as far as the configuration says; `None` for any number.
+pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
     let section = root.section("forward");
     let orders = [("oldest-first", Order::OldestFirst), ("live-first", Order::LiveFirst)];
     let order = section.word("order", &orders).unwrap_or(Order::OldestFirst);
     // With nothing for either side it would be another order, not a share.
     let backlog_share = section.percent("backlog_share", &(1..=99), 20);
+    let interface = interface(&section);
     let flux = section.section("flux");
     let target = target(&flux);
     let ca_file = flux.file("ca_file", Content::Certificates).map(|(path, _)| path);
@@ -37,7 +38,7 @@ pub(super) fn forward(root: &Section<'_>) -> Forward {
     let timeout = flux.duration("timeout", &(seconds(1)..=seconds(600)), seconds(60));
     let replayed_after = flux.duration("replayed_after", &(seconds(1)..=365 * DAY), seconds(540));
     let batch_section = flux.section("batch");
-    let batch = batch(batch_section);
+    let batch = batch(batch_section, events);
     if replayed_after <= batch.max_age {
         flux.warn(
             "replayed_after",
@@ -51,6 +52,7 @@ pub(super) fn forward(root: &Section<'_>) -> Forward {
     Forward {
         order,
         backlog_share,
+        interface,
         target,
         ca_file,
         client_certificate,
@@ -60,6 +62,17 @@ pub(super) fn forward(root: &Section<'_>) -> Forward {
         batch,
         backoff,
     }
+}
+
+/// A network interface's name, as the kernel takes it: at most 15 bytes, no `/`, no white space.
+fn interface(section: &Section<'_>) -> Option<String> {
+    const ADVICE: &str = "write the interface's name, such as \"wwan0\", as `ip link` shows it";
+    let (text, value) = section.text("interface", ADVICE)?;
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
+    if text.is_empty() || text.len() > 15 || !text.bytes().all(plain) {
+        value.problem(format!("found {}", shown(text)), ADVICE);
+    }
+    Some(text.to_owned())
 }
 
 fn target(flux: &Section<'_>) -> FluxTarget {
@@ -290,7 +303,7 @@ fn part_of_path(flux: &Section<'_>, key: &'static str, advice: &str) -> String {
     text.to_owned()
 }
 
-fn batch(section: Section<'_>) -> Batch {
+fn batch(section: Section<'_>, quota: Option<u64>) -> Batch {
     let max_records = section.integer("max_records", &(1..=10_000), 500) as usize;
     let max_bytes = section.size("max_bytes", &(KIB..=4 * MIB), 64 * KIB) as usize;
     let max_age = section.duration("max_age", &(Duration::ZERO..=DAY), Duration::from_secs(270));
@@ -298,21 +311,36 @@ fn batch(section: Section<'_>) -> Batch {
     let layout = layout.unwrap_or(Layout::Array);
     let month = 31.0 * 86_400.0;
     let events = month / max_age.as_secs_f64().max(0.001);
-    if layout == Layout::Single {
-        section.warn(
-            "layout",
-            "every record is an event of its own, and a Developer plan stops all apps after 10,000 events a month",
-            "write \"array\" unless the plan allows for it",
-        );
-    } else if events > DEVELOPER_EVENTS {
-        section.warn(
-            "max_age",
-            format!("one batch each max_age is up to {events:.0} events a month; a Developer plan stops all apps after 10,000"),
-            "write \"270s\" or more unless the plan allows for it",
-        );
+    if let Some(quota) = quota {
+        warn_of_events(&section, layout, events, quota);
     }
     section.finish();
     Batch { max_records, max_bytes, max_age, layout }
+}
+
+/// `events`: of a month in which a batch closes by its age only. `quota`: this gateway's, of a month.
+fn warn_of_events(section: &Section<'_>, layout: Layout, events: f64, quota: u64) {
+    let shown = number(quota);
+    let plan = if quota == DEVELOPER_EVENTS.get() {
+        format!("a Developer plan stops all apps after {shown} events a month")
+    } else {
+        format!("this gateway's part is {shown} events a month")
+    };
+    if layout == Layout::Single {
+        section.warn(
+            "layout",
+            format!("every record is an event of its own, and {plan}"),
+            "write \"array\", or [limits] events_per_month as the plan has it",
+        );
+    } else if events > quota as f64 {
+        // Rounded up to ten seconds, so that the shortest age that fits is one that people write.
+        let age = (31.0 * 86_400.0 / quota.max(1) as f64 / 10.0).ceil() * 10.0;
+        section.warn(
+            "max_age",
+            format!("one batch each max_age is up to {events:.0} events a month; {plan}"),
+            format!("write \"{age:.0}s\" or more, or [limits] events_per_month as the plan has it"),
+        );
+    }
 }
 
 fn backoff(section: Section<'_>) -> Backoff {

@@ -67,6 +67,21 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("forward.backoff.max", "\"10s\"", "\"20s\""),
     ("forward.backoff.probe_min", "\"1s\"", "\"2s\""),
     ("forward.backoff.probe_max", "\"10s\"", "\"20s\""),
+    ("limits.rate", "\"1Mbit/s\"", "\"2Mbit/s\""),
+    ("limits.rate_down", "\"1Mbit/s\"", "\"2Mbit/s\""),
+    ("limits.burst", "\"32KiB\"", "\"33KiB\""),
+    ("limits.bytes_per_hour", "\"1MB\"", "\"2MB\""),
+    ("limits.bytes_per_day", "\"1MB\"", "\"2MB\""),
+    ("limits.bytes_per_month", "\"1MB\"", "\"2MB\""),
+    ("limits.events_per_minute", "10", "11"),
+    ("limits.events_per_month", "10", "\"unlimited\""),
+    ("limits.share", "0.5", "\"60%\""),
+    ("limits.windows", "[\"02:00-05:00\"]", "[\"02:00-06:00\"]"),
+    ("limits.calendar", "\"JST\"", "\"UTC\""),
+    ("provider.terms", "\"/a\"", "\"/b\""),
+    ("provider.metadata.enabled", "true", "false"),
+    ("provider.metadata.url", "\"http://a\"", "\"http://b\""),
+    ("provider.metadata.every", "\"10m\"", "\"11m\""),
     ("clock.synchronised_marker", "\"/a\"", "\"/b\""),
     ("clock.timedated", "true", "false"),
     ("control.socket", "\"/a\"", "\"/b\""),
@@ -84,6 +99,8 @@ const ELSEWHERE: &[&str] = &[
     "lane.weight",
     "lane.reserve",
     "lane.max_age",
+    "provider.speed_class.name",
+    "provider.speed_class.rate",
     "collect.broker.password_file",
     "forward.flux.kind",
     "forward.flux.url",
@@ -175,11 +192,29 @@ fn new_rules_another_kind_and_a_new_intake_are_changes() {
     let rules = good(&format!("{SMALLEST}[[collect.rule]]\ntopic = \"{{device}}\"\nlane = \"bulk\""));
     assert_eq!(changes(&base, &rules).applied, ["collect.rule.lane", "collect.rule.topic"]);
     let webhook = good("[gateway]\nid = \"gw-1\"\n[forward.flux]\nkind = \"webhook\"\nurl_file = \"/u\"");
-    assert_eq!(changes(&base, &webhook).applied, ["forward.flux.kind", "forward.flux.url"]);
+    // Only with `unified` is the line known to be SORACOM's.
+    assert_eq!(
+        changes(&base, &webhook).applied,
+        ["forward.flux.kind", "forward.flux.url", "provider.metadata.enabled"]
+    );
     let broker =
         good(&format!("{SMALLEST}[collect.listener]\n[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"devices/#\"]"));
     let found = changes(&base, &broker);
     assert!(found.applied.is_empty() && found.needs_restart.iter().all(|key| key.starts_with("collect.broker.")));
+}
+
+#[test]
+fn a_limit_that_only_moved_within_the_file_has_not_changed_and_a_speed_class_that_changed_has() {
+    let limits = "[limits]\nrate = \"1 Mbit/s\"\n";
+    let (base, moved) = (good(&format!("{SMALLEST}{limits}")), good(&format!("{SMALLEST}\n\n{limits}")));
+    assert!(changes(&base, &moved).is_empty());
+    let class = |name: &str, rate: &str| {
+        good(&format!("{SMALLEST}[[provider.speed_class]]\nname = \"{name}\"\nrate = \"{rate}\"\n"))
+    };
+    assert!(changes(&good(SMALLEST), &class("s1.slow", "128 kbit/s")).is_empty(), "as it is by default");
+    assert_eq!(changes(&good(SMALLEST), &class("s1.slow", "64 kbit/s")).applied, ["provider.speed_class.rate"]);
+    let found = changes(&good(SMALLEST), &class("x9.new", "64 kbit/s"));
+    assert_eq!(found.applied, ["provider.speed_class.name", "provider.speed_class.rate"]);
 }
 
 #[test]

@@ -107,12 +107,30 @@ fn it_is_a_configuration_with_everything_for_each_kind() {
     }
 }
 
+/// What is only judged once something asks for it, and has a test of its own.
+fn apart(line: &Line) -> bool {
+    line.table == "collect.broker" || line.table == "provider.metadata"
+}
+
+#[test]
+fn the_values_it_shows_as_defaults_of_the_metadata_service_are_the_defaults() {
+    let metadata = |only: &dyn Fn(&str) -> bool| -> String {
+        let chosen: Vec<String> = lines()
+            .iter()
+            .filter(|line| line.table == "provider.metadata" && line.key.as_deref().is_some_and(only))
+            .map(|line| line.text.clone())
+            .collect();
+        DEFAULT_FILE.replace("[provider.metadata]\n", &format!("[provider.metadata]\n{}\n", chosen.join("\n")))
+    };
+    let (all, enabled) = (metadata(&|_| true), metadata(&|key| key == "enabled"));
+    assert_eq!(good(&all).provider, good(&enabled).provider);
+    assert!(good(&all).provider.metadata.enabled && !good(DEFAULT_FILE).provider.metadata.enabled);
+}
+
 #[test]
 fn the_values_it_shows_as_defaults_are_the_defaults() {
     let lines = lines();
-    let text = joined(
-        lines.iter().filter(|line| !line.commented || !(line.example || line.api || line.table == "collect.broker")),
-    );
+    let text = joined(lines.iter().filter(|line| !line.commented || !(line.example || line.api || apart(line))));
     assert!(text.contains("max_size") && text.contains("[[collect.rule]]") && text.contains("[[lane]]"));
     assert_eq!(good(&text), good(DEFAULT_FILE));
 }

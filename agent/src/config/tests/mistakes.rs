@@ -16,7 +16,7 @@ fn one(text: &str, line: usize, column: usize, key: &str, words: &[&str]) {
 
 /// One mistake in lines behind the smallest configuration, whose four lines come first.
 #[track_caller]
-fn behind(text: &str, line: usize, column: usize, key: &str, words: &[&str]) {
+pub(super) fn behind(text: &str, line: usize, column: usize, key: &str, words: &[&str]) {
     one(&format!("{SMALLEST}{text}"), line + 4, column, key, words);
 }
 
@@ -59,7 +59,7 @@ fn an_unknown_key_is_said_with_the_one_that_was_likely_meant() {
         &["`replayed_after` in [forward.flux]", "`path`"],
     );
     let named = "[gateway]\nid = \"g\"\nname = \"g\"\n[forward.flux]\nkind = \"unified\"";
-    one(named, 3, 1, "gateway.name", &["belongs in [[lane]]; what may stand here: `id`"]);
+    one(named, 3, 1, "gateway.name", &["belongs in [[lane]] or [[provider.speed_class]]; what may stand here: `id`"]);
     one(&format!("max_size = 1\n{SMALLEST}"), 1, 1, "max_size", &["belongs in [store]"]);
 }
 

@@ -82,8 +82,8 @@ impl Wire {
     /// Binds a socket to the interface that is configured, if one is.
     pub(super) fn bind_interface(&self, socket: &Socket) -> io::Result<()> {
         let Some(interface) = &self.door.options.interface else { return Ok(()) };
-        socket.bind_device(Some(interface.as_bytes())).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot bind to the interface {interface}: {error}"))
-        })
+        socket
+            .bind_device(Some(interface.as_bytes()))
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot bind to the interface {interface}: {error}")))
     }
 }

@@ -187,10 +187,7 @@ impl Line {
 /// What a connection carried, headers included.
 fn carried(info: &TcpInfo, made_up: Segments) -> Traffic {
     let headers = |segments: u32| u64::from(segments) * made_up.header + if segments > 0 { SYN_EXTRA } else { 0 };
-    Traffic {
-        up: info.bytes_sent + headers(info.segments_out),
-        down: info.bytes_received + headers(info.segments_in),
-    }
+    Traffic { up: info.bytes_sent + headers(info.segments_out), down: info.bytes_received + headers(info.segments_in) }
 }
 
 impl Drop for Line {

@@ -109,10 +109,8 @@ impl Meter {
     pub(super) fn ended(&self, end: Traffic, booked: Traffic, payload: Traffic) {
         self.ended.add(end);
         self.ended_payload.add(payload);
-        self.gate.settle(
-            end.up.wrapping_sub(booked.up).cast_signed(),
-            end.down.wrapping_sub(booked.down).cast_signed(),
-        );
+        self.gate
+            .settle(end.up.wrapping_sub(booked.up).cast_signed(), end.down.wrapping_sub(booked.down).cast_signed());
     }
 
     /// The open lines.

@@ -53,8 +53,8 @@ use super::pace::Pace;
 pub use error::WireError;
 use error::too_long;
 use gate::{Direction, Gate};
-use meter::Meter;
 pub use meter::Counts;
+use meter::Meter;
 use socket::Metered;
 use stream::Inner;
 pub use stream::{HeldBack, WireStream};
@@ -83,13 +83,7 @@ impl Default for Options {
     /// Ten seconds each: a modem that wakes from idle takes two to five, and two lost SYNs cost three more.
     fn default() -> Self {
         let limit = Duration::from_secs(10);
-        Self {
-            roots: Roots::System,
-            identity: None,
-            connect_timeout: limit,
-            handshake_timeout: limit,
-            interface: None,
-        }
+        Self { roots: Roots::System, identity: None, connect_timeout: limit, handshake_timeout: limit, interface: None }
     }
 }
 

@@ -110,9 +110,13 @@ mod tests {
     #[test]
     fn what_is_handed_over_is_whole_segments_or_all() {
         let segments = Segments::assumed(PEER);
-        for (wanted, allowed, payload) in
-            [(100_000, 3_000, 2_896), (100_000, 2_999, 1_448), (100_000, 10, 1_448), (5, 3_000, 5), (2_000, 1_500, 1_448)]
-        {
+        for (wanted, allowed, payload) in [
+            (100_000, 3_000, 2_896),
+            (100_000, 2_999, 1_448),
+            (100_000, 10, 1_448),
+            (5, 3_000, 5),
+            (2_000, 1_500, 1_448),
+        ] {
             assert_eq!(segments.payload_within(wanted, allowed), payload, "{wanted} of {allowed}");
         }
     }

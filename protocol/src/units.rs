@@ -1,14 +1,18 @@
-//! Sizes and durations as people write them.
+//! Sizes, rates and durations as people write them, and as they are written for people.
 //!
 //! ```text
 //! size     = number unit                 "1GiB"  "64 KiB"  "10MB"  "1.5 GiB"
 //! unit     = B | kB | KB | MB | GB | TB  powers of 1000
 //!          | KiB | MiB | GiB | TiB       powers of 1024
+//! rate     = number unit                 "512 kbit/s"  "2Mbps"  "10 kB/s"
+//! unit     = bit/s | kbit/s | Mbit/s | Gbit/s, also written bps | b/s and so on: bits, powers of 1000
+//!          | any unit of a size with /s  bytes
 //! duration = number unit [number unit…]  "270s"  "500ms"  "1h30m"  "1.5 h"
 //! unit     = us | ms | s | m | min | h | d
 //! share    = digits %                    "20%"
 //! ```
-//! A number without a unit is refused: 64 what? A fraction must give whole bytes, or whole nanoseconds.
+//! A number without a unit is refused: 64 what? A fraction must give whole bytes, bits a second or nanoseconds. In a rate
+//! a small `b` is a bit and a capital `B` a byte; `KBps`, in which nobody can tell, is refused with both meanings.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -26,6 +30,13 @@ const SIZES: [(&str, u64); 10] = [
     ("B", 1),
 ];
 
+/// What a rate in bits begins with, and how many bits a second that is.
+const BITS: [(&str, u64); 6] =
+    [("G", 1_000_000_000), ("M", 1_000_000), ("k", 1000), ("K", 1000), ("", 1), ("m", 1_000_000)];
+
+/// How a rate in bits ends.
+const BIT_ENDS: [&str; 4] = ["bit/s", "bits/s", "bps", "b/s"];
+
 /// Nanoseconds.
 const DURATIONS: [(&str, u64); 8] = [
     ("d", 86_400_000_000_000),
@@ -38,7 +49,7 @@ const DURATIONS: [(&str, u64); 8] = [
     ("µs", 1000),
 ];
 
-/// Why a text is no size or duration: what to write instead.
+/// Why a text is no size, rate, share or duration: what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{advice}")]
 pub struct UnitError {
@@ -75,6 +86,79 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
             None => error(EXAMPLE),
         },
     })
+}
+
+/// Reads a rate, in bits a second.
+///
+/// # Errors
+/// What to write instead.
+pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
+    const EXAMPLE: &str = "write a rate with its unit, such as \"512 kbit/s\" or \"64 KiB/s\"";
+    let Some((number, rest)) = number(text.trim()) else { return Err(error(EXAMPLE)) };
+    let unit = rest.trim();
+    let plain = &text.trim()[..text.trim().len() - rest.len()];
+    if unit.is_empty() {
+        return Err(error(rate_meanings(plain)));
+    }
+    let Some(factor) = bits_of(unit) else { return Err(error(other_rate(plain, unit).unwrap_or(EXAMPLE.into()))) };
+    number.times(factor).ok_or_else(|| error("write a rate of whole bits a second, below 16 Ebit/s"))
+}
+
+/// Bits a second that one of this unit is.
+fn bits_of(unit: &str) -> Option<u64> {
+    let bits = BIT_ENDS.iter().find_map(|end| {
+        let prefix = unit.strip_suffix(end)?;
+        // `mbps` is read by everyone as what `Mbps` says, for there are no thousandths of a bit.
+        BITS.iter().find(|(name, _)| *name == prefix).map(|(_, factor)| *factor)
+    });
+    bits.or_else(|| {
+        let bytes = unit.strip_suffix("/s")?;
+        SIZES.iter().find(|(name, _)| *name == bytes).and_then(|(_, factor)| factor.checked_mul(8))
+    })
+}
+
+fn other_rate(plain: &str, unit: &str) -> Option<String> {
+    let letter = |letter: char| match letter {
+        'k' | 'K' => Some("k"),
+        'm' | 'M' => Some("M"),
+        'g' | 'G' => Some("G"),
+        _ => None,
+    };
+    if SIZES.iter().any(|(name, _)| *name == unit) {
+        return Some(format!("write \"{plain} {unit}/s\" if bytes a second are meant; a rate says per what time"));
+    }
+    let first = unit.chars().next().and_then(letter);
+    let rest = if first.is_some() { &unit[1..] } else { unit };
+    let first = first.unwrap_or("");
+    match rest {
+        "" | "Bps" | "B/S" | "/s" => Some(format!(
+            "write \"{plain} {first}bit/s\" for bits or \"{plain} {first}B/s\" for bytes, eight times as much"
+        )),
+        "b" | "bit" | "bits" => Some(format!("write \"{plain} {first}bit/s\"")),
+        _ => None,
+    }
+}
+
+/// What a rate without a unit may mean.
+pub fn rate_meanings(number: &str) -> String {
+    format!(
+        "write the unit: \"{number} kbit/s\" is thousands of bits a second, \"{number} kB/s\" thousands of bytes, eight \
+         times as much"
+    )
+}
+
+/// Writes a rate so that [`parse_rate`] gives it back: the largest unit in which it has at most three decimals.
+pub fn format_rate(bits_per_second: u64) -> String {
+    let units = [("Gbit/s", 1_000_000_000), ("Mbit/s", 1_000_000), ("kbit/s", 1000)];
+    let found =
+        units.into_iter().find(|(_, factor)| bits_per_second >= *factor && bits_per_second % (factor / 1000) == 0);
+    let Some((name, factor)) = found else { return format!("{bits_per_second} bit/s") };
+    let (whole, part) = (bits_per_second / factor, bits_per_second % factor / (factor / 1000));
+    if part == 0 {
+        return format!("{whole} {name}");
+    }
+    let decimals = format!("{part:03}");
+    format!("{whole}.{} {name}", decimals.trim_end_matches('0'))
 }
 
 /// So many bytes, or a share of a whole.
@@ -234,4 +318,85 @@ fn number(text: &str) -> Option<(Decimal, &str)> {
     }
     let digits: String = whole.chars().chain(fraction.chars()).filter(|c| *c != '_').collect();
     Some((Decimal { digits: digits.parse().ok()?, places: fraction.len() as u32 }, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn rates_are_read_as_people_write_them() {
+        for (text, bits) in [
+            ("512 kbit/s", 512_000),
+            ("512kbit/s", 512_000),
+            (" 512 kbps ", 512_000),
+            ("512Kbps", 512_000),
+            ("2Mbps", 2_000_000),
+            ("2 mbps", 2_000_000),
+            ("0.5 Mbit/s", 500_000),
+            ("1.2Gbit/s", 1_200_000_000),
+            ("9600 bps", 9_600),
+            ("64 kb/s", 64_000),
+            ("64 KiB/s", 64 * 1024 * 8),
+            ("10 kB/s", 80_000),
+            ("10KB/s", 80_000),
+            ("1 MB/s", 8_000_000),
+            ("4_000 B/s", 32_000),
+        ] {
+            assert_eq!(parse_rate(text), Ok(bits), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_rate_is_refused_with_what_was_likely_meant() {
+        for (text, words) in [
+            ("512", &["\"512 kbit/s\"", "\"512 kB/s\"", "eight times"][..]),
+            ("2M", &["\"2 Mbit/s\"", "\"2 MB/s\""]),
+            ("2 MBps", &["\"2 Mbit/s\"", "\"2 MB/s\""]),
+            ("64 KiB", &["\"64 KiB/s\""]),
+            ("64 kbit", &["\"64 kbit/s\""]),
+            ("64 kB", &["\"64 kB/s\""]),
+            ("fast", &["\"512 kbit/s\""]),
+            ("", &["\"512 kbit/s\""]),
+            ("5 parsecs", &["\"512 kbit/s\""]),
+            ("0.0005 bit/s", &["whole bits"]),
+            ("99999999999999999 GB/s", &["whole bits"]),
+        ] {
+            let error = parse_rate(text).expect_err(text).to_string();
+            for word in words {
+                assert!(error.contains(word), "{text}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn rates_are_written_for_people() {
+        for (bits, text) in [
+            (32_000, "32 kbit/s"),
+            (512_000, "512 kbit/s"),
+            (2_000_000, "2 Mbit/s"),
+            (2_500_000, "2.5 Mbit/s"),
+            (524_288, "524.288 kbit/s"),
+            (999, "999 bit/s"),
+            (1_001_001, "1001.001 kbit/s"),
+            (0, "0 bit/s"),
+        ] {
+            assert_eq!(format_rate(bits), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_rate_is_read_back_as_it_was_written(bits in any::<u64>(), unit in 1_u64..2_000_000_000) {
+            prop_assert_eq!(parse_rate(&format_rate(bits)), Ok(bits));
+            let round = bits / unit * unit;
+            prop_assert_eq!(parse_rate(&format_rate(round)), Ok(round));
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "[0-9._]{0,25} ?[kKmMGTi]{0,2}[bBits/p]{0,6}\\PC{0,3}") {
+            let _ = parse_rate(&text);
+        }
+    }
 }

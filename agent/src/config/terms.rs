@@ -1,0 +1,153 @@
+//! Limits of files as documents: the contract's terms file, and what the operator wrote.
+//!
+//! # Format
+//! A terms file is TOML, at most [`MAX_FILE`](super::MAX_FILE) bytes long:
+//! ```toml
+//! [terms]                          # what it is; all of it may be missing
+//! title = "Flux contract of Example Inc."
+//! version = "2026-10-01"
+//!
+//! [limits]                         # as in the configuration
+//! rate = "512 kbit/s"
+//! bytes_per_day = "200 MB"
+//!
+//! [clauses]                        # where a limit serves another clause than its kind usually does
+//! bytes_per_day = "11.1(3)"
+//! ```
+//!
+//! # Constraints
+//! - A contract's file may be newer than this agent (clause 9.3(2)): a key that is not known is no mistake, but is kept by
+//!   name so that it can be counted and shown. A key that is known and wrong makes the file unusable as a whole: a limit
+//!   that was meant and is not understood must not quietly fall away.
+//! - A file that is missing or wrong never keeps the agent from starting; what follows is the caller's to decide.
+
+use std::num::NonZeroU64;
+use std::path::Path;
+
+use tidegate_protocol::terms::{Bound, Clause, Kind, Limit, Quota, Source, Terms};
+use toml::de::DeTable;
+
+use super::error::{Errors, shown};
+use super::model::Limits;
+use super::reader::{Document, Section};
+use super::sections;
+use super::surroundings::{Disk, contents};
+
+/// Events of a new account's Developer plan in a month; when they are used up its apps stop.
+pub(super) const DEVELOPER_EVENTS: NonZeroU64 = NonZeroU64::new(10_000).expect("not 0");
+
+/// Unknown keys that are kept by name; the others are counted. More of them mean that this is another kind of file.
+const MAX_UNKNOWN: usize = 20;
+
+/// Longest title and version that are shown, in characters.
+const SHOWN: usize = 100;
+
+/// Why a terms file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TermsError {
+    /// It could not be read.
+    #[error("the terms file cannot be used: {found}; {advice}")]
+    Unreadable {
+        /// What was found.
+        found: String,
+        /// What to do.
+        advice: String,
+    },
+    /// It was read and is wrong.
+    #[error("the terms file cannot be used: {0}")]
+    Wrong(Errors),
+}
+
+/// Reads the terms file at `path`.
+///
+/// # Errors
+/// [`TermsError::Unreadable`] if there is no such file, it may not be read, is too long or no text;
+/// [`TermsError::Wrong`] with everything that is wrong in it otherwise.
+pub fn load(path: &Path) -> Result<Terms, TermsError> {
+    let name = path.display().to_string();
+    let (bytes, _) =
+        contents(path).map_err(|fault| TermsError::Unreadable { found: fault.found, advice: fault.advice })?;
+    let text = String::from_utf8(bytes).map_err(|_| TermsError::Unreadable {
+        found: format!("{name} is not text (UTF-8)"),
+        advice: "name the right file".into(),
+    })?;
+    parse(&text, &name).map_err(TermsError::Wrong)
+}
+
+/// Reads terms from `text`; `name` stands in messages and as the limits' source.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the lines.
+pub fn parse(text: &str, name: &str) -> Result<Terms, Errors> {
+    let (tree, faults) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let terms = if faults.is_empty() {
+        document(&doc, tree.get_ref(), name)
+    } else {
+        for fault in &faults {
+            let at = fault.span().map_or(0, |span| span.start);
+            let advice = "correct this line (text stands in double quotes, a table's name in brackets)";
+            doc.problem(Some(at), "", format!("not TOML: {}", fault.message()), advice);
+        }
+        Terms::default()
+    };
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(terms) } else { Err(Errors { source_name: name.to_owned(), problems }) }
+}
+
+fn document(doc: &Document<'_>, tree: &DeTable<'_>, name: &str) -> Terms {
+    let root = Section::root(doc, tree);
+    let about = root.section("terms");
+    let text = |key| about.text(key, "write a text in quotes").map_or_else(String::new, |(text, _)| cut(text));
+    let (title, version) = (text("title"), text("version"));
+    let limits = root.section("limits");
+    let stated = sections::limits::stated(&limits);
+    let clauses = root.section("clauses");
+    let mut unknown = Vec::new();
+    let clause_of = |kind: Kind| clause(&clauses, kind);
+    let mut terms = Terms::new(stated.into_iter().map(|stated| {
+        let source = Source::Terms { file: name.to_owned(), line: stated.line };
+        let limit = Limit::new(stated.bound, source);
+        let clause = clause_of(limit.bound.kind()).unwrap_or(limit.clause);
+        Limit { clause, ..limit }
+    }));
+    for section in [about, limits, clauses, root] {
+        unknown.extend(section.left_over());
+    }
+    terms.unknown_count = unknown.len();
+    unknown.truncate(MAX_UNKNOWN);
+    (terms.title, terms.version, terms.unknown) = (title, version, unknown);
+    terms
+}
+
+/// The clause that the file says a kind's limit serves.
+fn clause(clauses: &Section<'_>, kind: Kind) -> Option<Clause> {
+    const ADVICE: &str = "write a clause in quotes, such as \"5.1(2)\"";
+    let (text, value) = clauses.text(kind.key(), ADVICE)?;
+    match text.parse() {
+        Ok(clause) => Some(clause),
+        Err(error) => {
+            value.problem(format!("found {}", shown(text)), format!("{error}"));
+            None
+        }
+    }
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(SHOWN).collect()
+}
+
+/// What the operator wrote, as a document; `file` is the configuration's path.
+pub fn of_operator(limits: &Limits, file: &str) -> Terms {
+    Terms::new(limits.stated.iter().map(|stated| {
+        let source = Source::Operator { file: file.to_owned(), line: stated.line };
+        Limit::new(stated.bound.clone(), source)
+    }))
+}
+
+/// What stands while nobody says anything of its kind.
+pub fn defaults() -> Terms {
+    let source = Source::Default { why: "a new account's Developer plan" };
+    Terms::new([Limit::new(Bound::EventsPerMonth(Quota::Events(DEVELOPER_EVENTS)), source)])
+}
