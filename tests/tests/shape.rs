@@ -186,7 +186,11 @@ fn over_a_narrow_path(tls: bool) {
     line.agent.kill();
     // Of the path's rate Ethernet headers take 0.9 %.
     assert!(weighed.average >= 0.97, "{weighed:?}");
-    assert!(weighed.counts.iter().all(|ratio| (0.99..=1.01).contains(ratio)), "{weighed:?}");
+    let [sent, received] = weighed.counts;
+    assert!((0.99..=1.01).contains(&sent), "{weighed:?}");
+    // Behind a queue of half a second the peer sends a segment twice now and then, which the kernel does not tell; of
+    // the 12 KB that come in here one is some percent.
+    assert!((0.95..=1.01).contains(&received), "{weighed:?}");
 }
 
 fn lowered_in_mid_transfer(tls: bool) {

@@ -173,7 +173,14 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
     };
     let limit = forward.connect_timeout;
     let interface = forward.interface.clone();
-    Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit, interface })
+    Ok(wire::Options {
+        roots,
+        identity,
+        connect_timeout: limit,
+        handshake_timeout: limit,
+        interface,
+        ..wire::Options::default()
+    })
 }
 
 /// What limits the door, as far as the configuration says. `file` is the configuration's.

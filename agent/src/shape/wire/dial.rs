@@ -1,7 +1,7 @@
 //! From a target to a connected socket.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,7 +12,7 @@ use super::error::too_long;
 use super::line::{Line, window};
 use super::meter::Traffic;
 use super::packet::{SYN_EXTRA, Segments};
-use super::{Direction, MAX_ADDRESSES, Target, Wire, WireError};
+use super::{Direction, Target, Wire, WireError};
 
 impl Wire {
     /// Connects to the first of a target's addresses that takes it.
@@ -29,23 +29,16 @@ impl Wire {
                 }
             }
         }
+        // What the name was known to stand for may have moved.
+        self.door.resolver.forget(host);
         Err(match last {
             Some(source) => WireError::Connect { host: host.into(), port, source },
             None => WireError::NoAddress { host: host.into() },
         })
     }
 
-    async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, WireError> {
-        let limit = self.door.options.connect_timeout;
-        match timeout(limit, tokio::net::lookup_host((host, 0))).await {
-            Ok(Ok(found)) => Ok(found.map(|found| found.ip()).take(MAX_ADDRESSES).collect()),
-            Ok(Err(source)) => Err(WireError::Resolve { host: host.into(), source }),
-            Err(_) => Err(WireError::Resolve { host: host.into(), source: too_long("the resolver", limit) }),
-        }
-    }
-
     /// Connects. The socket is watched from its first segment, so that a handshake that fails is counted too.
-    async fn dial_address(&self, address: SocketAddr) -> io::Result<Arc<Line>> {
+    pub(super) async fn dial_address(&self, address: SocketAddr) -> io::Result<Arc<Line>> {
         let pace = self.pace();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;

@@ -9,7 +9,7 @@
 //! - With no pace set it costs a flag's look for each write.
 //!
 //! # How it works
-//! [`Wire::connect`] resolves the name, tries at most [`MAX_ADDRESSES`] addresses in the order the resolver gave
+//! [`Wire::connect`] resolves the name (`resolve`), tries at most [`MAX_ADDRESSES`] addresses in the order the resolver gave
 //! them, switches `TCP_NODELAY` on (requests are written whole, and an acknowledgement must not wait for Nagle), and
 //! does TLS with rustls and `ring` where the target asks for it. The roots are the system's, or those of a given PEM
 //! text; they are read at the first TLS connection, so a gateway that only talks plain HTTP needs none.
@@ -37,6 +37,7 @@ mod gate;
 mod line;
 mod meter;
 mod packet;
+mod resolve;
 mod socket;
 mod stream;
 mod tls;
@@ -55,6 +56,8 @@ use error::too_long;
 use gate::{Direction, Gate};
 pub use meter::Counts;
 use meter::Meter;
+pub use resolve::Names;
+use resolve::Resolver;
 use socket::Metered;
 use stream::Inner;
 pub use stream::{HeldBack, WireStream};
@@ -77,13 +80,22 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// The network interface that everything goes through, by name; any that has a route if none.
     pub interface: Option<String>,
+    /// Where the machine says what it knows of names.
+    pub names: Names,
 }
 
 impl Default for Options {
     /// Ten seconds each: a modem that wakes from idle takes two to five, and two lost SYNs cost three more.
     fn default() -> Self {
         let limit = Duration::from_secs(10);
-        Self { roots: Roots::System, identity: None, connect_timeout: limit, handshake_timeout: limit, interface: None }
+        Self {
+            roots: Roots::System,
+            identity: None,
+            connect_timeout: limit,
+            handshake_timeout: limit,
+            interface: None,
+            names: Names::default(),
+        }
     }
 }
 
@@ -110,6 +122,7 @@ struct Door {
     options: Options,
     gate: Arc<Gate>,
     meter: Arc<Meter>,
+    resolver: Resolver,
     tls: OnceCell<TlsConnector>,
     pace: Mutex<Pace>,
 }
@@ -130,7 +143,8 @@ impl Wire {
     pub fn new(options: Options) -> Self {
         let gate = Arc::new(Gate::open());
         let meter = Arc::new(Meter::new(Arc::clone(&gate)));
-        let door = Door { options, gate, meter, tls: OnceCell::new(), pace: Mutex::default() };
+        let door =
+            Door { options, gate, meter, resolver: Resolver::default(), tls: OnceCell::new(), pace: Mutex::default() };
         Self { door: Arc::new(door), class: Class::default() }
     }
 
