@@ -11,6 +11,8 @@ use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::backlog;
 use tidegate_tests::certs;
 use tidegate_tests::flux::Flux;
+use tidegate_tests::mqtt::packet::Connect;
+use tidegate_tests::mqtt::{Client, Version};
 use tidegate_tests::netns::{Packet, Pair, most_within};
 use tidegate_tests::wait;
 
@@ -225,4 +227,53 @@ fn lowered_in_mid_transfer(tls: bool) {
     println!("lowered, TLS {tls}: {average:.4} of the lower limit; counts {counts:?}");
     assert!(average >= 0.98, "{average}");
     assert!(counts.iter().all(|ratio| (0.99..=1.01).contains(ratio)), "{counts:?}");
+}
+
+/// With a backlog that takes an hour at 32 kbit/s, an alarm is with Flux within a second of its acknowledgement.
+#[test]
+fn an_alarm_passes_a_full_backlog_within_a_second() {
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = [false, true].map(|tls| scope.spawn(move || alarms(tls))).into();
+        for run in runs {
+            run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+}
+
+fn alarms(tls: bool) {
+    const ALARMS: usize = 8;
+    let mut line = Line::make(32_000, tls, 16 << 20);
+    line.agent.setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
+    line.agent.start();
+    // The other connection is made first, then the one for alarms, beforehand.
+    line.flux.wait_for_connections(2);
+    let settled = Instant::now() + Duration::from_secs(4);
+    wait::until("the burst is spent", wait::BOUND, || Instant::now() >= settled);
+    let mut took = Vec::new();
+    for number in 0..ALARMS {
+        let published = line.pair.near.run(|| {
+            let (mut client, _) = Client::connect(line.agent.address(), &Connect::new(Version::V5, "pump"));
+            client.publish_acknowledged("devices/pump/alarm", format!("{{\"hot\":{number}}}").as_bytes(), 1);
+            let published = Instant::now();
+            client.disconnect();
+            published
+        });
+        let arrived = wait::for_value("the alarm arrives", wait::BOUND, || {
+            line.flux.look(|log| {
+                let mut alarms = log
+                    .requests
+                    .iter()
+                    .filter(|request| request.events.first().is_some_and(|event| event.lane == "critical"));
+                alarms.nth(number).map(|request| request.at)
+            })
+        });
+        took.push(arrived.saturating_duration_since(published));
+        // At moments that have nothing to do with each other.
+        let next = Instant::now() + Duration::from_millis(700 + 137 * number as u64);
+        wait::until("the next alarm", wait::BOUND, || Instant::now() >= next);
+    }
+    println!("alarms at 32 kbit/s, TLS {tls}: {took:?}");
+    assert!(line.agent.waiting() > 1000, "the backlog is gone");
+    line.agent.kill();
+    assert!(took.iter().all(|took| *took <= Duration::from_secs(1)), "TLS {tls}: {took:?}");
 }

@@ -53,7 +53,7 @@ impl Wire {
         budget: &mut Budget,
     ) -> io::Result<Said> {
         let mut drawn = [0; 2];
-        getrandom::fill(&mut drawn).map_err(io::Error::other)?;
+        getrandom::fill(&mut drawn).map_err(|error| io::Error::other(error.to_string()))?;
         let id = u16::from_ne_bytes(drawn);
         let message = question(id, name, family)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a name that can be asked for"))?;
