@@ -69,7 +69,7 @@ fn sources(folder: &Path, below: &Path) -> Vec<(String, String)> {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         if path.is_dir() && name != "tests" {
             found.extend(sources(&path, below));
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
             let text = std::fs::read_to_string(&path).expect("a source is text");
             found.push((path.strip_prefix(below).expect("it is below").display().to_string(), text));
         }

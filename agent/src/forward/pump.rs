@@ -213,7 +213,9 @@ impl Pump {
             self.read(index, side, gate_open, cutting);
         }
         if gate_open {
-            CLASSES.into_iter().for_each(|class| self.start_request(class));
+            for class in CLASSES {
+                self.start_request(class);
+            }
             self.warm_up(now);
         }
         if settled {

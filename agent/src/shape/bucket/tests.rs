@@ -77,7 +77,7 @@ enum Step {
     Ask { who: u64, critical: bool, bytes: u64 },
     Leave { who: u64 },
     Pass { nanos: Nanos },
-    StepBack { nanos: Nanos },
+    Back { nanos: Nanos },
     Rate { bytes_per_second: u64, burst: u64 },
 }
 
@@ -88,7 +88,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(who, critical, bytes)| Step::Ask { who, critical, bytes }),
         1 => (0..6_u64).prop_map(|who| Step::Leave { who }),
         6 => nanos.clone().prop_map(|nanos| Step::Pass { nanos }),
-        1 => nanos.prop_map(|nanos| Step::StepBack { nanos }),
+        1 => nanos.prop_map(|nanos| Step::Back { nanos }),
         1 => (1..2_000_000_u64, 0..70_000_u64)
             .prop_map(|(bytes_per_second, burst)| Step::Rate { bytes_per_second, burst }),
     ];
@@ -133,7 +133,7 @@ proptest! {
                 }
                 Step::Leave { who } => gate.leave(who),
                 Step::Pass { nanos } => clock += nanos,
-                Step::StepBack { nanos } => clock = clock.saturating_sub(nanos),
+                Step::Back { nanos } => clock = clock.saturating_sub(nanos),
                 Step::Rate { bytes_per_second, burst } => {
                     gate.bucket().set_rate(rate(bytes_per_second, burst), clock);
                 }

@@ -18,7 +18,7 @@ use tidegate_sockopt::{TcpInfo, set_max_pacing_rate, tcp_info};
 use tokio::net::TcpStream;
 
 use super::gate::hand_over;
-use super::meter::{Meter, Traffic};
+use super::meter::{Meter, Traffic, difference};
 use super::packet::{SYN_EXTRA, Segments};
 use crate::shape::pace::{Pace, Rate};
 
@@ -124,7 +124,7 @@ impl Line {
         let to_come = self.look(&mut booked);
         let now = Traffic { up: booked.seen.up + to_come, down: booked.seen.down };
         let before = std::mem::replace(&mut booked.traffic, now);
-        (now.up.wrapping_sub(before.up).cast_signed(), now.down.wrapping_sub(before.down).cast_signed())
+        (difference(now.up, before.up), difference(now.down, before.down))
     }
 
     /// Sees what it has carried; returns what is still to come of what was handed over.

@@ -37,6 +37,12 @@ pub(super) struct Traffic {
     pub(super) down: u64,
 }
 
+/// By how much one is more than the other; less, below zero.
+pub(super) fn difference(one: u64, other: u64) -> i64 {
+    let signed = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+    signed(one).saturating_sub(signed(other))
+}
+
 /// A pair of counters.
 #[derive(Debug, Default)]
 struct Sum {
@@ -109,8 +115,7 @@ impl Meter {
     pub(super) fn ended(&self, end: Traffic, booked: Traffic, payload: Traffic) {
         self.ended.add(end);
         self.ended_payload.add(payload);
-        self.gate
-            .settle(end.up.wrapping_sub(booked.up).cast_signed(), end.down.wrapping_sub(booked.down).cast_signed());
+        self.gate.settle(difference(end.up, booked.up), difference(end.down, booked.down));
     }
 
     /// The open lines.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::gate::{Direction, Gate, Held, Place, hand_over};
 use super::line::Line;
-use super::meter::Meter;
+use super::meter::{Meter, difference};
 use crate::shape::bucket::Class;
 
 /// Slices that are written at once where several are given; the rest follows with the next write.
@@ -77,7 +77,7 @@ impl Metered {
             let cost = made_up.cost(written);
             booked.traffic.up += cost;
             drop(booked);
-            self.gate.settle(cost.wrapping_sub(taken).cast_signed(), 0);
+            self.gate.settle(difference(cost, taken), 0);
             match result {
                 Ok(written) => {
                     self.line.wrote(written as u64);
