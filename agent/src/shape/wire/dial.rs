@@ -14,15 +14,18 @@ use super::meter::Traffic;
 use super::packet::{SYN_EXTRA, Segments};
 use super::{Direction, Target, Wire, WireError};
 
+/// A connected socket, and the eye on it.
+pub(super) type Dialled = (TcpStream, Arc<Line>);
+
 impl Wire {
     /// Connects to the first of a target's addresses that takes it.
-    pub(super) async fn dial(&self, target: &Target) -> Result<Arc<Line>, WireError> {
+    pub(super) async fn dial(&self, target: &Target) -> Result<Dialled, WireError> {
         let (host, port) = (target.host.as_str(), target.port);
         let mut last = None;
         for address in self.resolve(host).await? {
             let address = SocketAddr::new(address, port);
             match self.dial_address(address).await {
-                Ok(line) => return Ok(line),
+                Ok(dialled) => return Ok(dialled),
                 Err(failure) => {
                     tracing::debug!(%address, error = %failure, "cannot connect");
                     last = Some(failure);
@@ -38,7 +41,7 @@ impl Wire {
     }
 
     /// Connects. The socket is watched from its first segment, so that a handshake that fails is counted too.
-    pub(super) async fn dial_address(&self, address: SocketAddr) -> io::Result<Arc<Line>> {
+    pub(super) async fn dial_address(&self, address: SocketAddr) -> io::Result<Dialled> {
         let pace = self.pace();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
@@ -58,18 +61,19 @@ impl Wire {
         }
         let tcp = TcpStream::from_std(socket.into())?;
         let booked = Traffic { up: handshake, down: 0 };
-        let line = Arc::new(Line::new(tcp, address.ip(), Arc::clone(&self.door.meter), booked));
+        let line = Arc::new(Line::new(&tcp, address.ip(), Arc::clone(&self.door.meter), booked)?);
         self.door.meter.watch(&line);
         let limit = self.door.options.connect_timeout;
-        match timeout(limit, line.tcp.writable()).await {
+        match timeout(limit, tcp.writable()).await {
             Ok(ready) => ready?,
             Err(_) => return Err(too_long("the peer", limit)),
         }
-        if let Some(error) = line.tcp.take_error()? {
+        if let Some(error) = tcp.take_error()? {
             return Err(error);
         }
+        line.connected();
         line.tune(self.pace());
-        Ok(line)
+        Ok((tcp, line))
     }
 
     /// Binds a socket to the interface that is configured, if one is.

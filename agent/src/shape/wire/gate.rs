@@ -222,11 +222,6 @@ impl Place {
         }
     }
 
-    /// Whether it stands in a queue.
-    pub(super) fn waits(&self) -> bool {
-        self.waits
-    }
-
     fn passed(&mut self) {
         self.waits = false;
         self.held.end();

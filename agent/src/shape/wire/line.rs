@@ -1,20 +1,25 @@
-//! One connection as the kernel sees it: what it really carried, and what the gate was told of it.
+//! One connection as the kernel sees it: what it really carried, and what the gate was told of it. It has a descriptor of
+//! its own for that; the connection ends when the stream and its line are dropped, which happens together.
 //!
 //! # How it works
 //! Before a write the gate is asked for what the write will cost; that is *booked*. What the connection really carried is
 //! read from `TCP_INFO`: payload and segments, those sent again and acknowledgements included. Whenever the two are
 //! compared ([`Line::settle`]) the difference goes to the gate, as debt or credit, and is booked too. So an estimate is
-//! wrong for at most the time between two hand-overs.
+//! wrong for at most the time between two hand-overs. What the kernel does not tell is not counted: selective
+//! acknowledgements (12 bytes and more) and payload that the peer sent twice, of which there is next to none on a line
+//! that loses nothing.
 //!
 //! Where the kernel does not tell (qemu's user mode, Linux before 4.19) the count stays an estimate: payload, a header
 //! for each segment that it takes at least, an acknowledgement for every other segment received, and the handshakes.
 
+use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::SockRef;
-use tidegate_sockopt::{TcpInfo, set_max_pacing_rate, tcp_info};
+use tidegate_sockopt::{TcpInfo, set_max_pacing_rate};
 use tokio::net::TcpStream;
 
 use super::gate::hand_over;
@@ -42,17 +47,27 @@ pub(super) fn window(down: Rate) -> u64 {
 /// A connection, or what may become one.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) tcp: TcpStream,
+    /// The socket once more: what the stream does with its own is nobody else's, and whoever settles only asks.
+    socket: OwnedFd,
     peer: IpAddr,
+    /// How segments are made up if nothing else is known.
+    usual: Segments,
     meter: Arc<Meter>,
     /// Payload handed over, and the segments that each hand-over takes at least.
     sent: AtomicU64,
     segments: AtomicU64,
     /// Payload read.
     received: AtomicU64,
+    /// The handshake is over.
+    connected: AtomicBool,
     shut: AtomicBool,
     ended: AtomicBool,
     booked: Mutex<Booked>,
+}
+
+/// Adds to a counter that only one task writes; others may look at it. No locked operation is spent on each write.
+fn add(counter: &AtomicU64, bytes: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(bytes), Ordering::Relaxed);
 }
 
 /// What the gate was told.
@@ -66,19 +81,21 @@ pub(super) struct Booked {
 
 impl Line {
     /// A line over a socket that is about to connect; `traffic` was asked for already.
-    pub(super) fn new(tcp: TcpStream, peer: IpAddr, meter: Arc<Meter>, traffic: Traffic) -> Self {
+    pub(super) fn new(tcp: &TcpStream, peer: IpAddr, meter: Arc<Meter>, traffic: Traffic) -> io::Result<Self> {
         let booked = Booked { traffic, made_up: Segments::assumed(peer), seen: Traffic::default() };
-        Self {
-            tcp,
+        Ok(Self {
+            socket: tcp.as_fd().try_clone_to_owned()?,
             peer,
+            usual: Segments::assumed(peer),
             meter,
             sent: AtomicU64::new(0),
             segments: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            connected: AtomicBool::new(false),
             shut: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             booked: Mutex::new(booked),
-        }
+        })
     }
 
     /// What is booked. Held from booking until the bytes are written, so that nobody settles in between.
@@ -86,24 +103,28 @@ impl Line {
         self.booked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// It has become a connection.
+    pub(super) fn connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+    }
+
     /// So much payload was handed over at once.
     pub(super) fn wrote(&self, payload: u64) {
-        self.sent.fetch_add(payload, Ordering::Relaxed);
-        self.segments.fetch_add(Segments::assumed(self.peer).count(payload), Ordering::Relaxed);
+        add(&self.sent, payload);
+        add(&self.segments, self.usual.count(payload));
     }
 
     /// So much payload was read; none means that the peer has ended its side.
     pub(super) fn read(&self, payload: u64) {
-        self.received.fetch_add(payload, Ordering::Relaxed);
+        add(&self.received, payload);
         if payload == 0 {
             self.ended.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Ends this side.
-    pub(super) fn shut(&self) -> std::io::Result<()> {
+    /// This side has been ended.
+    pub(super) fn shut(&self) {
         self.shut.store(true, Ordering::Relaxed);
-        SockRef::from(&self.tcp).shutdown(std::net::Shutdown::Write)
     }
 
     /// Payload handed over and read.
@@ -129,9 +150,12 @@ impl Line {
 
     /// Sees what it has carried; returns what is still to come of what was handed over.
     fn look(&self, booked: &mut Booked) -> u64 {
-        let (seen, to_come) = match tcp_info(&self.tcp) {
+        let (seen, to_come) = match (self.meter.reader)(self.socket.as_fd()) {
             Ok(info) => {
-                booked.made_up = Segments::told(self.peer, info.timestamps, info.send_mss);
+                // Before, and after a refusal, what was agreed on is not known: a SYN offers timestamps.
+                if self.connected.load(Ordering::Relaxed) {
+                    booked.made_up = Segments::told(self.peer, info.timestamps, info.send_mss);
+                }
                 let to_come = booked.made_up.cost(u64::from(info.unsent));
                 (carried(&info, booked.made_up), to_come)
             }
@@ -174,10 +198,10 @@ impl Line {
             Some(rate) => u32::try_from(hand_over(rate, crate::shape::pace::PACKET)).unwrap_or(UNSENT),
             None => UNSENT,
         };
-        let socket = SockRef::from(&self.tcp);
+        let socket = SockRef::from(&self.socket);
         self.meter.tuned("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(unsent));
         let pacing = pace.up.map(|rate| rate.bytes_per_second().saturating_mul(PACING));
-        self.meter.tuned("SO_MAX_PACING_RATE", set_max_pacing_rate(&self.tcp, pacing));
+        self.meter.tuned("SO_MAX_PACING_RATE", set_max_pacing_rate(&self.socket, pacing));
         if let Some(rate) = pace.down {
             self.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(window(rate) as usize));
         }
@@ -196,7 +220,8 @@ impl Drop for Line {
         let mut booked = self.booked();
         let to_come = self.look(&mut booked);
         // What never came to be a connection has nothing to end.
-        let farewell = if booked.seen.down == 0 { Traffic::default() } else { self.farewell(booked.made_up) };
+        let connected = self.connected.load(Ordering::Relaxed);
+        let farewell = if connected { self.farewell(booked.made_up) } else { Traffic::default() };
         let end = Traffic { up: booked.seen.up + to_come + farewell.up, down: booked.seen.down + farewell.down };
         let before = booked.traffic;
         drop(booked);

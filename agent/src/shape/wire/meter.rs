@@ -1,9 +1,11 @@
 //! What really went over the wire, of all connections together.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tidegate_sockopt::TcpInfo;
 use tokio::time::{Duration, Instant};
 
 use super::gate::Gate;
@@ -61,10 +63,14 @@ impl Sum {
     }
 }
 
+/// Reads what the kernel knows of a connection.
+pub(super) type Reader = fn(BorrowedFd<'_>) -> io::Result<TcpInfo>;
+
 /// The meter.
 #[derive(Debug)]
 pub(super) struct Meter {
     gate: Arc<Gate>,
+    pub(super) reader: Reader,
     /// Of connections that have ended, and of datagrams.
     ended: Sum,
     ended_payload: Sum,
@@ -78,9 +84,10 @@ pub(super) struct Meter {
 
 impl Meter {
     /// Nothing has passed.
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
+    pub(super) fn new(gate: Arc<Gate>, reader: Reader) -> Self {
         Self {
             gate,
+            reader,
             ended: Sum::default(),
             ended_payload: Sum::default(),
             lines: Mutex::default(),

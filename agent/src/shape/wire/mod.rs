@@ -55,7 +55,7 @@ pub use error::WireError;
 use error::too_long;
 use gate::{Direction, Gate};
 pub use meter::Counts;
-use meter::Meter;
+use meter::{Meter, Reader};
 pub use resolve::Names;
 use resolve::Resolver;
 use socket::Metered;
@@ -141,8 +141,13 @@ impl std::fmt::Debug for Wire {
 impl Wire {
     /// A door with these options, without limits. Certificates are read at the first TLS connection.
     pub fn new(options: Options) -> Self {
+        Self::with_reader(options, |socket| tidegate_sockopt::tcp_info(socket))
+    }
+
+    /// The same with another way to learn what connections carried.
+    fn with_reader(options: Options, reader: Reader) -> Self {
         let gate = Arc::new(Gate::open());
-        let meter = Arc::new(Meter::new(Arc::clone(&gate)));
+        let meter = Arc::new(Meter::new(Arc::clone(&gate), reader));
         let door =
             Door { options, gate, meter, resolver: Resolver::default(), tls: OnceCell::new(), pace: Mutex::default() };
         Self { door: Arc::new(door), class: Class::default() }
@@ -178,9 +183,9 @@ impl Wire {
     /// Opens a connection: resolved, connected and, where asked for, through the TLS handshake.
     pub async fn connect(&self, target: &Target) -> Result<WireStream, WireError> {
         let tls = if target.tls { Some(self.connector().await?) } else { None };
-        let line = self.dial(target).await?;
+        let dialled = self.dial(target).await?;
         self.door.meter.connected();
-        let metered = Metered::new(line, &self.door.gate, Arc::clone(&self.door.meter), self.class);
+        let metered = Metered::new(dialled, &self.door.gate, Arc::clone(&self.door.meter), self.class);
         let held = HeldBack(metered.held());
         let Some(connector) = tls else { return Ok(WireStream { inner: Inner::Plain(metered), held }) };
         let host = || target.host.clone();

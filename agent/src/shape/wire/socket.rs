@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
+use super::dial::Dialled;
 use super::gate::{Direction, Gate, Held, Place, hand_over};
 use super::line::Line;
 use super::meter::{Meter, difference};
@@ -21,6 +23,7 @@ const READ: usize = 4096;
 /// A connection that asks the gate before it writes and reads.
 #[derive(Debug)]
 pub(super) struct Metered {
+    tcp: TcpStream,
     line: Arc<Line>,
     gate: Arc<Gate>,
     meter: Arc<Meter>,
@@ -30,11 +33,11 @@ pub(super) struct Metered {
 }
 
 impl Metered {
-    pub(super) fn new(line: Arc<Line>, gate: &Arc<Gate>, meter: Arc<Meter>, class: Class) -> Self {
+    pub(super) fn new((tcp, line): Dialled, gate: &Arc<Gate>, meter: Arc<Meter>, class: Class) -> Self {
         let held = Arc::new(Held::default());
         let place = |direction| gate.place(direction, class, Arc::clone(&held));
         let (up, down) = (place(Direction::Up), place(Direction::Down));
-        Self { line, gate: Arc::clone(gate), meter, up, down, held }
+        Self { tcp, line, gate: Arc::clone(gate), meter, up, down, held }
     }
 
     /// For how long the gate has held it back.
@@ -47,45 +50,35 @@ impl Metered {
         &mut self,
         cx: &mut Context<'_>,
         wanted: usize,
-        write: impl Fn(&Line, usize) -> io::Result<usize>,
+        write: impl Fn(Pin<&mut TcpStream>, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         loop {
+            if !self.gate.is_limited(Direction::Up) {
+                self.up.leave();
+                let written = ready!(write(Pin::new(&mut self.tcp), cx, wanted))?;
+                self.line.wrote(written as u64);
+                return Poll::Ready(Ok(written));
+            }
             // Before the gate is asked: what it permits must not wait for the kernel.
-            let Poll::Ready(ready) = self.line.tcp.poll_write_ready(cx) else {
+            let Poll::Ready(ready) = self.tcp.poll_write_ready(cx) else {
                 self.up.leave();
                 return Poll::Pending;
             };
             ready?;
-            if !self.up.waits() && !self.gate.is_limited(Direction::Up) {
-                match write(&self.line, wanted) {
-                    Ok(written) => {
-                        self.line.wrote(written as u64);
-                        return Poll::Ready(Ok(written));
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                    Err(error) => return Poll::Ready(Err(error)),
-                }
-            }
             self.meter.settle_if_due();
             let made_up = self.line.booked().made_up;
             let cost = |rate| made_up.cost(made_up.payload_within(wanted as u64, hand_over(rate, made_up.full())));
             let Some(taken) = ready!(self.up.poll(cost, cx)) else { continue };
-            let payload = made_up.payload_for(taken);
+            // Booked until it is written, so that nobody settles in between.
             let mut booked = self.line.booked();
-            let result = write(&self.line, payload as usize);
-            let written = *result.as_ref().unwrap_or(&0) as u64;
+            let result = write(Pin::new(&mut self.tcp), cx, made_up.payload_for(taken) as usize);
+            let written = if let Poll::Ready(Ok(written)) = &result { *written as u64 } else { 0 };
             let cost = made_up.cost(written);
             booked.traffic.up += cost;
             drop(booked);
             self.gate.settle(difference(cost, taken), 0);
-            match result {
-                Ok(written) => {
-                    self.line.wrote(written as u64);
-                    return Poll::Ready(Ok(written));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+            self.line.wrote(written);
+            return result;
         }
     }
 }
@@ -93,35 +86,37 @@ impl Metered {
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        loop {
-            let Poll::Ready(ready) = this.line.tcp.poll_read_ready(cx) else {
-                this.down.leave();
-                return Poll::Pending;
-            };
-            ready?;
-            // What was received cannot be unsaid: one byte is asked for, which says that no debt is left, and what is
-            // read is charged. Meanwhile the peer is held by its window.
-            let limited = this.gate.is_limited(Direction::Down);
-            let most = if limited { buf.remaining().min(READ) } else { buf.remaining() };
-            let asked = if limited { ready!(this.down.poll(|_| 1, cx)).unwrap_or(0) } else { 0 };
-            match this.line.tcp.try_read(buf.initialize_unfilled_to(most)) {
-                Ok(read) => {
-                    buf.advance(read);
-                    this.line.read(read as u64);
-                    if asked > 0 {
-                        this.gate.settle(0, -1);
-                        this.meter.settle_if_due();
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if asked > 0 {
-                        this.gate.settle(0, -1);
-                    }
-                }
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
         }
+        let before = buf.filled().len();
+        if !this.gate.is_limited(Direction::Down) {
+            this.down.leave();
+            ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
+            this.line.read((buf.filled().len() - before) as u64);
+            return Poll::Ready(Ok(()));
+        }
+        let Poll::Ready(ready) = this.tcp.poll_read_ready(cx) else {
+            this.down.leave();
+            return Poll::Pending;
+        };
+        ready?;
+        // What was received cannot be unsaid: what came in is charged, and one byte asked for, which says that no debt is
+        // left. Meanwhile the peer is held by its window. Each read looks anew: between two looks a fast peer could send
+        // as much as the link carries.
+        let (up, down) = this.line.settle();
+        this.gate.settle(up, down);
+        let asked = ready!(this.down.poll(|_| 1, cx)).is_some();
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(READ.min(buf.remaining())));
+        let result = Pin::new(&mut this.tcp).poll_read(cx, &mut part);
+        let read = part.filled().len();
+        buf.advance(read);
+        if asked {
+            this.gate.settle(0, -1);
+        }
+        ready!(result)?;
+        this.line.read(read as u64);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -130,7 +125,7 @@ impl AsyncWrite for Metered {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.write(cx, buf.len(), |line, most| line.tcp.try_write(&buf[..most]))
+        self.write(cx, buf.len(), |tcp, cx, most| tcp.poll_write(cx, &buf[..most]))
     }
 
     fn poll_write_vectored(
@@ -142,7 +137,10 @@ impl AsyncWrite for Metered {
         if wanted == 0 {
             return Poll::Ready(Ok(0));
         }
-        self.write(cx, wanted, |line, most| {
+        self.write(cx, wanted, |tcp, cx, most| {
+            if most == wanted {
+                return tcp.poll_write_vectored(cx, bufs);
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let (mut left, mut count) = (most, 0);
             for (slice, buf) in slices.iter_mut().zip(bufs.iter().filter(|buf| !buf.is_empty())) {
@@ -154,24 +152,20 @@ impl AsyncWrite for Metered {
                     break;
                 }
             }
-            line.tcp.try_write_vectored(&slices[..count])
+            tcp.poll_write_vectored(cx, &slices[..count])
         })
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.tcp.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // What is written is with the kernel.
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.line.shut() {
-            // The peer has cut it already: there is nothing left to end.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
-            result => Poll::Ready(result),
-        }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.line.shut();
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

@@ -94,9 +94,9 @@ impl Wire {
 
     async fn ask_over_tcp(&self, server: &Server, asked: &Asked<'_>, budget: &mut Budget) -> io::Result<Said> {
         let exchange = async {
-            let line = self.dial_address(server.address).await?;
+            let dialled = self.dial_address(server.address).await?;
             let meter = Arc::clone(&self.door.meter);
-            let mut stream = Metered::new(line, &self.door.gate, meter, self.class);
+            let mut stream = Metered::new(dialled, &self.door.gate, meter, self.class);
             let length = u16::try_from(asked.message.len()).map_err(io::Error::other)?;
             stream.write_all(&[&length.to_be_bytes()[..], &asked.message].concat()).await?;
             let mut bytes = vec![0; stream.read_u16().await?.into()];
