@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::backlog;
 use tidegate_tests::certs;
-use tidegate_tests::flux::Flux;
+use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::mqtt::packet::Connect;
 use tidegate_tests::mqtt::{Client, Version};
 use tidegate_tests::netns::{Packet, Pair, most_within};
@@ -165,7 +165,8 @@ fn a_path_narrower_than_the_limit_is_filled_and_counted_and_a_lower_limit_is_obe
     std::thread::scope(|scope| {
         let narrow: Vec<_> = [false, true].map(|tls| scope.spawn(move || over_a_narrow_path(tls))).into();
         let lowered: Vec<_> = [false, true].map(|tls| scope.spawn(move || lowered_in_mid_transfer(tls))).into();
-        for run in narrow.into_iter().chain(lowered) {
+        let down = scope.spawn(|| answers_are_held_back(128_000));
+        for run in narrow.into_iter().chain(lowered).chain([down]) {
             run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
     });
@@ -193,6 +194,34 @@ fn over_a_narrow_path(tls: bool) {
     // Behind a queue of half a second the peer sends a segment twice now and then, which the kernel does not tell; of
     // the 12 KB that come in here one is some percent.
     assert!((0.95..=1.01).contains(&received), "{weighed:?}");
+}
+
+/// Each answer is much longer than its request, and only what comes in is limited.
+fn answers_are_held_back(bits_per_second: u64) {
+    const ANSWER: usize = 60_000;
+    let mut line = Line::make(bits_per_second, false, 16 << 20);
+    line.agent.setup.without("limits").set("limits", "rate_down", &format!("\"{bits_per_second} bit/s\""));
+    line.agent.setup.set("forward.flux.batch", "max_records", "10");
+    line.flux.answer_all(Answer::Status { status: 200, headers: Vec::new(), body: "x".repeat(ANSWER) });
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let capture = line.pair.capture(folder.path());
+    line.agent.start();
+    line.flux.wait_for_requests(3);
+    let end = Instant::now() + Duration::from_secs(15);
+    wait::until("the time is over", wait::BOUND, || Instant::now() >= end);
+    let counts = counts(&line);
+    // Seen from the far end, what comes in is what is sent.
+    let turned = |packet: Packet| Packet { sent: !packet.sent, ..packet };
+    let packets: Vec<Packet> = capture.finish().into_iter().map(turned).collect();
+    line.agent.kill();
+    let weighed = Weighed::of("answers".into(), bits_per_second, &packets, counts);
+    println!("{weighed:?}");
+    // What comes in is let in by the window, which is packets and not bytes: two may come beyond. And what finds the
+    // window shut is sent again by the peer, which the kernel counts as a segment without its payload.
+    assert!(weighed.average >= 0.98, "{weighed:?}");
+    assert!(weighed.windows.iter().all(|(_, share)| *share <= 1.1), "{weighed:?}");
+    let [sent, received] = weighed.counts;
+    assert!((0.99..=1.01).contains(&sent) && (0.97..=1.01).contains(&received), "{weighed:?}");
 }
 
 fn lowered_in_mid_transfer(tls: bool) {

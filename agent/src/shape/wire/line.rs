@@ -35,13 +35,13 @@ const PACING: u64 = 2;
 /// Payload that may wait unsent in the kernel while nothing is limited; 128 KiB keeps a fast line busy.
 const UNSENT: u32 = 128 * 1024;
 
-/// The receive window at a limited rate: an eighth of a second's worth, within these. The sender can have so much on
-/// the way beyond what was let in. Less than four packets stalls a sender that waits for acknowledgements of two.
-const WINDOW: std::ops::RangeInclusive<u64> = 6_000..=262_144;
+/// The receive window at a limited rate is an eighth of a second's worth, within these: the peer can have so much on the
+/// way that was not let in yet. Less than two packets would stall a peer that waits for the acknowledgement of two.
+const WINDOW: std::ops::RangeInclusive<u64> = 3_000..=262_144;
 
-/// The receive window for a rate, in bytes.
+/// The receive window for a rate, in bytes: of the burst, which it is taken from, not more than half.
 pub(super) fn window(down: Rate) -> u64 {
-    (down.bytes_per_second() / 8).clamp(*WINDOW.start(), *WINDOW.end())
+    (down.bytes_per_second() / 8).min(down.burst() / 2).clamp(*WINDOW.start(), *WINDOW.end())
 }
 
 /// A connection, or what may become one.
@@ -245,10 +245,11 @@ mod tests {
     }
 
     #[test]
-    fn the_window_holds_an_eighth_of_a_second() {
-        let rate = |bytes| Rate::new(std::num::NonZeroU64::new(bytes).expect("some"), 0);
-        assert_eq!(window(rate(4_000)), 6_000);
-        assert_eq!(window(rate(1_000_000)), 125_000);
-        assert_eq!(window(rate(1_000_000_000)), 262_144);
+    fn the_window_holds_an_eighth_of_a_second_and_half_a_burst_at_most() {
+        let rate = |bytes, burst| Rate::new(std::num::NonZeroU64::new(bytes).expect("some"), burst);
+        assert_eq!(window(rate(4_000, 32_768)), 3_000);
+        assert_eq!(window(rate(1_000_000, 500_000)), 125_000);
+        assert_eq!(window(rate(1_000_000, 65_536)), 32_768);
+        assert_eq!(window(rate(1_000_000_000, u64::MAX)), 262_144);
     }
 }

@@ -17,9 +17,6 @@ use crate::shape::bucket::Class;
 /// Slices that are written at once where several are given; the rest follows with the next write.
 const SLICES: usize = 16;
 
-/// Payload that is read at a time while what comes in is limited: so much may come in beyond what may.
-const READ: usize = 4096;
-
 /// A connection that asks the gate before it writes and reads.
 #[derive(Debug)]
 pub(super) struct Metered {
@@ -101,18 +98,20 @@ impl AsyncRead for Metered {
             return Poll::Pending;
         };
         ready?;
-        // What was received cannot be unsaid: what came in is charged, and one byte asked for, which says that no debt is
-        // left. Meanwhile the peer is held by its window. Each read looks anew: between two looks a fast peer could send
-        // as much as the link carries.
+        // What was received cannot be unsaid: what came in is charged. But what is read makes room in the window, and so
+        // lets as much come in: that is asked for, and given back as it is charged when it comes. Each read looks anew:
+        // between two looks a fast peer could send as much as the link carries.
         let (up, down) = this.line.settle();
         this.gate.settle(up, down);
-        let asked = ready!(this.down.poll(|_| 1, cx)).is_some();
-        let mut part = ReadBuf::new(buf.initialize_unfilled_to(READ.min(buf.remaining())));
+        let made_up = this.line.booked().made_up;
+        let asked = ready!(this.down.poll(|rate| hand_over(rate, made_up.full()), cx));
+        let most = asked.map_or(buf.remaining(), |asked| made_up.payload_for(asked) as usize);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most.min(buf.remaining())));
         let result = Pin::new(&mut this.tcp).poll_read(cx, &mut part);
         let read = part.filled().len();
         buf.advance(read);
-        if asked {
-            this.gate.settle(0, -1);
+        if let Some(asked) = asked {
+            this.gate.settle(0, difference(0, asked));
         }
         ready!(result)?;
         this.line.read(read as u64);
