@@ -7,8 +7,12 @@ use std::time::Instant;
 use super::*;
 use crate::shape::pace::Rate;
 
-fn rate(bytes_per_second: u64, burst: u64) -> Option<Rate> {
-    Some(Rate::new(NonZeroU64::new(bytes_per_second).expect("more than nothing"), burst))
+fn rate(bytes_per_second: u64, burst: u64) -> Rate {
+    Rate::new(NonZeroU64::new(bytes_per_second).expect("more than nothing"), burst)
+}
+
+fn up(bytes_per_second: u64, burst: u64) -> Pace {
+    Pace { up: Some(rate(bytes_per_second, burst)), down: None }
 }
 
 /// A server that takes what comes and gives what it is told to, to each connection; its port.
@@ -36,11 +40,11 @@ async fn open(wire: &Wire, port: u16) -> WireStream {
 #[tokio::test]
 async fn what_leaves_is_held_to_the_rate_and_a_change_counts_for_what_waits() {
     let wire = Wire::new(Options::default());
-    wire.set_pace(Pace { up: rate(40_000, 4_000), down: None });
+    wire.set_pace(up(40_000, 4_000));
     let mut stream = open(&wire, server(0).await).await;
     let held = stream.held();
     let start = Instant::now();
-    stream.write_all(&[7; 44_000]).await.expect("it is taken");
+    stream.write_all(&vec![7; 44_000]).await.expect("it is taken");
     let took = start.elapsed().as_secs_f64();
     // 44,000 bytes and the handshake, less the burst.
     assert!((0.98..1.4).contains(&took), "{took} s");
@@ -49,29 +53,29 @@ async fn what_leaves_is_held_to_the_rate_and_a_change_counts_for_what_waits() {
     assert!((44_000..46_000).contains(&counts.sent), "{counts:?}");
 
     let writing = tokio::spawn(async move {
-        stream.write_all(&[7; 400_000]).await.expect("it is taken");
+        stream.write_all(&vec![7; 400_000]).await.expect("it is taken");
         stream
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     let start = Instant::now();
-    wire.set_pace(Pace { up: rate(4_000_000, 40_000), down: None });
+    wire.set_pace(up(4_000_000, 40_000));
     let mut stream = writing.await.expect("it ends");
     assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-    wire.set_pace(Pace { up: rate(1, 3_000), down: None });
-    let waiting = tokio::spawn(async move { stream.write_all(&[7; 100_000]).await });
+    wire.set_pace(up(1, 3_000));
+    let held_up = tokio::spawn(async move { stream.write_all(&vec![7; 100_000]).await });
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert!(!waiting.is_finished());
+    assert!(!held_up.is_finished());
     wire.set_pace(Pace::default());
-    waiting.await.expect("it ends").expect("it is taken");
+    held_up.await.expect("it ends").expect("it is taken");
 }
 
 #[tokio::test]
 async fn what_comes_in_is_held_to_its_rate_and_what_leaves_is_not() {
     let wire = Wire::new(Options::default());
-    wire.set_pace(Pace { up: None, down: rate(40_000, 3_000) });
+    wire.set_pace(Pace { up: None, down: Some(rate(40_000, 3_000)) });
     let start = Instant::now();
     let mut stream = open(&wire, server(60_000).await).await;
-    stream.write_all(&[7; 1_000_000]).await.expect("it is taken");
+    stream.write_all(&vec![7; 1_000_000]).await.expect("it is taken");
     stream.read_exact(&mut vec![0; 40_000]).await.expect("it comes in");
     let took = start.elapsed().as_secs_f64();
     assert!((0.7..1.6).contains(&took), "{took} s");
@@ -83,8 +87,8 @@ async fn two_connections_share_a_rate_and_the_critical_one_goes_first() {
     let wire = Wire::new(Options::default());
     let port = server(0).await;
     let (mut alarm, mut bulk) = (open(&wire.for_class(Class::Critical), port).await, open(&wire, port).await);
-    wire.set_pace(Pace { up: rate(20_000, 3_000), down: None });
-    let bulk = tokio::spawn(async move { bulk.write_all(&[7; 60_000]).await });
+    wire.set_pace(up(20_000, 3_000));
+    let bulk = tokio::spawn(async move { bulk.write_all(&vec![7; 60_000]).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     let start = Instant::now();
     alarm.write_all(&[7; 5_000]).await.expect("it is taken");
@@ -99,11 +103,11 @@ async fn two_connections_share_a_rate_and_the_critical_one_goes_first() {
 async fn a_system_that_does_not_tell_is_estimated_and_limited_all_the_same() {
     let blind: Reader = |_| Err(io::Error::new(io::ErrorKind::Unsupported, "nothing is told here"));
     let wire = Wire::with_reader(Options::default(), blind);
-    wire.set_pace(Pace { up: rate(40_000, 4_000), down: None });
+    wire.set_pace(up(40_000, 4_000));
     let port = server(3_000).await;
     let mut stream = open(&wire, port).await;
     let start = Instant::now();
-    stream.write_all(&[7; 44_000]).await.expect("it is taken");
+    stream.write_all(&vec![7; 44_000]).await.expect("it is taken");
     stream.read_exact(&mut [0; 3_000]).await.expect("it comes in");
     let took = start.elapsed().as_secs_f64();
     assert!((0.98..1.5).contains(&took), "{took} s");
