@@ -6,6 +6,7 @@
 //! - What was acknowledged is finished: on a stop the intakes end first (they answer for what is on flash), then the
 //!   forwarder (the request in flight may be answered), then the store.
 //! - A reload changes what can be changed or nothing: a bad file leaves the configuration in force as it is.
+//! - What limits what may leave is known before anything does, and never waited for (`limits`).
 //!
 //! # How it works
 //! Everything asynchronous shares one thread: the work is moving bytes, the store's own threads wait for the disk, and
@@ -13,6 +14,7 @@
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
 mod ask;
+mod limits;
 mod options;
 mod status;
 mod supervise;
@@ -34,9 +36,12 @@ use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::shape::limits::Limits;
 use crate::shape::wire::Wire;
 use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
+
+pub use limits::limits_of_files;
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough
 /// to cost nothing.
@@ -126,6 +131,7 @@ struct Shared {
     clock: Arc<SystemClock>,
     broker: Arc<BrokerLink>,
     wire: Wire,
+    limits: limits::Desk,
 }
 
 impl Shared {
@@ -158,10 +164,10 @@ impl Gateway {
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
         let rules = options::rules(&config)?;
         let wire = Wire::new(options::wire(&config)?);
-        wire.set_pace(options::pace(&config, source));
         let clock = Arc::new(SystemClock::new());
         let shared = Arc::new(Shared {
             started: Instant::now(),
+            limits: limits::Desk::new(&config, source),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -176,6 +182,8 @@ impl Gateway {
             broker: Arc::default(),
             wire: wire.clone(),
         });
+        // Before anything goes through it.
+        wire.set_pace(shared.limits.subscribe().borrow().pace());
         let stop = CancellationToken::new();
         let (up, ready) = channel::channel(false);
         // Before the first record comes in.
@@ -192,6 +200,11 @@ impl Gateway {
     /// The figures as they stand.
     pub fn status(&self) -> Status {
         status::gather(&self.shared)
+    }
+
+    /// What may leave, now and from now on.
+    pub fn limits(&self) -> channel::Receiver<Arc<Limits>> {
+        self.shared.limits.subscribe()
     }
 
     /// Where it listens for plain MQTT; `None` before it is ready or if it does not.
@@ -236,7 +249,6 @@ impl Gateway {
             forward.reload(options::forward(&config, &lane_names(store))).map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
-        self.shared.wire.set_pace(options::pace(&config, &path.display().to_string()));
         if let Err(error) = watch::log::set_level(config.log.level.filter()) {
             tracing::warn!("the log level stays as it is: {}", chain(&error));
         }
@@ -245,6 +257,8 @@ impl Gateway {
         loaded.at = self.shared.clock.now();
         loaded.needs_restart.clone_from(&changes.needs_restart);
         loaded.error = None;
+        drop(loaded);
+        limits::reload(&self.shared);
         Ok(changes)
     }
 

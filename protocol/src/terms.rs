@@ -34,7 +34,7 @@ use std::num::NonZeroU64;
 pub use clause::{Clause, ClauseError};
 pub use windows::{MINUTES_OF_WEEK, WindowError, Windows};
 
-use crate::units::{format_rate, format_size};
+use crate::units::{format_count, format_rate, format_size};
 
 /// What is limited. The order is that in which limits are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -235,8 +235,8 @@ impl fmt::Display for Bound {
             Self::BytesPerHour(bytes) => write!(f, "{} an hour", format_size(bytes.get())),
             Self::BytesPerDay(bytes) => write!(f, "{} a day", format_size(bytes.get())),
             Self::BytesPerMonth(bytes) => write!(f, "{} a month", format_size(bytes.get())),
-            Self::EventsPerMinute(events) => write!(f, "{events} a minute"),
-            Self::EventsPerMonth(Quota::Events(events)) => write!(f, "{events} a month"),
+            Self::EventsPerMinute(events) => write!(f, "{} a minute", format_count(events.get())),
+            Self::EventsPerMonth(Quota::Events(events)) => write!(f, "{} a month", format_count(events.get())),
             Self::EventsPerMonth(Quota::Unlimited) => f.write_str("unlimited"),
             Self::Share(share) => share.fmt(f),
             Self::Windows(windows) => windows.fmt(f),

@@ -264,6 +264,19 @@ pub fn format_size(bytes: u64) -> String {
     }
 }
 
+/// Writes a count with its thousands parted: `1,234,567`.
+pub fn format_count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// Writes a duration of whole microseconds so that [`parse_duration`] gives it back; finer ones lose the rest. One
 /// unit where it divides, several otherwise: `270s`, `24h`, `1h30m`.
 pub fn format_duration(duration: Duration) -> String {

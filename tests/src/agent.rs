@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::flux::Flux;
+use crate::metadata::Metadata;
 use crate::{ports, tools, wait};
 
 /// Lines of its log that a failed test shows.
@@ -67,6 +68,8 @@ impl Setup {
         setup.set("store", "keep_free", "\"0B\"").set("store", "keep_free_inodes", "0");
         let marker = setup.marker();
         setup.set("clock", "synchronised_marker", &quoted(&marker)).set("clock", "timedated", "false");
+        // No test asks SORACOM's own service.
+        setup.set("provider.metadata", "enabled", "false");
         setup.set("forward.flux.batch", "max_age", "\"100ms\"");
         setup.set("forward.backoff", "min", "\"50ms\"");
         setup.set("forward.backoff", "max", "\"500ms\"");
@@ -86,6 +89,16 @@ impl Setup {
     pub fn set(&mut self, section: &str, key: &str, value: &str) -> &mut Self {
         self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// Has it ask this metadata service, every minute: the soonest that is allowed. A reload makes it ask at once.
+    pub fn metadata(&mut self, service: &Metadata) -> &mut Self {
+        self.without("provider.metadata");
+        self.set("provider.metadata", "url", &format!("\"{}\"", service.url())).set(
+            "provider.metadata",
+            "every",
+            "\"60s\"",
+        )
     }
 
     /// Puts the store elsewhere than in the temporary folder.

@@ -14,6 +14,7 @@ pub mod certs;
 pub mod device;
 pub mod flux;
 pub mod forgetful;
+pub mod metadata;
 pub mod mqtt;
 pub mod netns;
 pub mod ports;

@@ -25,13 +25,15 @@ pub(super) fn run(path: &Path) -> Result<(), Failure> {
 /// itself starts without it.
 fn judged(config: &Config, source: &str) -> Result<(), Failure> {
     let terms = config.provider.terms.as_deref().map(config::terms::load).transpose();
-    print(&understood(config, terms.as_ref().ok().and_then(Option::as_ref), source))?;
+    let but = if terms.is_err() { ", but its terms file is not" } else { "" };
+    let heading = format!("{source} is fine{but}");
+    print(&understood(config, terms.as_ref().ok().and_then(Option::as_ref), &heading))?;
     terms.map(|_| ()).map_err(Failure::from)
 }
 
 /// What a configuration was understood to mean, a line each, and its warnings.
-fn understood(config: &Config, terms: Option<&Terms>, source: &str) -> String {
-    let mut out = format!("{source} is fine\n");
+fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
+    let mut out = format!("{heading}\n");
     let mut line = |name: &str, text: String| {
         let _ = writeln!(out, "  {name:<10}{text}");
     };

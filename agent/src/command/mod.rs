@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod run;
 mod status;
+mod terms;
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -32,7 +33,7 @@ pub(crate) const NOT_RUNNING: u8 = 3;
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, terms --socket).\n\
                   Begin with: tidegate demo\n\
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
 )]
@@ -49,6 +50,8 @@ enum Command {
     Check(CheckFile),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
+    /// Show every limit on what may leave: who says it, the clause it serves, which one holds
+    Terms(terms::Args),
     /// Look into the buffer: what waits, what is kept, what is damaged, what was put aside
     #[command(subcommand)]
     Buffer(buffer::Which),
@@ -96,6 +99,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::run(&file.config),
         Command::Status(args) => status::run(&args),
+        Command::Terms(args) => terms::run(&args),
         Command::Buffer(which) => buffer::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
@@ -142,6 +146,9 @@ mod tests {
             "tidegate status --json",
             "tidegate status --json --socket /run/x.sock",
             "tidegate status --config a.toml",
+            "tidegate terms",
+            "tidegate terms --json --config a.toml",
+            "tidegate terms --socket /run/x.sock",
             "tidegate demo",
             "tidegate config default",
             "tidegate buffer status --json --config a.toml",
@@ -160,6 +167,7 @@ mod tests {
             "tidegate",
             "tidegate runn",
             "tidegate status --socket a --config b",
+            "tidegate terms --socket a --config b",
             "tidegate config",
             "tidegate buffer",
             "tidegate buffer export",

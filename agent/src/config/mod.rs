@@ -18,7 +18,8 @@
 //!
 //! # Where it touches the disk
 //! It reads: the file itself, the secret files it names (regular, at most [`MAX_FILE`](crate::secret::MAX_FILE) bytes), the
-//! certificate, key and password files it names (regular, at most [`MAX_FILE`] bytes), and asks for the size and kind of the file
+//! certificate, key and password files it names and, where [`terms`] is asked to, the contract's terms file (regular, at
+//! most [`MAX_FILE`] bytes), and asks for the size and kind of the file
 //! system that the store is on and for what stands in the folder. It writes nothing.
 
 mod address;

@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use hyper::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::endpoint::Endpoint;
 use super::options::{Options, OptionsError};
-use super::verdict::shown;
+use super::verdict::{RateLimit, rate_limit, shown};
 use crate::clock::now_ms;
 use crate::shape::wire::Wire;
 
@@ -120,6 +121,8 @@ pub struct Handle {
     pub(super) stats: Arc<Mutex<Stats>>,
     pub(super) reload: Arc<watch::Sender<Arc<Checked>>>,
     pub(super) wire: Wire,
+    /// What the last answer that spoke of it said of the rate limit.
+    pub(super) limit: Arc<watch::Sender<Option<RateLimit>>>,
 }
 
 impl Handle {
@@ -143,6 +146,18 @@ impl Handle {
         let checked = Checked::new(options, lanes)?;
         self.reload.send_replace(Arc::new(checked));
         Ok(())
+    }
+
+    /// What answers say of the provider's rate limit; each is there until a later one speaks of it, its end notwithstanding.
+    pub fn rate_limit(&self) -> watch::Receiver<Option<RateLimit>> {
+        self.limit.subscribe()
+    }
+
+    /// Takes note of what an answer's headers say of the rate limit.
+    pub(super) fn note_limit(&self, headers: &HeaderMap, now: Instant) {
+        if let Some(limit) = rate_limit(headers, now) {
+            self.limit.send_replace(Some(limit));
+        }
     }
 
     pub(super) fn update(&self, change: impl FnOnce(&mut Stats)) {

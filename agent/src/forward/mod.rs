@@ -63,7 +63,7 @@ mod ways;
 pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
 pub use options::{BatchOptions, DelayRange, Flux, LaneOptions, Layout, Options, OptionsError, Order};
-pub use verdict::Verdict;
+pub use verdict::{RateLimit, Verdict};
 
 use std::sync::{Arc, Mutex};
 
@@ -89,7 +89,8 @@ impl Forwarder {
         let checked = Checked::new(options, store.stats().lanes.len())?;
         let stats = Arc::new(Mutex::new(Stats::starting(&checked)));
         let (sender, reload) = watch::channel(Arc::new(checked));
-        let handle = Handle { stats, reload: Arc::new(sender), wire: wire.clone() };
+        let limit = Arc::new(watch::Sender::new(None));
+        let handle = Handle { stats, reload: Arc::new(sender), wire: wire.clone(), limit };
         Ok((Self { store, wire, handle: handle.clone(), reload }, handle))
     }
 

@@ -458,6 +458,7 @@ impl Pump {
         });
         let judged = match exchange {
             Exchange::Answered { mut answer, auth } => {
+                self.handle.note_limit(&answer.headers, now);
                 // Before anything is cut: half a secret would not be recognised.
                 answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
                 let wall = SystemTime::now();

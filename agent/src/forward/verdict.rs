@@ -18,6 +18,7 @@
 //! An answer to the request for a token is judged alike, but 400 and 422 then speak of the key, not of a record,
 //! and are misconfigured.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
@@ -25,6 +26,9 @@ use hyper::header::{DATE, RETRY_AFTER};
 
 /// Seconds until the rate limit is refreshed (general notes of the API's reference).
 const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";
+
+/// Requests that the account may make in a minute (ibid.).
+const RATE_LIMIT: &str = "x-soracom-ratelimit-limit";
 
 /// Shortest wait that an answer can ask for: `Retry-After: 0` shall not make a loop.
 pub(super) const MIN_WAIT: Duration = Duration::from_secs(1);
@@ -182,6 +186,22 @@ pub(super) fn judge(answer: &Answer, context: &Context) -> Judged {
         }
     }
     Judged { verdict, reason }
+}
+
+/// What an answer says of the rate limit that it was counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests in a minute.
+    pub per_minute: NonZeroU64,
+    /// Until when it was said: the end of the minute that is counted, 1 s to 1 h away.
+    pub until: Instant,
+}
+
+/// The rate limit that an answer's headers tell, if they do.
+pub(super) fn rate_limit(headers: &HeaderMap, now: Instant) -> Option<RateLimit> {
+    let per_minute = headers.get(RATE_LIMIT)?.to_str().ok()?.trim().parse().ok()?;
+    let life = refresh(headers).unwrap_or(DEFAULT_THROTTLE).clamp(MIN_WAIT, MAX_WAIT);
+    Some(RateLimit { per_minute, until: now + life })
 }
 
 fn refresh(headers: &HeaderMap) -> Option<Duration> {

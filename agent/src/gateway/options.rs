@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidegate_protocol::LaneId;
-use tidegate_protocol::terms::{Limit, Source, Terms};
 
 use super::GatewayError;
 use crate::clock::{Clock, synchronised};
@@ -14,8 +13,6 @@ use crate::config::{self, Config};
 use crate::forward;
 use crate::hardware;
 use crate::secret::Secret;
-use crate::shape::limits::Limits;
-use crate::shape::pace::Pace;
 use crate::shape::wire;
 use crate::store;
 
@@ -181,14 +178,6 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
         interface,
         ..wire::Options::default()
     })
-}
-
-/// What limits the door, as far as the configuration says. `file` is the configuration's.
-pub(super) fn pace(config: &Config, file: &str) -> Pace {
-    let operator = |line: usize| Source::Operator { file: file.to_owned(), line };
-    let stated = config.limits.stated.iter();
-    let terms = Terms::new(stated.map(|stated| Limit::new(stated.bound.clone(), operator(stated.line))));
-    Limits::merge([&terms]).pace()
 }
 
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.

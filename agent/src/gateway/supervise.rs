@@ -6,7 +6,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, options, status};
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, limits, options, status};
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
 use crate::collect::listener::Listener;
@@ -35,8 +35,11 @@ pub(super) async fn run(
 ) -> Result<(), GatewayError> {
     raise_descriptor_limit();
     let time = tokio::spawn(watch_time(Arc::clone(&shared)));
+    // Before the first byte leaves. Here the door is to be told too: it follows `shared.limits.subscribe()`.
+    let limits = tokio::spawn(limits::keep(Arc::clone(&shared), wire.clone(), stop.clone()));
     let result = run_rooms(shared, wire, up, stop).await;
     time.abort();
+    limits.abort();
     result
 }
 
@@ -132,11 +135,13 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
         options.validate()?;
     }
     let (forwarder, handle) = Forwarder::new(options::forward(&config, &lane_names(&store)), store.clone(), wire)?;
+    let told = handle.rate_limit();
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
     let credentials = listener.as_ref().map(Listener::credentials);
     *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, credentials, plain, tls };
 
     let (intakes, forwarding) = (CancellationToken::new(), CancellationToken::new());
+    tokio::spawn(limits::follow(Arc::clone(shared), told, forwarding.clone()));
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {
             store: store.clone(),

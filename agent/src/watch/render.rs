@@ -1,9 +1,14 @@
 //! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
 
+mod terms;
+
 use std::fmt::Write as _;
 
 use tidegate_protocol::event::write_time;
 use tidegate_protocol::units::format_rate;
+
+pub use terms::terms;
+pub use tidegate_protocol::units::format_count as number;
 
 use super::{BrokerState, Connections, FlashStatus, Status, Usage};
 
@@ -37,6 +42,7 @@ pub fn human(status: &Status) -> String {
     if let Some(broker) = &status.broker {
         self::broker(&mut out, broker, status.now_ms);
     }
+    terms::section(&mut out, &status.terms, status.now_ms);
     if !status.limits.is_empty() {
         title(&mut out, "Limits");
         for (name, value) in &status.limits {
@@ -333,19 +339,6 @@ pub fn plain(text: &str) -> String {
             _ if character.is_control() => out.extend(character.escape_default()),
             _ => out.push(character),
         }
-    }
-    out
-}
-
-/// A count with its thousands parted: `1,234,567`.
-pub fn number(value: u64) -> String {
-    let digits = value.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
-            out.push(',');
-        }
-        out.push(digit);
     }
     out
 }

@@ -90,6 +90,7 @@ fn sample() -> Status {
         }),
         broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
         endpoint: "webhook https://api.soracom.io".into(),
+        terms: crate::watch::TermsStatus::default(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
         config_error: None,
         clock: ClockStatus {

@@ -31,7 +31,7 @@ fn a_limit_says_its_number_and_who_says_it() {
         (Bound::Burst(some(32 * 1024)), "32KiB"),
         (Bound::BytesPerMonth(some(500_000_000)), "500MB a month"),
         (Bound::EventsPerMinute(some(30)), "30 a minute"),
-        (Bound::EventsPerMonth(Quota::Events(some(10_000))), "10000 a month"),
+        (Bound::EventsPerMonth(Quota::Events(some(10_000))), "10,000 a month"),
         (Bound::EventsPerMonth(Quota::Unlimited), "unlimited"),
         (Bound::Share(Share::of_millionths(250_000).expect("a share")), "25 %"),
         (Bound::Share(Share::of_millionths(12_345).expect("a share")), "1.2345 %"),

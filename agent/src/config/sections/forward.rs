@@ -10,7 +10,7 @@ use super::super::surroundings::Content;
 use super::super::terms::DEVELOPER_EVENTS;
 use super::{DAY, KIB, MIB, pair};
 use crate::secret::Secret;
-use crate::watch::render::number;
+use tidegate_protocol::units::format_count;
 
 const WEBHOOK_KEYS: [&str; 1] = ["url_file"];
 const API_KEYS: [&str; 7] =
@@ -320,7 +320,7 @@ fn batch(section: Section<'_>, quota: Option<u64>) -> Batch {
 
 /// `events`: of a month in which a batch closes by its age only. `quota`: this gateway's, of a month.
 fn warn_of_events(section: &Section<'_>, layout: Layout, events: f64, quota: u64) {
-    let shown = number(quota);
+    let shown = format_count(quota);
     let plan = if quota == DEVELOPER_EVENTS.get() {
         format!("a Developer plan stops all apps after {shown} events a month")
     } else {

@@ -22,7 +22,7 @@ fn limits_are_read_as_people_write_them_with_the_line_they_stand_on() {
         ("burst", "64KiB"),
         ("bytes_per_month", "500MB a month"),
         ("events_per_minute", "30 a minute"),
-        ("events_per_month", "10000 a month"),
+        ("events_per_month", "10,000 a month"),
         ("share", "25 %"),
         ("windows", "02:00-05:00"),
     ];

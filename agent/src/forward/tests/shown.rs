@@ -27,6 +27,20 @@ async fn each_put_aside_is_in_the_log_with_its_lane_and_number() {
     assert!(text.lines().any(|line| line.contains("more records put aside") && line.contains(&sum)), "{text}");
 }
 
+#[tokio::test]
+async fn what_answers_say_of_the_rate_limit_is_handed_on() {
+    let limit = |count: &str| vec![("x-soracom-ratelimit-limit", count.to_owned())];
+    let replies = [Reply::Status(429, limit("30"), String::new()), Reply::Status(200, limit("60"), String::new())];
+    let flux = flux::Flux::scripted(replies).await;
+    let bench = Bench::start(webhook(&flux));
+    let mut told = bench.handle.rate_limit();
+    assert_eq!(*told.borrow(), None);
+    bench.publish(1, numbers(0..1));
+    let said = told.wait_for(Option::is_some).await.expect("the forwarder lives").expect("a limit");
+    assert_eq!(said.per_minute.get(), 30);
+    bench.stop().await;
+}
+
 /// The wait that is shown, in seconds rounded.
 fn wait_s(stats: &Stats) -> Option<u64> {
     stats.verdict.until_ms.map(|until| (until.saturating_sub(crate::clock::now_ms()) + 500) / 1000)

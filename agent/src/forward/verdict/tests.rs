@@ -170,6 +170,24 @@ fn both_shapes_of_api_errors_give_their_message_cut_and_escaped() {
     }
 }
 
+#[test]
+fn a_rate_limit_is_read_with_its_life_and_what_is_no_limit_is_none() {
+    const LIMIT: &str = "x-soracom-ratelimit-limit";
+    let now = Instant::now();
+    let read = |headers: &[(&'static str, &str)]| {
+        let limit = rate_limit(&answer(200, headers, "").headers, now)?;
+        Some((limit.per_minute.get(), (limit.until - now).as_secs()))
+    };
+    assert_eq!(read(&[(LIMIT, "60"), (RATE_LIMIT_REFRESH, "17")]), Some((60, 17)));
+    assert_eq!(read(&[(LIMIT, " 60 ")]), Some((60, 60)), "the API's limit is per minute");
+    assert_eq!(read(&[(LIMIT, "60"), (RATE_LIMIT_REFRESH, "0")]), Some((60, 1)));
+    assert_eq!(read(&[(LIMIT, "60"), (RATE_LIMIT_REFRESH, "99999999999999999999999")]), Some((60, 3600)));
+    for value in ["", "0", "-1", "many", "1.5", "99999999999999999999999"] {
+        assert_eq!(read(&[(LIMIT, value)]), None, "{value}");
+    }
+    assert_eq!(read(&[(RATE_LIMIT_REFRESH, "17")]), None);
+}
+
 proptest! {
     #[test]
     fn any_answer_is_judged_and_only_2xx_is_accepted(

@@ -1,0 +1,66 @@
+//! `tidegate terms`: every limit on what may leave, who says it, the clause it serves, and which one holds.
+
+use std::path::{Path, PathBuf};
+
+use tidegate::clock::now_ms;
+use tidegate::config;
+use tidegate::gateway;
+use tidegate::watch::TermsStatus;
+use tidegate::watch::control::{self, AskError};
+use tidegate::watch::render;
+
+use super::{CONFIG, Failure, print};
+
+/// Whose limits, and how to show them.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "While the service runs it is asked over its control socket; otherwise the configuration and its terms \
+                  file are read, and what the provider says is not known."
+)]
+pub(super) struct Args {
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+    /// Ask the service behind this control socket, and nothing else
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+    /// The configuration that names the socket and says limits [default: /etc/tidegate/tidegate.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Asks or reads, and prints.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let (terms, heading) = find(args)?;
+    if args.json {
+        return print(&(serde_json::to_string_pretty(&terms)? + "\n"));
+    }
+    print(&render::terms(&terms, &heading, now_ms()))
+}
+
+/// The limits, and whose they are.
+fn find(args: &Args) -> Result<(TermsStatus, String), Failure> {
+    let file = args.config.as_deref().unwrap_or(Path::new(CONFIG));
+    let socket = match (&args.socket, &args.config) {
+        (Some(socket), _) => socket.clone(),
+        (None, Some(file)) => config::control_socket(file)?,
+        // Without the file, or where this user may not read it, the socket is most likely where it is by default.
+        (None, None) => config::control_socket(file).unwrap_or_else(|_| PathBuf::from(config::DEFAULT_SOCKET)),
+    };
+    match control::ask(&socket) {
+        Ok(status) => {
+            let heading = format!("Limits of gateway {} · the service says (process {})", status.gateway, status.pid);
+            Ok((status.terms, heading))
+        }
+        Err(error @ AskError::NotRunning { .. }) if args.socket.is_some() => {
+            Err(Failure { code: super::NOT_RUNNING, error: error.into() })
+        }
+        Err(AskError::NotRunning { path, .. }) => {
+            let (limits, provider) = config::limits_and_provider(file)?;
+            let name = file.display().to_string();
+            let terms = gateway::limits_of_files(&limits, &provider, &name);
+            Ok((terms, format!("Limits by {name} · no service answers on {path}")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

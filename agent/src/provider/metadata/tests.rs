@@ -1,0 +1,143 @@
+//! The poller against servers on loopback that do as they are told.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::shape::wire::Options;
+
+/// What the next connections get, in order, byte by byte; the last stays.
+type Script = Arc<Mutex<Vec<String>>>;
+
+/// A server that answers each connection with the next text of its script, and keeps what was asked.
+async fn server(script: &[String]) -> (String, Script) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let (script, asked) = (script.to_vec(), Script::default());
+    let kept = Arc::clone(&asked);
+    tokio::spawn(async move {
+        for count in 0.. {
+            let Ok((mut stream, _)) = listener.accept().await else { return };
+            let mut question = Vec::new();
+            while !question.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+                    break;
+                }
+                question.extend_from_slice(&byte);
+            }
+            let text = String::from_utf8_lossy(&question).into_owned();
+            kept.lock().expect("no test panics with it").push(text);
+            let answer = script.get(count).or(script.last()).cloned().unwrap_or_default();
+            // Whoever asked may have had enough.
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, asked)
+}
+
+fn http(status: &str, body: &str) -> String {
+    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+fn wire() -> Wire {
+    Wire::new(Options::default())
+}
+
+#[tokio::test]
+async fn the_service_is_asked_as_documented_and_its_answer_read() {
+    let (url, asked) = server(&[http("200 OK", r#"{"speedClass":"s1.slow","status":"active"}"#)]).await;
+    let told = ask(&format!("{url}/base"), &wire()).await.expect("an answer");
+    assert_eq!(told.speed_class.as_deref(), Some("s1.slow"));
+    let asked = asked.lock().expect("no panic")[0].to_lowercase();
+    assert!(asked.starts_with("get /base/v1/subscriber http/1.1\r\n"), "{asked}");
+    for header in
+        [&format!("host: {}", url.trim_start_matches("http://")), "accept: application/json", "connection: close"]
+    {
+        assert!(asked.contains(header), "{header}: {asked}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_is_answered_instead_is_said_with_what_to_do() {
+    let huge = http("200 OK", &format!("{{\"tags\":\"{}\"}}", "x".repeat(ANSWER_BYTES)));
+    for (answer, reason, advice) in [
+        (http("403 Forbidden", "You are not allowed to access Metadata Server."), "HTTP 403: You are not", "SIM group"),
+        (http("404 Not Found", ""), "HTTP 404", "leads to"),
+        (http("302 Found", ""), "HTTP 302", "leads to"),
+        (http("500 Oops", "\u{1b}[31m\u{202e}x"), "\\u{1b}[31m\\u{202e}x", "leads to"),
+        (http("200 OK", "<html>hello</html>"), "not a JSON object", "leads to"),
+        (http("200 OK", "[]"), "not a JSON object", "leads to"),
+        (huge, "more than 65536 bytes", "leads to"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{\"speed".to_owned(), "the connection broke", "SORACOM line"),
+        ("nonsense\r\n\r\n".to_owned(), "the connection broke", "SORACOM line"),
+        (String::new(), "the connection broke", "SORACOM line"),
+    ] {
+        let (url, _) = server(std::slice::from_ref(&answer)).await;
+        let error = ask(&url, &wire()).await.expect_err(reason);
+        assert!(chain(&error).contains(reason), "{reason}: {}", chain(&error));
+        assert!(error.advice().contains(advice), "{reason}: {}", error.advice());
+    }
+    let error = ask("http://127.0.0.1:1", &wire()).await.expect_err("nobody listens there");
+    assert!(matches!(error, AskError::Unreachable(_)), "{error:?}");
+    assert!(matches!(ask("mqtt://x", &wire()).await, Err(AskError::Url)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_come_is_not_waited_for_longer_than_set() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let begin = tokio::time::Instant::now();
+    // The kernel accepts for a listener that does not.
+    let error = ask(&url, &wire()).await.expect_err("no answer");
+    assert!(matches!(error, AskError::Late | AskError::Unreachable(_)), "{error:?}");
+    assert!(begin.elapsed() <= PATIENCE + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn what_is_known_outlasts_failures_and_ends_with_whom_is_asked() {
+    let ok = |class: &str| http("200 OK", &format!(r#"{{"speedClass":"{class}"}}"#));
+    let (url, _) = server(&[ok("s1.slow"), http("403 Forbidden", ""), http("200 OK", "{}"), ok("s1.fast")]).await;
+    let settings = |url: &str| Some(Settings { url: url.into(), every: Duration::from_millis(20) });
+    let (control, receiver) = watch::channel(settings(&url));
+    let (sender, mut line) = watch::channel(Line::default());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(run(receiver, wire(), sender, stop.clone()));
+    let mut next = async |what: &str, holds: &dyn Fn(&Line) -> bool| {
+        let waited = timeout(Duration::from_secs(20), line.wait_for(holds)).await;
+        waited.expect(what).expect("the poller lives").clone()
+    };
+    next("a class", &|line| line.told.speed_class.as_deref() == Some("s1.slow") && line.problem.is_none()).await;
+    let refused = next("a refusal", &|line| line.failures == 1).await;
+    assert_eq!(refused.told.speed_class.as_deref(), Some("s1.slow"), "a refusal takes no class back");
+    assert!(refused.problem.is_some_and(|problem| problem.reason.contains("403")));
+    let again = next("an answer", &|line| line.failures == 0 && line.problem.is_none()).await;
+    assert!(again.told.speed_class.is_some(), "an answer without the field takes no class back");
+    next("another class", &|line| line.told.speed_class.as_deref() == Some("s1.fast")).await;
+    control.send_replace(None);
+    next("nothing", &|line| *line == Line::default()).await;
+    let (other, _) = server(&[ok("u1.slow")]).await;
+    control.send_replace(settings(&other));
+    next("the other's class", &|line| line.told.speed_class.as_deref() == Some("u1.slow")).await;
+    stop.cancel();
+    task.await.expect("it ends when told to");
+}
+
+#[test]
+fn waits_differ_by_a_fifth_and_grow_with_failures_up_to_a_bound() {
+    let minutes = |count: u64| Duration::from_secs(count * 60);
+    let wait = |failures, never, random| next_wait(minutes(10), failures, never, random);
+    assert_eq!((wait(0, false, 0.0), wait(0, false, 0.5)), (minutes(8), minutes(10)));
+    assert_eq!(wait(0, false, 1.0), minutes(12));
+    assert_eq!((wait(1, false, 0.5), wait(2, false, 0.5)), (minutes(20), minutes(40)));
+    assert_eq!(wait(100, false, 0.5), LONGEST);
+    assert_eq!((wait(1, true, 0.5), wait(2, true, 0.5), wait(5, true, 0.5)), (minutes(1), minutes(2), minutes(16)));
+    assert_eq!(wait(100, true, 0.5), LONGEST);
+    let day = Duration::from_secs(86_400);
+    assert_eq!(next_wait(day, 9, false, 0.5), day, "a configured wait is never made shorter");
+    for _ in 0..100 {
+        assert!((0.0..1.0).contains(&random()));
+    }
+}
