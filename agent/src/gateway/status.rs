@@ -6,10 +6,12 @@ use crate::collect;
 use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::shape::pace::Rate;
+use crate::shape::wire::Wire;
 use crate::store;
 use crate::watch::{
-    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, OldestWaiting, RefusedCount, Status,
-    StoreStatus, Usage, VerdictStatus,
+    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, LineStatus, OldestWaiting, RefusedCount,
+    Status, StoreStatus, Usage, VerdictStatus,
 };
 use std::net::SocketAddr;
 
@@ -33,6 +35,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         clock: clock(&shared.clock),
         terms: super::limits::status(shared),
         limits: limits(config),
+        line: line(&shared.wire),
         ..Status::default()
     };
     status.store.path = config.store.path.display().to_string();
@@ -61,6 +64,18 @@ pub(super) fn gather(shared: &Shared) -> Status {
         }
     }
     status
+}
+
+fn line(wire: &Wire) -> LineStatus {
+    let (counts, pace) = (wire.counts(), wire.pace());
+    LineStatus {
+        sent: counts.sent,
+        received: counts.received,
+        estimated: counts.estimated,
+        connections: counts.connections,
+        rate: pace.up.map(Rate::bytes_per_second),
+        rate_down: pace.down.map(Rate::bytes_per_second),
+    }
 }
 
 /// `endurance`: bytes that may be written to the medium in its life.

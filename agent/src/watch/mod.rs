@@ -23,8 +23,8 @@ mod status;
 mod tests;
 
 pub use status::{
-    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, LimitSource, LimitStatus, OldestWaiting,
-    RefusedCount, SimStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
+    BrokerState, ClockStatus, Connections, Counts, FlashStatus, LaneStatus, LimitSource, LimitStatus, LineStatus,
+    OldestWaiting, RefusedCount, SimStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;
