@@ -37,6 +37,7 @@ use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
 use crate::forward;
 use crate::shape::limits::Limits;
+use crate::shape::wire::Wire;
 use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
 
@@ -129,6 +130,7 @@ struct Shared {
     stats: Arc<crate::collect::Stats>,
     clock: Arc<SystemClock>,
     broker: Arc<BrokerLink>,
+    wire: Wire,
     limits: limits::Desk,
 }
 
@@ -161,7 +163,7 @@ impl Gateway {
     /// [`Gateway::ready`]). `source` names the configuration in `status`.
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
         let rules = options::rules(&config)?;
-        let wire = crate::shape::wire::Wire::new(options::wire(&config)?);
+        let wire = Wire::new(options::wire(&config)?);
         let clock = Arc::new(SystemClock::new());
         let shared = Arc::new(Shared {
             started: Instant::now(),
@@ -178,7 +180,10 @@ impl Gateway {
             stats: Arc::default(),
             clock,
             broker: Arc::default(),
+            wire: wire.clone(),
         });
+        // Before anything goes through it.
+        wire.set_pace(shared.limits.subscribe().borrow().pace());
         let stop = CancellationToken::new();
         let (up, ready) = channel::channel(false);
         // Before the first record comes in.

@@ -26,7 +26,8 @@ pub fn make(folder: &Path) -> Certs {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "Tidegate test authority");
     let authority = CertifiedIssuer::self_signed(params, key()).expect("a self-signed authority");
-    let (server, server_key) = signed(&authority, &["localhost", "127.0.0.1"], "localhost");
+    let (server, server_key) =
+        signed(&authority, &["localhost", "127.0.0.1", &crate::netns::FAR.to_string()], "localhost");
     let (client, client_key) = signed(&authority, &[], "test client");
     Certs {
         ca: write(folder, "ca.pem", &authority.pem()),

@@ -16,6 +16,7 @@ pub mod flux;
 pub mod forgetful;
 pub mod metadata;
 pub mod mqtt;
+pub mod netns;
 pub mod ports;
 pub mod readings;
 pub mod rng;

@@ -1,7 +1,8 @@
 //! Measures the store beside sled, `SQLite` and bare writes: the same records, in one run, on the same file system.
 //!
-//! `cargo bench -p tidegate --bench store -- [--quick] [--rounds N] [FOLDER]` prints one table in Markdown. FOLDER
-//! should lie on the flash that is to be measured; without one it is a folder of its own under `target/`.
+//! `cargo bench -p tidegate --bench store -- [--quick] [--append] [--rounds N] [FOLDER]` prints one table in Markdown.
+//! FOLDER should lie on the flash that is to be measured; without one it is a folder of its own under `target/`.
+//! `--append` measures appending alone, and of the contenders only the store and the bare writes: a few seconds a round.
 //!
 //! # What is measured
 //!
@@ -22,8 +23,9 @@
 //! be appended.
 //!
 //! Every step of every contender runs in a process of its own (this program again), so that peak memory is that
-//! step's; about 3 MiB of it are this program and its readings, as the bare writes show. Rounds go round all
-//! contenders, and the table shows medians, so none has a quieter machine than the others.
+//! step's; about 3 MiB of it are this program and its readings, as the bare writes show. Appending is measured with
+//! all contenders right after one another, and the table shows medians of all rounds, so none has a quieter machine than
+//! the others; the share of the bare rate is taken in each round, and the median is of these.
 //!
 //! Why no benchmark framework: they measure short calls many times in one process. Here a single measurement writes
 //! tens of megabytes, wears the medium, counts bytes and memory, and must not share a process with the next.
@@ -44,7 +46,7 @@ use plan::Plan;
 use queue::Outcome;
 use std::process::ExitCode;
 
-const USAGE: &str = "cargo bench -p tidegate --bench store -- [--quick] [--rounds N] [FOLDER]";
+const USAGE: &str = "cargo bench -p tidegate --bench store -- [--quick] [--append] [--rounds N] [FOLDER]";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -70,17 +72,21 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &[String]) -> Outcome<()> {
-    let (mut plan, mut rounds, mut folder) = (Plan::full(), None, None);
+    let (mut plan, mut appends, mut rounds, mut folder) = (Plan::full(), false, None, None);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         match argument.as_str() {
             // cargo adds it.
             "--bench" => {}
             "--quick" => plan = Plan::quick(),
+            "--append" => appends = true,
             "--rounds" => rounds = Some(rest.next().ok_or(USAGE)?.parse()?),
             text if text.starts_with('-') => return Err(USAGE.into()),
             text => folder = Some(std::path::PathBuf::from(text)),
         }
+    }
+    if appends {
+        plan.leave_appends();
     }
     plan.rounds = rounds.unwrap_or(plan.rounds).max(1);
     let place = place::Place::new(folder)?;

@@ -13,6 +13,10 @@ pub(crate) const MIB: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) rounds: usize,
+    /// Who is measured, those whose groups form by themselves first.
+    pub(crate) contenders: Vec<Contender>,
+    /// Only appending is measured.
+    pub(crate) appends_alone: bool,
     /// Bytes of bodies appended, read and drained in a round.
     pub(crate) backlog: u64,
     /// Commits in a row with 20 records, and with one.
@@ -40,6 +44,22 @@ pub(crate) enum Measure {
     Left,
 }
 
+impl Measure {
+    /// For who watches.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Saturated => "append at saturation",
+            Self::Twenty => "append, 20 records a commit",
+            Self::One => "append, 1 record a commit",
+            Self::Read => "read",
+            Self::Evict => "evict",
+            Self::Drain => "drain",
+            Self::Reopen(_) => "reopen",
+            Self::Left => "left on disk",
+        }
+    }
+}
+
 /// What was measured, round by round.
 pub(crate) type All = BTreeMap<(Contender, Measure), Vec<Figures>>;
 
@@ -48,6 +68,8 @@ impl Plan {
     pub(crate) fn full() -> Self {
         Self {
             rounds: 3,
+            contenders: Contender::ALL.to_vec(),
+            appends_alone: false,
             backlog: 128 * MIB,
             commits: 1000,
             limit: 64 * MIB,
@@ -65,48 +87,73 @@ impl Plan {
             limit: 24 * MIB,
             reopen: vec![4 * MIB, 32 * MIB, 128 * MIB],
             openings: 1,
+            ..Self::full()
         }
+    }
+
+    /// Leaves out all but appending, and all but the store and the bare writes that it is measured by.
+    pub(crate) fn leave_appends(&mut self) {
+        self.appends_alone = true;
+        self.contenders = vec![Contender::Ours, Contender::Bare];
     }
 
     pub(crate) fn run(&self, place: &Place) -> Outcome<All> {
         let readings = Readings::load()?;
         let mut all = All::new();
         for round in 1..=self.rounds {
-            let mut group = 1;
-            for contender in Contender::ALL {
-                eprintln!("round {round} of {}: {}", self.rounds, contender.word());
-                let folder = place.folder("round")?;
-                let mut turn = Turn { contender, folder: &folder, readings: &readings, group, all: &mut all };
-                self.round(&mut turn)?;
-                group = turn.group;
-                std::fs::remove_dir_all(&folder)?;
+            let mut order = self.contenders.clone();
+            if round % 2 == 0 {
+                // Whoever comes second may find the medium busy with what the first has left.
+                order.swap(0, 1);
+            }
+            let folders: Vec<_> = order.iter().map(|one| place.folder(one.word())).collect::<Outcome<_>>()?;
+            // Side by side, measure by measure, so that those that are compared find the machine in one state.
+            for measure in [Measure::Saturated, Measure::Twenty, Measure::One] {
+                eprintln!("round {round} of {}: {}", self.rounds, measure.title());
+                for (contender, folder) in order.iter().zip(&folders) {
+                    let group = mean_group(&all);
+                    let mut turn = Turn { contender: *contender, folder, readings: &readings, group, all: &mut all };
+                    self.append(&mut turn, measure)?;
+                }
+            }
+            for (contender, folder) in order.iter().zip(&folders) {
+                if !self.appends_alone {
+                    eprintln!("round {round} of {}: all else, {}", self.rounds, contender.word());
+                    let group = mean_group(&all);
+                    let mut turn = Turn { contender: *contender, folder, readings: &readings, group, all: &mut all };
+                    self.others(&mut turn)?;
+                }
+                std::fs::remove_dir_all(folder)?;
             }
         }
-        for contender in Contender::ALL.into_iter().filter(|one| *one != Contender::Bare) {
+        let reopened = self.contenders.iter().filter(|one| !self.appends_alone && **one != Contender::Bare);
+        for contender in reopened {
             eprintln!("reopening: {}", contender.word());
             let folder = place.folder("reopen")?;
             let group = mean_group(&all);
-            let mut turn = Turn { contender, folder: &folder, readings: &readings, group, all: &mut all };
+            let mut turn = Turn { contender: *contender, folder: &folder, readings: &readings, group, all: &mut all };
             self.reopen(&mut turn)?;
             std::fs::remove_dir_all(&folder)?;
         }
         Ok(all)
     }
 
-    fn round(&self, turn: &mut Turn<'_>) -> Outcome<()> {
+    /// Appends as the measure has it; what it appends at saturation stays for [`Plan::others`].
+    fn append(&self, turn: &mut Turn<'_>, measure: Measure) -> Outcome<()> {
+        let appended = match measure {
+            Measure::Twenty => turn.step("twenty", Step::Append, 0, self.commits * 20, 20, 0)?,
+            Measure::One => turn.step("one", Step::Append, 0, self.commits, 1, 0)?,
+            _ => turn.step("main", Step::Saturate, 0, turn.readings.count(self.backlog), turn.group, 0)?,
+        };
+        turn.keep(measure, appended);
+        Ok(())
+    }
+
+    /// Everything but appending.
+    fn others(&self, turn: &mut Turn<'_>) -> Outcome<()> {
         let count = turn.readings.count(self.backlog);
-        let appended = turn.step("main", Step::Saturate, 0, count, turn.group, 0)?;
-        if turn.contender == Contender::Ours {
-            turn.group = (appended.records / appended.groups.max(1)).max(1);
-        }
-        turn.keep(Measure::Saturated, appended);
         let read = turn.step("main", Step::Read, 0, count, 1, 0)?;
         turn.keep(Measure::Read, read);
-        for (measure, group) in [(Measure::Twenty, 20), (Measure::One, 1)] {
-            let name = if group == 1 { "one" } else { "twenty" };
-            let appended = turn.step(name, Step::Append, 0, self.commits * group, group, 0)?;
-            turn.keep(measure, appended);
-        }
         if turn.contender == Contender::Bare {
             return Ok(());
         }

@@ -17,18 +17,19 @@ pub(crate) fn markdown(plan: &Plan, place: &Place, all: &All) -> String {
     ];
     let _ = writeln!(out, "{}\n", about.concat());
     out.push_str("| |");
-    for contender in Contender::ALL {
+    for contender in &plan.contenders {
         let _ = write!(out, " {} |", contender.title());
     }
     out.push_str("\n|---|");
-    out.push_str(&"---:|".repeat(Contender::ALL.len()));
+    out.push_str(&"---:|".repeat(plan.contenders.len()));
     out.push('\n');
-    let table = Table { all, out: &mut out };
+    let table = Table { contenders: &plan.contenders, all, out: &mut out };
     table.fill(plan);
     out
 }
 
 struct Table<'a> {
+    contenders: &'a [Contender],
     all: &'a All,
     out: &'a mut String,
 }
@@ -44,11 +45,12 @@ impl Table<'_> {
             self.median(Contender::Ours, Measure::Saturated, |one| Some(one.records as f64 / one.groups.max(1) as f64));
         let title = format!("append at saturation, {:.0} records a commit: records/s", ours.unwrap_or(0.0));
         self.row(&title, Measure::Saturated, RATE, thousands);
-        self.share("… of bare `write` + `fdatasync`", Measure::Saturated);
+        self.share(Measure::Saturated);
         self.row("… written to the medium per byte stored", Measure::Saturated, WRITTEN, ratio);
         self.row("… handed to the file system per byte stored", Measure::Saturated, HANDED, ratio);
         for (count, measure) in [("20 records", Measure::Twenty), ("1 record", Measure::One)] {
             self.row(&format!("append, {count} a commit: records/s"), measure, RATE, thousands);
+            self.share(measure);
             self.row("… written to the medium per byte stored", measure, WRITTEN, ratio);
         }
         self.row("read all in order: records/s", Measure::Read, RATE, thousands);
@@ -72,21 +74,27 @@ impl Table<'_> {
 
     /// One line; a dash where there is no figure.
     fn row(&mut self, title: &str, measure: Measure, figure: Figure, show: fn(f64) -> String) {
-        let cells = Contender::ALL.map(|contender| self.median(contender, measure, figure).map(show));
+        let cells = self.contenders.iter().map(|one| self.median(*one, measure, figure).map(show)).collect();
         self.line(title, cells);
     }
 
-    /// Rates as a share of the bare one.
-    fn share(&mut self, title: &str, measure: Measure) {
-        let bare = self.median(Contender::Bare, measure, RATE);
-        let cells = Contender::ALL.map(|contender| {
-            let rate = self.median(contender, measure, RATE)?;
-            Some(format!("{:.0} %", rate / bare? * 100.0))
-        });
-        self.line(title, cells);
+    /// Rates as a share of the bare one's: the median of what it was in each round, for rounds may differ from each
+    /// other by more than contenders do.
+    fn share(&mut self, measure: Measure) {
+        let rates = |contender| self.all.get(&(contender, measure)).map(|rounds| rounds.iter().filter_map(RATE));
+        let share = |contender| {
+            let pairs = rates(contender)?.zip(rates(Contender::Bare)?);
+            Some(format!("{:.0} %", middle(pairs.map(|(rate, bare)| rate / bare).collect())? * 100.0))
+        };
+        let cells = self.contenders.iter().map(|one| share(*one)).collect();
+        self.line("… of bare `write` + `fdatasync`", cells);
     }
 
-    fn line(&mut self, title: &str, cells: [Option<String>; Contender::ALL.len()]) {
+    /// A line, unless there is nothing in it.
+    fn line(&mut self, title: &str, cells: Vec<Option<String>>) {
+        if cells.iter().all(Option::is_none) {
+            return;
+        }
         let _ = write!(self.out, "| {title} |");
         for cell in cells {
             let _ = write!(self.out, " {} |", cell.as_deref().unwrap_or("–"));
@@ -96,13 +104,17 @@ impl Table<'_> {
 
     fn median(&self, contender: Contender, measure: Measure, figure: Figure) -> Option<f64> {
         let rounds = self.all.get(&(contender, measure))?;
-        let mut figures = rounds.iter().map(figure).collect::<Option<Vec<f64>>>()?;
-        figures.sort_by(f64::total_cmp);
-        let middle = figures.len() / 2;
-        match figures.len() % 2 {
-            1 => figures.get(middle).copied(),
-            _ => Some(f64::midpoint(*figures.get(middle.checked_sub(1)?)?, *figures.get(middle)?)),
-        }
+        middle(rounds.iter().map(figure).collect::<Option<Vec<f64>>>()?)
+    }
+}
+
+/// The median; `None` of nothing.
+fn middle(mut figures: Vec<f64>) -> Option<f64> {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    match figures.len() % 2 {
+        1 => figures.get(middle).copied(),
+        _ => Some(f64::midpoint(*figures.get(middle.checked_sub(1)?)?, *figures.get(middle)?)),
     }
 }
 

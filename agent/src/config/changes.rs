@@ -170,6 +170,7 @@ fn forward(config: &Config, facts: &mut Facts) {
     let forward = &config.forward;
     put("forward.order", &forward.order);
     put("forward.backlog_share", &forward.backlog_share);
+    put("forward.interface", &forward.interface);
     put("forward.flux.kind", &forward.target.kind());
     match &forward.target {
         FluxTarget::Webhook { url } => put("forward.flux.url", &url.expose()),

@@ -69,6 +69,7 @@ pub const KEYS: &[Key] = &[
     fixed("lane.max_age"),
     live("forward.order"),
     live("forward.backlog_share"),
+    fixed("forward.interface"),
     live("forward.flux.kind"),
     live("forward.flux.url_file"),
     live("forward.flux.url"),

@@ -239,6 +239,8 @@ pub struct Forward {
     pub order: Order,
     /// The backlog's guaranteed share of what is sent while it waits, with [`Order::LiveFirst`]; 1 to 99 percent.
     pub backlog_share: u8,
+    /// The network interface that everything to the outside goes through; any that has a route if none.
+    pub interface: Option<String>,
     /// Where it goes to and how it proves itself.
     pub target: FluxTarget,
     /// PEM file with the CA of the endpoint; without it the system's roots are used.

@@ -39,6 +39,11 @@ impl Gate {
         *self = Self { not_before: kept, told: kept.is_some(), failed: self.failed, ..Self::new(options) };
     }
 
+    /// Whether the endpoint takes records, as far as is known: it did when it was last asked, or was not asked yet.
+    pub(super) fn takes(&self) -> bool {
+        self.failed.is_none()
+    }
+
     /// When it opens, if it is closed at `now`.
     pub(super) fn closed_until(&self, now: Instant) -> Option<Instant> {
         self.not_before.filter(|until| *until > now)

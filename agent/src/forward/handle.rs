@@ -50,9 +50,9 @@ pub struct Stats {
     pub connect_failures: u64,
     /// Attempts at which nothing of the batch left because the API granted no token.
     pub token_refusals: u64,
-    /// TCP payload bytes sent through the wire, TLS included.
+    /// Bytes sent on the wire, by all who use it; see [`Counts`](crate::shape::wire::Counts).
     pub bytes_sent: u64,
-    /// TCP payload bytes received, TLS included.
+    /// Bytes received, likewise.
     pub bytes_received: u64,
     /// TCP connections made.
     pub connections: u64,

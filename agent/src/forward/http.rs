@@ -21,7 +21,7 @@
 //! arrived. With a 401 to a token that is not new, a new token is asked for and the request repeated, once: a 401
 //! says that it was not taken.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -30,15 +30,14 @@ use hyper::client::conn::http1;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
 
 use super::batch::Batch;
 use super::endpoint::{Endpoint, strike_out};
 use super::handle::Checked;
-use super::token::{Need, Tokens};
+use super::token::{self, Need};
 use super::verdict::{Answer, shown};
 use crate::clock::Clock;
-use crate::shape::wire::Wire;
+use crate::shape::wire::{HeldBack, Wire};
 
 /// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -80,7 +79,21 @@ pub(super) struct Link {
     answer_timeout: Duration,
     idle_limit: Duration,
     connection: Option<Connection>,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
+}
+
+/// The API's token, of all links to an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Tokens {
+    known: std::sync::Mutex<token::Tokens>,
+    /// Held while a token is asked for, so that one link asks and the others use what it got.
+    renewing: tokio::sync::Mutex<()>,
+}
+
+impl Tokens {
+    fn known(&self) -> MutexGuard<'_, token::Tokens> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug)]
@@ -88,6 +101,13 @@ struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
     driver: tokio::task::JoinHandle<()>,
     used_at: Instant,
+    held: HeldBack,
+}
+
+impl Connection {
+    fn is_usable(&self, idle_limit: Duration) -> bool {
+        !self.sender.is_closed() && self.used_at.elapsed() < idle_limit
+    }
 }
 
 impl Drop for Connection {
@@ -122,28 +142,36 @@ impl Link {
         wire: Wire,
         clock: Arc<dyn Clock>,
         endpoint: Endpoint,
-        answer_timeout: Duration,
-        idle_limit: Duration,
+        (answer_timeout, idle_limit): (Duration, Duration),
+        tokens: Arc<Tokens>,
     ) -> Self {
-        Self { wire, clock, endpoint, answer_timeout, idle_limit, connection: None, tokens: Tokens::default() }
+        Self { wire, clock, endpoint, answer_timeout, idle_limit, connection: None, tokens }
+    }
+
+    /// Whether there is a connection that will do for a while.
+    pub(super) fn is_warm(&self) -> bool {
+        self.connection.as_ref().is_some_and(|held| held.is_usable(self.idle_limit / 4 * 3))
+    }
+
+    /// Makes a connection before it is needed; says whether there is one.
+    pub(super) async fn warm(&mut self) -> bool {
+        if !self.is_warm() {
+            self.connection = None;
+            match self.connect().await {
+                Ok(connection) => self.connection = Some(connection),
+                Err(reason) => tracing::debug!(reason, "no connection could be made beforehand"),
+            }
+        }
+        self.connection.is_some()
     }
 
     /// Sends a batch and reads the answer.
     pub(super) async fn send(&mut self, batch: &Batch) -> Exchange {
-        let mut fresh = false;
-        if self.endpoint.auth.is_some() {
-            match self.tokens.need(Instant::now()) {
-                Need::Nothing => {}
-                Need::Renew => match self.renew().await {
-                    Ok(()) => fresh = true,
-                    Err(_) => self.tokens.renewal_failed(Instant::now()),
-                },
-                Need::Obtain => match self.renew().await {
-                    Ok(()) => fresh = true,
-                    Err(exchange) => return exchange,
-                },
-            }
-        }
+        let fresh = match self.authorise().await {
+            Ok(fresh) => fresh,
+            Err(exchange) => return exchange,
+        };
+        let used = self.tokens.known().headers();
         let answer = match self.round_trip(self.request(batch)).await {
             Ok(answer) => answer,
             Err(failure) => return failure.into(),
@@ -151,13 +179,40 @@ impl Link {
         if answer.status != 401 || self.endpoint.auth.is_none() || fresh {
             return Exchange::Answered { answer, auth: false };
         }
-        self.tokens.drop_held();
-        if let Err(exchange) = self.renew().await {
+        {
+            let mut known = self.tokens.known();
+            // Another link may have got a new one meanwhile.
+            if known.headers() == used {
+                known.drop_held();
+            }
+        }
+        if let Err(exchange) = self.authorise().await {
             return exchange;
         }
         match self.round_trip(self.request(batch)).await {
             Ok(answer) => Exchange::Answered { answer, auth: false },
             Err(failure) => failure.into(),
+        }
+    }
+
+    /// Sees to it that there is a token if one is needed; says whether it is new.
+    async fn authorise(&mut self) -> Result<bool, Exchange> {
+        let tokens = Arc::clone(&self.tokens);
+        let need = || tokens.known().need(Instant::now());
+        if self.endpoint.auth.is_none() || need() == Need::Nothing {
+            return Ok(false);
+        }
+        let _turn = tokens.renewing.lock().await;
+        match need() {
+            Need::Nothing => Ok(false),
+            Need::Renew => {
+                let renewed = self.renew().await.is_ok();
+                if !renewed {
+                    tokens.known().renewal_failed(Instant::now());
+                }
+                Ok(renewed)
+            }
+            Need::Obtain => self.renew().await.map(|()| true),
         }
     }
 
@@ -176,7 +231,7 @@ impl Link {
     /// Strikes everything secret out of a text that is to be shown.
     pub(super) fn redact(&self, text: &str) -> String {
         let text = self.endpoint.redact(text);
-        let Some((key, token)) = self.tokens.headers() else { return text };
+        let Some((key, token)) = self.tokens.known().headers() else { return text };
         let secrets: Vec<&str> = [&key, &token].into_iter().filter_map(|value| value.to_str().ok()).collect();
         strike_out(&text, &secrets)
     }
@@ -190,7 +245,7 @@ impl Link {
         match self.round_trip(request).await {
             Ok(answer) => {
                 let taken = (200..300).contains(&answer.status);
-                if taken && self.tokens.granted(&answer.body, life, asked_at) {
+                if taken && self.tokens.known().granted(&answer.body, life, asked_at) {
                     return Ok(());
                 }
                 Err(Exchange::Answered { answer, auth: true })
@@ -226,7 +281,7 @@ impl Link {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
-        if let Some((key, token)) = self.tokens.headers() {
+        if let Some((key, token)) = self.tokens.known().headers() {
             headers.insert(HeaderName::from_static("x-soracom-api-key"), key);
             headers.insert(HeaderName::from_static("x-soracom-token"), token);
         }
@@ -241,26 +296,28 @@ impl Link {
         loop {
             // The connection is out of `self` meanwhile, so that whatever ends this early drops it.
             let idle = self.idle_limit;
-            let held = self.connection.take().filter(|held| !held.sender.is_closed() && held.used_at.elapsed() < idle);
+            let held = self.connection.take().filter(|held| held.is_usable(idle));
             let reused = held.is_some();
             let mut connection = match held {
                 Some(connection) => connection,
                 None => self.connect().await.map_err(Failure::NotSent)?,
             };
             let asked_at = Instant::now();
-            match timeout(limit, exchange(&mut connection.sender, request)).await {
-                Ok(Ok((answer, whole))) => {
+            // Time in which the gate holds the request back is not the endpoint's.
+            let held_back = connection.held.clone();
+            match held_back.timeout(limit, exchange(&mut connection.sender, request)).await {
+                Some(Ok((answer, whole))) => {
                     self.take_time(&answer, asked_at.elapsed());
                     connection.used_at = Instant::now();
                     self.connection = whole.then_some(connection);
                     return Ok(answer);
                 }
-                Ok(Err(Lost { unsent: Some(unsent), .. })) if reused => request = *unsent,
-                Ok(Err(Lost { unsent, error })) => {
+                Some(Err(Lost { unsent: Some(unsent), .. })) if reused => request = *unsent,
+                Some(Err(Lost { unsent, error })) => {
                     let reason = format!("the connection to {} broke: {}", self.endpoint.target.host, chain(&error));
                     return Err(if unsent.is_some() { Failure::NotSent(reason) } else { Failure::Cut(reason) });
                 }
-                Err(_) => {
+                None => {
                     return Err(Failure::Cut(late(&self.endpoint.target.host, self.answer_timeout, for_body)));
                 }
             }
@@ -280,6 +337,7 @@ impl Link {
 
     async fn connect(&self) -> Result<Connection, String> {
         let stream = self.wire.connect(&self.endpoint.target).await.map_err(|error| chain(&error))?;
+        let held = stream.held();
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES);
         let handshake = builder.handshake(TokioIo::new(stream)).await;
@@ -288,7 +346,7 @@ impl Link {
             // Its error reaches whoever waits for an answer; without one, a closed connection is no event.
             let _ = connection.await;
         });
-        Ok(Connection { sender, driver, used_at: Instant::now() })
+        Ok(Connection { sender, driver, used_at: Instant::now(), held })
     }
 }
 

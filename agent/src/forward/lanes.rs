@@ -5,19 +5,16 @@
 //! fair queuing, Golestani 1994). One that had nothing to send joins at the present virtual time: having been silent
 //! earns no credit.
 //!
-//! Lanes that are `first` go before the others, but not without limit: a device in a loop on `critical` must not starve
-//! the rest. While both wait, the others earn a claim of one byte for each [`FIRST_BYTES`] that the first lanes send, and
-//! go once it covers their next batch. A claim lasts only while the first lanes keep sending: as soon as they pause, the
-//! others go anyway. So a batch of a first lane that comes alone waits for the one batch in flight and no other.
+//! Lanes that are `first` and those that are not do not compete here: each class has a connection of its own, and the
+//! gate (`shape::bucket`) shares the line between the two, nine of ten bytes to the first while both wait. So a batch of a
+//! first lane that comes alone waits for no other.
+
+use crate::shape::wire::Class;
 
 use super::options::LaneOptions;
 
 /// Virtual time per byte at weight 1; makes division by weights up to a million exact enough.
 const SCALE: u64 = 1 << 20;
-
-/// Bytes that lanes which are `first` send for each byte of the others that wait: nine of ten. Alarms are worth nearly
-/// all of the line; a tenth of the slowest line (2,000 B/s) still empties the others in time.
-const FIRST_BYTES: usize = 9;
 
 /// Weighted fair queuing of a few.
 #[derive(Debug, Clone)]
@@ -55,16 +52,6 @@ impl Fair {
     }
 }
 
-/// Whose turn it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Turn {
-    /// The lane.
-    pub(super) lane: usize,
-    bytes: usize,
-    /// Lanes of the other class wait, too.
-    contested: bool,
-}
-
 /// The order of lanes.
 #[derive(Debug, Clone)]
 pub(super) struct LaneOrder {
@@ -73,10 +60,6 @@ pub(super) struct LaneOrder {
     /// the same everywhere.
     firsts: Fair,
     others: Fair,
-    /// Bytes that the others have earned by waiting.
-    claim: usize,
-    /// What is left of bytes that earned less than one.
-    rest: usize,
 }
 
 impl LaneOrder {
@@ -84,38 +67,24 @@ impl LaneOrder {
     pub(super) fn new(lanes: &[LaneOptions]) -> Self {
         let fair = Fair::new(lanes.iter().map(|options| options.weight));
         let first = lanes.iter().map(|options| options.first).collect();
-        Self { first, firsts: fair.clone(), others: fair, claim: 0, rest: 0 }
+        Self { first, firsts: fair.clone(), others: fair }
     }
 
-    /// The lane that goes next; `ready` gives the bytes of a lane's batch if it has one to send.
-    pub(super) fn pick(&self, ready: impl Fn(usize) -> Option<usize>) -> Option<Turn> {
-        let is_first = |lane: usize| self.first.get(lane).copied().unwrap_or(false);
-        let first = self.firsts.pick(|lane| is_first(lane) && ready(lane).is_some());
-        let other = self.others.pick(|lane| !is_first(lane) && ready(lane).is_some());
-        let bytes = |lane: usize| ready(lane).unwrap_or(0);
-        let (lane, contested) = match (first, other) {
-            (Some(_), Some(other)) if self.claim >= bytes(other) => (other, true),
-            (Some(first), other) => (first, other.is_some()),
-            (None, other) => (other?, false),
+    /// The lane of a class that goes next among those that are `ready`.
+    pub(super) fn pick(&self, class: Class, ready: impl Fn(usize) -> bool) -> Option<usize> {
+        let of_class = |lane: usize| self.first.get(lane).copied().unwrap_or(false) == (class == Class::Critical);
+        let fair = match class {
+            Class::Critical => &self.firsts,
+            Class::Other => &self.others,
         };
-        Some(Turn { lane, bytes: bytes(lane), contested })
+        fair.pick(|lane| of_class(lane) && ready(lane))
     }
 
-    /// Counts what is sent in a turn that [`LaneOrder::pick`] gave.
-    pub(super) fn charge(&mut self, turn: Turn) {
-        let Turn { lane, bytes, contested } = turn;
-        if !self.first.get(lane).copied().unwrap_or(false) {
-            self.others.charge(lane, bytes);
-            self.claim = if contested { self.claim.saturating_sub(bytes) } else { 0 };
-            return;
-        }
-        self.firsts.charge(lane, bytes);
-        if contested {
-            let earned = self.rest + bytes;
-            self.claim = self.claim.saturating_add(earned / FIRST_BYTES);
-            self.rest = earned % FIRST_BYTES;
-        } else {
-            (self.claim, self.rest) = (0, 0);
+    /// Counts what is sent for a lane that [`LaneOrder::pick`] gave.
+    pub(super) fn charge(&mut self, class: Class, lane: usize, bytes: usize) {
+        match class {
+            Class::Critical => self.firsts.charge(lane, bytes),
+            Class::Other => self.others.charge(lane, bytes),
         }
     }
 }

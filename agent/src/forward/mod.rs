@@ -14,8 +14,9 @@
 //!
 //! # How it works
 //! `pump` is the loop. For each `stream` of each `lane` it has the next batch read and laid out (`batch`) where blocking
-//! is allowed, announces it to the store (`ledger`), and sends one at a time over one kept-open connection (`http`,
-//! `token`) to the `endpoint`; `lanes` says whose turn it is. `plan` knows what of a lane is to be delivered and which
+//! is allowed, announces it to the store (`ledger`), and sends one at a time over a kept-open connection (`http`,
+//! `token`) to the `endpoint`; `lanes` says whose turn it is. The lanes that go first have a connection of their own
+//! (`ways`), and requests of theirs and of the others go side by side. `plan` knows what of a lane is to be delivered and which
 //! stream's it is. `verdict` judges the answer; `course` says what
 //! follows for the stream, `permit` asks the budgets before each request, `report` says what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
 //! The parts that decide are pure: they are given the time and the randomness and know no socket.
@@ -59,6 +60,7 @@ mod spans;
 mod stream;
 mod token;
 mod verdict;
+mod ways;
 
 pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};

@@ -74,8 +74,8 @@ impl Default for BatchOptions {
 pub struct LaneOptions {
     /// Its share of the bytes among the lanes that are `first`, or among those that are not; 0 counts as 1.
     pub weight: u32,
-    /// It goes before all lanes that are not, up to nine of ten bytes while they wait; and its batches do not wait for
-    /// `max_age`.
+    /// It goes before all lanes that are not, on a connection of its own; where the line is limited, up to nine of ten
+    /// bytes while they wait. And its batches do not wait for `max_age`.
     pub first: bool,
     /// Its batches leave only while the windows are open, if there are any.
     pub windowed: bool,

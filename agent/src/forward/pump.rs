@@ -5,12 +5,11 @@
 //!         batch k+1                batch k+1                batch k             batch k-1
 //! ```
 //!
-//! It waits for six things and polls none: the answer to the one request under way, finished reads, the commit under
+//! It waits for six things and polls none: answers to the requests under way (one of each class, `ways`), finished reads, the commit under
 //! way, news from the store, new options, and the next moment at which something falls due. After each of them it
 //! looks what can be done now ([`Pump::step`]).
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -23,7 +22,8 @@ use super::batch::{Batch, Cutting, Filled, Loader, Piece};
 use super::course::{Course, Outcome};
 use super::gate::Gate;
 use super::handle::{Checked, Handle};
-use super::http::{Exchange, Link, chain};
+use super::http::Link;
+use super::http::{Exchange, Tokens, chain};
 use super::lane::Lane;
 use super::lanes::LaneOrder;
 use super::ledger::Ledger;
@@ -34,9 +34,10 @@ use super::size::SizeLimit;
 use super::spans::Span;
 use super::stream::Loaded;
 use super::verdict::{Context, Judged, Verdict, judge, shown};
+use super::ways::{Back, CLASSES, Reply, Way, new_link};
 use crate::clock::now_ms;
 use crate::shape::budget::Urgency;
-use crate::shape::wire::Wire;
+use crate::shape::wire::{Class, Wire};
 use crate::store::{LaneId, LaneStats, Store, TimesKnown};
 
 /// How long the answer under way, and then the last commit, are waited for when told to stop.
@@ -58,16 +59,6 @@ fn ever_delivered(lanes: &[LaneStats], put_aside: u64) -> bool {
     gone > lost + put_aside
 }
 
-struct Reply {
-    link: Link,
-    batch: Batch,
-    lane: usize,
-    side: Side,
-    exchange: Exchange,
-}
-
-type Request = Pin<Box<dyn Future<Output = Reply> + Send>>;
-
 /// The loop's state.
 pub(super) struct Pump {
     store: Store,
@@ -81,11 +72,11 @@ pub(super) struct Pump {
     ledger: Ledger,
     permits: Permits,
     loads: JoinSet<(usize, Side, Loader, Loaded)>,
-    /// At home while no request is under way.
-    link: Option<Link>,
-    request: Option<Request>,
-    /// The request under way was begun before the last reload.
-    overtaken: bool,
+    /// For the lanes that go first.
+    critical: Way,
+    /// For all others.
+    other: Way,
+    tokens: Arc<Tokens>,
     delivered: bool,
     /// What was known of boots' times when the batches at hand were laid out.
     times_known: TimesKnown,
@@ -108,16 +99,18 @@ impl Pump {
             .enumerate()
             .map(|(at, lane)| Lane::new(&store, lane, LaneId(at as u8), options, now))
             .collect();
-        let mut pump = Self {
+        let tokens = Arc::<Tokens>::default();
+        let way = |class| Way::new(new_link(&store, &wire, &config, &tokens, class));
+        Self {
+            critical: way(Class::Critical),
+            other: way(Class::Other),
+            tokens: Arc::clone(&tokens),
             ledger: Ledger::new(lanes.iter().map(|lane| (store.waiting(lane.id), store.unsent(lane.id)))),
             permits,
             order: LaneOrder::new(&options.lanes),
             gate: Gate::new(options),
             size: SizeLimit::new(options.batch.max_bytes),
             loads: JoinSet::new(),
-            link: None,
-            request: None,
-            overtaken: false,
             times_known: store.times_known(),
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
             jitter: Jitter::from_system(),
@@ -128,16 +121,18 @@ impl Pump {
             handle,
             config,
             lanes,
-        };
-        pump.link = Some(pump.new_link());
-        pump
+        }
     }
 
-    fn new_link(&self) -> Link {
-        let options = &self.config.options;
-        let endpoint = self.config.endpoint.clone();
-        let clock = Arc::clone(self.store.clock());
-        Link::new(self.wire.clone(), clock, endpoint, options.answer_timeout, options.idle_limit)
+    fn new_link(&self, class: Class) -> Link {
+        new_link(&self.store, &self.wire, &self.config, &self.tokens, class)
+    }
+
+    fn way(&mut self, class: Class) -> &mut Way {
+        match class {
+            Class::Critical => &mut self.critical,
+            Class::Other => &mut self.other,
+        }
     }
 
     /// Works until `stop`, then lets the request under way be answered and acknowledged.
@@ -156,10 +151,8 @@ impl Pump {
                     let config = Arc::clone(&reload.borrow_and_update());
                     self.reconfigure(config);
                 }
-                reply = pending_or(&mut self.request) => {
-                    self.request = None;
-                    self.answered(reply);
-                }
+                back = self.critical.back() => self.came_back(Class::Critical, back),
+                back = self.other.back() => self.came_back(Class::Other, back),
                 Some(loaded) = self.loads.join_next() => self.loaded(loaded),
                 result = pending_or(&mut self.ledger.committing) => {
                     if result.is_err() {
@@ -179,11 +172,13 @@ impl Pump {
 
     /// Lets the request under way end and commits what it brought, each within [`STOP_LIMIT`].
     async fn finish(mut self) {
-        if let Some(request) = self.request.take() {
-            if let Ok(reply) = tokio::time::timeout(STOP_LIMIT, request).await {
-                self.answered(reply);
-            } else {
-                tracing::info!("stopped before the last batch was answered; it will be sent again");
+        let limit = tokio::time::Instant::now() + STOP_LIMIT;
+        for class in CLASSES {
+            let request = self.way(class).take_request();
+            match tokio::time::timeout_at(limit, request).await {
+                Ok(Some(back)) => self.came_back(class, back),
+                Ok(None) => {}
+                Err(_) => tracing::info!("stopped before the last batch was answered; it will be sent again"),
             }
         }
         self.report.put_asides_left();
@@ -218,7 +213,7 @@ impl Pump {
                 self.announce_fresh(index, side);
             }
         }
-        if gate_open && self.link.is_some() {
+        if gate_open && CLASSES.into_iter().any(|class| self.way(class).link.is_some()) {
             // Before the reads: what is dropped is read again at once.
             self.renew_outdated(now);
         }
@@ -226,7 +221,10 @@ impl Pump {
             self.read(index, side, gate_open, cutting);
         }
         if gate_open {
-            self.start_request();
+            for class in CLASSES {
+                self.start_request(class);
+            }
+            self.warm_up(now);
         }
         if settled {
             let near = !self.loads.is_empty();
@@ -310,28 +308,30 @@ impl Pump {
         }
     }
 
-    /// Sends the next batch if the link is free and a lane has one that is announced.
-    fn start_request(&mut self) {
-        if self.link.is_none() {
+    /// Sends the next batch of a class if its link is free and a lane has one that is announced. While the endpoint is
+    /// not known to take anything, one request at a time asks whether it does.
+    fn start_request(&mut self, class: Class) {
+        let asking = self.critical.is_asking() || self.other.is_asking();
+        if self.way(class).link.is_none() || (asking && !self.gate.takes()) {
             return;
         }
         let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
-        let Some(next) = self.order.pick(|index| {
-            let batch = turn(index).map(|(_, batch)| batch);
-            batch.filter(|batch| self.permits.may(index, batch)).map(|batch| batch.body.len())
-        }) else {
-            return;
-        };
-        let index = next.lane;
+        let may = |index: usize| turn(index).is_some_and(|(_, batch)| self.permits.may(index, batch));
+        let Some(index) = self.order.pick(class, may) else { return };
         let Some(side) = turn(index).map(|(side, _)| side) else { return };
-        let Some(mut link) = self.link.take() else { return };
+        let Some(link) = self.way(class).link.take() else { return };
         let Some(batch) = self.lanes[index].take(side) else { return };
-        self.order.charge(next);
+        self.order.charge(class, index, batch.body.len());
         self.permits.begin(index, &batch);
-        self.request = Some(Box::pin(async move {
-            let exchange = link.send(&batch).await;
-            Reply { link, batch, lane: index, side, exchange }
-        }));
+        self.way(class).send(link, batch, index, side);
+    }
+
+    /// Makes the connection of the lanes that go first before it is needed, where that is worth it.
+    fn warm_up(&mut self, now: Instant) {
+        let any_first = self.lanes.iter().any(|lane| lane.options.first);
+        if any_first && self.gate.takes() && self.critical.may_warm(&self.other, self.wire.pace(), now) {
+            self.critical.warm();
+        }
     }
 
     /// Lays batches out anew that waited so long that their marks, or their size, are no longer right.
@@ -443,17 +443,32 @@ impl Pump {
             self.delivered = false;
             self.lanes.iter_mut().for_each(|lane| lane.plan.change_endpoint());
         }
-        // A link that is out is replaced when it comes home.
-        self.overtaken = self.link.is_none();
-        if self.link.is_some() {
-            self.link = Some(self.new_link());
+        self.tokens = Arc::default();
+        for class in CLASSES {
+            // A link that is out is replaced when it comes home.
+            let link = self.way(class).link.is_some().then(|| self.new_link(class));
+            let way = self.way(class);
+            way.overtaken = link.is_none();
+            way.link = link;
         }
         self.handle.update(|stats| stats.describe(&self.config));
         tracing::info!(kind = self.config.endpoint.kind, host = %shown(&self.config.endpoint.target.host), "new options");
     }
 
+    /// A link is back.
+    fn came_back(&mut self, class: Class, back: Back) {
+        match back {
+            Back::Reply(reply) => self.answered(class, *reply),
+            Back::Warmed(link, made) => {
+                let link = if link.is_for(&self.config) { *link } else { self.new_link(class) };
+                self.way(class).overtaken = false;
+                self.way(class).warmed(link, made, Instant::now());
+            }
+        }
+    }
+
     /// Judges what came of a request and draws the consequences.
-    fn answered(&mut self, reply: Reply) {
+    fn answered(&mut self, class: Class, reply: Reply) {
         let now = Instant::now();
         let Reply { link, batch, lane, side, exchange } = reply;
         let was_sent = !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. });
@@ -479,9 +494,10 @@ impl Pump {
         };
         let Judged { verdict, reason } = judged;
         self.permits.end(lane, &batch, was_sent, verdict);
-        let overtaken = std::mem::take(&mut self.overtaken);
+        let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);
-        self.link = Some(if link.is_for(&self.config) { link } else { self.new_link() });
+        let link = if link.is_for(&self.config) { link } else { self.new_link(class) };
+        self.way(class).link = Some(link);
         // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
         // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
         let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
@@ -581,7 +597,7 @@ impl Pump {
 
     /// Before when nothing will be sent, if that is known and still to come.
     fn next_attempt(&self, now: Instant) -> Option<Instant> {
-        if self.request.is_some() {
+        if self.critical.is_asking() || self.other.is_asking() {
             return None;
         }
         let attempt = |lane: &Lane| self.permits.held_until(lane.id.index(), lane.next_attempt(&self.store, now)?);

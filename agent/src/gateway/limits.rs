@@ -153,6 +153,7 @@ fn publish(shared: &Shared, now: Instant) -> Option<Instant> {
         *limits = Arc::new(merged);
         true
     });
+    shared.wire.set_pace(desk.limits.borrow().pace());
     ends
 }
 

@@ -178,7 +178,15 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
         Some((certificates, key)) => Some(wire::ClientIdentity { certificates: read(certificates)?, key: read(key)? }),
     };
     let limit = forward.connect_timeout;
-    Ok(wire::Options { roots, identity, connect_timeout: limit, handshake_timeout: limit })
+    let interface = forward.interface.clone();
+    Ok(wire::Options {
+        roots,
+        identity,
+        connect_timeout: limit,
+        handshake_timeout: limit,
+        interface,
+        ..wire::Options::default()
+    })
 }
 
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
@@ -214,6 +222,7 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
             ca_file: running.forward.ca_file,
             client_certificate: running.forward.client_certificate,
             connect_timeout: running.forward.connect_timeout,
+            interface: running.forward.interface,
             ..new.forward
         },
         limits: new.limits,

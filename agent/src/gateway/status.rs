@@ -7,10 +7,12 @@ use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
 use crate::forward;
 use crate::shape::budget::{Drain, Figures};
+use crate::shape::pace::Rate;
+use crate::shape::wire::Wire;
 use crate::store;
 use crate::watch::{
     BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, HeldStatus,
-    LaneStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage, VerdictStatus,
+    LaneStatus, LineStatus, OldestWaiting, RefusedCount, Status, StoreStatus, Usage, VerdictStatus,
 };
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -35,6 +37,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         clock: clock(&shared.clock),
         terms: super::limits::status(shared),
         limits: limits(config),
+        line: line(&shared.wire),
         ..Status::default()
     };
     status.store.path = config.store.path.display().to_string();
@@ -64,6 +67,18 @@ pub(super) fn gather(shared: &Shared) -> Status {
         }
     }
     status
+}
+
+fn line(wire: &Wire) -> LineStatus {
+    let (counts, pace) = (wire.counts(), wire.pace());
+    LineStatus {
+        sent: counts.sent,
+        received: counts.received,
+        estimated: counts.estimated,
+        connections: counts.connections,
+        rate: pace.up.map(Rate::bytes_per_second),
+        rate_down: pace.down.map(Rate::bytes_per_second),
+    }
 }
 
 /// `endurance`: bytes that may be written to the medium in its life.

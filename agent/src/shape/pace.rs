@@ -23,6 +23,11 @@ impl Rate {
         Self { bytes_per_second, burst: if burst < least { least } else { burst } }
     }
 
+    /// The rate in bytes a second, for a rate like it.
+    pub const fn per_second(self) -> NonZeroU64 {
+        self.bytes_per_second
+    }
+
     /// Bytes a second; an eighth of the bit/s that people write.
     pub const fn bytes_per_second(self) -> u64 {
         self.bytes_per_second.get()

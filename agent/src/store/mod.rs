@@ -21,6 +21,8 @@ pub mod wear;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use journal::fuzzing;
 pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
 pub use submission::{

@@ -203,6 +203,8 @@ pub struct Submission {
     source: u32,
     /// When it was handed to the store.
     at: Option<Instant>,
+    /// Its place among all that were handed in.
+    ticket: u64,
 }
 
 impl Submission {
@@ -268,9 +270,15 @@ impl Submission {
         self.source
     }
 
-    /// It is handed to the store.
-    pub(super) fn hand_in(&mut self, now: Instant) {
+    /// It is handed to the store, as the `ticket`th.
+    pub(super) fn hand_in(&mut self, now: Instant, ticket: u64) {
         self.at = Some(now);
+        self.ticket = ticket;
+    }
+
+    /// Its place among all that were handed in; no two share one.
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket
     }
 
     /// When it was handed to the store; `None` before.

@@ -127,6 +127,7 @@ pub fn page(status: &Status) -> String {
     agent(&mut page, status);
     records(&mut page, status);
     flux(&mut page, status);
+    wire(&mut page, status);
     intake(&mut page, status);
     budgets(&mut page, status);
     page.out
@@ -323,6 +324,30 @@ fn budgets(page: &mut Page, status: &Status) {
     if let Some(drain) = &budgets.drain {
         page.gauge("tidegate_backlog_wire_bytes", "Bytes on the wire to send what waits, estimated.", drain.bytes);
         page.gauge("tidegate_backlog_events", "Events to send what waits, estimated.", drain.events);
+    }
+}
+
+/// What went over the wire, and how fast it may.
+fn wire(page: &mut Page, status: &Status) {
+    let wire = &status.line;
+    page.metric(
+        "tidegate_wire_bytes_total",
+        "counter",
+        "Bytes on the wire to and from the outside, headers and repeats included, since the agent was started.",
+    );
+    page.sample("tidegate_wire_bytes_total", &[("direction", "sent")], wire.sent);
+    page.sample("tidegate_wire_bytes_total", &[("direction", "received")], wire.received);
+    page.gauge("tidegate_wire_estimated", "1 if wire bytes are in part estimates.", u8::from(wire.estimated));
+    page.counter(
+        "tidegate_wire_connections_total",
+        "Connections made to the outside, since the agent was started.",
+        wire.connections,
+    );
+    page.metric("tidegate_wire_limit_bytes_per_second", "gauge", "What may pass; absent where nothing is limited.");
+    for (direction, rate) in [("sent", wire.rate), ("received", wire.rate_down)] {
+        if let Some(rate) = rate {
+            page.sample("tidegate_wire_limit_bytes_per_second", &[("direction", direction)], rate);
+        }
     }
 }
 

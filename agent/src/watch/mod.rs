@@ -24,8 +24,8 @@ mod tests;
 
 pub use status::{
     BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, HeldStatus,
-    LaneStatus, LimitSource, LimitStatus, OldestWaiting, RefusedCount, SimStatus, Status, StoreStatus, TermsFileStatus,
-    TermsStatus, Usage, VerdictStatus,
+    LaneStatus, LimitSource, LimitStatus, LineStatus, OldestWaiting, RefusedCount, SimStatus, Status, StoreStatus,
+    TermsFileStatus, TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod terms;
 use std::fmt::Write as _;
 
 use tidegate_protocol::event::write_time;
+use tidegate_protocol::units::format_rate;
 
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
@@ -34,6 +35,7 @@ pub fn human(status: &Status) -> String {
     records(&mut out, status);
     lanes(&mut out, status);
     flux(&mut out, status);
+    wire(&mut out, status);
     store(&mut out, status);
     if let Some(listener) = &status.listener {
         self::listener(&mut out, listener);
@@ -237,6 +239,21 @@ fn attempts(out: &mut String, status: &Status) {
     }
     if let Some(limit) = verdict.learnt_body_limit {
         line(out, "body limit", &format!("{}, less than configured: learnt from HTTP 413", size(limit)));
+    }
+}
+
+/// What went over the wire, and how fast it may.
+fn wire(out: &mut String, status: &Status) {
+    let wire = &status.line;
+    title(out, "Line");
+    let how = if wire.estimated { ", in part estimated: this system does not tell" } else { "" };
+    line(out, "sent", &format!("{} {STARTED}, headers and repeats included{how}", size(wire.sent)));
+    line(out, "received", &format!("{}, likewise", size(wire.received)));
+    line(out, "connected", &format!("{} times", number(wire.connections)));
+    for (name, rate) in [("may leave", wire.rate), ("may come in", wire.rate_down)] {
+        if let Some(rate) = rate {
+            line(out, name, &format_rate(rate.saturating_mul(8)));
+        }
     }
 }
 

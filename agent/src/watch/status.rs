@@ -38,6 +38,8 @@ pub struct Status {
     pub verdict: VerdictStatus,
     /// The oldest record that waits, of all lanes.
     pub oldest_waiting: Option<OldestWaiting>,
+    /// What went over the wire to the outside.
+    pub line: LineStatus,
     /// The store.
     pub store: StoreStatus,
     /// The listener; `None` if there is none.
@@ -55,6 +57,24 @@ pub struct Status {
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
+}
+
+/// The way to the outside. All counts since the agent was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct LineStatus {
+    /// Bytes sent on the wire: IP and TCP headers, acknowledgements, handshakes, repeats and name resolution included.
+    pub sent: u64,
+    /// Bytes received, likewise.
+    pub received: u64,
+    /// Whether both are in part estimates, because the system does not tell.
+    pub estimated: bool,
+    /// Connections made.
+    pub connections: u64,
+    /// What may leave, in bytes a second; `None` if that is not limited.
+    pub rate: Option<u64>,
+    /// What may come in, likewise.
+    pub rate_down: Option<u64>,
 }
 
 /// Records, counted.

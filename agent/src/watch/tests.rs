@@ -56,6 +56,14 @@ fn sample() -> Status {
             time_ms: 1_795_336_100_000,
             age_ms: Some(100_000),
         }),
+        line: LineStatus {
+            sent: 5 << 20,
+            received: 1 << 20,
+            estimated: true,
+            connections: 9,
+            rate: Some(4_000),
+            rate_down: None,
+        },
         store: StoreStatus {
             path: "/var/lib/tidegate".into(),
             bytes: 10_000_000,

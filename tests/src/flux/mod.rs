@@ -17,6 +17,7 @@ mod server;
 mod tests;
 
 use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use received::{Event, Id, Log, Received};
 use server::Command;
 
 use crate::certs::Certs;
+use crate::netns::{self, Pair, Space};
 use crate::{ports, wait};
 
 /// The authentication key id that `/v1/auth` takes.
@@ -71,7 +73,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A handle; dropping it ends the server.
 pub struct Flux {
-    port: u16,
+    /// Where it listens.
+    address: SocketAddr,
     shared: Arc<Shared>,
     commands: tokio::sync::mpsc::UnboundedSender<Command>,
     thread: Option<std::thread::JoinHandle<()>>,
@@ -79,7 +82,7 @@ pub struct Flux {
 
 impl std::fmt::Debug for Flux {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Flux").field("port", &self.port).finish_non_exhaustive()
+        formatter.debug_struct("Flux").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -95,19 +98,28 @@ impl Flux {
     /// Starts one that has its port but does not listen yet.
     #[must_use]
     pub fn start_stopped() -> Self {
-        Self::build(None)
+        Self::build(None, None)
     }
 
     /// Starts one that speaks HTTPS with the server's certificate of these.
     #[must_use]
     pub fn start_tls(certs: &Certs) -> Self {
-        let flux = Self::build(Some(certs));
+        let flux = Self::build(Some(certs), None);
         flux.resume();
         flux
     }
 
-    fn build(certs: Option<&Certs>) -> Self {
-        let port = ports::free_port();
+    /// Starts one at the far end of a pair of namespaces, with HTTPS if there are certificates.
+    #[must_use]
+    pub fn start_far(pair: &Pair, certs: Option<&Certs>) -> Self {
+        let flux = Self::build(certs, Some(&pair.far));
+        flux.resume();
+        flux
+    }
+
+    fn build(certs: Option<&Certs>, space: Option<&Space>) -> Self {
+        let ip = if space.is_some() { netns::FAR } else { Ipv4Addr::LOCALHOST };
+        let address = SocketAddr::from((ip, ports::free_port()));
         let shared = Arc::new(Shared {
             program: Mutex::new(Program { next: VecDeque::new(), rule: Box::new(|_| Answer::Accept) }),
             connections: AtomicUsize::new(0),
@@ -116,20 +128,26 @@ impl Flux {
             logins: Mutex::default(),
         });
         let (commands, inbox) = tokio::sync::mpsc::unbounded_channel();
-        let for_thread = Arc::clone(&shared);
+        let (for_thread, space) = (Arc::clone(&shared), space.cloned());
         let thread = std::thread::Builder::new()
             .name("flux".to_owned())
-            .spawn(move || server::run(port, &for_thread, inbox))
+            .spawn(move || {
+                if let Some(space) = space {
+                    space.enter();
+                }
+                server::run(address, &for_thread, inbox);
+            })
             .expect("a thread for the Flux");
-        Self { port, shared, commands, thread: Some(thread) }
+        Self { address, shared, commands, thread: Some(thread) }
     }
 
-    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`.
+    /// `http://127.0.0.1:PORT`, or `https://localhost:PORT`; of one at a far end with that end's address.
     #[must_use]
     pub fn base_url(&self) -> String {
         match self.shared.tls {
-            None => format!("http://127.0.0.1:{}", self.port),
-            Some(_) => format!("https://localhost:{}", self.port),
+            None => format!("http://{}", self.address),
+            Some(_) if self.address.ip().is_loopback() => format!("https://localhost:{}", self.address.port()),
+            Some(_) => format!("https://{}", self.address),
         }
     }
 

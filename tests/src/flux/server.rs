@@ -1,6 +1,6 @@
 //! The Flux's HTTP side.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
@@ -45,12 +45,12 @@ pub(super) fn acceptor(certs: &Certs) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-pub(super) fn run(port: u16, shared: &Arc<Shared>, inbox: UnboundedReceiver<Command>) {
+pub(super) fn run(address: SocketAddr, shared: &Arc<Shared>, inbox: UnboundedReceiver<Command>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime for the Flux");
-    runtime.block_on(serve(port, shared, inbox));
+    runtime.block_on(serve(address, shared, inbox));
 }
 
-async fn serve(port: u16, shared: &Arc<Shared>, mut inbox: UnboundedReceiver<Command>) {
+async fn serve(address: SocketAddr, shared: &Arc<Shared>, mut inbox: UnboundedReceiver<Command>) {
     let mut listener: Option<TcpListener> = None;
     let mut connections = JoinSet::new();
     loop {
@@ -58,7 +58,7 @@ async fn serve(port: u16, shared: &Arc<Shared>, mut inbox: UnboundedReceiver<Com
             command = inbox.recv() => match command {
                 Some(Command::Listen(done)) => {
                     if listener.is_none() {
-                        listener = Some(TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.expect("the Flux's port"));
+                        listener = Some(TcpListener::bind(address).await.expect("the Flux's port"));
                     }
                     let _ = done.send(()); // who asked may have given up waiting
                 }

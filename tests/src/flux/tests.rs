@@ -14,7 +14,7 @@ fn event(seq: u64, payload: &str) -> String {
 
 /// Posts a body on a connection of its own; what came back until it closed.
 fn post(flux: &Flux, path: &str, headers: &str, body: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", flux.port)).expect("the Flux listens");
+    let mut stream = TcpStream::connect(flux.address).expect("the Flux listens");
     let length = body.len();
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: flux\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
@@ -90,11 +90,11 @@ fn it_cuts_in_the_middle_of_the_request_and_of_the_answer() {
 #[test]
 fn it_refuses_connections_while_stopped_and_comes_back_on_its_port() {
     let flux = Flux::start();
-    let mut open = TcpStream::connect(("127.0.0.1", flux.port)).expect("the Flux listens");
+    let mut open = TcpStream::connect(flux.address).expect("the Flux listens");
     flux.wait_for_connections(1);
     flux.stop();
     assert_eq!(open.read(&mut [0]).unwrap_or(0), 0, "an open connection was left standing");
-    assert!(TcpStream::connect(("127.0.0.1", flux.port)).is_err());
+    assert!(TcpStream::connect(flux.address).is_err());
     flux.resume();
     assert!(post(&flux, HOOK, "", &event(1, "1")).starts_with("HTTP/1.1 200"));
 }

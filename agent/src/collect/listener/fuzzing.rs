@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::intake::{Intake, Round, Setup, Step};
 use super::wire::Version;
+use crate::clock::Stamp;
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::session::PacketIds;
 use crate::store::LaneId;
@@ -21,13 +22,14 @@ const BUDGET: usize = 1_000;
 pub fn intake(bytes: &[u8], version_5: bool, lasting: bool, piece: usize) {
     let version = if version_5 { Version::V5 } else { Version::V3 };
     let Some(mut intake) = accepted(version, lasting) else { return };
+    let stamp = Stamp { wall_ms: 1_000, uptime_ms: 1_000, boot: 1, trusted: false };
     let mut input = Vec::new();
     for piece in bytes.chunks(piece.max(1)) {
         input.extend_from_slice(piece);
         let mut allowed = BUDGET;
         loop {
             let mut round = Round::default();
-            let (taken, step) = intake.take(&input, allowed, 1, &mut round);
+            let (taken, step) = intake.take(&input, allowed, stamp, &mut round);
             assert!(taken <= input.len(), "took {taken} of {} bytes", input.len());
             assert!(round.submission.bytes() <= allowed, "more in a round than it may hold");
             input.drain(..taken);
@@ -62,6 +64,5 @@ fn accepted(version: Version, lasting: bool) -> Option<Intake> {
         receive_maximum: 20,
         expiry_s: 60,
         rules,
-        devices: None,
     }))
 }

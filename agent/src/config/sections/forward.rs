@@ -28,6 +28,7 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
     let order = section.word("order", &orders).unwrap_or(Order::OldestFirst);
     // With nothing for either side it would be another order, not a share.
     let backlog_share = section.percent("backlog_share", &(1..=99), 20);
+    let interface = interface(&section);
     let flux = section.section("flux");
     let target = target(&flux);
     let ca_file = flux.file("ca_file", Content::Certificates).map(|(path, _)| path);
@@ -51,6 +52,7 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
     Forward {
         order,
         backlog_share,
+        interface,
         target,
         ca_file,
         client_certificate,
@@ -60,6 +62,17 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
         batch,
         backoff,
     }
+}
+
+/// A network interface's name, as the kernel takes it: at most 15 bytes, no `/`, no white space.
+fn interface(section: &Section<'_>) -> Option<String> {
+    const ADVICE: &str = "write the interface's name, such as \"wwan0\", as `ip link` shows it";
+    let (text, value) = section.text("interface", ADVICE)?;
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
+    if text.is_empty() || text.len() > 15 || !text.bytes().all(plain) {
+        value.problem(format!("found {}", shown(text)), ADVICE);
+    }
+    Some(text.to_owned())
 }
 
 fn target(flux: &Section<'_>) -> FluxTarget {

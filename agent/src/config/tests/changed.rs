@@ -48,6 +48,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("store.hardware", "\"none\"", "\"network:eth0\""),
     ("forward.order", "\"live-first\"", "\"oldest-first\""),
     ("forward.backlog_share", "\"10%\"", "\"11%\""),
+    ("forward.interface", "\"wwan0\"", "\"eth0\""),
     ("forward.flux.base_url", "\"https://a\"", "\"https://b\""),
     ("forward.flux.app_id", "\"a\"", "\"b\""),
     ("forward.flux.channel_id", "\"a\"", "\"b\""),

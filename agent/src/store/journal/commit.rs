@@ -108,12 +108,15 @@ impl Writer {
     /// Commits what is pending, or part of it. After an error everything is as it was before.
     pub(super) fn commit(&mut self, scope: Scope, now: Instant) -> Result<(), Failure> {
         match scope {
-            Scope::Everything => self.plan(now)?,
+            Scope::Everything => self.plan(now).inspect_err(|_| self.forget_ahead())?,
             Scope::Control => self.take_changes(),
         }
         let pending = std::mem::take(&mut self.pending);
         self.stage(&pending, scope);
         self.pending = pending;
+        if scope == Scope::Everything {
+            self.look_ahead();
+        }
         self.flush()?;
         self.publish();
         self.set_aside();
@@ -135,12 +138,15 @@ impl Writer {
         let Some((room, needs)) = planned? else { return Ok(()) };
         self.make_room(&room, &needs, now)?;
         self.spare = self.room_left(&room, &needs);
+        for (log, need) in self.lanes.iter_mut().zip(&needs) {
+            log.reserve(*need);
+        }
         Ok(())
     }
 
     /// The room that was found, and what is taken of it by lane; `None` if there are no records.
     fn plan_from(&mut self, pending: &VecDeque<Submission>, now: Instant) -> Result<Option<(Room, Vec<u64>)>, Failure> {
-        let limit = self.shared.commit_bytes();
+        let limit = self.commit_bytes;
         let (mut bytes, mut changes, mut room) = (0, 0, None::<Room>);
         let mut taken = vec![0; self.lanes.len()];
         for one in pending {
@@ -211,7 +217,8 @@ impl Writer {
         self.sessions.clear();
         self.stage_clock();
         self.stage_damage();
-        for (at, one) in pending.iter().enumerate().take(self.fates.len()) {
+        let ahead = if scope == Scope::Everything { self.stage_ahead(pending) } else { 0 };
+        for (at, one) in pending.iter().enumerate().take(self.fates.len()).skip(ahead) {
             let whole = scope == Scope::Everything && self.fates[at] == Fate::Whole;
             let mut changes = one.changes().iter().peekable();
             if whole {
@@ -433,6 +440,7 @@ impl Writer {
                 log.roll_back(&*disk, unsynced.contains(&tag));
             }
             self.aside_drop = 0;
+            self.forget_ahead();
             if failure.is_full() && unsynced.iter().any(|tag| *tag >= self.lanes.len()) {
                 // Some file systems find out only now. The next try has the reserve's room.
                 self.reserve.release();
@@ -455,7 +463,7 @@ impl Writer {
         let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);
         for (tag, log) in logs.enumerate().filter(|(_, log)| log.is_staged()) {
             let mut result = log.write(&*disk, spare);
-            spare = spare.saturating_sub(log.ahead());
+            spare = spare.saturating_sub(log.lengthening());
             let may_use_reserve = tag >= record_lanes || !log.has_entries();
             if may_use_reserve && result.as_ref().is_err_and(is_full) && self.reserve.release() {
                 result = log.write(&*disk, 0);
@@ -479,19 +487,23 @@ impl Writer {
                 folders.push((tag, Target::Folder(disk.clone(), log.shared.dir.clone())));
             }
         }
-        // A record lane's file comes first, which the caller syncs itself; the helper has the small ones and the folders.
+        // A record lane's file comes first: it takes longest. The small ones and the folders follow.
         files.append(&mut folders);
         let tag_aside = self.lanes.len();
         let (first, rest): (Vec<_>, Vec<_>) = files.into_iter().partition(|(tag, _)| *tag == tag_aside);
-        let mut failed = self.syncer.sync(&first);
+        let mut failed = self.syncer.sync(first);
         if failed.is_empty() {
-            failed = self.syncer.sync(&rest);
+            let busy = self.has_meanwhile();
+            self.syncer.begin(rest, busy);
+            self.meanwhile();
+            failed = self.syncer.finish();
         }
         let tags = failed.iter().map(|(tag, _)| *tag).collect();
         match failed.into_iter().next() {
             None => Ok(()),
             Some((tag, error)) => {
-                let dir = logs().nth(tag).map(|(_, log)| log.shared.dir.clone()).unwrap_or_default();
+                let mut logs = self.lanes.iter().chain([&self.aside, &self.control]);
+                let dir = logs.nth(tag).map(|log| log.shared.dir.clone()).unwrap_or_default();
                 Err((Failure::new("sync", dir, error), tags))
             }
         }
@@ -550,14 +562,16 @@ impl Writer {
         }
         let answered = done.iter().zip(&self.fates).filter(|(_, fate)| **fate == Fate::Whole);
         self.company.answered(answered.map(|(one, _)| one.source()), Instant::now());
+        let mut whole = Vec::with_capacity(done.len());
         for (mut one, fate) in done.into_iter().zip(&self.fates) {
             if *fate == Fate::Whole {
-                one.answer();
+                whole.push(one);
             } else {
                 one.forget_changes();
                 self.parked.push(one);
             }
         }
+        self.answer_or_owe(whole);
         let blocking = std::mem::take(&mut self.blocking);
         self.parked.block(blocking);
         self.tell_refusing();

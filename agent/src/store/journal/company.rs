@@ -106,7 +106,7 @@ impl Company {
     }
 
     /// Takes note of submissions.
-    pub(super) fn note(&mut self, submissions: &[Submission]) {
+    pub(super) fn note<'a>(&mut self, submissions: impl IntoIterator<Item = &'a Submission>) {
         for one in submissions {
             if let Some(at) = one.handed_in() {
                 self.submitted(one.source(), one.bytes(), at);

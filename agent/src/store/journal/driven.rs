@@ -36,6 +36,18 @@ impl Driven {
         Ok((Self { shared, writer, now: Instant::now(), segment_size }, opened))
     }
 
+    /// Lets commits take so many bytes of framed records from now on, beyond their first submission.
+    pub(in crate::store) fn limit_commits(&mut self, bytes: usize) {
+        if let Some(writer) = &mut self.writer {
+            writer.commit_bytes = bytes;
+        }
+    }
+
+    /// Submissions that were framed before their commit's turn, and committed so.
+    pub(in crate::store) fn framed_ahead(&self) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| writer.between.used())
+    }
+
     pub(in crate::store) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }

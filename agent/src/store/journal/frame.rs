@@ -45,6 +45,23 @@ pub(super) fn append(buffer: &mut Vec<u8>, salt: u32, seq: u64, first: bool, bod
     buffer[start..start + 4].copy_from_slice(&sum.to_le_bytes());
 }
 
+/// Up to which number a segment whose heads cannot be read says that it holds records, of which nothing is proved without
+/// the salt: as far as its frames name each other's places, and one at least if there is anything behind the heads.
+pub(super) fn claimed_end(file: &dyn DiskFile, first: u64) -> io::Result<u64> {
+    let (len, mut offset, mut seq) = (file.len()?, HEAD_LEN as u64, first);
+    loop {
+        let mut head = [0; FRAME_HEAD];
+        let whole = read_full_at(file, &mut head, offset)? == FRAME_HEAD;
+        let claimed = split_head(&head);
+        let end = offset + (FRAME_HEAD + claimed.len) as u64;
+        if !whole || claimed.seq != seq || claimed.len > BODY_LIMIT || end > len {
+            break;
+        }
+        (offset, seq) = (end, seq + 1);
+    }
+    Ok(if len > HEAD_LEN as u64 { seq.max(first + 1) } else { seq })
+}
+
 /// What stands at the beginning of some bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Parsed {

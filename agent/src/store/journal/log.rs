@@ -4,6 +4,7 @@
 //! and, once synced, *published*: only then do readers see them. If anything fails in between, the log is rolled back
 //! to what was last published, and the same entries can be staged again under the same numbers.
 
+use super::ahead::{self, Ahead};
 use super::frame;
 use super::segment::{self, HEAD_LEN, Identity};
 use crate::clock::Stamp;
@@ -32,7 +33,7 @@ const AMPLE: u64 = 16 * STEP;
 const SMALL: u64 = STEP / 4;
 
 /// A buffer larger than this is given back after use; below, it is kept for the next commit.
-const KEEP_BUFFER: usize = 1024 * 1024 + 256 * 1024;
+pub(super) const KEEP_BUFFER: usize = 1024 * 1024 + 256 * 1024;
 
 /// A segment as readers see it.
 #[derive(Debug, Clone)]
@@ -305,6 +306,13 @@ impl Log {
         self.stretched = stretch && self.active.is_some();
     }
 
+    /// Makes room for so many bytes of frames, if there is none yet.
+    pub(super) fn reserve(&mut self, bytes: u64) {
+        if self.staged.is_empty() && bytes > 0 {
+            ahead::reserve(&mut self.staged, bytes as usize);
+        }
+    }
+
     /// Stages one entry; says its sequence number. [`Log::begin`] comes first.
     pub(super) fn stage(&mut self, body: &[u8]) -> u64 {
         let seq = self.next + self.staged_entries;
@@ -322,6 +330,42 @@ impl Log {
         frame::append(&mut self.staged, salt, seq, self.staged_entries == 0, body);
         self.staged_entries += 1;
         seq
+    }
+
+    /// Where the next commit's frames go if the present one, which is staged, is published: in the same segment or, if
+    /// that is full by then, in a new one.
+    pub(super) fn ahead(&self, identity: &Identity) -> Ahead {
+        let next = self.next + self.staged_entries;
+        let present = match (&self.fresh, &self.active) {
+            (Some(fresh), _) => Some((fresh.salt, self.staged_bytes())),
+            (None, Some(active)) => Some((active.salt, active.len + self.staged_bytes())),
+            (None, None) => None,
+        };
+        match present {
+            Some((salt, len)) if len < self.segment_size => Ahead::new(next, salt, None),
+            _ => {
+                let (head, salt) = segment::encode(identity, next, self.staged_generation() + 1);
+                Ahead::new(next, salt, Some(&head))
+            }
+        }
+    }
+
+    /// Whether frames that were made ahead are what would be staged now: [`Log::begin`] comes first, and nothing else.
+    pub(super) fn takes(&self, ahead: &Ahead) -> bool {
+        let salt = self.fresh.as_ref().map(|fresh| fresh.salt).or(self.active.as_ref().map(|active| active.salt));
+        let same = salt == Some(ahead.salt) && self.next == ahead.next;
+        // What is staged is a new segment's head, or nothing.
+        same && self.staged_entries == 0 && ahead.buffer.get(..ahead.head) == Some(self.staged.as_slice())
+    }
+
+    /// Stages frames that were made ahead, of which [`Log::takes`] has been asked; the other buffer is free then.
+    pub(super) fn stage_ahead(&mut self, ahead: &mut Ahead) {
+        std::mem::swap(&mut self.staged, &mut ahead.buffer);
+        self.staged_entries = ahead.entries;
+        if let Some(fresh) = &mut self.fresh {
+            let body = self.staged.get(ahead.head + frame::FRAME_HEAD..);
+            fresh.first_time = body.and_then(crate::store::submission::stamp);
+        }
     }
 
     /// Whether anything is staged.
@@ -351,7 +395,7 @@ impl Log {
     }
 
     /// Bytes that [`Log::write`] may add to the file beyond what is staged.
-    pub(super) fn ahead(&self) -> u64 {
+    pub(super) fn lengthening(&self) -> u64 {
         if self.extends && self.staged_bytes() <= SMALL { STEP } else { 0 }
     }
 
@@ -366,7 +410,7 @@ impl Log {
             fresh.file = Some(file.clone());
             return write_all_at(&*file, &self.staged, 0);
         }
-        let ahead = self.ahead();
+        let ahead = self.lengthening();
         let Some(active) = &mut self.active else { return Ok(()) };
         if ahead > 0 && spare >= AMPLE {
             self.extends = active.extend(self.staged.len() as u64);

@@ -8,9 +8,10 @@
 //!   proved, a new epoch is drawn. A record that has to be written again keeps its `seq`.
 //! - **Each byte is written once.** No rewriting, no compaction: space is freed by deleting files.
 //! - **It starts.** Start-up lists the folders and reads the newest segment of each lane; the backlog costs nothing.
-//! - **Bounded.** One commit holds at most 1 MiB of records (or one submission); one reader's chunk about 256 KiB; what
-//!   stands in memory per segment is 64 bytes.
-//! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`).
+//! - **Bounded.** One commit holds at most 1 MiB of records (or one submission), and as much may be framed ahead for the
+//!   next; one reader's chunk about 256 KiB; what stands in memory per segment is 64 bytes.
+//! - **One writer.** One thread owns all that is written; one process holds the folder (`lock`). Another helps it to
+//!   sync (`sync`).
 //!
 //! # On disk
 //!
@@ -79,7 +80,8 @@
 //! While one `fdatasync` runs, the next commit gathers: that groups nearly all there is to group at high rates. Beyond
 //! it, a commit waits for company, [`commit_within`](crate::store::Options::commit_within) at most: a moment while
 //! clients wait for their answers and half of them are not back yet, longer at low rates, where it saves syncs and
-//! costs nobody. A lone client never waits. `company` decides.
+//! costs nobody. A lone client never waits. `company` decides. Where records come faster than they can be committed, the
+//! next commit's are framed meanwhile, in memory, so that after the sync only their write is left to do (`ahead`).
 //!
 //! A segment is lengthened ahead of small commits, 64 KiB at a time: a sync then changes neither the file's length nor its
 //! blocks, and the file system's own journal is left alone. What is not used is cut off when the segment is full and when
@@ -132,6 +134,7 @@
 //! Until step 5 is done nothing on the disk has changed (missing folders apart), and what steps 5 and 6 do leads to
 //! the same state when it is cut short and done again: a second crash during recovery changes nothing.
 
+mod ahead;
 mod aside;
 mod budgets;
 mod clocks;
@@ -176,6 +179,7 @@ use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, Store
 use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
+use seldom::Seldom;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -243,12 +247,15 @@ struct Damage {
 /// What waits for the writer.
 #[derive(Debug, Default)]
 struct Queue {
+    damage_log: Seldom,
     submissions: Vec<Submission>,
     damage: Vec<Damage>,
     /// How many of them the writer has taken note of already.
     noted: usize,
     /// Bytes of records in them.
     bytes: usize,
+    /// Submissions handed in so far.
+    tickets: u64,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
     closing: bool,
@@ -336,7 +343,8 @@ impl Shared {
         if queue.closing {
             return;
         }
-        submission.hand_in(Instant::now());
+        submission.hand_in(Instant::now(), queue.tickets);
+        queue.tickets += 1;
         let urgent = submission.source() == Submission::URGENT;
         queue.bytes += submission.bytes();
         queue.submissions.push(submission);
@@ -364,8 +372,11 @@ impl Shared {
             return;
         }
         let lane = log.map(|log| log.name.as_str()).unwrap_or_default();
-        tracing::warn!(lane, from = damage.from, below = damage.below, "records cannot be read and are passed over");
         let mut queue = self.queue();
+        if let Some(places) = queue.damage_log.add(1, Instant::now()) {
+            let (from, below) = (damage.from, damage.below);
+            tracing::warn!(lane, from, below, places, "records cannot be read and are passed over");
+        }
         let until = Instant::now() + DAMAGE_WAIT;
         while queue.damage.len() >= DAMAGE_LIMIT && !queue.damage.contains(&damage) && Instant::now() < until {
             if queue.closing {

@@ -59,19 +59,21 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, line: String) {
+        if self.lines.len() + 1 >= REPORT_LINES {
+            self.more += 1;
+            return;
+        }
         if !self.quiet {
             tracing::warn!("{line}");
         }
-        if self.lines.len() + 1 < REPORT_LINES {
-            self.lines.push(line);
-        } else {
-            self.more += 1;
-        }
+        self.lines.push(line);
     }
 
     fn finish(mut self) -> Vec<String> {
         if self.more > 0 {
-            self.lines.push(format!("and {} more", self.more));
+            let line = format!("and {} more", self.more);
+            tracing::warn!("{line}");
+            self.lines.push(line);
         }
         self.lines
     }
@@ -283,6 +285,8 @@ impl Recovery {
                 ledger.waiting = Ranges::from(found.view.segments.front().map_or(0, |segment| segment.first));
                 ledger.unsent = Ranges::from(found.view.next);
             }
+            // Accounted for with the epoch that is drawn now: the lane ends too early until it has a record again.
+            ledger.lost = ledger.lost.max(found.claimed);
             let evidence = ledger.evidence();
             if evidence > found.view.next {
                 let (from, below) = (found.view.next, evidence);

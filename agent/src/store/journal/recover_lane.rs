@@ -1,7 +1,7 @@
 //! Recovery of one lane: what its segments hold, and how its newest one ends.
 
 use super::control::{LaneLedger, Ledger};
-use super::frame::{Scan, Stop};
+use super::frame::{self, Scan, Stop};
 use super::gaps::{Key, tell::gap_record};
 use super::log::{LogShared, SegmentView, View};
 use super::recover::{Access, Found, Report, WINDOW, list, read_error};
@@ -29,6 +29,8 @@ pub(super) struct LaneFound {
     pub(super) gaps: Vec<(u64, Key, Stamp)>,
     /// Damaged ranges met on the way.
     pub(super) damage: Vec<(u64, u64)>,
+    /// Up to here, segments without a head say that they hold records; nothing proves that they are right.
+    pub(super) claimed: u64,
     /// Why the highest number used is not proved, if it is not.
     pub(super) doubt: Option<String>,
     /// Bytes at the end that are neither records nor zeros written ahead.
@@ -97,6 +99,10 @@ pub(super) fn read(
             found.doubt = Some(format!("{} cannot be synced: {error}", dir.display()));
         }
     }
+    if found.claimed > found.view.next {
+        found.damage.push((found.view.next, found.claimed));
+        found.view.next = found.claimed;
+    }
     found.view.bytes = found.view.segments.iter().map(|segment| segment.len).sum();
     Ok(found)
 }
@@ -125,6 +131,12 @@ fn find_tail(
             let text = format!("neither head of {} can be read: it is set aside", path.display());
             report.add(text.clone());
             found.doubt = Some(text);
+            // One that the control lane does not know of never held what was answered; nor did one whose heads never
+            // arrived, though the control lane's part of their commit did.
+            if newest.generation <= noted && !unproven::has_empty_sector(&*file, 0, HEAD_LEN as u64) {
+                let end = frame::claimed_end(&*file, newest.first).map_err(|error| read_error(&path, error))?;
+                found.claimed = found.claimed.max(end);
+            }
             found.unusable.push(path);
         }
         segments.pop();

@@ -92,7 +92,7 @@ pub(super) fn walk(scan: &mut Scan, committed: u64, mut visit: impl FnMut(u64, &
 }
 
 /// Whether a stretch holds nothing but zeros in any sector that it meets. What cannot be read is not empty: it is there.
-fn has_empty_sector(file: &dyn DiskFile, from: u64, to: u64) -> bool {
+pub(super) fn has_empty_sector(file: &dyn DiskFile, from: u64, to: u64) -> bool {
     let mut bytes = [0; SECTOR as usize];
     let mut at = from;
     while at < to {

@@ -1,6 +1,7 @@
 //! The writer thread: takes what was submitted, commits it in groups, answers.
 
 use super::Shared;
+use super::ahead::Between;
 use super::commit::{Failure, Fate, Op, Scope};
 use super::company::{Company, Decision};
 use super::expiry::Expiry;
@@ -52,8 +53,13 @@ pub(super) struct Writer {
     pub(super) control: Log,
     pub(super) reserve: Reserve,
     pub(super) syncer: Syncer,
+    pub(super) between: Between,
+    /// Record bytes that one commit takes, beyond its first submission.
+    pub(super) commit_bytes: usize,
     /// Submitted and not committed, in order.
     pub(super) pending: VecDeque<Submission>,
+    /// How many of the last of them [`Company`] has not been told of.
+    pub(super) unnoted: usize,
     /// What waits for room, and why.
     pub(super) parked: Parked,
     /// What becomes of the first of those pending in the present commit.
@@ -113,6 +119,9 @@ impl Writer {
             level: Level::default(),
             began,
             tended: None,
+            between: Between::default(),
+            commit_bytes: shared.commit_bytes(),
+            unnoted: 0,
             shared,
             lanes,
             aside,
@@ -293,7 +302,9 @@ impl Writer {
         self.damage.append(&mut queue.damage);
         let closing = queue.closing;
         drop(queue);
-        self.company.note(self.incoming.get(noted..).unwrap_or_default());
+        let before = self.pending.len() - std::mem::take(&mut self.unnoted).min(self.pending.len());
+        self.company.note(self.pending.range(before..));
+        self.company.note(self.incoming.iter().skip(noted));
         self.pending.extend(self.incoming.drain(..));
         closing
     }
@@ -302,13 +313,13 @@ impl Writer {
     fn await_company<'a>(&mut self, mut queue: MutexGuard<'a, super::Queue>) -> MutexGuard<'a, super::Queue> {
         let shared = self.shared.clone();
         loop {
-            self.company.note(queue.submissions.get(queue.noted..).unwrap_or_default());
+            self.company.note(queue.submissions.iter().skip(queue.noted));
             queue.noted = queue.submissions.len();
             if queue.closing || queue.submissions.is_empty() || !queue.damage.is_empty() {
                 return queue;
             }
             let now = Instant::now();
-            match self.company.decide(shared.commit_bytes(), now) {
+            match self.company.decide(self.commit_bytes, now) {
                 Decision::Now => return queue,
                 Decision::Wait { until, more } => {
                     let wanted = queue.noted + more;

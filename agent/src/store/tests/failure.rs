@@ -1,6 +1,8 @@
 //! What holds while the disk fails.
 
 use super::*;
+use crate::store::disk::simulated::{Call, Fault, SimulatedDisk};
+use crate::store::disk::{Disk as _, Mode, write_all_at};
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
@@ -247,4 +249,55 @@ fn opening_on_a_disk_that_refuses_says_so_and_works_later() {
     disk.set(|faults| faults.create = None);
     let (store, _) = open(&disk);
     put(&store, NORMAL, &[b"one"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_keeps_the_store_from_opening_and_not_for_good() {
+    for errno in [EIO, ENOSPC, EROFS] {
+        for skip in 0..7 {
+            let disk = SimulatedDisk::new();
+            disk.fail(Fault { call: Call::MakeFolder, part: "", errno, skip, times: 1 });
+            let refused = Store::open_on(options(), Arc::new(disk.clone()));
+            let error = refused.err().map(|error| match error {
+                StoreError::Io { action, source, .. } => (action, source.raw_os_error()),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(error, Some(("make the folder", Some(errno))), "the folder number {skip}");
+            let (store, _) =
+                Store::open_on(options(), Arc::new(disk.clone())).expect("a disk that works makes a store");
+            put(&store, NORMAL, &[b"one"]);
+            assert_eq!(payloads(&store, NORMAL), [b"one"]);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_segment_that_cannot_be_moved_away_harms_nothing() {
+    for errno in [EIO, ENOSPC, EROFS] {
+        let disk = SimulatedDisk::new();
+        let open = || Store::open_on(options(), Arc::new(disk.clone())).expect("the store opens");
+        let (store, _) = open();
+        for payload in [b"one", b"two", b"six"] {
+            put(&store, BULK, &[payload]);
+        }
+        put(&store, NORMAL, &[b"kept"]);
+        store.close();
+        let file = disk.open(&disk.paths("lane-bulk")[0], Mode::Write).expect("the file opens");
+        write_all_at(&*file, &[0xff; 1024], 0).expect("the file can be written to");
+        drop(file);
+        disk.fail(Fault { call: Call::Rename, part: "", errno, skip: 0, times: 1 });
+        let (store, opened) = open();
+        assert!(opened.new_epoch && opened.report.iter().any(|line| line.contains("set aside")), "{:?}", opened.report);
+        assert!(disk.given().contains(&(Call::Rename, errno)));
+        assert_eq!(disk.paths("damaged").len(), 0);
+        put(&store, BULK, &[b"new"]);
+        store.close();
+        for _ in 0..2 {
+            let (store, _) = open();
+            assert_eq!(payloads(&store, NORMAL), [b"kept"]);
+            assert_eq!(payloads(&store, BULK), [b"new"]);
+            assert_eq!((store.stats().lanes[2].damaged, store.stats().lanes[2].next), (3, 4), "counted, once");
+            store.close();
+        }
+    }
 }

@@ -22,11 +22,37 @@ impl Run {
     pub(super) fn after_turn(&mut self) -> Held {
         let store = self.store().clone();
         self.take_answers(&store)?;
+        self.expire();
         for lane in 0..3_u8 {
             self.forget_removed(lane)?;
             self.compare_ranges(lane)?;
         }
         Ok(())
+    }
+
+    /// Takes in what became too old. What does not wait any more for another reason is found by whoever compares.
+    fn expire(&mut self) {
+        if !self.shape.keeps {
+            return;
+        }
+        let (waiting, unsent) = (self.store().waiting(LaneId(2)), self.store().unsent(LaneId(2)));
+        let (now, model, replayed) = (self.clock.now().uptime_ms, &mut self.model, &self.replayed[2]);
+        // What is replayed in this turn may have become too old before.
+        let recent = |seq: u64| replayed.iter().any(|(from, below)| (*from..*below).contains(&seq));
+        let mortal = |kept: &&Kept| recent(kept.seq) || !model.wanted[2].contains(&kept.seq);
+        let old = |kept: &&Kept| model.age(kept, now).is_none_or(|age| u128::from(age) > MAX_AGE.as_millis());
+        let old: Vec<Kept> = model.kept[2].iter().filter(mortal).filter(old).copied().collect();
+        for Kept { seq, delivered, .. } in old {
+            if model.state.waiting[2].contains(seq) && !waiting.contains(seq) {
+                model.state.waiting[2].remove(seq, seq + 1);
+                // What was settled once and is kept no longer cannot be replayed, and does not count.
+                model.expired += u64::from(!delivered);
+                model.kept[2].iter_mut().filter(|one| one.seq == seq).for_each(|one| one.delivered = true);
+            }
+            if !unsent.contains(seq) {
+                model.state.unsent[2].remove(seq, seq + 1);
+            }
+        }
     }
 
     /// Takes in what was answered, reads it, and names it. Gap records come by themselves.
@@ -130,6 +156,10 @@ impl Run {
             .iter()
             .filter(|one| !one.delivered && !is_gap(one.number) && all.iter().all(|waiting| waiting.contains(one.seq)))
             .collect();
+        let now = self.clock.now().uptime_ms;
+        let early = |one: &&Kept| self.model.age(one, now).is_some_and(|age| u128::from(age) < KEEP.as_millis());
+        let early = gone.iter().find(early).filter(|_| self.shape.keeps && !self.was_full);
+        ensure(early.is_none(), || format!("{early:?} of {} is gone before its time", NAMES[index]))?;
         self.model.evicted += lost.len() as u64;
         ensure(lost.is_empty() || self.shape.evicts, || format!("{lost:?} of {} are gone", NAMES[index]))
     }
@@ -173,6 +203,8 @@ impl Run {
         let counted: u64 = stats.lanes.iter().map(|lane| lane.evicted).sum();
         ensure(counted >= self.model.evicted, || format!("{counted} counted, {} evicted", self.model.evicted))?;
         ensure(counted == 0 || self.shape.evicts, || format!("{counted} said to be evicted"))?;
+        let expired: u64 = stats.lanes.iter().map(|lane| lane.expired).sum();
+        ensure(expired >= self.model.expired, || format!("{expired} counted, {} expired", self.model.expired))?;
         let used = self.disk.used();
         ensure(used <= stats.max_size, || format!("{used} bytes are used"))?;
         if self.model.open.is_empty() {
@@ -243,6 +275,7 @@ impl Run {
         ensure(!clean || self.failed > before || !opened.new_epoch, || {
             format!("a new epoch for nothing: {:?}", opened.report)
         })?;
+        self.expire();
         for lane in 0..3_u8 {
             self.compare_lane(lane, &opened)?;
             self.compare_ranges(lane)?;

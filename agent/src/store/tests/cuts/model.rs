@@ -161,8 +161,14 @@ pub(super) struct Model {
     pub(super) ids: BTreeMap<Id, u64>,
     /// Answered, never acknowledged, and gone.
     pub(super) evicted: u64,
+    /// Of what was replayed since it was delivered, the numbers: these do not expire.
+    pub(super) wanted: [BTreeSet<u64>; 3],
+    /// Became too old.
+    pub(super) expired: u64,
     /// Sizes of the payloads by their own number, which is their place.
     pub(super) sizes: Vec<u32>,
+    /// When they were handed in, ms.
+    pub(super) received: Vec<u64>,
 }
 
 impl Model {
@@ -191,9 +197,17 @@ impl Model {
 
     fn apply(&mut self, fact: &Fact) {
         self.state.apply(fact);
-        if let Fact::Acknowledged(lane, from, below) = fact {
-            let kept = self.kept[usize::from(*lane)].iter_mut();
-            kept.filter(|one| (*from..*below).contains(&one.seq)).for_each(|one| one.delivered = true);
+        match fact {
+            Fact::Acknowledged(lane, from, below) => {
+                let kept = self.kept[usize::from(*lane)].iter_mut();
+                kept.filter(|one| (*from..*below).contains(&one.seq)).for_each(|one| one.delivered = true);
+                self.wanted[usize::from(*lane)].retain(|seq| !(*from..*below).contains(seq));
+            }
+            Fact::Replayed(lane, from, below) => {
+                let kept = self.kept[usize::from(*lane)].iter().map(|one| one.seq);
+                self.wanted[usize::from(*lane)].extend(kept.filter(|seq| (*from..*below).contains(seq)));
+            }
+            _ => {}
         }
     }
 
@@ -206,6 +220,12 @@ impl Model {
             }
         }
         all
+    }
+
+    /// How old a record is at `now`, ms; gap records are of no age.
+    pub(super) fn age(&self, kept: &Kept, now: u64) -> Option<u64> {
+        let received = self.received.get(usize::try_from(kept.number).ok()?)?;
+        Some(now.saturating_sub(*received))
     }
 
     /// The numbers of the records handed in for a lane and not answered, in order.

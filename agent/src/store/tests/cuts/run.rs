@@ -4,9 +4,17 @@ use super::model::{Fact, Model, Open};
 use super::*;
 use crate::clock::SetClock;
 use crate::store::journal::driven::Driven;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A byte limit that is never met by the records of one run, of any shape that does not evict.
 const ROOMY: u64 = 8 * 1024 * 1024;
+
+/// Submissions that were framed before their commit's turn, in all runs of this process.
+static FRAMED_AHEAD: AtomicU64 = AtomicU64::new(0);
+
+pub(super) fn framed_ahead() -> u64 {
+    FRAMED_AHEAD.load(Ordering::Relaxed)
+}
 
 pub(super) type Held = Result<(), String>;
 
@@ -26,9 +34,11 @@ pub(super) struct Run {
     pub(super) doubted: [bool; 3],
     /// First numbers of each lane's segments, as they were last seen.
     pub(super) firsts: [Vec<u64>; 3],
+    /// There was no room for a time: what is kept may have gone early.
+    pub(super) was_full: bool,
     /// What was replayed and is perhaps not answered yet, by lane.
     pub(super) replayed: [Vec<(u64, u64)>; 3],
-    clock: Arc<SetClock>,
+    pub(super) clock: Arc<SetClock>,
 }
 
 pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Held {
@@ -80,6 +90,7 @@ impl Run {
             failed_before: 0,
             doubted: [false; 3],
             firsts: Default::default(),
+            was_full: false,
             replayed: Default::default(),
             clock,
         };
@@ -91,8 +102,15 @@ impl Run {
     /// Opens what a disk holds.
     pub(super) fn open(&self, disk: &SimulatedDisk) -> Result<((Driven, Store), Opened), StoreError> {
         let max_size = if self.shape.evicts { MIN_MAX_SIZE } else { ROOMY };
-        let options = Options { max_size, clock: self.clock.clone(), ..options() };
-        let (driven, opened) = Driven::open(options, Arc::new(disk.clone()), self.shape.segment_size)?;
+        let mut options = Options { max_size, clock: self.clock.clone(), ..options() };
+        if self.shape.keeps {
+            options.keep_delivered = KEEP;
+            options.lanes[2].max_age = Some(MAX_AGE);
+        }
+        let (mut driven, opened) = Driven::open(options, Arc::new(disk.clone()), self.shape.segment_size)?;
+        if let Some(bytes) = self.shape.commit_bytes {
+            driven.limit_commits(bytes);
+        }
         let in_flight = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_BYTES));
         let store = Store { inner: Arc::new(Inner { shared: driven.shared(), in_flight }) };
         Ok(((driven, store), opened))
@@ -148,9 +166,15 @@ impl Run {
             Step::Read { lane, part, records, bytes } => return self.read_some(*lane, *part, *records, *bytes),
             Step::Turn => return self.turn(),
             Step::Fail { call, part, errno, skip, times } => {
+                // A write that takes nothing is taken for want of room.
+                self.was_full |= *errno == 28 || *call == Call::ShortWrite;
                 self.disk.fail(Fault { call: *call, part, errno: *errno, skip: *skip, times: *times });
             }
-            Step::Full { room } => self.disk.leave_room(*room),
+            Step::Pass { ms } => self.clock.advance(*ms),
+            Step::Full { room } => {
+                self.was_full = true;
+                self.disk.leave_room(*room);
+            }
             Step::ReadOnly => self.disk.make_read_only(),
             Step::Calm => return self.calm(),
             Step::Die { after } => self.disk.die_after(*after),
@@ -182,7 +206,9 @@ impl Run {
     fn push(&mut self, submission: &mut Submission, lane: u8, size: u32, origin: Option<Origin>) -> (u8, u64) {
         let number = self.model.sizes.len() as u64;
         self.model.sizes.push(size);
-        submission.push(LaneId(lane), &NewRecord { origin, ..record(&payload(number, size)) });
+        let stamp = self.clock.now();
+        self.model.received.push(stamp.uptime_ms);
+        submission.push(LaneId(lane), &NewRecord { stamp, origin, ..record(&payload(number, size)) });
         (lane, number)
     }
 
@@ -250,7 +276,9 @@ impl Run {
 
     fn turn(&mut self) -> Held {
         if let Some((driven, _)) = &mut self.driven {
+            let before = driven.framed_ahead();
             driven.turn();
+            FRAMED_AHEAD.fetch_add(driven.framed_ahead() - before, Ordering::Relaxed);
         }
         self.after_turn()
     }

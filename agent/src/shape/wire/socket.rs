@@ -1,0 +1,170 @@
+//! The socket itself: every byte to and from the outside goes through here, below TLS.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::dial::Dialled;
+use super::gate::{Direction, Gate, Held, Place, hand_over};
+use super::line::Line;
+use super::meter::{Meter, difference};
+use crate::shape::bucket::Class;
+
+/// Slices that are written at once where several are given; the rest follows with the next write.
+const SLICES: usize = 16;
+
+/// A connection that asks the gate before it writes and reads.
+#[derive(Debug)]
+pub(super) struct Metered {
+    tcp: TcpStream,
+    line: Arc<Line>,
+    gate: Arc<Gate>,
+    meter: Arc<Meter>,
+    up: Place,
+    down: Place,
+    held: Arc<Held>,
+}
+
+impl Metered {
+    pub(super) fn new((tcp, line): Dialled, gate: &Arc<Gate>, meter: Arc<Meter>, class: Class) -> Self {
+        let held = Arc::new(Held::default());
+        let place = |direction| gate.place(direction, class, Arc::clone(&held));
+        let (up, down) = (place(Direction::Up), place(Direction::Down));
+        Self { tcp, line, gate: Arc::clone(gate), meter, up, down, held }
+    }
+
+    /// For how long the gate has held it back.
+    pub(super) fn held(&self) -> Arc<Held> {
+        Arc::clone(&self.held)
+    }
+
+    /// Writes as much of `wanted` bytes as may pass; `write` is given how many.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        wanted: usize,
+        write: impl Fn(Pin<&mut TcpStream>, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if !self.gate.is_limited(Direction::Up) {
+                self.up.leave();
+                let written = ready!(write(Pin::new(&mut self.tcp), cx, wanted))?;
+                self.line.wrote(written as u64);
+                return Poll::Ready(Ok(written));
+            }
+            // Before the gate is asked: what it permits must not wait for the kernel.
+            let Poll::Ready(ready) = self.tcp.poll_write_ready(cx) else {
+                self.up.leave();
+                return Poll::Pending;
+            };
+            ready?;
+            self.meter.settle_if_due();
+            let made_up = self.line.booked().made_up;
+            let cost = |rate| made_up.cost(made_up.payload_within(wanted as u64, hand_over(rate, made_up.full())));
+            let Some(taken) = ready!(self.up.poll(cost, cx)) else { continue };
+            // Booked until it is written, so that nobody settles in between.
+            let mut booked = self.line.booked();
+            let result = write(Pin::new(&mut self.tcp), cx, made_up.payload_for(taken) as usize);
+            let written = if let Poll::Ready(Ok(written)) = &result { *written as u64 } else { 0 };
+            let cost = made_up.cost(written);
+            booked.traffic.up += cost;
+            drop(booked);
+            self.gate.settle(difference(cost, taken), 0);
+            self.line.wrote(written);
+            return result;
+        }
+    }
+}
+
+impl AsyncRead for Metered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if !this.gate.is_limited(Direction::Down) {
+            this.down.leave();
+            ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
+            this.line.read((buf.filled().len() - before) as u64);
+            return Poll::Ready(Ok(()));
+        }
+        let Poll::Ready(ready) = this.tcp.poll_read_ready(cx) else {
+            this.down.leave();
+            return Poll::Pending;
+        };
+        ready?;
+        // What was received cannot be unsaid: what came in is charged. But what is read makes room in the window, and so
+        // lets as much come in: that is asked for, and given back as it is charged when it comes. Each read looks anew:
+        // between two looks a fast peer could send as much as the link carries.
+        let (up, down) = this.line.settle();
+        this.gate.settle(up, down);
+        let made_up = this.line.booked().made_up;
+        let asked = ready!(this.down.poll(|rate| hand_over(rate, made_up.full()), cx));
+        let most = asked.map_or(buf.remaining(), |asked| made_up.payload_for(asked) as usize);
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(most.min(buf.remaining())));
+        let result = Pin::new(&mut this.tcp).poll_read(cx, &mut part);
+        let read = part.filled().len();
+        buf.advance(read);
+        if let Some(asked) = asked {
+            this.gate.settle(0, difference(0, asked));
+        }
+        ready!(result)?;
+        this.line.read(read as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Metered {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.write(cx, buf.len(), |tcp, cx, most| tcp.poll_write(cx, &buf[..most]))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let wanted = bufs.iter().map(|buf| buf.len()).sum();
+        if wanted == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        self.write(cx, wanted, |tcp, cx, most| {
+            if most == wanted {
+                return tcp.poll_write_vectored(cx, bufs);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let (mut left, mut count) = (most, 0);
+            for (slice, buf) in slices.iter_mut().zip(bufs.iter().filter(|buf| !buf.is_empty())) {
+                let part = buf.len().min(left);
+                *slice = IoSlice::new(&buf[..part]);
+                left -= part;
+                count += 1;
+                if left == 0 {
+                    break;
+                }
+            }
+            tcp.poll_write_vectored(cx, &slices[..count])
+        })
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.line.shut();
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,81 @@
+//! TLS for connections to the outside: whom to trust, and what to show.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::error::WireError;
+
+/// Which certificate authorities are trusted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Roots {
+    /// Those of the system (`/etc/ssl/certs` and the like, or `SSL_CERT_FILE`).
+    #[default]
+    System,
+    /// Those in this PEM text, and no others.
+    Pem(Vec<u8>),
+}
+
+/// A certificate the gateway shows to servers that ask for one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientIdentity {
+    /// The certificate chain, PEM, the gateway's own first.
+    pub certificates: Vec<u8>,
+    /// Its private key, PEM (PKCS #8, PKCS #1 or SEC 1).
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for ClientIdentity {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("ClientIdentity").finish_non_exhaustive()
+    }
+}
+
+fn material(what: &'static str) -> impl Fn(io::Error) -> WireError {
+    move |source| WireError::Material { what, source }
+}
+
+/// Reads certificates and keys. Blocks while it reads the system's.
+pub(super) fn client_config(trusted: &Roots, identity: Option<&ClientIdentity>) -> Result<ClientConfig, WireError> {
+    let mut roots = RootCertStore::empty();
+    match trusted {
+        Roots::System => {
+            let found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            if roots.is_empty() {
+                return Err(WireError::NoRoots { source: found.errors.into_iter().next().map(io::Error::other) });
+            }
+        }
+        Roots::Pem(text) => {
+            let failed = material("CA file");
+            for certificate in CertificateDer::pem_slice_iter(text) {
+                let certificate = certificate.map_err(|error| failed(io::Error::other(error)))?;
+                roots.add(certificate).map_err(|error| failed(io::Error::other(error)))?;
+            }
+            if roots.is_empty() {
+                return Err(failed(io::Error::other("it holds no certificate")));
+            }
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => {
+            let failed = material("client certificate or its key");
+            let chain = CertificateDer::pem_slice_iter(&identity.certificates)
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|error| failed(io::Error::other(error)))?;
+            let key = PrivateKeyDer::from_pem_slice(&identity.key).map_err(|error| failed(io::Error::other(error)))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| failed(io::Error::other(error)))?
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
