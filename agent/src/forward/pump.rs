@@ -5,13 +5,15 @@
 //!         batch k+1                batch k+1                batch k             batch k-1
 //! ```
 //!
-//! It waits for six things and polls none: answers to the requests under way (one of each class, `ways`), finished reads, the commit under
-//! way, news from the store, new options, and the next moment at which something falls due. After each of them it
-//! looks what can be done now ([`Pump::step`]).
+//! It waits for six things and polls none: answers to the requests under way (one of each class, `ways`), finished reads,
+//! the commit under way, news from the store, new options, and the next moment at which something falls due. After each
+//! of them it looks what can be done now ([`Pump::step`]); what an answer leads to stands in `answered`.
+
+mod answered;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
@@ -22,8 +24,7 @@ use super::batch::{Batch, Cutting, Filled, Loader, Piece};
 use super::course::{Course, Outcome};
 use super::gate::Gate;
 use super::handle::{Checked, Handle};
-use super::http::Link;
-use super::http::{Exchange, Tokens, chain};
+use super::http::{Link, Tokens, chain};
 use super::lane::Lane;
 use super::lanes::LaneOrder;
 use super::ledger::Ledger;
@@ -33,8 +34,8 @@ use super::report::Report;
 use super::size::SizeLimit;
 use super::spans::Span;
 use super::stream::Loaded;
-use super::verdict::{Context, Judged, Verdict, judge, shown};
-use super::ways::{Back, CLASSES, Reply, Way, new_link};
+use super::verdict::{Verdict, shown};
+use super::ways::{CLASSES, Way, new_link};
 use crate::clock::now_ms;
 use crate::shape::budget::Urgency;
 use crate::shape::wire::{Class, Wire};
@@ -453,128 +454,6 @@ impl Pump {
         }
         self.handle.update(|stats| stats.describe(&self.config));
         tracing::info!(kind = self.config.endpoint.kind, host = %shown(&self.config.endpoint.target.host), "new options");
-    }
-
-    /// A link is back.
-    fn came_back(&mut self, class: Class, back: Back) {
-        match back {
-            Back::Reply(reply) => self.answered(class, *reply),
-            Back::Warmed(link, made) => {
-                let link = if link.is_for(&self.config) { *link } else { self.new_link(class) };
-                self.way(class).overtaken = false;
-                self.way(class).warmed(link, made, Instant::now());
-            }
-        }
-    }
-
-    /// Judges what came of a request and draws the consequences.
-    fn answered(&mut self, class: Class, reply: Reply) {
-        let now = Instant::now();
-        let Reply { link, batch, lane, side, exchange } = reply;
-        let was_sent = !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. });
-        if was_sent {
-            self.lanes[lane].was_sent(&batch);
-        }
-        self.handle.update(|stats| match exchange {
-            Exchange::NotSent(_) => stats.connect_failures += 1,
-            Exchange::Answered { auth: true, .. } => stats.token_refusals += 1,
-            Exchange::Answered { .. } | Exchange::Cut(_) => stats.requests += 1,
-        });
-        let judged = match exchange {
-            Exchange::Answered { mut answer, auth } => {
-                self.handle.note_limit(&answer.headers, now);
-                // Before anything is cut: half a secret would not be recognised.
-                answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
-                let wall = SystemTime::now();
-                judge(&answer, &Context { delivered: self.delivered, auth, now, wall })
-            }
-            Exchange::NotSent(reason) | Exchange::Cut(reason) => {
-                Judged { verdict: Verdict::Transient { costly: false }, reason }
-            }
-        };
-        let Judged { verdict, reason } = judged;
-        self.permits.end(lane, &batch, was_sent, verdict);
-        let overtaken = std::mem::take(&mut self.way(class).overtaken);
-        let same_endpoint = link.is_to(&self.config);
-        let link = if link.is_for(&self.config) { link } else { self.new_link(class) };
-        self.way(class).link = Some(link);
-        // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
-        // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
-        let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
-        let outage_ended = same_endpoint && (named || !overtaken) && self.gate.judged(verdict, now, &mut self.jitter);
-        let outcome = if same_endpoint {
-            self.outcome(&batch, verdict, now)
-        } else if verdict == Verdict::Accepted {
-            Outcome::Accepted
-        } else {
-            // What an endpoint that is not used any more refuses, the new one may take.
-            Outcome::Unjudged
-        };
-        let put_aside = self.settle((lane, side), &batch, outcome, &reason, (now, overtaken));
-        if outcome == Outcome::Accepted && same_endpoint {
-            self.lanes.iter_mut().for_each(Lane::prove);
-        }
-        if outage_ended {
-            self.lanes.iter_mut().for_each(Lane::outage_ended);
-        }
-        if put_aside && !self.courses().any(Course::is_in_doubt) {
-            // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
-            self.publish(Verdict::Accepted, "", now);
-        } else if same_endpoint {
-            self.publish(verdict, &reason, now);
-        }
-    }
-
-    /// What a verdict of the endpoint in use means for the batch's lane.
-    fn outcome(&mut self, batch: &Batch, verdict: Verdict, now: Instant) -> Outcome {
-        match verdict {
-            Verdict::Accepted => {
-                self.delivered = true;
-                self.size.accepted(batch.body.len());
-                Outcome::Accepted
-            }
-            Verdict::Poison { too_large: true } if batch.events > 1 && batch.body.len() > super::size::FLOOR => {
-                self.size.refused(batch.body.len(), now);
-                Outcome::Unjudged
-            }
-            Verdict::Poison { .. } => Outcome::Refused { first: batch.first(), last: batch.last() },
-            Verdict::Transient { costly: true } => Outcome::NotTaken,
-            _ => Outcome::Unjudged,
-        }
-    }
-
-    /// Draws the consequences for the batch's lane; says whether the batch was put aside.
-    fn settle(
-        &mut self,
-        (index, side): (usize, Side),
-        batch: &Batch,
-        outcome: Outcome,
-        reason: &str,
-        (now, overtaken): (Instant, bool),
-    ) -> bool {
-        let settled = self.lanes[index].plan.settle(side, outcome, 0);
-        if outcome == Outcome::Accepted {
-            self.handle.update(|stats| {
-                stats.last_accepted_ms = Some(now_ms());
-                stats.forwarded += batch.events as u64;
-                stats.batches += 1;
-            });
-        }
-        if !overtaken {
-            self.lanes[index].stream(side).wait(settled.pace, now, &mut self.jitter);
-        }
-        if settled.put_aside {
-            for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
-                self.ledger.put_aside(index, seq, reason);
-            }
-            self.handle.update(|stats| stats.put_aside += batch.events as u64);
-            self.report.put_aside(index, batch, reason, now);
-        }
-        if let Some(done) = settled.done {
-            self.lanes[index].is_done(done);
-            self.ledger.acknowledge(index, done);
-        }
-        settled.put_aside
     }
 
     fn courses(&self) -> impl Iterator<Item = &Course> {
