@@ -107,7 +107,7 @@ pub(super) fn has_empty_sector(file: &dyn DiskFile, from: u64, to: u64) -> bool 
 }
 
 /// Whether there is nothing but zeros.
-fn is_empty(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<bool> {
+pub(super) fn is_empty(file: &dyn DiskFile, mut from: u64, to: u64) -> io::Result<bool> {
     let mut bytes = [0; 4096];
     while from < to {
         let bytes = &mut bytes[..(to - from).min(4096) as usize];

@@ -1,6 +1,7 @@
 //! How long commits wait for company, with the real writer.
 
 use super::*;
+use crate::store::look::{Ask, Item, Look};
 
 fn from(source: u32, payload: &[u8]) -> Submission {
     let mut submission = submission(NORMAL, &[payload]);
@@ -80,24 +81,56 @@ fn length(store: &std::path::Path) -> u64 {
     files.map(|file| file.and_then(|file| file.metadata()).expect("a file").len()).sum()
 }
 
+/// Places of a store, as it lies there, that are not as they were written.
+fn damaged(store: &std::path::Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let look = Look::open(store).expect("the store can be looked at");
+    let end = look.answer(&Ask::Verify, &mut |item| {
+        if let Item::Damage(damage) = item {
+            found.push(format!("{damage:?}"));
+        }
+        std::ops::ControlFlow::Continue(())
+    });
+    assert!(end.is_ok(), "{end:?}");
+    found
+}
+
 #[test]
 fn what_was_taken_ahead_is_given_back_at_the_end_and_means_no_harm_after_a_kill() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
-    let (store, _) = Store::open(Options { path: path.clone(), ..options() }).expect("the store opens");
+    let open = |path: &std::path::Path| {
+        let (store, opened) = Store::open(Options { path: path.into(), ..options() }).expect("the store opens");
+        assert!(!opened.new_epoch || opened.report.is_empty(), "{:?}", opened.report);
+        store
+    };
+    let go_on = |store: &Store, payload: &[u8]| {
+        put(store, NORMAL, &[payload]);
+        let mut sent = Submission::new();
+        sent.change(Change::Sent { lane: NORMAL, from: 0, below: 1 });
+        send(store, sent).blocking_recv().expect("it is committed");
+    };
+    let store = open(&path);
     for payload in [b"one", b"two", b"six"] {
-        put(&store, NORMAL, &[payload]);
+        go_on(&store, payload);
     }
     let (bytes, limit) = (store.stats().lanes[1].bytes, length(&path));
     assert!(store.stats().bytes >= limit, "what is taken ahead counts");
-    let killed = folder.path().join("killed");
-    copy(&path, &killed);
+    let mut left = folder.path().join("killed-0");
+    copy(&path, &left);
+    assert!(length(&left) > bytes, "it was taken ahead");
     store.close();
     assert_eq!(length(&path), bytes, "closed, the files end where the records end");
-    let (store, opened) = Store::open(Options { path: killed.clone(), ..options() }).expect("the store opens");
-    assert!(!opened.new_epoch && opened.report.is_empty(), "{:?}", opened.report);
-    put(&store, NORMAL, &[b"ten"]);
-    assert_eq!(payloads(&store, NORMAL), [b"one", b"two", b"six", b"ten"]);
+    for round in 1..4_u64 {
+        assert_eq!(damaged(&left), Vec::<String>::new(), "killed {round} times");
+        let store = open(&left);
+        go_on(&store, b"ten");
+        go_on(&store, b"ten");
+        assert_eq!(numbers(&store, NORMAL), (0..3 + 2 * round).collect::<Vec<_>>());
+        let next = folder.path().join(format!("killed-{round}"));
+        copy(&left, &next);
+        left = next;
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::store::journal::clocks::Clocks;
 use crate::store::journal::frame::{Scan, Stop};
 use crate::store::journal::reader::Chunk;
 use crate::store::journal::segment::{self, Identity};
+use crate::store::journal::unproven;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -166,14 +167,19 @@ impl Walk {
         }
         self.index += 1;
         let (mut from, mut below) = (from, at.scan.end);
-        if stop == Stop::End && offset >= self.lane.segments[self.index - 1].len {
+        // Zeros up to the end are room that was taken ahead and not used.
+        let unused = offset < at.scan.limit
+            && unproven::is_empty(&*at.scan.file, offset, at.scan.limit)
+                .map_err(|error| failed("read", &file, error))?;
+        let stop = if unused { Stop::End } else { stop };
+        if stop == Stop::End && (unused || offset >= self.lane.segments[self.index - 1].len) {
             // The file holds all it ever did. What follows may have stood in segments that were delivered and went;
             // only what waits is missed.
             let mut waiting = self.lane.known.waiting.within(from, below);
             (from, below) = waiting.next().map_or((below, below), |first| (first.0, waiting.last().unwrap_or(first).1));
         }
         // A later generation may begin anywhere in an older segment; behind the newest there is nothing.
-        let more = self.index == self.lane.segments.len() && offset < at.scan.limit;
+        let more = self.index == self.lane.segments.len() && offset < at.scan.limit && !unused;
         Ok((from < below || stop == Stop::Bad || more).then_some(Hole { file, offset, from, below }))
     }
 
