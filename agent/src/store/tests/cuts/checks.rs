@@ -7,6 +7,11 @@ use std::collections::BTreeSet;
 
 const NAMES: [&str; 3] = ["critical", "normal", "bulk"];
 
+/// Of which lanes a cut may bring back what was taken back.
+fn doubts(disk: &SimulatedDisk) -> [bool; 3] {
+    NAMES.map(|name| disk.doubts(std::path::Path::new(&format!("/store/lane-{name}"))))
+}
+
 /// What a store says of itself after recovery, the epoch left out.
 #[derive(Debug, PartialEq)]
 struct Found {
@@ -220,8 +225,7 @@ impl Run {
     /// The power is cut now, and again after so many calls of each recovery.
     pub(super) fn cut(&mut self, again: &[u32]) -> Held {
         self.driven = None;
-        let doubts = |name: &str| self.disk.doubts(std::path::Path::new(&format!("/store/lane-{name}")));
-        self.doubted = NAMES.map(doubts);
+        self.doubted = doubts(&self.disk);
         let mut disk = self.disk.cut();
         if again.is_empty() {
             return self.reopen(disk, false);
@@ -264,7 +268,13 @@ impl Run {
                 // What a sync that failed should have kept is handed out and may still be lost: no process lives on
                 // with that here, so that what follows can be judged exactly.
                 drop(result);
-                disk = if disk.is_dead() { disk.cut() } else { disk.killed() };
+                if disk.is_dead() {
+                    let more = doubts(&disk);
+                    self.doubted.iter_mut().zip(more).for_each(|(doubted, more)| *doubted |= more);
+                    disk = disk.cut();
+                } else {
+                    disk = disk.killed();
+                }
                 disk.calm();
                 self.open(&disk).map_err(|error| format!("it does not open on a disk that works: {error:?}"))?
             }

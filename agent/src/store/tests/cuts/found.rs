@@ -148,6 +148,7 @@ fn what_earlier_seeds_showed_does_not_come_again() {
         (6_000_000_501, EVICTING),
         (6_000_001_133, EVICTING),
         (6_000_001_228, EVICTING),
+        (990_000_442, EVICTING),
     ] {
         holds_in(&steps_of(seed, shape), shape);
     }
