@@ -23,6 +23,7 @@
 //! aside/<number: u64 BE>    AsideEntry      where a record was put aside, which it is, and why
 //! counter/<name>            u64
 //! budget/<kind>             BudgetUse       what of a budget was used
+//! kept/<name>               bytes           what another room keeps, as that room wrote it
 //! ```
 
 mod database;
