@@ -29,6 +29,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::chain;
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, Stamp, SystemClock};
 use crate::collect::broker::State as BrokerLink;
@@ -280,18 +281,6 @@ impl Gateway {
 /// The store's lanes: those configured, then those that were and still hold something.
 fn lane_names(store: &Store) -> Vec<String> {
     store.stats().lanes.into_iter().map(|lane| lane.name).collect()
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Runs a gateway as a process: SIGTERM and SIGINT end it in order, SIGHUP reads the configuration again.

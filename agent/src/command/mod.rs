@@ -8,6 +8,7 @@ mod check;
 mod config;
 mod demo;
 mod run;
+mod service;
 mod status;
 mod terms;
 

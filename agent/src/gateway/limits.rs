@@ -21,7 +21,8 @@ use tidegate_protocol::terms::{Bound, Kind, Limit, Provider, Source, Terms};
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, chain};
+use super::Shared;
+use crate::chain::chain;
 use crate::config::{self, Config, terms};
 use crate::forward::RateLimit;
 use crate::provider::metadata::{self, Line};

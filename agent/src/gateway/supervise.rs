@@ -6,7 +6,8 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, limits, options, status};
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, lane_names, limits, options, status};
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
 use crate::collect::listener::Listener;
