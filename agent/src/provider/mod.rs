@@ -8,5 +8,6 @@
 //! Nothing here waits for telemetry, and telemetry never waits for an answer to anything here.
 
 pub mod input;
+pub mod machine;
 pub mod metadata;
 pub mod page;
