@@ -16,6 +16,7 @@
 mod ask;
 mod limits;
 mod options;
+mod stance;
 mod status;
 mod supervise;
 
@@ -43,6 +44,7 @@ use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
 
 pub use limits::limits_of_files;
+pub use stance::notices_of;
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough
 /// to cost nothing.
@@ -133,6 +135,7 @@ struct Shared {
     broker: Arc<BrokerLink>,
     wire: Wire,
     limits: limits::Desk,
+    stance: stance::Desk,
 }
 
 impl Shared {
@@ -169,6 +172,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             started: Instant::now(),
             limits: limits::Desk::new(&config, source),
+            stance: stance::Desk::new(&config, &clock.now()),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -260,6 +264,7 @@ impl Gateway {
         loaded.error = None;
         drop(loaded);
         limits::reload(&self.shared);
+        stance::reload(&self.shared);
         Ok(changes)
     }
 

@@ -5,6 +5,7 @@
 //! terms file ────────────────────────────┤
 //! SIM ── provider::metadata ── class ────┼─▶ shape::limits ─▶ watch channel ─▶ the door, budgets, status
 //! answers ── forward ── rate limit ──────┤
+//! notices, a stop's end ── stance ───────┤
 //! default: the Developer plan's events ──┘
 //! ```
 //!
@@ -103,6 +104,11 @@ impl Desk {
         self.limits.subscribe()
     }
 
+    /// What is known of the line, now and from now on.
+    pub(super) fn line(&self) -> channel::Receiver<Line> {
+        self.line.subscribe()
+    }
+
     fn file(&self) -> MutexGuard<'_, File> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,6 +147,7 @@ fn publish(shared: &Shared, now: Instant) -> Option<Instant> {
     if let Some(class) = &desk.line.borrow().told.speed_class {
         documents.push(of_class(class, &loaded.config.provider.speed_classes));
     }
+    documents.push(shared.stance.view().limits.clone());
     let told = *desk.told.borrow();
     let answer = told.and_then(|told| of_answer(told, now));
     let ends = answer.is_some().then_some(told).flatten().map(|told| told.until);
@@ -193,6 +200,11 @@ fn problem(binding: &Binding) -> Option<String> {
     windows.is_never().then(|| {
         format!("the windows never open together, so lanes that wait for them never leave: see {}", who(binding))
     })
+}
+
+/// Merges anew: the machine says other limits.
+pub(super) fn renew(shared: &Shared) {
+    publish(shared, Instant::now());
 }
 
 /// Takes a reloaded configuration into use, reads its terms file again and asks the metadata service anew.

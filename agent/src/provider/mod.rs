@@ -11,3 +11,4 @@ pub mod input;
 pub mod machine;
 pub mod metadata;
 pub mod page;
+pub mod question;
