@@ -397,17 +397,7 @@ fn late(host: &str, timeout: Duration, for_body: Duration) -> String {
 
 /// An error with its causes, on one line, cut and escaped.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    shown(&text)
+    shown(&crate::shown::chain(error))
 }
 
 #[cfg(test)]

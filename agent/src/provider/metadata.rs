@@ -36,6 +36,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::shape::wire::{Target, Wire, WireError};
+use crate::shown::chain;
 pub use subscriber::{Expiry, Subscriber};
 
 /// Waits differ by up to so much of themselves, either way.
@@ -274,21 +275,6 @@ async fn exchange(wire: &Wire, target: &Target, request: Request<Empty<Bytes>>) 
         return Err(AskError::Refused { status: status.as_u16(), message });
     }
     Subscriber::read(&bytes).map_err(AskError::Nonsense)
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
