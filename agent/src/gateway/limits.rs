@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use tidegate_protocol::stance::Leave;
 use tidegate_protocol::terms::{Bound, Kind, Limit, Provider, Source, Terms};
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,8 @@ use crate::watch::{LimitSource, LimitStatus, SimStatus, TermsFileStatus, TermsSt
 pub(super) struct Desk {
     file: Mutex<File>,
     settings: channel::Sender<Option<metadata::Settings>>,
+    /// What the provider's stance allows.
+    leave: channel::Sender<Leave>,
     line: channel::Sender<Line>,
     told: channel::Sender<Option<RateLimit>>,
     limits: channel::Sender<Arc<Limits>>,
@@ -91,6 +94,7 @@ impl Desk {
         Self {
             file: Mutex::new(file),
             settings: channel::Sender::new(settings(config)),
+            leave: channel::Sender::new(Leave::ALL),
             line: channel::Sender::new(Line::default()),
             told: channel::Sender::new(None),
             limits: channel::Sender::new(Arc::new(limits)),
@@ -206,7 +210,8 @@ pub(super) fn reload(shared: &Shared) {
 /// Asks the metadata service, and merges anew whenever something that limits changes, until `stop`.
 pub(super) async fn keep(shared: Arc<Shared>, wire: Wire, stop: CancellationToken) {
     let desk = &shared.limits;
-    let poller = metadata::run(desk.settings.subscribe(), wire, desk.line.clone(), stop.clone());
+    let poller =
+        metadata::run(desk.settings.subscribe(), desk.leave.subscribe(), wire, desk.line.clone(), stop.clone());
     let merger = async {
         let (mut line, mut told) = (desk.line.subscribe(), desk.told.subscribe());
         loop {
