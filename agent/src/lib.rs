@@ -13,9 +13,11 @@ pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod glob;
 pub mod hardware;
 pub mod provider;
 pub mod secret;
 pub mod shape;
+pub mod shown;
 pub mod store;
 pub mod watch;

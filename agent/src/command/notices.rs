@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn find(args: &Args) -> Result<Vec<Entry>, Failure> {
-    match provider::question(&args.service.socket()?, &Ask::Notices) {
+    match provider::ask(&args.service.socket()?, &Ask::Notices) {
         Ok(End::Notices { entries }) => Ok(entries),
         Ok(_) => Err("the agent answered something else".into()),
         Err(failure) if failure.code == NOT_RUNNING && args.service.socket.is_none() => {

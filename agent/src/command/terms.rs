@@ -38,7 +38,7 @@ enum What {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if let Some(What::Accept { version }) = &args.what {
         let ask = Ask::AcceptTerms { version: version.clone() };
-        return print(&provider::done(provider::question(&args.service.socket()?, &ask)?)?);
+        return print(&provider::done(provider::ask(&args.service.socket()?, &ask)?)?);
     }
     let (terms, heading) = find(args)?;
     if args.service.json {

@@ -219,7 +219,7 @@ pub(super) fn reload(shared: &Shared) {
 /// Asks the metadata service, and merges anew whenever something that limits changes, until `stop`.
 pub(super) async fn keep(shared: Arc<Shared>, wire: Wire, stop: CancellationToken) {
     let desk = &shared.limits;
-    let poller = metadata::run(desk.settings.subscribe(), wire, desk.line.clone(), stop.clone());
+    let poller = metadata::run(desk.settings.subscribe(), shared.stance.leave(), wire, desk.line.clone(), stop.clone());
     let merger = async {
         let (mut line, mut told) = (desk.line.subscribe(), desk.told.subscribe());
         loop {
