@@ -21,7 +21,7 @@ mod keys;
 mod taken;
 pub mod wire;
 
-pub use check::{EARLIEST_MS, Flaw, LATEST_MS, LONGEST_MS, Now, SKEW_MS};
+pub use check::{EARLIEST_MS, Flaw, LATEST_MS, LONGEST_MS, Now, RESUME_S, SKEW_MS};
 pub use envelope::{ENVELOPE_BYTES, NoticeError, Opened, SealError, open, peek, seal, verify};
 pub use keys::{KEYS, KeyError, Keys, PublicKey, SigningKey};
 pub use taken::{REMEMBERED, Taken, Turn};

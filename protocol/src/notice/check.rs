@@ -19,6 +19,9 @@ pub const LONGEST_MS: u64 = 400 * 86_400_000;
 /// the clock of the person's computer that signs may be off by minutes.
 pub const SKEW_MS: u64 = 5 * 60_000;
 
+/// Longest period over which gateways come back after a maintenance, in seconds: a day.
+pub const RESUME_S: u32 = 86_400;
+
 /// What is wrong with a notice's content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}`: {problem}")]
@@ -107,6 +110,9 @@ impl Content {
             if until_ms > from_ms { Ok(()) } else { Err(Flaw::new("until", "is not after `from`")) }
         };
         match self {
+            Self::Maintenance { resume_s: Some(seconds), .. } if *seconds > RESUME_S => {
+                Err(Flaw::new("resume_s", format!("{seconds} is more than {RESUME_S}")))
+            }
             Self::Maintenance { from_ms, until_ms, .. } => ends(*from_ms, *until_ms),
             Self::Emergency { from_ms, until_ms } => {
                 until_ms.map_or_else(|| begins(*from_ms), |end| ends(*from_ms, end))

@@ -53,7 +53,7 @@ fn content() -> impl Strategy<Value = Content> {
     let interruption = proptest::sample::select(Interruption::WORDS.map(|(_, cause)| cause).to_vec());
     let breach = proptest::sample::select(Breach::WORDS.map(|(_, cause)| cause).to_vec());
     prop_oneof![
-        (begin(), end.clone(), interruption, option::of(any::<u32>())).prop_map(
+        (begin(), end.clone(), interruption, option::of(0..=super::RESUME_S)).prop_map(
             |(from_ms, until_ms, cause, resume_s)| { Content::Maintenance { from_ms, until_ms, cause, resume_s } }
         ),
         (begin(), option::of(end.clone())).prop_map(|(from_ms, until_ms)| Content::Emergency { from_ms, until_ms }),

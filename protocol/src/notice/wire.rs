@@ -28,7 +28,7 @@
 //! begin   = time / 0                 ; 0 or none: at once
 //!
 //! content =                          ; by kind
-//!   ( ? "from": begin, "until": time, ? "cause": interruption, ? "resume_s": uint .size 4 )  ; maintenance
+//!   ( ? "from": begin, "until": time, ? "cause": interruption, ? "resume_s": 0..86400 )      ; maintenance
 //!   // ( ? "from": begin, ? "until": time )                                                  ; emergency
 //!   // ( ? "from": begin, ? "until": time, "limits": limits )                                ; restriction
 //!   // ( ? "from": begin, ? "cause": breach )                                                ; suspension

@@ -128,9 +128,10 @@ pub(super) fn provider(root: &Section<'_>, unified: bool) -> Provider {
     let section = root.section("provider");
     let terms = section.path("terms").map(|(path, _)| path);
     let metadata = metadata(section.section("metadata"), unified);
+    let notices = super::notices::notices(section.section("notices"));
     let speed_classes = speed_classes(&section);
     section.finish();
-    Provider { terms, metadata, speed_classes }
+    Provider { terms, metadata, notices, speed_classes }
 }
 
 /// Over another line than SORACOM's the service's name is asked of a public resolver, and whoever answers, in plain HTTP,
