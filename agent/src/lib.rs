@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+mod chain;
 pub mod clock;
 pub mod collect;
 pub mod config;

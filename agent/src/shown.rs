@@ -5,8 +5,6 @@
 //! and web pages. Control characters could rewrite a terminal, bidirectional overrides the line, characters without width
 //! could hide something, and markup could become part of a page. Each is escaped, so that it shows.
 
-use std::error::Error;
-
 /// Characters of a message that are kept: as much as a line of a log bears.
 pub const MESSAGE: usize = 200;
 
@@ -61,21 +59,6 @@ fn is_unseen(character: char) -> bool {
             | '\u{fff0}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}'
     )
-}
-
-/// An error with its causes, on one line; what is said already is not said again. Not cut: see [`shown`].
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! terms file ────────────────────────────┤
 //! SIM ── provider::metadata ── class ────┼─▶ shape::limits ─▶ watch channel ─▶ the door, budgets, status
 //! answers ── forward ── rate limit ──────┤
+//! notices, a stop's end ── stance ───────┤
 //! default: the Developer plan's events ──┘
 //! ```
 //!
@@ -17,12 +18,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tidegate_protocol::stance::Leave;
 use tidegate_protocol::terms::{Bound, Kind, Limit, Provider, Source, Terms};
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, chain};
+use super::Shared;
+use crate::chain::chain;
 use crate::config::{self, Config, terms};
 use crate::forward::RateLimit;
 use crate::provider::metadata::{self, Line};
@@ -35,8 +36,6 @@ use crate::watch::{LimitSource, LimitStatus, SimStatus, TermsFileStatus, TermsSt
 pub(super) struct Desk {
     file: Mutex<File>,
     settings: channel::Sender<Option<metadata::Settings>>,
-    /// What the provider's stance allows.
-    leave: channel::Sender<Leave>,
     line: channel::Sender<Line>,
     told: channel::Sender<Option<RateLimit>>,
     limits: channel::Sender<Arc<Limits>>,
@@ -94,7 +93,6 @@ impl Desk {
         Self {
             file: Mutex::new(file),
             settings: channel::Sender::new(settings(config)),
-            leave: channel::Sender::new(Leave::ALL),
             line: channel::Sender::new(Line::default()),
             told: channel::Sender::new(None),
             limits: channel::Sender::new(Arc::new(limits)),
@@ -104,6 +102,11 @@ impl Desk {
     /// What may leave, now and from now on.
     pub(super) fn subscribe(&self) -> channel::Receiver<Arc<Limits>> {
         self.limits.subscribe()
+    }
+
+    /// What is known of the line, now and from now on.
+    pub(super) fn line(&self) -> channel::Receiver<Line> {
+        self.line.subscribe()
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
@@ -144,6 +147,7 @@ fn publish(shared: &Shared, now: Instant) -> Option<Instant> {
     if let Some(class) = &desk.line.borrow().told.speed_class {
         documents.push(of_class(class, &loaded.config.provider.speed_classes));
     }
+    documents.push(shared.stance.view().limits.clone());
     let told = *desk.told.borrow();
     let answer = told.and_then(|told| of_answer(told, now));
     let ends = answer.is_some().then_some(told).flatten().map(|told| told.until);
@@ -198,6 +202,11 @@ fn problem(binding: &Binding) -> Option<String> {
     })
 }
 
+/// Merges anew: the machine says other limits.
+pub(super) fn renew(shared: &Shared) {
+    publish(shared, Instant::now());
+}
+
 /// Takes a reloaded configuration into use, reads its terms file again and asks the metadata service anew.
 pub(super) fn reload(shared: &Shared) {
     let config = shared.loaded().config;
@@ -210,8 +219,7 @@ pub(super) fn reload(shared: &Shared) {
 /// Asks the metadata service, and merges anew whenever something that limits changes, until `stop`.
 pub(super) async fn keep(shared: Arc<Shared>, wire: Wire, stop: CancellationToken) {
     let desk = &shared.limits;
-    let poller =
-        metadata::run(desk.settings.subscribe(), desk.leave.subscribe(), wire, desk.line.clone(), stop.clone());
+    let poller = metadata::run(desk.settings.subscribe(), shared.stance.leave(), wire, desk.line.clone(), stop.clone());
     let merger = async {
         let (mut line, mut told) = (desk.line.subscribe(), desk.told.subscribe());
         loop {

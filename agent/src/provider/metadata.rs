@@ -27,8 +27,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
+use crate::chain::chain;
 use crate::shape::wire::Wire;
-use crate::shown::{self, chain};
+use crate::shown;
 pub use subscriber::{Expiry, Subscriber};
 
 /// Bytes of an answer's body that are taken; real ones have some 2 KB. A longer one is no answer.

@@ -40,9 +40,10 @@ use super::ask::{
 use super::input::Input;
 use super::page::{Page, Progress};
 use crate::answer::retry_after;
+use crate::chain::chain;
 use crate::glob::Glob;
 use crate::shape::wire::Wire;
-use crate::shown::{self, chain};
+use crate::shown;
 pub use document::{Document, NoPage};
 
 /// Bytes of an answer's body that are taken. The summary of a page with 80 components and five incidents has 60 KB; some with
