@@ -22,6 +22,9 @@ pub enum WireError {
         /// The name.
         host: String,
     },
+    /// There is no room for a connection under the ceiling ([`Wire::set_ceiling`](super::Wire::set_ceiling)).
+    #[error("the budget of bytes is used up; see `tidegate status` for when it begins anew")]
+    Spent,
     /// No address could be connected to; the last failure is the cause.
     #[error("cannot connect to {host} port {port}")]
     Connect {
