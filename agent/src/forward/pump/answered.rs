@@ -57,6 +57,9 @@ impl Pump {
         self.permits.end(lane, &batch, was_sent, verdict);
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);
+        if verdict == Verdict::Quota && (overtaken || !same_endpoint) {
+            self.permits.ask_again();
+        }
         let link = if link.is_for(&self.config) { link } else { self.new_link(class) };
         self.way(class).link = Some(link);
         // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
