@@ -19,10 +19,10 @@ use super::options::{EventsCount, LaneOptions, Options};
 use super::verdict::Verdict;
 use crate::clock::{Clock, Stamp, local};
 use crate::shape::budget::{
-    Budgets, Class, Cost, Drain, Figures, Kept, Load, Outcome, Permit, Reason, Refused, Urgency,
+    Budgets, Class, Cost, Drain, Figures, Kept, LEAST_BODY, Load, Outcome, Permit, Reason, Refused, Urgency,
 };
 use crate::shape::limits::Limits;
-use crate::shape::wire::Wire;
+use crate::shape::wire::{SENT_AGAIN, TAIL, Wire};
 use crate::store::{BudgetUse, Change, LaneStats, Store};
 
 /// Bytes of a request and its answer beside the body: some 700 of request head, 500 of the answer, and the packets'
@@ -225,7 +225,12 @@ struct Line {
 
 impl Line {
     fn of(wire: &Wire) -> Self {
-        Self { is_connected: wire.is_connected(), spare: wire.spare() }
+        Self { is_connected: wire.is_connected(), spare: wire.spare().min(Self::worst().spare) }
+    }
+
+    /// Nothing is connected that could be used, and one connection idles.
+    const fn worst() -> Self {
+        Self { is_connected: false, spare: 2 * TAIL + SENT_AGAIN }
     }
 }
 
@@ -312,6 +317,27 @@ impl Permits {
         let requests = ahead as u64 + 1;
         let cost = desk.cost(Line::of(&self.wire), requests, requests, 0);
         desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+    }
+
+    /// Why a record can never leave under the limits as they are, if an ordinary one can: it alone costs more than one of
+    /// them allows.
+    pub(super) fn is_too_dear(&self, lane: usize, batch: &Batch) -> Option<String> {
+        if batch.events != 1 {
+            return None;
+        }
+        let desk = self.view.desk();
+        let cost = |body| desk.cost(Line::worst(), 1, 1, body);
+        let cost_of_it = cost(batch.body.len() as u64);
+        let class = desk.lane(lane).0;
+        let (kind, most) = desk.budgets.never(class, cost_of_it)?;
+        if desk.budgets.never(class, cost(LEAST_BODY)).is_some() {
+            return None;
+        }
+        let (bytes, key) = (cost_of_it.bytes + cost_of_it.spare, kind.key());
+        Some(format!(
+            "its request needs room for {bytes} bytes on the wire, and {key} has {most} for its lane: raise the limit and \
+             try it again with `tidegate buffer quarantine retry`"
+        ))
     }
 
     /// A request begins that [`Permits::may`] permits.

@@ -10,6 +10,7 @@
 //! of them it looks what can be done now ([`Pump::step`]); what an answer leads to stands in `answered`.
 
 mod answered;
+mod dear;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -221,6 +222,7 @@ impl Pump {
         for (index, side) in sides {
             self.read(index, side, gate_open, cutting);
         }
+        self.put_dear_aside(now);
         if gate_open {
             for class in CLASSES {
                 self.start_request(class);

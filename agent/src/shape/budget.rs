@@ -62,7 +62,7 @@ const FORGET: u64 = 100;
 const BODY_PART: u64 = 8;
 
 /// But bodies are not made smaller than this for it: below, headers cost more than is gained.
-const LEAST_BODY: u64 = 4 * 1024;
+pub const LEAST_BODY: u64 = 4 * 1024;
 
 /// Which lanes ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +103,8 @@ pub enum Reason {
     Window,
     /// Windows cannot be kept, because the time is not known.
     Clock,
+    /// One request alone is more than the limit ever allows.
+    TooSmall,
 }
 
 impl fmt::Display for Reason {
@@ -114,6 +116,7 @@ impl fmt::Display for Reason {
             Self::Pace => "what is left is spread over what remains of the month",
             Self::Told => "the provider says that the quota is used up",
             Self::Window => "the windows are closed",
+            Self::TooSmall => "the limit is less than one request takes",
             Self::Clock => "the windows cannot be kept while the clock is not known to be right",
         })
     }
@@ -335,6 +338,9 @@ impl Budgets {
     /// # Errors
     /// Why not, and when it may: of several limits that which lasts longest.
     pub fn ask(&mut self, class: Class, cost: Cost, now: &Stamp) -> Result<(), Refused> {
+        if let Some((kind, _)) = self.never(class, cost) {
+            return Err(Refused { kind, reason: Reason::TooSmall, wait_ms: None });
+        }
         let time = self.turn(now);
         let places = self.places(time, now);
         let mut worst: Option<Refused> = None;
@@ -358,6 +364,16 @@ impl Budgets {
             note(refused);
         }
         worst.map_or(Ok(()), Err)
+    }
+
+    /// The limit that such a request can never keep, even if nothing else were used, and what that has for the class;
+    /// `None` if there is none.
+    pub fn never(&self, class: Class, cost: Cost) -> Option<(Kind, u64)> {
+        let bytes = cost.bytes.saturating_add(cost.spare);
+        let accounts = self.accounts.iter().filter(|account| !counts_events(account.kind));
+        let accounts = accounts.filter_map(|account| Some((account.kind, account.most(class)?)));
+        let hour = self.hour.amount.map(|_| (self.hour.kind, self.hour.part()));
+        accounts.chain(hour).find(|(_, most)| bytes > *most)
     }
 
     /// Begins a request that [`Budgets::ask`] permits.

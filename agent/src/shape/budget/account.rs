@@ -239,6 +239,12 @@ impl Account {
         (self.reserve + earned).min(self.reserve_burst())
     }
 
+    /// What a class may have at most, in one request, at the period's beginning; `None` for any amount.
+    pub(super) fn most(&self, class: Class) -> Option<u64> {
+        let amount = self.amount?;
+        Some(if class == Class::First { amount } else { self.common() })
+    }
+
     /// Whether so much may be used now; if not, why, and in how many ms it may if nothing else changes (`None`: not before
     /// the time is known).
     pub(super) fn ask(&self, class: Class, cost: u64, spare: u64, place: &Place) -> Result<(), (Reason, Option<u64>)> {

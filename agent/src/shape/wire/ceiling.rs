@@ -40,6 +40,9 @@ pub(super) const WINDOW: u64 = 4 * 1024;
 /// 8,192 + 6 · 144 + 4 · 72 + 3 · 80 for a SYN that is sent again thrice.
 pub const TAIL: u64 = 9_600;
 
+/// Bytes of room that a request's last write needs besides its own: a full segment of each of the two ways, sent again.
+pub const SENT_AGAIN: u64 = 2 * 2 * 1500;
+
 /// Bytes of a name server's answer: 512 without extensions, and headers.
 pub(super) const ANSWER: u64 = 512 + 48;
 
@@ -185,7 +188,7 @@ impl Wire {
     /// Bytes that a request needs under the ceiling besides its own: for the connections there are and one more, and for a
     /// full segment of each way to be sent again.
     pub fn spare(&self) -> u64 {
-        TAIL * (self.door.meter.lines().len() as u64 + 1) + 2 * 2 * 1500
+        TAIL * (self.door.meter.lines().len() as u64 + 1) + SENT_AGAIN
     }
 
     /// Whether any connection is open.

@@ -55,7 +55,7 @@ use tokio_rustls::TlsConnector;
 
 pub use super::bucket::Class;
 use super::pace::Pace;
-pub use ceiling::TAIL;
+pub use ceiling::{SENT_AGAIN, TAIL};
 pub use error::WireError;
 use error::too_long;
 use gate::{Direction, Gate};
