@@ -32,6 +32,10 @@ const LEAST_BURST_BYTES: u64 = 100;
 /// rest of the month then, and a question may cost: one a day is enough to notice that somebody bought more.
 const ASK_AGAIN_MS: u64 = super::calendar::DAY_MS;
 
+/// The reserve shrinks in so many steps at most: of a month's bytes one in 84 minutes, each a moment at which who waits looks
+/// again. By single bytes it would be a thousand looks a second.
+const RESERVE_STEPS: u64 = 512;
+
 /// Parts of an event or a byte that credit is kept in: the pace of one event a month, 0.4 · 10⁻⁹ a millisecond, is still a
 /// number of four digits.
 const FINE: i128 = 1_000_000_000_000;
@@ -198,8 +202,25 @@ impl Account {
 
     /// What of the reserve is still kept.
     pub(super) fn floor(&self, place: &Place) -> u64 {
-        let kept = u128::from(self.whole_reserve()) * u128::from(place.remaining);
-        kept.div_ceil(u128::from(place.length)) as u64
+        let kept = u128::from(self.whole_reserve()) * u128::from(self.step(place));
+        kept.div_ceil(u128::from(self.steps())) as u64
+    }
+
+    /// Steps in which the reserve shrinks.
+    fn steps(&self) -> u64 {
+        self.whole_reserve().clamp(1, RESERVE_STEPS)
+    }
+
+    /// Steps that are still to come.
+    fn step(&self, place: &Place) -> u64 {
+        let steps = u128::from(self.steps()) * u128::from(place.remaining);
+        steps.div_ceil(u128::from(place.length)) as u64
+    }
+
+    /// In how many ms no more than so many steps are to come.
+    fn until_step(&self, step: u64, place: &Place) -> u64 {
+        let then = u128::from(step.min(self.steps())) * u128::from(place.length) / u128::from(self.steps());
+        place.remaining.saturating_sub(then as u64)
     }
 
     /// What of the common part lanes that do not go first may still have.
@@ -313,8 +334,8 @@ impl Account {
         let open = left.saturating_sub(self.floor(place));
         if cost > open {
             // The reserve shrinks with what remains of the period.
-            let enough = u128::from(left - cost) * u128::from(place.length) / u128::from(self.whole_reserve().max(1));
-            let wait = place.remaining.saturating_sub(enough.min(u128::from(u64::MAX)) as u64);
+            let enough = u128::from(left - cost) * u128::from(self.steps()) / u128::from(self.whole_reserve().max(1));
+            let wait = self.until_step(enough.min(u128::from(u64::MAX)) as u64, place);
             return Err((Reason::Reserved, place.ends_ms.map(|_| wait)));
         }
         let credit = self.credit(place);
@@ -328,11 +349,9 @@ impl Account {
         Err((Reason::Pace, Some(rises.map_or(wait, |rises| rises.min(wait)))))
     }
 
-    /// In how many ms the reserve that is kept is less by one.
+    /// In how many ms the reserve that is kept is less by a step.
     fn floor_shrinks_in(&self, place: &Place) -> Option<u64> {
-        let below = u128::from(self.floor(place).checked_sub(1)?);
-        let then = below * u128::from(place.length) / u128::from(self.whole_reserve().max(1));
-        Some(place.remaining.saturating_sub(then.min(u128::from(u64::MAX)) as u64).max(1))
+        Some(self.until_step(self.step(place).checked_sub(1)?, place).max(1))
     }
 
     /// In how many ms the pace gives what is needed. What it gives rises as the period shrinks, if its end is known.

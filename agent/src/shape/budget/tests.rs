@@ -301,6 +301,27 @@ fn a_month_of_bytes_is_used_though_requests_cost_other_than_expected() {
     }
 }
 
+#[test]
+fn who_waits_for_a_pace_of_bytes_looks_seldom() {
+    for amount in [1_000_000, 500_000_000, 5_000_000_000_000] {
+        let mut all = budgets([Bound::BytesPerMonth(number(amount))], &[], &stamp(0));
+        let cost = Cost { events: 1, bytes: amount / 50, spare: 0 };
+        let (mut now, mut looks, mut sent) = (0, 0, 0);
+        while now < 10 * DAY {
+            looks += 1;
+            match all.take(Class::Other, cost, &stamp(now)) {
+                Ok(permit) => {
+                    all.count_bytes(Class::Other, cost.bytes, &stamp(now));
+                    all.settle(permit, Outcome::Accepted, &stamp(now));
+                    sent += 1;
+                }
+                Err(refused) => now += refused.wait_ms.expect("the time is known"),
+            }
+        }
+        assert!(looks < 300 && sent > 10, "{amount}: {looks} looks for {sent}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
