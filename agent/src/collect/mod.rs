@@ -7,8 +7,10 @@
 //! broker, a refused publish is acknowledged like a stored one once its refusal is on flash.
 
 mod alarms;
+pub mod allow;
 pub mod auth;
 pub mod broker;
+pub mod certificate;
 pub mod listener;
 pub mod mapping;
 pub mod session;

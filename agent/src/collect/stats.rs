@@ -86,6 +86,12 @@ counters! {
     not_reading,
     /// CONNECTs refused for their user name or password.
     not_authorized,
+    /// Connections refused or ended because their client identifier is not listed.
+    unlisted_client_id,
+    /// Connections refused or ended because their user name is not listed.
+    unlisted_user,
+    /// Connections refused or ended because no name of their certificate is listed.
+    unlisted_certificate,
     /// TLS handshakes that failed.
     tls_failed,
     /// Connections taken over by another with the same client id.

@@ -96,10 +96,17 @@ fn others(config: &Config) -> String {
         || "other topics are refused and counted".to_owned(),
         |lane| format!("other topics → {lane}, the whole topic being the device"),
     );
-    match &config.collect.devices {
-        Some(devices) => format!("{topics}; devices not among the {} named are refused and counted", devices.len()),
-        None => topics,
-    }
+    let allow = &config.collect.allow;
+    let devices = allow.devices.as_ref().or(config.collect.devices.as_ref());
+    let lists = [
+        ("devices", devices),
+        ("client ids", allow.client_ids.as_ref()),
+        ("user names", allow.usernames.as_ref()),
+        ("certificates", allow.certificates.as_ref()),
+    ];
+    lists.iter().filter_map(|(what, list)| Some((what, (*list)?.len()))).fold(topics, |text, (what, count)| {
+        format!("{text}; {what} not among the {count} listed are refused and counted")
+    })
 }
 
 fn store(store: &config::Store) -> [String; 3] {

@@ -57,6 +57,10 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("gateway.id", &config.gateway.id);
     put("collect.default_lane", &config.collect.default_lane);
     put("collect.devices", &config.collect.devices);
+    put("collect.allow.devices", &config.collect.allow.devices);
+    put("collect.allow.client_ids", &config.collect.allow.client_ids);
+    put("collect.allow.usernames", &config.collect.allow.usernames);
+    put("collect.allow.certificates", &config.collect.allow.certificates);
     put("collect.rule.topic", &config.collect.rules.iter().map(|rule| &rule.topic).collect::<Vec<_>>());
     put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
     put("clock.synchronised_marker", &config.clock.synchronised_marker);

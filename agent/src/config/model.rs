@@ -56,10 +56,25 @@ pub struct Collect {
     pub broker: Option<Broker>,
     /// The lane of topics that no rule matches; `None` refuses them. One of [`Config::lanes`].
     pub default_lane: Option<String>,
-    /// Devices that may publish, as the topic rules name them; a `*` at the end stands for any end. `None` lets all.
+    /// Devices that may publish, as `[collect]` itself names them; never with [`Allow::devices`].
     pub devices: Option<Vec<String>>,
+    /// `[collect.allow]`: who is served.
+    pub allow: Allow,
     /// Topic rules; the first that matches wins. Never empty; at most 256.
     pub rules: Vec<Rule>,
+}
+
+/// `[collect.allow]`: names, in which `*` stands for any characters. `None` lets all pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allow {
+    /// Devices that may publish, as the topic rules name them.
+    pub devices: Option<Vec<String>>,
+    /// MQTT client identifiers.
+    pub client_ids: Option<Vec<String>>,
+    /// User names.
+    pub usernames: Option<Vec<String>>,
+    /// Common and alternative names of client certificates.
+    pub certificates: Option<Vec<String>>,
 }
 
 /// `[[collect.rule]]`.

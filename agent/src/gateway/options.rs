@@ -7,6 +7,7 @@ use tidegate_protocol::LaneId;
 
 use super::GatewayError;
 use crate::clock::{Clock, synchronised};
+use crate::collect::allow::{Allowed, Names};
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::{broker, listener};
 use crate::config::{self, Config};
@@ -26,11 +27,19 @@ pub(super) fn rules(config: &Config) -> Result<Arc<Rules>, GatewayError> {
     };
     let rules = config.collect.rules.iter().map(|rule| Rule { topic: rule.topic.clone(), lane: lane(&rule.lane) });
     let fallback = config.collect.default_lane.as_deref().map(lane);
-    let mut rules = Rules::new(rules.collect(), fallback)?;
-    if let Some(devices) = &config.collect.devices {
-        rules = rules.only(devices.iter().map(String::as_str));
+    let rules = Rules::new(rules.collect(), fallback)?;
+    Ok(Arc::new(rules.serving(allowed(&config.collect))))
+}
+
+fn allowed(collect: &config::Collect) -> Allowed {
+    let names = |list: &Option<Vec<String>>| list.as_ref().map(|list| Names::new(list.iter().map(String::as_str)));
+    let allow = &collect.allow;
+    Allowed {
+        devices: names(&allow.devices).or_else(|| names(&collect.devices)),
+        client_ids: names(&allow.client_ids),
+        users: names(&allow.usernames),
+        certificates: names(&allow.certificates),
     }
-    Ok(Arc::new(rules))
 }
 
 pub(super) fn store(config: &Config, clock: Arc<dyn Clock>) -> store::Options {

@@ -394,6 +394,11 @@ fn intake(page: &mut Page, status: &Status) {
             "Connections refused or dropped, since the agent was started.",
             listener.turned_away,
         );
+        let name = "tidegate_listener_turned_away_by_cause_total";
+        page.metric(name, "counter", "The same by cause.");
+        for refused in &listener.turned_away_by {
+            page.sample(name, &[("cause", &refused.cause)], refused.count);
+        }
     }
     if let Some(broker) = &status.broker {
         page.gauge("tidegate_broker_connected", "1 while connected and subscribed.", u8::from(broker.connected));

@@ -11,7 +11,7 @@ use tidegate_protocol::units::format_rate;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
-use super::{BrokerState, Connections, FlashStatus, Status, Usage};
+use super::{BrokerState, Connections, FlashStatus, RefusedCount, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
 const NAMES: usize = 18;
@@ -122,15 +122,10 @@ fn records(out: &mut String, status: &Status) {
         let age = oldest.age_ms.map_or_else(|| "an unknown time".into(), span);
         format!("the oldest for {age} ({}, lane {})", time(oldest.time_ms), plain(&oldest.lane))
     });
-    let causes: Vec<String> = counts
-        .refused_by
-        .iter()
-        .filter(|refused| refused.count > 0)
-        .map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count)))
-        .collect();
+    let causes = by_cause(&counts.refused_by);
     let mut refused = CREATED.to_owned();
     if !causes.is_empty() {
-        let _ = write!(refused, "; {STARTED}: {}", causes.join(", "));
+        let _ = write!(refused, "; {STARTED}: {causes}");
     }
     let rows = [
         ("collected", counts.collected, STARTED.to_owned()),
@@ -149,6 +144,14 @@ fn records(out: &mut String, status: &Status) {
         let text = format!("{:>width$}  {remark}", number(count));
         line(out, name, text.trim_end());
     }
+}
+
+/// Counts by cause, one behind the other.
+fn by_cause(counts: &[RefusedCount]) -> String {
+    let counted = counts.iter().filter(|refused| refused.count > 0);
+    let counts: Vec<String> =
+        counted.map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count))).collect();
+    counts.join(", ")
 }
 
 /// Since when a count runs, and what it means if it is not 0.
@@ -306,7 +309,11 @@ fn listener(out: &mut String, listener: &Connections) {
     line(out, "listens on", &addresses.join(", "));
     line(out, "connections", &usage(listener.connections));
     line(out, "sessions", &usage(listener.sessions));
-    line(out, "turned away", &format!("{} {STARTED}", number(listener.turned_away)));
+    let mut turned_away = format!("{} {STARTED}", number(listener.turned_away));
+    if !listener.turned_away_by.is_empty() {
+        let _ = write!(turned_away, ": {}", by_cause(&listener.turned_away_by));
+    }
+    line(out, "turned away", &turned_away);
 }
 
 fn broker(out: &mut String, broker: &BrokerState, now_ms: u64) {

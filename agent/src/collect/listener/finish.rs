@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
+use super::admit::counter;
 use super::connect::Will;
 use super::intake::{Cause, Intake};
 use super::serve::{Batch, Ended, Serving};
@@ -57,6 +58,7 @@ pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(mut serving: Box<S
 fn reason(ended: Ended) -> Option<Reason> {
     match ended {
         Ended::Fault(fault) => Some(fault.reason),
+        Ended::Unlisted(_) => Some(Reason::NotAuthorized),
         Ended::Silent => Some(Reason::KeepAliveTimeout),
         Ended::TakenOver => Some(Reason::SessionTakenOver),
         Ended::Stopping => Some(Reason::ServerShuttingDown),
@@ -75,6 +77,12 @@ fn note<S>(serving: &Serving<S>, ended: Ended) {
                 1,
                 &Seen { what: Some(fault.what), ..serving.seen() },
             );
+        }
+        Ended::Unlisted(unlisted) => {
+            let cause = unlisted.into();
+            counter(&serving.shared, cause).add(1);
+            let seen = Seen { what: Some("it was connected when the lists changed"), ..serving.seen() };
+            serving.shared.turned_away.tell(cause, 1, &seen);
         }
         Ended::Silent => stats.timeouts.add(1),
         Ended::NotReading => stats.not_reading.add(1),
@@ -131,7 +139,8 @@ async fn settle(
     }
     let setup = intake.setup;
     let mut expiry_s = setup.expiry_s;
-    let mut with_will = !matches!(ended, Ended::Stopping | Ended::StoreClosed | Ended::Refused);
+    // Who may not publish any more may not do so by dying either.
+    let mut with_will = !matches!(ended, Ended::Stopping | Ended::StoreClosed | Ended::Refused | Ended::Unlisted(_));
     if let Ended::Left { with_will: keep, expiry_s: changed } = ended {
         expiry_s = changed.unwrap_or(expiry_s);
         with_will = keep;

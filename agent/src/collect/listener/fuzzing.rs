@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::intake::{Intake, Round, Setup, Step};
 use super::wire::Version;
 use crate::clock::Stamp;
+use crate::collect::allow::Identity;
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::session::PacketIds;
 use crate::store::LaneId;
@@ -64,5 +65,6 @@ fn accepted(version: Version, lasting: bool) -> Option<Intake> {
         receive_maximum: 20,
         expiry_s: 60,
         rules,
+        identity: Identity::default(),
     }))
 }

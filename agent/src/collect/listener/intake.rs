@@ -20,6 +20,7 @@ use super::connect::MAX_ALIASES;
 use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
 use crate::clock::Stamp;
+use crate::collect::allow::{Identity, Unlisted};
 use crate::collect::mapping::Rules;
 use crate::collect::session::{PacketIds, record};
 use crate::collect::turned_away::{self, SHOWN, Seen, TurnedAway};
@@ -145,6 +146,8 @@ pub(super) enum Step {
     },
     /// The client broke the protocol.
     Fault(Fault),
+    /// The client is not, or no longer, among those that are served.
+    Unlisted(Unlisted),
 }
 
 /// What the last topic was mapped to, so that a device that publishes on one topic is mapped once.
@@ -185,6 +188,8 @@ pub(super) struct Setup {
     /// The session expiry granted; a DISCONNECT may not make it of 0 another.
     pub(super) expiry_s: u32,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
+    /// What the client has shown of itself.
+    pub(super) identity: Identity,
 }
 
 /// The receiving half of a connection's state.
@@ -192,6 +197,8 @@ pub(super) struct Setup {
 pub(super) struct Intake {
     pub(super) setup: Setup,
     rules: Arc<Rules>,
+    /// Whether `rules` were found to serve this client. What was asked at its CONNECT may have changed since.
+    admitted: bool,
     place: Place,
     aliases: Vec<Option<Box<str>>>,
     /// QoS 1 and 2 publishes under way.
@@ -205,7 +212,16 @@ impl Intake {
     pub(super) fn new(mut setup: Setup) -> Self {
         let rules = setup.rules.borrow_and_update().clone();
         let kept_subscribed = setup.subscribed;
-        Self { setup, rules, place: Place::new(), aliases: Vec::new(), under_way: 0, kept_subscribed, discard: None }
+        Self {
+            setup,
+            rules,
+            admitted: false,
+            place: Place::new(),
+            aliases: Vec::new(),
+            under_way: 0,
+            kept_subscribed,
+            discard: None,
+        }
     }
 
     /// What is to be kept of a lasting session whose client has subscribed or unsubscribed since it was last asked.
@@ -228,6 +244,13 @@ impl Intake {
         if self.setup.rules.has_changed().unwrap_or(false) {
             self.rules = self.setup.rules.borrow_and_update().clone();
             self.place.remembered = false;
+            self.admitted = false;
+        }
+        if !self.admitted {
+            if let Err(unlisted) = self.rules.admits(&self.setup.identity) {
+                return (0, Step::Unlisted(unlisted));
+            }
+            self.admitted = true;
         }
         let mut at = match self.discard(input, round) {
             Ok(taken) => taken,

@@ -46,6 +46,7 @@ use super::subscribe::{self, Following, follow, next_alarm};
 use super::table::{Go, Seat};
 use super::wire::Fault;
 use crate::collect::Alarm;
+use crate::collect::allow::Unlisted;
 use crate::collect::turned_away::Seen;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
 
@@ -95,6 +96,8 @@ pub(super) enum Ended {
     Left { with_will: bool, expiry_s: Option<u32> },
     /// The client broke the protocol.
     Fault(Fault),
+    /// The client is no longer among those that are served.
+    Unlisted(Unlisted),
     /// The client closed the connection, or the network did.
     Broken,
     /// Nothing was heard for one and a half times the keep-alive, or a packet was not completed.
@@ -498,6 +501,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             }
             Step::Leave { with_will, expiry_s } => Err(Ended::Left { with_will, expiry_s }),
             Step::Fault(fault) => Err(Ended::Fault(fault)),
+            Step::Unlisted(unlisted) => Err(Ended::Unlisted(unlisted)),
         }
     }
 

@@ -10,6 +10,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("gateway.id", "\"a\"", "\"b\""),
     ("collect.default_lane", "\"bulk\"", "\"normal\""),
     ("collect.devices", "[\"a\"]", "[\"a\", \"b*\"]"),
+    ("collect.allow.client_ids", "[\"a\"]", "[\"b\"]"),
+    ("collect.allow.usernames", "[\"a\"]", "[\"b\"]"),
+    ("collect.allow.certificates", "[\"a\"]", "[\"b\"]"),
     ("collect.listener.bind", "\"127.0.0.1:1\"", "\"127.0.0.1:2\""),
     ("collect.listener.tls_bind", "\"127.0.0.1:3\"", "\"127.0.0.1:4\""),
     ("collect.listener.tls_certificate", "\"/a\"", "\"/b\""),
@@ -95,6 +98,7 @@ const VALUES: &[(&str, &str, &str)] = &[
 
 /// Keys of the same configuration that the other tests below change.
 const ELSEWHERE: &[&str] = &[
+    "collect.allow.devices",
     "collect.rule.topic",
     "collect.rule.lane",
     "lane.name",
@@ -188,6 +192,13 @@ fn a_new_secret_under_an_old_path_is_a_change() {
         *auth_key = Secret::new("new");
     }
     assert_eq!(changes(&old, &key).applied, ["forward.flux.auth_key_file"]);
+}
+
+#[test]
+fn the_devices_may_move_into_the_table_of_lists() {
+    let before = good(&format!("{SMALLEST}[collect]\ndevices = [\"a\"]"));
+    let after = good(&format!("{SMALLEST}[collect.allow]\ndevices = [\"a\", \"b\"]"));
+    assert_eq!(changes(&before, &after).applied, ["collect.allow.devices", "collect.devices"]);
 }
 
 #[test]

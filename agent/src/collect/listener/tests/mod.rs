@@ -1,5 +1,6 @@
 //! The listener over real sockets on loopback, with bytes made by hand.
 
+mod allowed;
 mod limits;
 mod malformed;
 mod publishing;
