@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod field;
 pub mod forward;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

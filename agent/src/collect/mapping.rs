@@ -19,12 +19,15 @@
 //! name could not be told from another. As in MQTT, a topic that begins with `$` is not matched by a pattern that
 //! begins with `+`, `#` or `{device}`, nor taken by the fallback: such topics are a broker's own (`$SYS`).
 //!
-//! Besides, the rules carry who is served at all ([`Rules::serving`], see [`allow`](super::allow)). Others are refused,
-//! whatever the topic rule says.
+//! Besides, the rules carry who is served at all ([`Rules::serving`], see [`allow`](super::allow)); others are refused,
+//! whatever the topic rule says. And what of a payload is kept ([`Rules::treating`], see [`fields`](super::fields)).
+
+use std::sync::Arc;
 
 use tidegate_protocol::LaneId;
 
 use super::allow::{Allowed, Identity, Names, Unlisted};
+use super::fields::{Fields, Treatment};
 
 /// The level that names the device.
 pub const DEVICE: &str = "{device}";
@@ -117,6 +120,7 @@ pub struct Rules {
     patterns: Vec<Pattern>,
     fallback: Option<LaneId>,
     allowed: Allowed,
+    fields: Fields,
 }
 
 impl Rules {
@@ -135,7 +139,7 @@ impl Rules {
                 fault,
             })?);
         }
-        Ok(Self { patterns, fallback, allowed: Allowed::default() })
+        Ok(Self { patterns, fallback, allowed: Allowed::default(), fields: Fields::default() })
     }
 
     /// The same rules for these only.
@@ -149,6 +153,17 @@ impl Rules {
     pub fn only<'a>(self, devices: impl IntoIterator<Item = &'a str>) -> Self {
         let allowed = Allowed { devices: Some(Names::new(devices)), ..self.allowed };
         Self { allowed, ..self }
+    }
+
+    /// The same rules, with these for the fields of payloads.
+    #[must_use]
+    pub fn treating(self, fields: Fields) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// What becomes of the payloads on a topic before they are stored; `None` if they are stored as they come.
+    pub fn treatment(&self, topic: &str) -> Option<&Arc<Treatment>> {
+        self.fields.of(topic)
     }
 
     /// Whether a device that [`Rules::map`] named may publish.

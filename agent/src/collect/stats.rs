@@ -72,6 +72,10 @@ counters! {
     refused_device,
     /// Publishes refused because they are too large.
     refused_size,
+    /// Publishes refused because the rule for their fields cannot treat them.
+    refused_fields,
+    /// Records stored as they came although the rule for their fields cannot treat them, because it says so.
+    untreated,
     /// Device connections open now.
     connections,
     /// Device connections accepted in all.

@@ -63,6 +63,9 @@ causes! {
     /// A certificate whose names are not listed, or none.
     Certificate = "certificate": "a device is turned away because no name in its certificate is listed; add one to \
         certificates in [collect.allow]",
+    /// A payload that the rule for its fields cannot treat.
+    Fields = "fields": "a publish is refused because the rule for its fields cannot treat its payload; see `tidegate \
+        fields try`, and correct the device or the [[collect.fields]] for its topic",
     /// A publish that is too large.
     Size = "size": "a publish is refused because it is larger than max_packet_size; raise that, or let the device send \
         less at a time",

@@ -55,6 +55,13 @@ pub const KEYS: &[Key] = &[
     live("collect.allow.certificates"),
     live("collect.rule.topic"),
     live("collect.rule.lane"),
+    live("collect.fields.topic"),
+    live("collect.fields.keep_only"),
+    live("collect.fields.drop"),
+    live("collect.fields.pseudonymise"),
+    live("collect.fields.round"),
+    live("collect.fields.otherwise"),
+    live("collect.pseudonyms.key_file"),
     fixed("store.path"),
     fixed("store.max_size"),
     fixed("store.min_size"),
@@ -192,7 +199,7 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
 }
 
 /// Tables that there may be several of.
-pub(super) const ARRAYS: [&str; 3] = ["collect.rule", "lane", "provider.speed_class"];
+pub(super) const ARRAYS: [&str; 4] = ["collect.rule", "collect.fields", "lane", "provider.speed_class"];
 
 /// A table's header as the file writes it.
 pub(super) fn header(path: &str) -> String {

@@ -140,8 +140,12 @@ fn by_cause<const CAUSES: usize>(counts: [(&str, u64); CAUSES]) -> Vec<RefusedCo
 
 fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::Stats) -> Counts {
     let sum = |figure: fn(&store::LaneStats) -> u64| stored.lanes.iter().map(figure).sum();
-    let refused =
-        [("topic", collected.refused_topic), ("device", collected.refused_device), ("size", collected.refused_size)];
+    let refused = [
+        ("topic", collected.refused_topic),
+        ("device", collected.refused_device),
+        ("size", collected.refused_size),
+        ("fields", collected.refused_fields),
+    ];
     Counts {
         collected: collected.collected,
         stored: sum(|lane| lane.stored),
@@ -155,6 +159,7 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
         gaps_told: stored.gaps_told,
         refused: stored.refused,
         refused_by: by_cause(refused),
+        untreated: collected.untreated,
         requests: sent.requests,
         requests_failed: sent.requests.saturating_sub(sent.batches),
         connect_failures: sent.connect_failures,

@@ -137,10 +137,12 @@ fn records(out: &mut String, status: &Status) {
         ("expired", counts.expired, note(counts.expired, "! dropped: older than their lane's max_age")),
         ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
         ("refused", counts.refused, refused),
+        ("untreated", counts.untreated, format!("! stored as they came: otherwise = \"store\", {STARTED}")),
     ];
     let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
-    // Lanes have no age limit unless one is set.
-    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| *name != "expired" || *count > 0) {
+    // Lanes have no age limit and topics no rule for fields unless one is set.
+    let seldom = ["expired", "untreated"];
+    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| !seldom.contains(name) || *count > 0) {
         let text = format!("{:>width$}  {remark}", number(count));
         line(out, name, text.trim_end());
     }

@@ -105,6 +105,9 @@ pub struct Counts {
     pub refused: u64,
     /// Those since the agent was started by cause: `topic`, `device`, `size`, `fields`.
     pub refused_by: Vec<RefusedCount>,
+    /// Records stored since the agent was started as they came, although the rule for their fields cannot treat them,
+    /// because it says `otherwise = "store"`.
+    pub untreated: u64,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.

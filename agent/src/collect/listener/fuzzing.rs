@@ -47,7 +47,7 @@ pub fn intake(bytes: &[u8], version_5: bool, lasting: bool, piece: usize) {
                     assert!(need > allowed || stored > 0, "full, and nothing in it");
                     allowed = need.max(BUDGET);
                 }
-                Step::Leave { .. } | Step::Fault(_) => return,
+                Step::Leave { .. } | Step::Fault(_) | Step::Unlisted(_) => return,
             }
         }
     }

@@ -1,6 +1,9 @@
 //! `[collect]`: listener, broker, rules.
 
 mod allow;
+mod fields;
+
+pub(super) use fields::fields;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -53,8 +56,10 @@ pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> C
         }
     }
     let allow = allow::allow(&section, listener.as_ref());
+    let (fields, pseudonym_key) = fields(&section);
     section.finish();
-    Collect { listener, broker: broker.map(|(broker, _)| broker), default_lane, devices, allow, rules }
+    let broker = broker.map(|(broker, _)| broker);
+    Collect { listener, broker, default_lane, devices, allow, rules, fields, pseudonym_key }
 }
 
 /// The lanes' names as a message lists them.

@@ -101,6 +101,13 @@ const ELSEWHERE: &[&str] = &[
     "collect.allow.devices",
     "collect.rule.topic",
     "collect.rule.lane",
+    "collect.fields.topic",
+    "collect.fields.keep_only",
+    "collect.fields.drop",
+    "collect.fields.pseudonymise",
+    "collect.fields.round",
+    "collect.fields.otherwise",
+    "collect.pseudonyms.key_file",
     "lane.name",
     "lane.first",
     "lane.weight",
@@ -199,6 +206,31 @@ fn the_devices_may_move_into_the_table_of_lists() {
     let before = good(&format!("{SMALLEST}[collect]\ndevices = [\"a\"]"));
     let after = good(&format!("{SMALLEST}[collect.allow]\ndevices = [\"a\", \"b\"]"));
     assert_eq!(changes(&before, &after).applied, ["collect.allow.devices", "collect.devices"]);
+}
+
+#[test]
+fn a_changed_rule_for_fields_and_a_new_key_take_effect_at_once() {
+    let with = |rule: &str| {
+        good(&format!(
+            "{SMALLEST}[collect.pseudonyms]\nkey_file = \"/k\"\n[[collect.fields]]\npseudonymise = [\"p\"]\n{rule}"
+        ))
+    };
+    let base = with("topic = \"a\"");
+    for (rule, key) in [
+        ("topic = \"b\"", "collect.fields.topic"),
+        ("topic = \"a\"\nkeep_only = [\"p\"]", "collect.fields.keep_only"),
+        ("topic = \"a\"\ndrop = [\"q\"]", "collect.fields.drop"),
+        ("topic = \"a\"\nround = { t = 0.5 }", "collect.fields.round"),
+        ("topic = \"a\"\notherwise = \"store\"", "collect.fields.otherwise"),
+    ] {
+        assert_eq!(changes(&base, &with(rule)).applied, [key]);
+    }
+    let mut other = base.clone();
+    other.collect.fields[0].pseudonymise.clear();
+    assert_eq!(changes(&base, &other).applied, ["collect.fields.pseudonymise"]);
+    let mut rotated = base.clone();
+    rotated.collect.pseudonym_key = Some(Secret::new("new"));
+    assert_eq!(changes(&base, &rotated).applied, ["collect.pseudonyms.key_file"]);
 }
 
 #[test]

@@ -111,7 +111,7 @@ fn it_is_a_configuration_with_everything_for_each_kind() {
 
 /// What is only judged once something asks for it, and has a test of its own.
 fn apart(line: &Line) -> bool {
-    line.table == "collect.broker" || line.table == "provider.metadata"
+    ["collect.broker", "provider.metadata", "collect.fields"].contains(&line.table.as_str())
 }
 
 #[test]
