@@ -15,7 +15,7 @@
 //! field nor topic nor gateway go into it: gateways with one key give one pseudonym. Whoever has the key can repeat it:
 //!
 //! ```text
-//! printf %s 'Sato Hanako' | openssl dgst -sha256 -hmac "$(cat pseudonym.key)" -binary | head -c 16 | basenc --base64url
+//! printf %s 'Sato Hanako' | openssl dgst -sha256 -hmac "$(cat pseudonym.key)" -binary | head -c 16 | basenc --base64url | tr -d =
 //! ```
 //!
 //! # The key
