@@ -34,6 +34,7 @@ use crate::chain::chain;
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, Stamp, SystemClock};
 use crate::collect::broker::State as BrokerLink;
+use crate::collect::fields::{self, Fields};
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
@@ -57,6 +58,9 @@ pub enum GatewayError {
     /// A topic rule cannot be used.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A rule for fields cannot be used.
+    #[error(transparent)]
+    Fields(#[from] fields::RuleError),
     /// The endpoint's options cannot be used.
     #[error(transparent)]
     Forward(#[from] forward::OptionsError),
@@ -281,6 +285,14 @@ impl Gateway {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// The rules for fields that a configuration says, for who tries them out.
+///
+/// # Errors
+/// The first rule that cannot be used.
+pub fn fields_of_file(rules: &[config::FieldRule], key: Option<&config::Secret>) -> Result<Fields, GatewayError> {
+    options::fields(rules, key)
 }
 
 /// The store's lanes: those configured, then those that were and still hold something.

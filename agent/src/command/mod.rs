@@ -7,6 +7,7 @@ mod buffer;
 mod check;
 mod config;
 mod demo;
+mod fields;
 mod hold;
 mod notices;
 mod provider;
@@ -65,6 +66,9 @@ enum Command {
     /// Look into the buffer: what waits, what is kept, what is damaged, what was put aside
     #[command(subcommand)]
     Buffer(buffer::Which),
+    /// Try out what the rules for the fields of payloads do
+    #[command(subcommand)]
+    Fields(fields::Which),
     /// Watch it work: devices, agent and a Flux look-alike on this machine, nothing to configure
     Demo(demo::Args),
     /// Print configurations
@@ -114,6 +118,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Hold(args) => hold::run(&args),
         Command::Resume(args) => hold::resume(&args),
         Command::Buffer(which) => buffer::run(&which),
+        Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
     }
@@ -162,6 +167,8 @@ mod tests {
             "tidegate terms",
             "tidegate terms --json --config a.toml",
             "tidegate terms --socket /run/x.sock",
+            "tidegate fields try payloads.json",
+            "tidegate fields try - --topic a/b --whole --json --config a.toml",
             "tidegate demo",
             "tidegate config default",
             "tidegate buffer status --json --config a.toml",
@@ -183,6 +190,8 @@ mod tests {
             "tidegate terms --socket a --config b",
             "tidegate config",
             "tidegate buffer",
+            "tidegate fields",
+            "tidegate fields try",
             "tidegate buffer export",
             "tidegate buffer export --format xml",
             "tidegate buffer inspect --from yesterday",

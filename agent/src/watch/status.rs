@@ -105,8 +105,11 @@ pub struct Counts {
     pub gaps_told: u64,
     /// Publishes refused, in all.
     pub refused: u64,
-    /// Those since the agent was started by cause: `topic`, `device`, `size`.
+    /// Those since the agent was started by cause: `topic`, `device`, `size`, `fields`.
     pub refused_by: Vec<RefusedCount>,
+    /// Records stored since the agent was started as they came, although the rule for their fields cannot treat them,
+    /// because it says `otherwise = "store"`.
+    pub untreated: u64,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.
@@ -117,7 +120,7 @@ pub struct Counts {
     pub token_refusals: u64,
 }
 
-/// Publishes refused for one cause.
+/// Publishes refused, or connections turned away, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct RefusedCount {
@@ -326,8 +329,12 @@ pub struct Connections {
     pub connections: Usage,
     /// Lasting sessions.
     pub sessions: Usage,
-    /// Connections turned away or dropped for breaking the protocol or a limit, since the agent was started.
+    /// Connections turned away or dropped for breaking the protocol or a limit, or because they are not listed, since
+    /// the agent was started.
     pub turned_away: u64,
+    /// These by cause: `client id`, `user name` and `certificate` (not listed), `password` (wrong, or none), `TLS` (the
+    /// handshake failed), `protocol`, `not reading`, `limit` (of connections or sessions).
+    pub turned_away_by: Vec<RefusedCount>,
 }
 
 /// The broker intake.
