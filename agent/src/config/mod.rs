@@ -33,7 +33,6 @@ mod reader;
 mod sections;
 mod surroundings;
 pub mod terms;
-pub mod time;
 
 #[cfg(test)]
 mod tests;
