@@ -312,6 +312,10 @@ pub enum Provider {
     },
     /// By the rate-limit headers of an answer.
     RateLimitHeader,
+    /// By answers that say that it is too much (429).
+    Throttled,
+    /// By an interruption that is over: those who come back do so slowly.
+    WayBack,
     /// By a notice.
     Notice {
         /// The notice's name or number.
@@ -338,6 +342,8 @@ impl fmt::Display for Provider {
                 write!(f, "SIM speed class {class}, which the table does not have: the slowest it has")
             }
             Self::RateLimitHeader => f.write_str("rate-limit header of an answer"),
+            Self::Throttled => f.write_str("answers that say that it is too much"),
+            Self::WayBack => f.write_str("the way back after an interruption"),
             Self::Notice { id } => write!(f, "notice {id}"),
         }
     }
