@@ -113,6 +113,16 @@ pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
     Ok(sections::store_place(&text, &path.display().to_string())?)
 }
 
+/// The gateway's id and `[provider.notices]` as the file at `path` says them, whatever else is wrong with it: who looks at a
+/// notice need not be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in the two tables alone.
+pub fn gateway_and_notices(path: &Path) -> Result<(String, Notices), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::gateway_and_notices(&text, &path.display().to_string())?)
+}
+
 /// `[limits]` and `[provider]` as the file at `path` says them, whatever else is wrong with it: who asks for the limits
 /// need not be able to read the secrets.
 ///

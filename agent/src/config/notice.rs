@@ -329,8 +329,8 @@ fn limit(bound: &Bound) -> String {
     }
 }
 
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
+/// A TOML basic string, without anything in it that a terminal would not show.
+pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for character in text.chars() {
         match character {
