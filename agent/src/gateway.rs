@@ -14,6 +14,7 @@
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
 mod ask;
+mod inbox;
 mod limits;
 mod options;
 mod stance;
@@ -140,6 +141,7 @@ struct Shared {
     wire: Wire,
     limits: limits::Desk,
     stance: stance::Desk,
+    inbox: inbox::Desk,
 }
 
 impl Shared {
@@ -177,6 +179,7 @@ impl Gateway {
             started: Instant::now(),
             limits: limits::Desk::new(&config, source),
             stance: stance::Desk::new(&config, &clock.now()),
+            inbox: inbox::Desk::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -191,6 +194,7 @@ impl Gateway {
             broker: Arc::default(),
             wire: wire.clone(),
         });
+        inbox::reload(&shared);
         // Before anything goes through it.
         wire.set_pace(shared.limits.subscribe().borrow().pace());
         let stop = CancellationToken::new();
@@ -269,6 +273,7 @@ impl Gateway {
         drop(loaded);
         limits::reload(&self.shared);
         stance::reload(&self.shared);
+        inbox::reload(&self.shared);
         Ok(changes)
     }
 

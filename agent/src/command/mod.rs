@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod fields;
 mod hold;
+mod notice;
 mod notices;
 mod provider;
 mod run;
@@ -59,6 +60,9 @@ enum Command {
     Terms(terms::Args),
     /// Show what the provider and the operator said, and what the agent did
     Notices(notices::Args),
+    /// Make, show and apply signed notices of the provider
+    #[command(subcommand)]
+    Notice(notice::Which),
     /// Stop sending, until told otherwise or for a time; collecting goes on
     Hold(hold::Args),
     /// End what `hold` began
@@ -114,6 +118,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Check(file) => check::run(&file.config),
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),
+        Command::Notice(which) => notice::run(&which),
         Command::Notices(args) => notices::run(&args),
         Command::Hold(args) => hold::run(&args),
         Command::Resume(args) => hold::resume(&args),
@@ -169,6 +174,15 @@ mod tests {
             "tidegate terms --socket /run/x.sock",
             "tidegate fields try payloads.json",
             "tidegate fields try - --topic a/b --whole --json --config a.toml",
+            "tidegate notice keygen --out ops.key --kid ops-2026",
+            "tidegate notice sign --key ops.key m.toml -o m.notice",
+            "tidegate notice sign --key ops.key --kid b -",
+            "tidegate notice sign --key ops.key --id m --maintenance +1h +2h --gateway pole-* --gateway barn --why x",
+            "tidegate notice sign --key ops.key --withdraw m",
+            "tidegate notice show m.notice",
+            "tidegate notice show --config a.toml -",
+            "tidegate notice apply m.notice --json --socket /run/x.sock",
+            "tidegate notice apply m.notice --config a.toml",
             "tidegate demo",
             "tidegate config default",
             "tidegate buffer status --json --config a.toml",
@@ -189,6 +203,13 @@ mod tests {
             "tidegate status --socket a --config b",
             "tidegate terms --socket a --config b",
             "tidegate config",
+            "tidegate notice",
+            "tidegate notice keygen",
+            "tidegate notice sign --key ops.key",
+            "tidegate notice sign --key ops.key --maintenance +1h +2h",
+            "tidegate notice sign --key ops.key m.toml --withdraw m",
+            "tidegate notice show m.notice --trust ops",
+            "tidegate notice apply",
             "tidegate buffer",
             "tidegate fields",
             "tidegate fields try",

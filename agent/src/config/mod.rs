@@ -33,7 +33,6 @@ mod reader;
 mod sections;
 mod surroundings;
 pub mod terms;
-pub mod time;
 
 #[cfg(test)]
 mod tests;
@@ -122,6 +121,16 @@ pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
 pub fn fields(path: &Path) -> Result<(Vec<FieldRule>, Option<Secret>), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::fields(&text, &path.display().to_string())?)
+}
+
+/// The gateway's id and `[provider.notices]` as the file at `path` says them, whatever else is wrong with it: who looks at a
+/// notice need not be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in the two tables alone.
+pub fn gateway_and_notices(path: &Path) -> Result<(String, Notices), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::gateway_and_notices(&text, &path.display().to_string())?)
 }
 
 /// `[limits]` and `[provider]` as the file at `path` says them, whatever else is wrong with it: who asks for the limits

@@ -201,6 +201,42 @@ pub struct StanceStatus {
     pub probe_in_ms: Option<u64>,
     /// The last entries of the log of notices, the oldest first; `tidegate notices` shows all.
     pub notices: Vec<NoticeStatus>,
+    /// Signed notices that were brought.
+    pub inbox: InboxStatus,
+}
+
+/// Signed notices that were brought since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct InboxStatus {
+    /// The ids of the keys that are believed.
+    pub keys: Vec<String>,
+    /// The folder that is watched, if one is.
+    pub folder: Option<String>,
+    /// Why it cannot be looked into, if so.
+    pub folder_problem: Option<String>,
+    /// Taken in.
+    pub accepted: u64,
+    /// Brought again.
+    pub repeated: u64,
+    /// Refused, by reason.
+    pub refused: Vec<RefusedCount>,
+    /// The last of them, the newest last.
+    pub last: Vec<RefusedNotice>,
+}
+
+/// A notice that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct RefusedNotice {
+    /// When.
+    pub at_ms: u64,
+    /// How it came: `socket`, or `folder` and the file's name.
+    pub from: String,
+    /// The reason's word.
+    pub code: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Why a stance holds, or will.
