@@ -73,7 +73,8 @@ impl Standing<'_> {
                 Some(Ground { cause, ..ground })
             }
             Phase::Waits => {
-                let cause = words::join(&ground.cause, "over; gateways come back one by one, this one at its own moment");
+                let cause =
+                    words::join(&ground.cause, "over; gateways come back one by one, this one at its own moment");
                 Some(Ground { cause, until_ms: course.back, advice: words::WAIT.to_owned(), ..ground })
             }
             Phase::Ramps => Some(Ground {
