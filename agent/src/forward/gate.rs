@@ -65,7 +65,7 @@ impl Gate {
                 let spread = (until.saturating_duration_since(now) / 10).min(SPREAD);
                 Some(until + jitter.between(Duration::ZERO, spread))
             }
-            Verdict::Suspended | Verdict::Misconfigured => Some(now + self.probe.failed(jitter)),
+            Verdict::Suspended | Verdict::Ended | Verdict::Misconfigured => Some(now + self.probe.failed(jitter)),
             Verdict::Transient { costly: false } => Some(now + self.backoff.failed(jitter)),
         };
         self.count(verdict, now)
@@ -106,6 +106,7 @@ mod tests {
                 (Verdict::Maintenance { until }, Some((40, 44))),
                 (Verdict::Suspended, Some((60, 120))),
                 (Verdict::Quota, None),
+                (Verdict::Ended, Some((60, 120))),
                 (Verdict::Misconfigured, Some((60, 120))),
                 (Verdict::Transient { costly: false }, Some((1, 2))),
             ] {
@@ -130,6 +131,7 @@ mod tests {
             (Verdict::Misconfigured, true, false),
             (Verdict::Suspended, true, false),
             (Verdict::Quota, true, false),
+            (Verdict::Ended, true, false),
             (Verdict::Transient { costly: false }, true, false),
         ] {
             let mut gate = Gate::new(&options);

@@ -365,7 +365,7 @@ impl Permits {
             Verdict::Accepted => Outcome::Accepted,
             Verdict::Quota => Outcome::Quota,
             // Turned away at the door: it has not reached the channel, where events are counted.
-            Verdict::Throttled { .. } | Verdict::Suspended | Verdict::Misconfigured => Outcome::Free,
+            Verdict::Throttled { .. } | Verdict::Suspended | Verdict::Ended | Verdict::Misconfigured => Outcome::Free,
             Verdict::Maintenance { .. } | Verdict::Poison { .. } | Verdict::Transient { .. } => Outcome::Counted,
         };
         if outcome == Outcome::Accepted {

@@ -267,6 +267,7 @@ fn answer(told: Told) -> Answer {
         Verdict::Maintenance { .. } => Means::Maintenance,
         Verdict::Suspended => Means::Suspended,
         Verdict::Quota => Means::Quota,
+        Verdict::Ended => Means::Ended,
         Verdict::Misconfigured => Means::Misconfigured,
         Verdict::Poison { .. } => Means::Poison,
         Verdict::Transient { .. } => Means::Transient,

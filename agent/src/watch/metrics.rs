@@ -281,8 +281,8 @@ fn flash(page: &mut Page, flash: &FlashStatus) {
 }
 
 /// The words a verdict may be, so that each has a sample and an alert can name it before it happens.
-const VERDICTS: [&str; 8] =
-    ["accepted", "throttled", "maintenance", "suspended", "quota", "misconfigured", "poison", "transient"];
+const VERDICTS: [&str; 9] =
+    ["accepted", "throttled", "maintenance", "suspended", "quota", "ended", "misconfigured", "poison", "transient"];
 
 fn flux(page: &mut Page, status: &Status) {
     let counts = &status.counts;

@@ -49,7 +49,8 @@ impl Pump {
                 // Before anything is cut: half a secret would not be recognised.
                 answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
                 let wall = SystemTime::now();
-                judge(&answer, &Context { delivered: self.delivered, auth, now, wall })
+                let (rules, kind) = (&self.config.options.rules, link.kind());
+                judge(&answer, &Context { rules, kind, delivered: self.delivered, auth, now, wall })
             }
             Exchange::NotSent(reason) | Exchange::Cut(reason) => {
                 Judged { verdict: Verdict::Transient { costly: false }, reason }
