@@ -13,6 +13,7 @@ pub mod forward;
 pub mod fuzzing;
 pub mod gateway;
 pub mod hardware;
+pub mod outage;
 pub mod provider;
 pub mod secret;
 pub mod shape;
