@@ -4,6 +4,7 @@
 //! leaves through [`shape`]. `gateway` alone knows all rooms; a room knows `tidegate_protocol` and what it is handed.
 #![forbid(unsafe_code)]
 
+mod chain;
 pub mod clock;
 pub mod collect;
 pub mod config;
@@ -12,10 +13,12 @@ pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod glob;
 pub mod hardware;
 pub mod outage;
 pub mod provider;
 pub mod secret;
 pub mod shape;
+pub mod shown;
 pub mod store;
 pub mod watch;

@@ -42,8 +42,8 @@ pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
     Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FluxTarget, Forward, Gateway, Kind,
-    Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion, Order, Policy, Provider,
-    Rule, SpeedClass, Stated, Store, Tls,
+    Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion, OnTermsChange, Order,
+    Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, Store, Tls,
 };
 pub use tidegate_protocol::units;
 

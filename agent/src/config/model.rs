@@ -505,6 +505,40 @@ pub struct Provider {
     /// What each speed class of a SIM carries: the defaults with what `[[provider.speed_class]]` changes and adds. Never
     /// empty.
     pub speed_classes: Vec<SpeedClass>,
+    /// `[provider.resume]`.
+    pub resume: Resume,
+    /// `[provider.probe]`.
+    pub probe: Probe,
+    /// `[terms] on_change`.
+    pub on_terms_change: OnTermsChange,
+}
+
+/// `[provider.resume]`: how the gateway comes back after an interruption of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// The time over which a fleet comes back, each gateway at a moment of its own, up to a day.
+    pub spread: Duration,
+    /// How long it takes from then until it may send as fast as before, up to a day.
+    pub ramp: Duration,
+}
+
+/// `[provider.probe]`: how often one record is sent to see whether what stopped the gateway is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// At first, 1 s to 7 days.
+    pub min: Duration,
+    /// At last, not below `min`.
+    pub max: Duration,
+}
+
+/// What follows when the provider changes the terms (clause 1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTermsChange {
+    /// It is logged: using the service is consent.
+    #[default]
+    Continue,
+    /// Nothing is sent from then on until a person accepts them.
+    Hold,
 }
 
 /// `[provider.metadata]`: the SIM's own metadata service.

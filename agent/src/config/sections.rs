@@ -4,6 +4,7 @@
 mod collect;
 mod forward;
 pub(super) mod limits;
+mod stance;
 mod store;
 
 use std::net::SocketAddr;

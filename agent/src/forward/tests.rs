@@ -6,6 +6,7 @@ mod order;
 mod reload;
 mod secrets;
 mod shown;
+mod stance;
 mod storm;
 
 use std::time::{Duration, Instant};

@@ -39,9 +39,6 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// The wait after a 429 that says nothing: the API's rate limit is per minute.
 const DEFAULT_THROTTLE: Duration = Duration::from_secs(60);
 
-/// Characters of an endpoint's message that are kept.
-const MESSAGE_CHARS: usize = 200;
-
 /// What Flux said of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -256,24 +253,9 @@ impl Message {
     }
 }
 
-/// A text from outside, cut and with control characters escaped.
+/// A text from outside, cut and without what is not seen where it stands.
 pub(super) fn shown(text: &str) -> String {
-    let mut out = String::new();
-    let mut characters = text.trim().chars();
-    for character in characters.by_ref().take(MESSAGE_CHARS) {
-        match character {
-            // Bidirectional overrides would let a message rewrite the line it stands in.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.extend(character.escape_unicode());
-            }
-            _ if character.is_control() => out.extend(character.escape_default()),
-            _ => out.push(character),
-        }
-    }
-    if characters.next().is_some() {
-        out.push('…');
-    }
-    out
+    crate::shown::shown(text, crate::shown::MESSAGE)
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@
 //! Control walks one way: this room hands values on, `gateway` makes documents of limits of them, `shape` merges those.
 //! Nothing here waits for telemetry, and telemetry never waits for an answer to anything here.
 
+mod ask;
 pub mod input;
+pub mod machine;
 pub mod metadata;
 pub mod page;
+pub mod question;

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::error::too_long;
+use super::error::{CannotBind, more_telling, too_long};
 use super::line::{Line, window};
 use super::meter::Traffic;
 use super::packet::{SYN_EXTRA, Segments};
@@ -28,7 +28,10 @@ impl Wire {
                 Ok(dialled) => return Ok(dialled),
                 Err(failure) => {
                     tracing::debug!(%address, error = %failure, "cannot connect");
-                    last = Some(failure);
+                    last = Some(match last {
+                        Some(before) => more_telling(before, failure),
+                        None => failure,
+                    });
                 }
             }
         }
@@ -81,6 +84,6 @@ impl Wire {
         let Some(interface) = &self.door.options.interface else { return Ok(()) };
         socket
             .bind_device(Some(interface.as_bytes()))
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot bind to the interface {interface}: {error}")))
+            .map_err(|source| io::Error::new(source.kind(), CannotBind { interface: interface.clone(), source }))
     }
 }

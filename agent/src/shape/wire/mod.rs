@@ -51,8 +51,8 @@ use tokio_rustls::TlsConnector;
 
 pub use super::bucket::Class;
 use super::pace::Pace;
-pub use error::WireError;
 use error::too_long;
+pub use error::{Stage, Trouble, WireError};
 use gate::{Direction, Gate};
 pub use meter::Counts;
 use meter::{Meter, Reader};
@@ -117,14 +117,14 @@ pub struct Wire {
     class: Class,
 }
 
-/// What all clones share.
+/// What all clones share. What limits and counts is shared with doors [beside](Wire::beside) it, too.
 struct Door {
     options: Options,
     gate: Arc<Gate>,
     meter: Arc<Meter>,
     resolver: Resolver,
     tls: OnceCell<TlsConnector>,
-    pace: Mutex<Pace>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 impl std::fmt::Debug for Wire {
@@ -148,9 +148,18 @@ impl Wire {
     fn with_reader(options: Options, reader: Reader) -> Self {
         let gate = Arc::new(Gate::open());
         let meter = Arc::new(Meter::new(Arc::clone(&gate), reader));
-        let door =
-            Door { options, gate, meter, resolver: Resolver::default(), tls: OnceCell::new(), pace: Mutex::default() };
-        Self { door: Arc::new(door), class: Class::default() }
+        let (resolver, tls, pace) = (Resolver::default(), OnceCell::new(), Arc::default());
+        Self { door: Arc::new(Door { options, gate, meter, resolver, tls, pace }), class: Class::default() }
+    }
+
+    /// A door that leads elsewhere, through another interface or with other trust, and is limited and counted with this one:
+    /// whatever leaves by either takes from the same buckets and stands in the same counts. Over another line that is
+    /// stricter than need be, and there is no way around the gate.
+    #[must_use]
+    pub fn beside(&self, options: Options) -> Self {
+        let (gate, meter) = (Arc::clone(&self.door.gate), Arc::clone(&self.door.meter));
+        let (resolver, tls, pace) = (Resolver::default(), OnceCell::new(), Arc::clone(&self.door.pace));
+        Self { door: Arc::new(Door { options, gate, meter, resolver, tls, pace }), class: Class::default() }
     }
 
     /// The same door for traffic of a class: [`Class::Critical`] has the next bytes. Traffic is [`Class::Other`] unless
@@ -196,6 +205,11 @@ impl Wire {
             Some(Err(source)) => Err(WireError::Tls { host: host(), source }),
             None => Err(WireError::Tls { host: host(), source: too_long("the handshake", limit) }),
         }
+    }
+
+    /// When a name server beyond the site last answered, whatever it said: evidence that the line carries something.
+    pub fn names_answered(&self) -> Option<std::time::Instant> {
+        self.door.resolver.answered()
     }
 
     /// What has passed through so far.
