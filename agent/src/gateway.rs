@@ -13,9 +13,11 @@
 //! one thread needs neither locks between tasks nor the memory of more. A supervisor task opens the store, binds the
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
+mod alarm;
 mod ask;
 mod limits;
 mod options;
+mod outages;
 mod stance;
 mod status;
 mod supervise;
@@ -136,6 +138,7 @@ struct Shared {
     wire: Wire,
     limits: limits::Desk,
     stance: stance::Desk,
+    outages: outages::Ledger,
 }
 
 impl Shared {
@@ -173,6 +176,7 @@ impl Gateway {
             started: Instant::now(),
             limits: limits::Desk::new(&config, source),
             stance: stance::Desk::new(&config, &clock.now()),
+            outages: outages::Ledger::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),

@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod hold;
 mod notices;
+mod outages;
 mod provider;
 mod run;
 mod service;
@@ -58,6 +59,8 @@ enum Command {
     Terms(terms::Args),
     /// Show what the provider and the operator said, and what the agent did
     Notices(notices::Args),
+    /// Show the time in which Flux could not be used, and what can be claimed for it
+    Outages(outages::Args),
     /// Stop sending, until told otherwise or for a time; collecting goes on
     Hold(hold::Args),
     /// End what `hold` began
@@ -111,6 +114,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),
         Command::Notices(args) => notices::run(&args),
+        Command::Outages(args) => outages::run(&args),
         Command::Hold(args) => hold::run(&args),
         Command::Resume(args) => hold::resume(&args),
         Command::Buffer(which) => buffer::run(&which),
@@ -162,6 +166,10 @@ mod tests {
             "tidegate terms",
             "tidegate terms --json --config a.toml",
             "tidegate terms --socket /run/x.sock",
+            "tidegate outages",
+            "tidegate outages --month 2026-11 --json --config a.toml",
+            "tidegate outages --csv --store /var/lib/tidegate",
+            "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
             "tidegate buffer status --json --config a.toml",
@@ -181,6 +189,9 @@ mod tests {
             "tidegate runn",
             "tidegate status --socket a --config b",
             "tidegate terms --socket a --config b",
+            "tidegate outages --month 2026-13",
+            "tidegate outages --json --csv",
+            "tidegate outages --verify --csv",
             "tidegate config",
             "tidegate buffer",
             "tidegate buffer export",

@@ -61,6 +61,11 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
     put("clock.synchronised_marker", &config.clock.synchronised_marker);
     put("clock.timedated", &config.clock.timedated);
+    put("alarm.after", &config.alarm.after);
+    put("alarm.repeat", &config.alarm.repeat);
+    put("alarm.command", &config.alarm.command);
+    put("alarm.command_timeout", &config.alarm.command_timeout);
+    put("alarm.topic", &config.alarm.topic);
     put("control.socket", &config.control.socket);
     put("metrics.bind", &config.metrics.bind);
     put("log.level", &config.log.level);

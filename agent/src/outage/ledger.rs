@@ -100,9 +100,12 @@ impl Ledger {
 
     /// Takes a fact in; gives what has to be written because of it.
     pub fn tell(&mut self, fact: Fact, now: &Stamp) -> Option<Entry> {
-        if fact == Fact::Started || now.boot != self.seen.boot || now.uptime_ms < self.seen.uptime_ms {
+        let other_boot = now.boot != self.seen.boot;
+        if fact == Fact::Started || other_boot {
             self.begin_run(now);
         }
+        // Tasks that tell at the same time may overtake each other: then it is told of a little late.
+        let now = if now.uptime_ms < self.seen.uptime_ms { &self.seen.clone() } else { now };
         self.pass(now);
         let what = match fact {
             Fact::Started | Fact::Heartbeat => self.due(now),
