@@ -24,7 +24,10 @@ struct Subscriber {
 
 impl Subscriber {
     fn start(address: SocketAddr, topic: &str) -> Self {
-        let mut child = Command::new(tools::find("mosquitto_sub", "mosquitto-clients"))
+        // It would keep its lines for itself until there are many.
+        let mut child = Command::new(tools::find("stdbuf", "coreutils"))
+            .arg("-oL")
+            .arg(tools::find("mosquitto_sub", "mosquitto-clients"))
             .args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-t", topic, "-d"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

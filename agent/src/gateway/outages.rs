@@ -168,7 +168,7 @@ pub(super) fn status(shared: &Shared) -> OutageStatus {
     let Some(figures) = shared.outages.figures() else { return OutageStatus::default() };
     let (figures, now) = (figures.borrow().clone(), shared.clock.now());
     let open = figures.open.as_ref();
-    let since = |at: &crate::clock::Stamp| if at.boot == now.boot { at.by(&now) } else { at.wall_ms };
+    let since = |at: &crate::clock::Stamp| if at.trusted || at.boot != now.boot { at.wall_ms } else { at.by(&now) };
     OutageStatus {
         since_ms: open.map(|open| since(&open.since)),
         class: open.map_or_else(String::new, |open| open.class.word().to_owned()),
