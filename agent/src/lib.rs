@@ -4,6 +4,7 @@
 //! leaves through [`shape`]. `gateway` alone knows all rooms; a room knows `tidegate_protocol` and what it is handed.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 mod chain;
 pub mod clock;
 pub mod collect;

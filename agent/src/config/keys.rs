@@ -111,6 +111,8 @@ pub const KEYS: &[Key] = &[
     live("provider.metadata.enabled"),
     live("provider.metadata.url"),
     live("provider.metadata.every"),
+    live("provider.notices.keys"),
+    live("provider.notices.folder"),
     live("provider.speed_class.name"),
     live("provider.speed_class.rate"),
     live("provider.resume.spread"),

@@ -28,11 +28,13 @@ mod changes;
 mod error;
 mod keys;
 mod model;
+pub mod notice;
 mod pattern;
 mod reader;
 mod sections;
 mod surroundings;
 pub mod terms;
+pub mod time;
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +46,8 @@ pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
     Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FluxTarget, Forward, Gateway, Kind,
-    Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion, OnTermsChange, Order,
-    Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, Store, Tls,
+    Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion, Notices, OnTermsChange,
+    Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, Store, Tls,
 };
 pub use tidegate_protocol::units;
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::error::Problem;
 use crate::hardware::Source;
 use crate::secret::Secret;
+use tidegate_protocol::notice::Keys;
 use tidegate_protocol::terms::Bound;
 use tidegate_protocol::units::Amount;
 
@@ -504,6 +505,8 @@ pub struct Provider {
     pub terms: Option<PathBuf>,
     /// `[provider.metadata]`.
     pub metadata: Metadata,
+    /// `[provider.notices]`.
+    pub notices: Notices,
     /// What each speed class of a SIM carries: the defaults with what `[[provider.speed_class]]` changes and adds. Never
     /// empty.
     pub speed_classes: Vec<SpeedClass>,
@@ -552,6 +555,15 @@ pub struct Metadata {
     pub url: String,
     /// How often it is asked, 1 min to 24 h.
     pub every: Duration,
+}
+
+/// `[provider.notices]`: signed notices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// Whose notices are believed; nobody's without.
+    pub keys: Option<Keys>,
+    /// The folder that is watched for them. An absolute path; it may be missing. Only with `keys`.
+    pub folder: Option<PathBuf>,
 }
 
 /// `[[provider.speed_class]]`.

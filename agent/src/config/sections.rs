@@ -4,6 +4,7 @@
 mod collect;
 mod forward;
 pub(super) mod limits;
+mod notices;
 mod stance;
 mod store;
 

@@ -12,6 +12,7 @@ mod default_file;
 mod disk;
 mod limits;
 mod mistakes;
+mod notices;
 mod parts;
 mod secrets;
 

@@ -22,7 +22,8 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
-use hyper::header::{DATE, RETRY_AFTER};
+
+use crate::answer::{retry_after, seconds};
 
 /// Seconds until the rate limit is refreshed (general notes of the API's reference).
 const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";
@@ -203,25 +204,6 @@ pub(super) fn rate_limit(headers: &HeaderMap, now: Instant) -> Option<RateLimit>
 
 fn refresh(headers: &HeaderMap) -> Option<Duration> {
     seconds(headers.get(RATE_LIMIT_REFRESH)?.to_str().ok()?)
-}
-
-/// `Retry-After` as seconds or as a date (RFC 9110, 10.2.3). A date is taken relative to the answer's own `Date`,
-/// because the gateway's clock may be wrong by years.
-fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    if let Some(wait) = seconds(value) {
-        return Some(wait);
-    }
-    let at = httpdate::parse_http_date(value.trim()).ok()?;
-    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    Some(at.duration_since(date.unwrap_or(wall)).unwrap_or(Duration::ZERO))
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than a u64 holds is a wait beyond every clamp.
-    digits.then(|| text.parse().map_or(Duration::MAX, Duration::from_secs))
 }
 
 /// What a body says, if it says anything that is understood.

@@ -273,7 +273,7 @@ fn answer(told: Told) -> Answer {
         Verdict::Transient { .. } => Means::Transient,
     };
     let wait_ms = told.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-    Answer { means, wait_ms, reason: told.reason, probe: told.probe }
+    Answer { means, wait_ms, reason: told.reason, probe: told.probe, per_minute: Some(told.per_minute) }
 }
 
 fn log_path(config: &Config) -> PathBuf {

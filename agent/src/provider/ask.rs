@@ -55,8 +55,17 @@ pub(super) const FIRST_AGAIN: Duration = Duration::from_secs(60);
 /// The longest wait that failures alone make.
 pub(super) const LONGEST: Duration = Duration::from_secs(6 * 3600);
 
-/// The first question comes at random within this time after the start.
+/// The first question to a service of the line's own comes at random within this time after the start.
 pub(super) const SPREAD: Duration = Duration::from_secs(1);
+
+/// Why there is no answer that can be used, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What was tried, and what came of it. Text from outside is cut and escaped.
+    pub reason: String,
+    /// What the operator can do.
+    pub advice: &'static str,
+}
 
 /// What is asked.
 #[derive(Debug)]
@@ -82,8 +91,10 @@ pub(super) struct Reply {
     pub(super) headers: HeaderMap,
     /// The whole body.
     pub(super) body: Vec<u8>,
-    /// What time it is, in ms since the Unix epoch at the moment of the answer, if the answer says so and came over TLS:
-    /// plain HTTP proves nothing. It may be wrong by half a second and half the time that the exchange took.
+    /// What time it is by the answer, in ms since the Unix epoch at the moment that it came. It may be wrong by half a second
+    /// and half the time that the exchange took.
+    pub(super) time: Option<u64>,
+    /// The same if it came over TLS: plain HTTP proves nothing.
     pub(super) now_ms: Option<u64>,
 }
 
@@ -124,22 +135,33 @@ pub(super) enum AskError {
     TooLong(usize),
 }
 
+/// What came of a question.
+#[derive(Debug)]
+pub(super) struct Asked {
+    /// The whole answer, or why there is none within the bounds.
+    pub(super) result: Result<Reply, AskError>,
+    /// Bytes on the wire, both directions; 0 if no connection came about. Resolving the name is not among them.
+    pub(super) bytes: u64,
+}
+
 /// Asks, and reads the whole answer.
-///
-/// # Errors
-/// There is no whole answer within the bounds.
-pub(super) async fn ask(question: Question<'_>, wire: &Wire) -> Result<Reply, AskError> {
-    let patience = question.patience;
-    let (target, request) = request(&question).ok_or(AskError::Url)?;
+pub(super) async fn ask(question: &Question<'_>, wire: &Wire) -> Asked {
+    let failed = |error| Asked { result: Err(error), bytes: 0 };
+    let Some((target, request)) = request(question) else { return failed(AskError::Url) };
     let start = Instant::now();
     // Connecting has limits of its own, which leave out the time in which the gate holds bytes back.
-    let stream = wire.connect(&target).await.map_err(AskError::Unreachable)?;
-    let left = patience.saturating_sub(start.elapsed());
-    let held = stream.held();
+    let stream = match wire.connect(&target).await {
+        Ok(stream) => stream,
+        Err(error) => return failed(AskError::Unreachable(error)),
+    };
+    let (held, carried) = (stream.held(), stream.carried());
+    let left = question.patience.saturating_sub(start.elapsed());
     let answer = held.timeout(left, exchange(stream, request, question.most)).await;
-    let mut reply = answer.ok_or(AskError::Late(patience))??;
-    reply.now_ms = reply.now_ms.filter(|_| target.tls);
-    Ok(reply)
+    let mut result = answer.unwrap_or(Err(AskError::Late(question.patience)));
+    if let Ok(reply) = &mut result {
+        reply.now_ms = reply.time.filter(|_| target.tls);
+    }
+    Asked { result, bytes: carried.bytes() }
 }
 
 /// Where to and what.
@@ -186,7 +208,7 @@ async fn exchange(
     }));
     let start = Instant::now();
     let answer = sender.send_request(request).await.map_err(AskError::Broke)?;
-    let now_ms = time_of(answer.headers(), start.elapsed());
+    let time = time_of(answer.headers(), start.elapsed());
     let (head, mut body) = answer.into_parts();
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -196,7 +218,7 @@ async fn exchange(
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: bytes, now_ms })
+    Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: bytes, time, now_ms: None })
 }
 
 /// What time it is by an answer whose head took so long. A cache between may have kept the answer: `Age` says for how long,

@@ -105,6 +105,8 @@ pub struct Answer {
     pub reason: String,
     /// It answers a probe.
     pub probe: bool,
+    /// Events that left in the minute before it, if that is known: a 429 halves them.
+    pub per_minute: Option<u32>,
 }
 
 /// How things stand.

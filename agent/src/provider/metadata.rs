@@ -25,6 +25,7 @@ use tidegate_protocol::stance::Leave;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
 use crate::chain::chain;
 use crate::shape::wire::Wire;
@@ -60,15 +61,6 @@ pub struct Line {
     pub problem: Option<Problem>,
     /// Questions that were not answered since the last that was.
     pub failures: u32,
-}
-
-/// Why there is no answer, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// What was tried, and what came of it. Text from outside is cut and escaped.
-    pub reason: String,
-    /// What the operator can do.
-    pub advice: &'static str,
 }
 
 /// Why nothing was told.
@@ -174,7 +166,7 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
 
 async fn question(url: &str, wire: &Wire) -> Result<Subscriber, Failure> {
     let question = Question { base: url, path: PATH, headers: Vec::new(), most: ANSWER_BYTES, patience: PATIENCE };
-    let reply = ask(question, wire).await.map_err(Failure::NoAnswer)?;
+    let reply = ask(&question, wire).await.result.map_err(Failure::NoAnswer)?;
     match reply.status {
         200..=299 => Subscriber::read(&reply.body).map_err(Failure::Nonsense),
         status => Err(Failure::Refused { status, message: reply.message() }),

@@ -85,6 +85,12 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("provider.metadata.enabled", "true", "false"),
     ("provider.metadata.url", "\"http://a\"", "\"http://b\""),
     ("provider.metadata.every", "\"10m\"", "\"11m\""),
+    (
+        "provider.notices.keys",
+        "[\"a:TEDE9ZIaX1JlLIXvr+sWTi+KCOibmi8brJmxnBqG0u4=\"]",
+        "[\"b:TEDE9ZIaX1JlLIXvr+sWTi+KCOibmi8brJmxnBqG0u4=\"]",
+    ),
+    ("provider.notices.folder", "\"/a\"", "\"/b\""),
     ("provider.resume.spread", "\"10m\"", "\"11m\""),
     ("provider.resume.ramp", "\"10m\"", "\"11m\""),
     ("provider.probe.min", "\"1h\"", "\"2h\""),

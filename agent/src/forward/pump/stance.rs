@@ -63,6 +63,6 @@ impl Pump {
             _ => None,
         };
         let at = self.store.clock().now();
-        self.teller.tell(Told { at, verdict, status, wait, reason: reason.to_owned(), probe }, now);
+        self.teller.tell(Told { at, verdict, status, wait, reason: reason.to_owned(), probe, per_minute: 0 }, now);
     }
 }

@@ -47,3 +47,30 @@ impl Settings {
         }
     }
 }
+
+/// Periods in ms, within bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) resume: u64,
+    pub(super) ramp: u64,
+    pub(super) probe_min: u64,
+    pub(super) probe_max: u64,
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+impl Span {
+    /// The longest period over which gateways come back.
+    pub(super) const MOST_RESUME_MS: u64 = DAY_MS;
+
+    pub(super) fn of(settings: &Settings) -> Self {
+        let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let probe_min = ms(settings.probe.0).clamp(60_000, 7 * DAY_MS);
+        Self {
+            resume: ms(settings.resume).min(Self::MOST_RESUME_MS),
+            ramp: ms(settings.ramp).min(DAY_MS),
+            probe_min,
+            probe_max: ms(settings.probe.1).clamp(probe_min, 7 * DAY_MS),
+        }
+    }
+}

@@ -60,7 +60,7 @@ pub use resolve::Names;
 use resolve::Resolver;
 use socket::Metered;
 use stream::Inner;
-pub use stream::{HeldBack, WireStream};
+pub use stream::{Carried, HeldBack, WireStream};
 pub use tls::{ClientIdentity, Roots};
 
 /// Addresses of one name that are tried before giving up. A dual-stack host behind a load balancer has two to eight;

@@ -42,6 +42,11 @@ impl Metered {
         Arc::clone(&self.held)
     }
 
+    /// The eye on it.
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
     /// Writes as much of `wanted` bytes as may pass; `write` is given how many.
     fn write(
         &mut self,
