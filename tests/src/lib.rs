@@ -17,6 +17,7 @@ pub mod forgetful;
 pub mod metadata;
 pub mod mqtt;
 pub mod netns;
+pub mod office;
 pub mod ports;
 pub mod readings;
 pub mod rng;

@@ -1,60 +1,16 @@
 //! Signed notices: made, shown, applied and dropped into a folder with the real binary; refused ones are counted, whoever
 //! brings them; and nothing a device publishes is one.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
-use tidegate_tests::agent::{Agent, Setup, binary};
+use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::packet::Connect;
 use tidegate_tests::mqtt::{Client, Version};
+use tidegate_tests::office::{Office, run, text};
 use tidegate_tests::wait::{self, BOUND};
-
-/// Where notices are signed: a folder with a key.
-struct Office {
-    folder: tempfile::TempDir,
-    /// What gateways pin.
-    key: String,
-}
-
-impl Office {
-    fn new(kid: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let out = folder.path().join("ops.key");
-        let output = run(&["notice", "keygen", "--kid", kid, "--out", text(&out)]);
-        let said = String::from_utf8(output.stdout).expect("text");
-        let key = said.split('"').nth(1).expect("a key in quotes").to_owned();
-        assert!(output.status.success() && key.starts_with(&format!("{kid}:")), "{said}");
-        Self { folder, key }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Signs what stands in `toml`, and says where the envelope is.
-    #[track_caller]
-    fn sign(&self, name: &str, toml: &str) -> PathBuf {
-        std::fs::write(self.path(&format!("{name}.toml")), toml).expect("written");
-        let output =
-            run(&["notice", "sign", "--key", text(&self.path("ops.key")), text(&self.path(&format!("{name}.toml")))]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        self.path(&format!("{name}.notice"))
-    }
-
-    fn information(&self, id: &str) -> PathBuf {
-        self.sign(id, &format!("id = \"{id}\"\nkind = \"information\"\nwhy = \"hello\"\n"))
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("text")
-}
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).output().expect("the binary starts")
-}
 
 /// An agent that believes this office, and watches `inbox` in its folder.
 fn agent(flux: &Flux, office: &Office) -> Agent {
