@@ -125,7 +125,13 @@ impl Machine {
             }
         }
         if let Some(id) = back {
-            log.entry("maintenance", &id, words::PAGE, "Flux accepts after its planned end", "sending goes on, slowly at first");
+            log.entry(
+                "maintenance",
+                &id,
+                words::PAGE,
+                "Flux accepts after its planned end",
+                "sending goes on, slowly at first",
+            );
             self.come_back(id, Stance::Maintenance, 0, log);
         }
     }
@@ -148,7 +154,8 @@ impl Machine {
         self.lift(&[Kind::Maintenance], "it answers again", log);
         let steady = log.at.steady;
         let reason = short(answer.reason);
-        let counts = if let Some(throttle) = self.state.throttle.as_mut().filter(|one| one.per_minute(steady).is_some()) {
+        let counts = if let Some(throttle) = self.state.throttle.as_mut().filter(|one| one.per_minute(steady).is_some())
+        {
             throttle.again(answer.per_minute, steady)
         } else {
             let throttle = Throttle::new(answer.per_minute, steady, reason.clone());
@@ -188,7 +195,13 @@ impl Machine {
         }
         self.state.failing = None;
         let reason = short(answer.reason);
-        log.entry("maintenance", "", words::ANSWER, &reason, "sending stops; now and then one event shows whether it is over");
+        log.entry(
+            "maintenance",
+            "",
+            words::ANSWER,
+            &reason,
+            "sending stops; now and then one event shows whether it is over",
+        );
         let since = if lasts && rest.is_none() { since } else { at.steady };
         self.state.answers = Some(Told { kind: Kind::Maintenance, since, until: None, set: at.steady, rest, reason });
         self.dirty = true;
@@ -226,7 +239,13 @@ impl Machine {
         self.state.failing = None;
         if !std::mem::replace(&mut self.state.misconfigured, true) {
             self.dirty = true;
-            log.entry("misconfigured", "", words::ANSWER, &answer.reason, "nothing: the endpoint never accepted a record");
+            log.entry(
+                "misconfigured",
+                "",
+                words::ANSWER,
+                &answer.reason,
+                "nothing: the endpoint never accepted a record",
+            );
         }
     }
 

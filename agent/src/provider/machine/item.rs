@@ -25,18 +25,51 @@ pub(super) enum Origin {
 /// What was announced. Dates in ms since the Unix epoch; a `from` of 0 is at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Said {
-    Maintenance { from: u64, until: u64, resume_s: Option<u32> },
+    Maintenance {
+        from: u64,
+        until: u64,
+        resume_s: Option<u32>,
+    },
     /// By the status page. `seen`: when it was last read to be under way; `passed`: it answers again.
-    Planned { from: u64, until: Option<u64>, seen: Option<u64>, passed: bool },
-    Emergency { from: u64, until: Option<u64> },
-    Restriction { from: u64, until: Option<u64>, limits: Vec<KeptBound> },
-    Suspension { from: u64, breach: u8 },
-    Quota { until: u64 },
-    End { at: u64 },
-    Terms { version: String, from: u64, accepted: bool },
-    Identity { from: u64 },
+    Planned {
+        from: u64,
+        until: Option<u64>,
+        seen: Option<u64>,
+        passed: bool,
+    },
+    Emergency {
+        from: u64,
+        until: Option<u64>,
+    },
+    Restriction {
+        from: u64,
+        until: Option<u64>,
+        limits: Vec<KeptBound>,
+    },
+    Suspension {
+        from: u64,
+        breach: u8,
+    },
+    Quota {
+        until: u64,
+    },
+    End {
+        at: u64,
+    },
+    Terms {
+        version: String,
+        from: u64,
+        accepted: bool,
+    },
+    Identity {
+        from: u64,
+    },
     /// Over since `base` by somebody's word: back over `period` ms.
-    Return { stance: String, base: u64, period: u64 },
+    Return {
+        stance: String,
+        base: u64,
+        period: u64,
+    },
     /// Nothing: only kept so that what was issued earlier is known for that.
     Gone,
 }
@@ -186,7 +219,9 @@ impl Item {
     /// Over how many ms gateways come back.
     pub(super) fn period(&self, ways: &Ways<'_>) -> u64 {
         match &self.said {
-            Said::Maintenance { resume_s: Some(seconds), .. } => (u64::from(*seconds) * 1_000).min(Span::MOST_RESUME_MS),
+            Said::Maintenance { resume_s: Some(seconds), .. } => {
+                (u64::from(*seconds) * 1_000).min(Span::MOST_RESUME_MS)
+            }
             Said::Return { period, .. } => *period,
             _ => ways.span.resume,
         }

@@ -259,7 +259,8 @@ impl Machine {
     pub(super) fn make_room(&mut self, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
         let date = log.at.date;
-        while self.state.items.len() > ITEMS || (self.state.items.len() > 1 && self.state.encode().len() > STATE_BYTES) {
+        while self.state.items.len() > ITEMS || (self.state.items.len() > 1 && self.state.encode().len() > STATE_BYTES)
+        {
             let least = self.state.items.iter().enumerate().min_by_key(|(_, item)| item.weight(&ways, date));
             let Some(index) = least.map(|(index, _)| index) else { return };
             let item = self.state.items.remove(index);
@@ -310,7 +311,9 @@ impl Machine {
             let before = std::mem::replace(&mut item.logged, phase);
             let did = match phase {
                 Phase::Holds => words::begins(&item.said),
-                Phase::Overrun => "its end has passed and it is still said to be under way: one event shows whether it is",
+                Phase::Overrun => {
+                    "its end has passed and it is still said to be under way: one event shows whether it is"
+                }
                 Phase::Waits => words::BACK,
                 Phase::Ramps => "sending goes on, slowly at first",
                 Phase::Past if matches!(before, Phase::Holds | Phase::Overrun) => "over",
@@ -329,7 +332,9 @@ impl Machine {
                 // As long as the page lists it, it is known to be over.
                 Origin::Page => !over || date < item.received.saturating_add(30 * Span::MOST_RESUME_MS),
                 // A revision that was issued earlier may be brought until then.
-                Origin::Notice => !over || date <= item.expires || item.course(&ways).is_some_and(|one| one.end.is_none()),
+                Origin::Notice => {
+                    !over || date <= item.expires || item.course(&ways).is_some_and(|one| one.end.is_none())
+                }
             }
         });
         self.dirty |= before != self.state.items.len();

@@ -104,7 +104,8 @@ mod tests {
         assert_eq!(one.per_minute(10_000), Some(20));
         assert_eq!(one.per_minute(10_000 + 59_999), Some(20));
         assert_eq!(one.per_minute(10_000 + 60_000), Some(22));
-        let until = |rate: u64| (0..600).find(|minute| one.per_minute(10_000 + minute * 60_000).is_none_or(|it| it >= rate));
+        let until =
+            |rate: u64| (0..600).find(|minute| one.per_minute(10_000 + minute * 60_000).is_none_or(|it| it >= rate));
         assert_eq!(until(40), Some(8));
         assert_eq!(until(u64::MAX), Some(25), "it goes at twice what was refused first");
     }

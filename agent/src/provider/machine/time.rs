@@ -110,7 +110,9 @@ impl Time {
             return true;
         }
         match self.doubt {
-            Some((doubt, since)) if doubt.abs_diff(shown) <= STEP_MS => uptime.saturating_sub(since) >= BELIEVED_AFTER_MS,
+            Some((doubt, since)) if doubt.abs_diff(shown) <= STEP_MS => {
+                uptime.saturating_sub(since) >= BELIEVED_AFTER_MS
+            }
             _ => {
                 self.doubt = Some((shown, uptime));
                 false
@@ -171,7 +173,9 @@ mod tests {
 
     fn after(stamps: &[Stamp]) -> Moment {
         let mut time = Time::default();
-        stamps.iter().for_each(|stamp| drop(time.note(stamp)));
+        for stamp in stamps {
+            time.note(stamp);
+        }
         time.moment()
     }
 

@@ -13,7 +13,8 @@ pub(super) const OPERATOR: &str = "operator";
 pub(super) const AGENT: &str = "this gateway";
 
 /// What the agent does about an accepted probe under a notice that suspends.
-pub(super) const STANDS: &str = "nothing: a signed notice stands until it is withdrawn; have whoever issued it withdraw it";
+pub(super) const STANDS: &str =
+    "nothing: a signed notice stands until it is withdrawn; have whoever issued it withdraw it";
 
 /// Who announced it.
 pub(super) fn source(item: &Item) -> String {
@@ -65,7 +66,10 @@ pub(super) const fn breach_number(breach: Breach) -> u8 {
 pub(super) const fn suspension(breach: u8) -> (&'static str, &'static str) {
     match breach {
         1 => ("something is not paid", "pay what is open; then have the notice withdrawn"),
-        2 => ("a statement was false", "correct the account's particulars with the provider; then have the notice withdrawn"),
+        2 => (
+            "a statement was false",
+            "correct the account's particulars with the provider; then have the notice withdrawn",
+        ),
         3 => ("the terms were broken", "ask the provider what was broken and mend it; then have the notice withdrawn"),
         4 => ("the card cannot be used", "register a card that can be charged; then have the notice withdrawn"),
         _ => ("", "ask the provider what is wrong; then have the notice withdrawn"),
