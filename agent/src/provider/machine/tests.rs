@@ -30,8 +30,9 @@ pub(super) struct Bench {
     pub(super) log: Vec<Entry>,
 }
 
+/// Ten minutes to come back, and ten to be as before.
 pub(super) fn settings() -> Settings {
-    Settings::new("barn-1")
+    Settings { resume: std::time::Duration::from_secs(600), ..Settings::new("barn-1") }
 }
 
 impl Bench {
