@@ -39,7 +39,7 @@
 //! Per stream, of which a lane has two, at most: a batch being gathered, one ready, one being repeated, and what was read and did not fit, each
 //! `max_bytes` or 64 KiB, whichever is more.
 
-mod backoff;
+pub mod backoff;
 mod batch;
 mod course;
 mod endpoint;
