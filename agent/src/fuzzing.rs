@@ -4,5 +4,6 @@
 
 pub use crate::collect::fields::fuzzing::fields;
 pub use crate::collect::listener::fuzzing::intake;
+pub use crate::config::notice::fuzzing::notice;
 pub use crate::forward::fuzzing::judge;
 pub use crate::store::fuzzing::decode;
