@@ -13,10 +13,12 @@
 //! one thread needs neither locks between tasks nor the memory of more. A supervisor task opens the store, binds the
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
+mod alarm;
 mod ask;
 mod inbox;
 mod limits;
 mod options;
+mod outages;
 mod stance;
 mod status;
 mod supervise;
@@ -142,6 +144,7 @@ struct Shared {
     limits: limits::Desk,
     stance: stance::Desk,
     inbox: inbox::Desk,
+    outages: outages::Ledger,
 }
 
 impl Shared {
@@ -180,6 +183,7 @@ impl Gateway {
             limits: limits::Desk::new(&config, source),
             stance: stance::Desk::new(&config, &clock.now()),
             inbox: inbox::Desk::default(),
+            outages: outages::Ledger::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),

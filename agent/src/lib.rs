@@ -17,6 +17,7 @@ pub mod fuzzing;
 pub mod gateway;
 pub mod glob;
 pub mod hardware;
+pub mod outage;
 pub mod provider;
 pub mod secret;
 pub mod shape;

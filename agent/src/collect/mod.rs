@@ -19,5 +19,5 @@ mod stats;
 pub mod tls;
 mod turned_away;
 
-pub use alarms::{Alarm, Alarms};
+pub use alarms::{Alarm, Alarms, Heard, Subject};
 pub use stats::{Counter, Snapshot, Stats};

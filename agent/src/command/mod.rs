@@ -11,6 +11,7 @@ mod fields;
 mod hold;
 mod notice;
 mod notices;
+mod outages;
 mod provider;
 mod run;
 mod service;
@@ -63,6 +64,8 @@ enum Command {
     /// Make, show and apply signed notices of the provider
     #[command(subcommand)]
     Notice(notice::Which),
+    /// Show the time in which Flux could not be used, and what can be claimed for it
+    Outages(outages::Args),
     /// Stop sending, until told otherwise or for a time; collecting goes on
     Hold(hold::Args),
     /// End what `hold` began
@@ -120,6 +123,7 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Terms(args) => terms::run(&args),
         Command::Notice(which) => notice::run(&which),
         Command::Notices(args) => notices::run(&args),
+        Command::Outages(args) => outages::run(&args),
         Command::Hold(args) => hold::run(&args),
         Command::Resume(args) => hold::resume(&args),
         Command::Buffer(which) => buffer::run(&which),
@@ -183,6 +187,10 @@ mod tests {
             "tidegate notice show --config a.toml -",
             "tidegate notice apply m.notice --json --socket /run/x.sock",
             "tidegate notice apply m.notice --config a.toml",
+            "tidegate outages",
+            "tidegate outages --month 2026-11 --json --config a.toml",
+            "tidegate outages --csv --store /var/lib/tidegate",
+            "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
             "tidegate buffer status --json --config a.toml",
@@ -202,6 +210,9 @@ mod tests {
             "tidegate runn",
             "tidegate status --socket a --config b",
             "tidegate terms --socket a --config b",
+            "tidegate outages --month 2026-13",
+            "tidegate outages --json --csv",
+            "tidegate outages --verify --csv",
             "tidegate config",
             "tidegate notice",
             "tidegate notice keygen",

@@ -75,6 +75,11 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("collect.pseudonyms.key_file", &config.collect.pseudonym_key.as_ref().map(super::Secret::expose));
     put("clock.synchronised_marker", &config.clock.synchronised_marker);
     put("clock.timedated", &config.clock.timedated);
+    put("alarm.after", &config.alarm.after);
+    put("alarm.repeat", &config.alarm.repeat);
+    put("alarm.command", &config.alarm.command);
+    put("alarm.command_timeout", &config.alarm.command_timeout);
+    put("alarm.topic", &config.alarm.topic);
     put("control.socket", &config.control.socket);
     put("metrics.bind", &config.metrics.bind);
     put("log.level", &config.log.level);

@@ -23,6 +23,7 @@
 //! system that the store is on and for what stands in the folder. It writes nothing.
 
 mod address;
+mod alarm;
 mod changes;
 mod error;
 mod keys;
@@ -38,6 +39,7 @@ pub mod terms;
 mod tests;
 
 pub use crate::secret::Secret;
+pub use alarm::{ALARM_TOPIC, Alarm};
 pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};

@@ -32,6 +32,8 @@ pub struct Config {
     pub provider: Provider,
     /// `[clock]`: what says that the clock is right.
     pub clock: Clock,
+    /// `[alarm]`: telling people near the gateway.
+    pub alarm: super::Alarm,
     /// `[control]`: the socket that `tidegate status` asks.
     pub control: Control,
     /// `[metrics]`: the Prometheus page.

@@ -521,6 +521,25 @@ impl<'a> Section<'a> {
         Some((path, value))
     }
 
+    /// Judges the program that a value names by its path.
+    pub(super) fn program(&self, path: &str, value: &Value<'a>, content: Content) {
+        if !Path::new(path).is_absolute() {
+            value.problem(
+                format!("found {}", shown(path)),
+                "write the program's absolute path first: no shell looks for it",
+            );
+            return;
+        }
+        match self.doc.surroundings.usable(Path::new(path), content) {
+            Ok(true) => value.warn(
+                format!("{path} may be changed by every user of this machine"),
+                "chmod it 755: Tidegate runs it with its own rights",
+            ),
+            Ok(false) => {}
+            Err(fault) => value.problem(fault.found, fault.advice),
+        }
+    }
+
     /// Enters a mistake at `key` if it names a private key that does not belong to the certificate.
     pub(super) fn belongs(&self, certificate: &Path, key: &(PathBuf, Value<'a>)) {
         if let Err(fault) = self.doc.surroundings.belongs(certificate, &key.0) {

@@ -153,6 +153,7 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
         provider: limits::provider(&root, is_unified(&root)),
         limits,
         clock: clock(&root),
+        alarm: super::alarm::alarm(&root),
         control: control(&root),
         metrics: metrics(&root),
         log: log(&root),

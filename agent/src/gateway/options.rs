@@ -279,6 +279,8 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
         },
         limits: new.limits,
         provider: new.provider,
+        // The broker intake is told the topic at its start.
+        alarm: config::Alarm { topic: running.alarm.topic, ..new.alarm },
         control: running.control,
         metrics: running.metrics,
         log: config::Log { target: running.log.target, ..new.log },

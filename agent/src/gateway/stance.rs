@@ -25,7 +25,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, inbox, limits, options};
+use super::{Shared, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -99,6 +99,11 @@ impl Desk {
     /// Who may do what, for those who ask others.
     pub(super) fn leave(&self) -> channel::Receiver<Leave> {
         self.leave.subscribe()
+    }
+
+    /// How things stand, now and from now on.
+    pub(super) fn views(&self) -> channel::Receiver<Arc<View>> {
+        self.view.subscribe()
     }
 
     /// How things stand.
@@ -224,6 +229,7 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
         tokio::select! {
             () = stop.cancelled() => {}
             Some(said) = told.recv() => {
+                outages::told(&shared, &said);
                 tell(&shared, Input::Answer(answer(said)));
             }
             Ok(()) = line.changed() => {

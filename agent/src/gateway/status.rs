@@ -36,6 +36,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
         clock: clock(&shared.clock),
         stance: super::stance::status(shared),
+        outage: super::outages::status(shared),
         terms: super::limits::status(shared),
         limits: limits(config),
         line: line(&shared.wire),

@@ -1,6 +1,7 @@
 //! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
 
 mod budgets;
+mod outages;
 mod stance;
 mod terms;
 
@@ -35,6 +36,7 @@ pub fn human(status: &Status) -> String {
     let mut out = String::new();
     head(&mut out, status);
     stance::section(&mut out, &status.stance, status.now_ms);
+    outages::section(&mut out, &status.outage);
     records(&mut out, status);
     lanes(&mut out, status);
     flux(&mut out, status);

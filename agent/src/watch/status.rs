@@ -38,6 +38,8 @@ pub struct Status {
     pub verdict: VerdictStatus,
     /// What the provider allows now, and why.
     pub stance: StanceStatus,
+    /// Time in which Flux could not be used.
+    pub outage: OutageStatus,
     /// The oldest record that waits, of all lanes.
     pub oldest_waiting: Option<OldestWaiting>,
     /// What went over the wire to the outside.
@@ -237,6 +239,30 @@ pub struct RefusedNotice {
     pub code: String,
     /// Why.
     pub why: String,
+}
+
+/// Time in which Flux could not be used, by the outage ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct OutageStatus {
+    /// The first failed attempt of the interval that is open (ms since the Unix epoch).
+    pub since_ms: Option<u64>,
+    /// Whose side it is: `own-line`, `announced`, `provider` or `unknown`; empty if none is open.
+    pub class: String,
+    /// What of it is proved, in ms.
+    pub proved_ms: u64,
+    /// The longest uninterrupted time of it that can be claimed, in ms.
+    pub uninterrupted_ms: u64,
+    /// Attempts that failed in it.
+    pub attempts: u64,
+    /// Intervals that touch this month (JST).
+    pub month: u64,
+    /// The longest uninterrupted time of them that can be claimed, in ms.
+    pub month_longest_ms: u64,
+    /// The local alarm is in force: nothing was delivered for the set time.
+    pub alarm: bool,
+    /// Why the ledger cannot be written now.
+    pub problem: Option<String>,
 }
 
 /// Why a stance holds, or will.

@@ -116,6 +116,21 @@ impl Bunch {
         self.submission.push(mapped.lane, &record);
     }
 
+    /// Takes a publish that is only to be acknowledged.
+    pub(super) fn pass(&mut self, publish: &Publish) {
+        self.tally.publishes += 1;
+        self.acks.extend(publish.ack);
+    }
+
+    /// Keeps the room that a publish takes, until all is committed.
+    pub(super) fn hold(&mut self, room: Option<OwnedSemaphorePermit>) {
+        match (&mut self.held, room) {
+            (Some(held), Some(room)) => held.merge(room),
+            (Some(_), None) => {}
+            (held, room) => *held = room,
+        }
+    }
+
     /// Hands the refusals to the submission; nothing more is taken after it.
     pub(super) fn seal(&mut self) {
         for refusal in self.refusals.drain(..) {

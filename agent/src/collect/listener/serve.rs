@@ -304,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 
     fn poll_alarms(&mut self, context: &mut Context<'_>) -> bool {
         let Some(alarms) = &mut self.alarms else { return false };
-        let Poll::Ready((alarm, receiver)) = alarms.poll(context) else { return false };
+        let Poll::Ready((alarm, heard)) = alarms.poll(context) else { return false };
         match alarm {
             Ok(Alarm(text)) => {
                 let packet = subscribe::alarm(&text, self.intake.setup.version);
@@ -319,11 +319,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 return false;
             }
         }
-        alarms.set(next_alarm(None, receiver));
+        alarms.set(next_alarm(heard));
         true
     }
 
-    /// Begins or ends listening for alarms, as the client subscribed; begins with the one in force.
+    /// Begins or ends listening for alarms, as the client subscribed; begins with those in force.
     fn follow_alarms(&mut self) {
         if self.intake.setup.subscribed != self.alarms.is_some() {
             self.alarms = self.intake.setup.subscribed.then(|| follow(&self.shared.alarms));
