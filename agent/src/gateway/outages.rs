@@ -192,7 +192,15 @@ mod tests {
     use std::time::Instant;
 
     fn said(verdict: Verdict, status: Option<u16>, reason: &str) -> Fact {
-        fact(&Told { at: Stamp::default(), verdict, status, wait: None, reason: reason.into(), probe: false })
+        fact(&Told {
+            at: Stamp::default(),
+            verdict,
+            status,
+            wait: None,
+            reason: reason.into(),
+            probe: false,
+            per_minute: 0,
+        })
     }
 
     fn class(fact: &Fact) -> Option<(Stage, Class)> {
