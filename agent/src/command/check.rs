@@ -9,6 +9,7 @@ use tidegate::config::{
 };
 use tidegate::field::Path as Field;
 use tidegate::watch::render::number;
+use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;
 
 use super::{Failure, print};
@@ -80,6 +81,7 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
     for text in limits(config, terms) {
         line("limits", text);
     }
+    line("notices", notices(&config.provider.notices));
     line("clock", clock(&config.clock));
     line("control", config.control.socket.display().to_string());
     line("metrics", config.metrics.bind.map_or_else(|| "none".into(), |bind| format!("http://{bind}/metrics")));
@@ -185,6 +187,13 @@ fn limits(config: &Config, terms: Option<&Terms>) -> Vec<String> {
     });
     lines.push(format!("months and days by {}", config.limits.calendar.as_str()));
     lines
+}
+
+fn notices(notices: &config::Notices) -> String {
+    let Some(keys) = &notices.keys else { return "no signed notice is believed".to_owned() };
+    let names: Vec<&str> = keys.all().iter().map(PublicKey::kid).collect();
+    let folder = notices.folder.as_ref().map_or_else(String::new, |folder| format!(", also in {}", folder.display()));
+    format!("those that {} signed{folder}", names.join(", "))
 }
 
 fn clock(clock: &Clock) -> String {
