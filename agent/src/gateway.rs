@@ -16,6 +16,7 @@
 mod ask;
 mod limits;
 mod options;
+mod page;
 mod stance;
 mod status;
 mod supervise;
@@ -136,6 +137,7 @@ struct Shared {
     wire: Wire,
     limits: limits::Desk,
     stance: stance::Desk,
+    page: page::Desk,
 }
 
 impl Shared {
@@ -169,10 +171,13 @@ impl Gateway {
         let rules = options::rules(&config)?;
         let wire = Wire::new(options::wire(&config)?);
         let clock = Arc::new(SystemClock::new());
+        let limits = limits::Desk::new(&config, source);
+        let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
         let shared = Arc::new(Shared {
             started: Instant::now(),
-            limits: limits::Desk::new(&config, source),
+            limits,
             stance: stance::Desk::new(&config, &clock.now()),
+            page,
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -265,6 +270,7 @@ impl Gateway {
         drop(loaded);
         limits::reload(&self.shared);
         stance::reload(&self.shared);
+        page::reload(&self.shared);
         Ok(changes)
     }
 

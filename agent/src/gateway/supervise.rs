@@ -6,7 +6,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, lane_names, limits, options, stance, status};
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, lane_names, limits, options, page, stance, status};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
@@ -148,6 +148,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
 
     let [intakes, forwarding, listening] = std::array::from_fn(|_| CancellationToken::new());
     tokio::spawn(limits::follow(Arc::clone(shared), told, forwarding.clone()));
+    tokio::spawn(page::keep(Arc::clone(shared), forwarding.clone()));
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {
             store: store.clone(),

@@ -9,6 +9,7 @@
 
 mod ask;
 pub mod input;
+pub mod line;
 pub mod machine;
 pub mod metadata;
 pub mod page;

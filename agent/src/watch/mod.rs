@@ -25,7 +25,7 @@ mod tests;
 pub use status::{
     BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, GroundStatus,
     HeldStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NoticeStatus, OldestWaiting, RefusedCount, SimStatus,
-    StanceStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
+    StanceStatus, Status, StatusPageStatus, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;
