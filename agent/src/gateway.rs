@@ -13,9 +13,12 @@
 //! one thread needs neither locks between tasks nor the memory of more. A supervisor task opens the store, binds the
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
+mod alarm;
 mod ask;
+mod inbox;
 mod limits;
 mod options;
+mod outages;
 mod page;
 mod stance;
 mod status;
@@ -35,6 +38,7 @@ use crate::chain::chain;
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, Stamp, SystemClock};
 use crate::collect::broker::State as BrokerLink;
+use crate::collect::fields::{self, Fields};
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
@@ -58,6 +62,9 @@ pub enum GatewayError {
     /// A topic rule cannot be used.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A rule for fields cannot be used.
+    #[error(transparent)]
+    Fields(#[from] fields::RuleError),
     /// The endpoint's options cannot be used.
     #[error(transparent)]
     Forward(#[from] forward::OptionsError),
@@ -137,6 +144,8 @@ struct Shared {
     wire: Wire,
     limits: limits::Desk,
     stance: stance::Desk,
+    inbox: inbox::Desk,
+    outages: outages::Ledger,
     page: page::Desk,
 }
 
@@ -177,6 +186,8 @@ impl Gateway {
             started: Instant::now(),
             limits,
             stance: stance::Desk::new(&config, &clock.now()),
+            inbox: inbox::Desk::default(),
+            outages: outages::Ledger::default(),
             page,
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
@@ -192,6 +203,7 @@ impl Gateway {
             broker: Arc::default(),
             wire: wire.clone(),
         });
+        inbox::reload(&shared);
         // Before anything goes through it.
         wire.set_pace(shared.limits.subscribe().borrow().pace());
         let stop = CancellationToken::new();
@@ -271,6 +283,7 @@ impl Gateway {
         limits::reload(&self.shared);
         stance::reload(&self.shared);
         page::reload(&self.shared);
+        inbox::reload(&self.shared);
         Ok(changes)
     }
 
@@ -287,6 +300,14 @@ impl Gateway {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// The rules for fields that a configuration says, for who tries them out.
+///
+/// # Errors
+/// The first rule that cannot be used.
+pub fn fields_of_file(rules: &[config::FieldRule], key: Option<&config::Secret>) -> Result<Fields, GatewayError> {
+    options::fields(rules, key)
 }
 
 /// The store's lanes: those configured, then those that were and still hold something.

@@ -9,6 +9,7 @@ mod chain;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod field;
 pub mod forward;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
@@ -16,6 +17,7 @@ pub mod fuzzing;
 pub mod gateway;
 pub mod glob;
 pub mod hardware;
+pub mod outage;
 pub mod provider;
 pub mod secret;
 pub mod shape;

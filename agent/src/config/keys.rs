@@ -49,8 +49,19 @@ pub const KEYS: &[Key] = &[
     fixed("collect.broker.max_packet_size"),
     live("collect.default_lane"),
     live("collect.devices"),
+    live("collect.allow.devices"),
+    live("collect.allow.client_ids"),
+    live("collect.allow.usernames"),
+    live("collect.allow.certificates"),
     live("collect.rule.topic"),
     live("collect.rule.lane"),
+    live("collect.fields.topic"),
+    live("collect.fields.keep_only"),
+    live("collect.fields.drop"),
+    live("collect.fields.pseudonymise"),
+    live("collect.fields.round"),
+    live("collect.fields.otherwise"),
+    live("collect.pseudonyms.key_file"),
     fixed("store.path"),
     fixed("store.max_size"),
     fixed("store.min_size"),
@@ -132,6 +143,11 @@ pub const KEYS: &[Key] = &[
     live("provider.probe.min"),
     live("provider.probe.max"),
     live("terms.on_change"),
+    live("alarm.after"),
+    live("alarm.repeat"),
+    live("alarm.command"),
+    live("alarm.command_timeout"),
+    fixed("alarm.topic"),
     live("clock.synchronised_marker"),
     live("clock.timedated"),
     fixed("control.socket"),
@@ -207,7 +223,8 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
 }
 
 /// Tables that there may be several of.
-pub(super) const ARRAYS: [&str; 4] = ["collect.rule", "lane", "provider.rule", "provider.speed_class"];
+pub(super) const ARRAYS: [&str; 5] =
+    ["collect.rule", "collect.fields", "lane", "provider.rule", "provider.speed_class"];
 
 /// A table's header as the file writes it.
 pub(super) fn header(path: &str) -> String {

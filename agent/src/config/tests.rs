@@ -10,6 +10,7 @@ use crate::secret::Secret;
 mod changed;
 mod default_file;
 mod disk;
+mod fields;
 mod limits;
 mod mistakes;
 mod notices;

@@ -47,10 +47,6 @@ impl Desk {
         })
     }
 
-    /// How it stands.
-    pub(super) fn standing(&self) -> channel::Receiver<Standing> {
-        self.standing.subscribe()
-    }
 }
 
 fn settings(config: &Config, limits: &Limits) -> Option<Settings> {

@@ -25,7 +25,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, limits, options};
+use super::{Shared, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -101,6 +101,11 @@ impl Desk {
         self.leave.subscribe()
     }
 
+    /// How things stand, now and from now on.
+    pub(super) fn views(&self) -> channel::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
     /// How things stand.
     pub(super) fn view(&self) -> Arc<View> {
         Arc::clone(&self.view.borrow())
@@ -137,6 +142,11 @@ pub(super) fn reload(shared: &Shared) {
     shared.stance.state().machine.set(options::machine(&config));
     tell(shared, Input::Endpoint { fingerprint: options::fingerprint(&config) });
     tell(shared, Input::TryNow);
+}
+
+/// Whether the machine can be told something.
+pub(super) fn is_open(shared: &Shared) -> bool {
+    shared.stance.state().open
 }
 
 /// Tells the machine something; whoever obeys it is told at once. Says what was written into the log.
@@ -219,6 +229,7 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
         tokio::select! {
             () = stop.cancelled() => {}
             Some(said) = told.recv() => {
+                outages::told(&shared, &said);
                 tell(&shared, Input::Answer(answer(said)));
             }
             Ok(()) = line.changed() => {
@@ -352,6 +363,7 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
         probe_in_ms: view.probe_at_ms.map(|at| at.saturating_sub(now.uptime_ms)),
         page: super::page::status(shared),
         notices: entries[entries.len().saturating_sub(LAST)..].iter().map(notice).collect(),
+        inbox: inbox::status(shared),
     }
 }
 
@@ -389,6 +401,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
             }
             Ask::Hold { for_ms, why } => done(&tell(&shared, Input::Hold { for_ms, why })),
             Ask::Resume => done(&tell(&shared, Input::Resume)),
+            Ask::Notice { envelope } => End::Notice { told: inbox::take(&shared, &envelope) },
             Ask::AcceptTerms { version } => done(&tell(&shared, Input::AcceptTerms { version })),
         };
         serde_json::to_string(&end).map_err(|error| refused("failed", error.to_string()))
