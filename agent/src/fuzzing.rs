@@ -6,4 +6,5 @@ pub use crate::collect::fields::fuzzing::fields;
 pub use crate::collect::listener::fuzzing::intake;
 pub use crate::forward::fuzzing::judge;
 pub use crate::outage::fuzzing::outages;
+pub use crate::provider::fuzzing::{statuspage, subscriber};
 pub use crate::store::fuzzing::decode;

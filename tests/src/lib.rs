@@ -20,5 +20,6 @@ pub mod netns;
 pub mod ports;
 pub mod readings;
 pub mod rng;
+pub mod statuspage;
 pub mod tools;
 pub mod wait;

@@ -46,7 +46,6 @@ impl Desk {
             standing: channel::Sender::new(Standing::default()),
         })
     }
-
 }
 
 fn settings(config: &Config, limits: &Limits) -> Option<Settings> {
