@@ -19,6 +19,7 @@ mod inbox;
 mod limits;
 mod options;
 mod outages;
+mod page;
 mod stance;
 mod status;
 mod supervise;
@@ -145,6 +146,7 @@ struct Shared {
     stance: stance::Desk,
     inbox: inbox::Desk,
     outages: outages::Ledger,
+    page: page::Desk,
 }
 
 impl Shared {
@@ -178,12 +180,15 @@ impl Gateway {
         let rules = options::rules(&config)?;
         let wire = Wire::new(options::wire(&config)?);
         let clock = Arc::new(SystemClock::new());
+        let limits = limits::Desk::new(&config, source);
+        let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
         let shared = Arc::new(Shared {
             started: Instant::now(),
-            limits: limits::Desk::new(&config, source),
+            limits,
             stance: stance::Desk::new(&config, &clock.now()),
             inbox: inbox::Desk::default(),
             outages: outages::Ledger::default(),
+            page,
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -277,6 +282,7 @@ impl Gateway {
         drop(loaded);
         limits::reload(&self.shared);
         stance::reload(&self.shared);
+        page::reload(&self.shared);
         inbox::reload(&self.shared);
         Ok(changes)
     }

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::flux::Flux;
 use crate::metadata::Metadata;
+use crate::statuspage::StatusPage;
 use crate::{ports, tools, wait};
 
 /// Lines of its log that a failed test shows.
@@ -44,6 +45,7 @@ pub struct Setup {
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
     lanes: Vec<String>,
+    answers: Vec<String>,
     within: Vec<String>,
 }
 
@@ -57,8 +59,15 @@ impl Setup {
     pub fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free_port();
-        let mut setup =
-            Self { folder, port, sections: BTreeMap::new(), rules: Vec::new(), lanes: Vec::new(), within: Vec::new() };
+        let mut setup = Self {
+            folder,
+            port,
+            sections: BTreeMap::new(),
+            rules: Vec::new(),
+            lanes: Vec::new(),
+            answers: Vec::new(),
+            within: Vec::new(),
+        };
         setup.set("gateway", "id", "\"gw-test\"");
         setup.set("collect.listener", "bind", &format!("\"127.0.0.1:{port}\""));
         setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
@@ -103,6 +112,11 @@ impl Setup {
         )
     }
 
+    /// Has it ask this status page. A reload makes it ask at once.
+    pub fn status_page(&mut self, page: &StatusPage) -> &mut Self {
+        self.set("provider.statuspage", "url", &format!("\"{}\"", page.url()))
+    }
+
     /// Puts the store elsewhere than in the temporary folder.
     pub fn store_at(&mut self, path: &Path) -> &mut Self {
         self.set("store", "path", &quoted(path))
@@ -129,6 +143,12 @@ impl Setup {
     /// Adds a `[[lane]]`; with the first of them the default lanes are gone.
     pub fn lane(&mut self, lines: &str) -> &mut Self {
         self.lanes.push(lines.to_owned());
+        self
+    }
+
+    /// Adds a `[[provider.rule]]`.
+    pub fn answer_rule(&mut self, lines: &str) -> &mut Self {
+        self.answers.push(lines.to_owned());
         self
     }
 
@@ -172,6 +192,9 @@ impl Setup {
         }
         for lane in &self.lanes {
             let _ = writeln!(text, "[[lane]]\n{lane}");
+        }
+        for rule in &self.answers {
+            let _ = writeln!(text, "[[provider.rule]]\n{rule}");
         }
         for rule in &self.rules {
             let _ = writeln!(text, "[[collect.rule]]\n{rule}");

@@ -22,5 +22,6 @@ pub mod office;
 pub mod ports;
 pub mod readings;
 pub mod rng;
+pub mod statuspage;
 pub mod tools;
 pub mod wait;

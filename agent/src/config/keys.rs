@@ -122,6 +122,18 @@ pub const KEYS: &[Key] = &[
     live("provider.metadata.enabled"),
     live("provider.metadata.url"),
     live("provider.metadata.every"),
+    live("provider.statuspage.enabled"),
+    live("provider.statuspage.url"),
+    live("provider.statuspage.components"),
+    live("provider.statuspage.every"),
+    live("provider.statuspage.bytes_per_day"),
+    fixed("provider.statuspage.interface"),
+    fixed("provider.statuspage.ca_file"),
+    live("provider.rule.status"),
+    live("provider.rule.means"),
+    live("provider.rule.body"),
+    live("provider.rule.header"),
+    live("provider.rule.kinds"),
     live("provider.notices.keys"),
     live("provider.notices.folder"),
     live("provider.speed_class.name"),
@@ -211,7 +223,8 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
 }
 
 /// Tables that there may be several of.
-pub(super) const ARRAYS: [&str; 4] = ["collect.rule", "collect.fields", "lane", "provider.speed_class"];
+pub(super) const ARRAYS: [&str; 5] =
+    ["collect.rule", "collect.fields", "lane", "provider.rule", "provider.speed_class"];
 
 /// A table's header as the file writes it.
 pub(super) fn header(path: &str) -> String {

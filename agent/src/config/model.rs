@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use crate::field::{Path, Step};
+use crate::glob::Glob;
 use crate::hardware::Source;
 use crate::secret::Secret;
 use tidegate_protocol::notice::Keys;
@@ -542,6 +543,10 @@ pub struct Provider {
     pub terms: Option<PathBuf>,
     /// `[provider.metadata]`.
     pub metadata: Metadata,
+    /// `[provider.statuspage]`.
+    pub statuspage: StatusPage,
+    /// `[[provider.rule]]`: what answers of Flux mean, before what is known of them otherwise. At most 32.
+    pub rules: Vec<crate::answer::rule::Rule>,
     /// `[provider.notices]`.
     pub notices: Notices,
     /// What each speed class of a SIM carries: the defaults with what `[[provider.speed_class]]` changes and adds. Never
@@ -601,6 +606,25 @@ pub struct Notices {
     pub keys: Option<Keys>,
     /// The folder that is watched for them. An absolute path; it may be missing. Only with `keys`.
     pub folder: Option<PathBuf>,
+}
+
+/// `[provider.statuspage]`: the provider's status page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusPage {
+    /// Whether it is asked.
+    pub enabled: bool,
+    /// Its base URL without a trailing slash: `https://status.soracom.io`.
+    pub url: String,
+    /// What is found in the names of components that concern this gateway, 1 to 32.
+    pub components: Vec<Glob>,
+    /// How often it is asked at the most, 1 min to 24 h.
+    pub every: Duration,
+    /// Bytes on the wire that it may cost in a day, 4 kB to 1 GB.
+    pub bytes_per_day: u64,
+    /// The network interface that it is asked through; that of `[forward]` if none.
+    pub interface: Option<String>,
+    /// PEM file with the CA of the page; without it the system's roots are used.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[[provider.speed_class]]`.

@@ -1,11 +1,13 @@
 //! Asks for every key with its type, range and default. A key that is wrong is entered in the book and its default used
 //! from then on, so that reading goes on and finds the other mistakes.
 
+mod answers;
 mod collect;
 mod forward;
 pub(super) mod limits;
 mod notices;
 mod stance;
+mod statuspage;
 mod store;
 
 use std::net::SocketAddr;
@@ -88,7 +90,7 @@ pub(super) fn limits_and_provider(text: &str, source_name: &str) -> Result<(Limi
     let (tree, _) = DeTable::parse_recoverable(text);
     let doc = Document::new(text, &Disk);
     let root = Section::root(&doc, tree.get_ref());
-    let found = (limits::limits(&root), limits::provider(&root, is_unified(&root)));
+    let found = (limits::limits(&root), limits::provider(&root, is_unified(&root), false));
     let problems = doc.close().problems;
     if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }
@@ -144,13 +146,15 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
     let lanes = store::lanes(&root, store.max_size);
     let limits = limits::limits(&root);
     let forward = forward::forward(&root, limits::monthly_events(&limits));
-    limits::judge_together(&root, &limits, &forward.target.origin());
+    let origin = forward.target.origin();
+    limits::judge_together(&root, &limits, &origin);
+    let at_soracom = statuspage::is_soracom(&origin);
     let config = Config {
         collect: collect::collect(&root, &gateway.id, &lanes),
         store,
         lanes,
         forward,
-        provider: limits::provider(&root, is_unified(&root)),
+        provider: limits::provider(&root, is_unified(&root), at_soracom),
         limits,
         clock: clock(&root),
         alarm: super::alarm::alarm(&root),

@@ -199,6 +199,7 @@ pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
         probe: forward::DelayRange { min: forward.backoff.probe_min, max: forward.backoff.probe_max },
         answer_timeout: forward.timeout,
         calendar: calendar(config),
+        rules: config.provider.rules.clone(),
         events_count: match config.limits.events_count {
             config::EventsCount::Requests => forward::EventsCount::Requests,
             config::EventsCount::Records => forward::EventsCount::Records,
@@ -241,6 +242,18 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
     })
 }
 
+/// The door to the status page.
+pub(super) fn page_wire(config: &Config) -> Result<wire::Options, GatewayError> {
+    let page = &config.provider.statuspage;
+    let roots = match &page.ca_file {
+        None => wire::Roots::System,
+        Some(path) => wire::Roots::Pem(read(path)?),
+    };
+    let limit = config.forward.connect_timeout;
+    let interface = page.interface.clone().or_else(|| config.forward.interface.clone());
+    Ok(wire::Options { roots, connect_timeout: limit, handshake_timeout: limit, interface, ..wire::Options::default() })
+}
+
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
 pub(super) fn in_force(new: Config, running: &Config) -> Config {
     let running = running.clone();
@@ -278,7 +291,14 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
             ..new.forward
         },
         limits: new.limits,
-        provider: new.provider,
+        provider: config::Provider {
+            statuspage: config::StatusPage {
+                interface: running.provider.statuspage.interface,
+                ca_file: running.provider.statuspage.ca_file,
+                ..new.provider.statuspage
+            },
+            ..new.provider
+        },
         // The broker intake is told the topic at its start.
         alarm: config::Alarm { topic: running.alarm.topic, ..new.alarm },
         control: running.control,

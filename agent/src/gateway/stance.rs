@@ -361,6 +361,7 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
         grounds: view.grounds.iter().map(ground).collect(),
         ahead: view.ahead.iter().map(ground).collect(),
         probe_in_ms: view.probe_at_ms.map(|at| at.saturating_sub(now.uptime_ms)),
+        page: super::page::status(shared),
         notices: entries[entries.len().saturating_sub(LAST)..].iter().map(notice).collect(),
         inbox: inbox::status(shared),
     }

@@ -8,8 +8,11 @@
 //! Nothing here waits for telemetry, and telemetry never waits for an answer to anything here.
 
 mod ask;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub mod inbox;
 pub mod input;
+pub mod line;
 pub mod machine;
 pub mod metadata;
 pub mod page;

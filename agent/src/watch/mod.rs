@@ -25,8 +25,8 @@ mod tests;
 pub use status::{
     BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, GroundStatus,
     HeldStatus, InboxStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NoticeStatus, OldestWaiting,
-    OutageStatus, RefusedCount, RefusedNotice, SimStatus, StanceStatus, Status, StoreStatus, TermsFileStatus,
-    TermsStatus, Usage, VerdictStatus,
+    OutageStatus, RefusedCount, RefusedNotice, SimStatus, StanceStatus, Status, StatusPageStatus, StoreStatus,
+    TermsFileStatus, TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

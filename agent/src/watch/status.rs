@@ -201,6 +201,8 @@ pub struct StanceStatus {
     pub ahead: Vec<GroundStatus>,
     /// In how many ms the next probe is due: one record that is sent to see whether it is taken.
     pub probe_in_ms: Option<u64>,
+    /// The provider's status page; `None` if it is not asked.
+    pub page: Option<StatusPageStatus>,
     /// The last entries of the log of notices, the oldest first; `tidegate notices` shows all.
     pub notices: Vec<NoticeStatus>,
     /// Signed notices that were brought.
@@ -263,6 +265,36 @@ pub struct OutageStatus {
     pub alarm: bool,
     /// Why the ledger cannot be written now.
     pub problem: Option<String>,
+}
+
+/// The provider's status page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct StatusPageStatus {
+    /// Which page it asks.
+    pub url: String,
+    /// How long ago it answered; `None` if it has not since the agent was started.
+    pub answered_ago_ms: Option<u64>,
+    /// Maintenances on it that concern this gateway.
+    pub maintenances: u64,
+    /// Incidents on it that concern this gateway and go on, the first five.
+    pub incidents: Vec<String>,
+    /// All of them.
+    pub incidents_count: u64,
+    /// Entries of its last answer that could not be read.
+    pub skipped: u64,
+    /// Questions since the agent was started.
+    pub asked: u64,
+    /// Of these, answers that nothing has changed.
+    pub unchanged: u64,
+    /// Bytes on the wire that they cost, both directions.
+    pub bytes: u64,
+    /// Questions since the last answer that were not answered.
+    pub failures: u64,
+    /// Why it did not answer the last one; empty if it did.
+    pub problem: String,
+    /// What to do about it.
+    pub advice: String,
 }
 
 /// Why a stance holds, or will.

@@ -65,7 +65,7 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
 }
 
 /// A network interface's name, as the kernel takes it: at most 15 bytes, no `/`, no white space.
-fn interface(section: &Section<'_>) -> Option<String> {
+pub(super) fn interface(section: &Section<'_>) -> Option<String> {
     const ADVICE: &str = "write the interface's name, such as \"wwan0\", as `ip link` shows it";
     let (text, value) = section.text("interface", ADVICE)?;
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';

@@ -123,17 +123,19 @@ fn windows(value: &Value<'_>) -> Option<Windows> {
     if texts.is_empty() { None } else { Windows::parse(texts).ok() }
 }
 
-/// `unified`: the endpoint is the Unified Endpoint, so the line is SORACOM's.
-pub(super) fn provider(root: &Section<'_>, unified: bool) -> Provider {
+/// `unified`: the endpoint is the Unified Endpoint, so the line is SORACOM's. `at_soracom`: the endpoint is any of SORACOM's.
+pub(super) fn provider(root: &Section<'_>, unified: bool, at_soracom: bool) -> Provider {
     let section = root.section("provider");
     let terms = section.path("terms").map(|(path, _)| path);
     let metadata = metadata(section.section("metadata"), unified);
+    let statuspage = super::statuspage::statuspage(section.section("statuspage"), at_soracom);
+    let rules = super::answers::rules(&section);
     let notices = super::notices::notices(section.section("notices"));
     let (resume, probe) = (super::stance::resume(&section), super::stance::probe(&section));
     let speed_classes = speed_classes(&section);
     section.finish();
     let on_terms_change = super::stance::on_terms_change(root);
-    Provider { terms, metadata, notices, speed_classes, resume, probe, on_terms_change }
+    Provider { terms, metadata, statuspage, rules, notices, speed_classes, resume, probe, on_terms_change }
 }
 
 /// Over another line than SORACOM's the service's name is asked of a public resolver, and whoever answers, in plain HTTP,

@@ -88,6 +88,13 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("provider.metadata.enabled", "true", "false"),
     ("provider.metadata.url", "\"http://a\"", "\"http://b\""),
     ("provider.metadata.every", "\"10m\"", "\"11m\""),
+    ("provider.statuspage.enabled", "true", "false"),
+    ("provider.statuspage.url", "\"https://a\"", "\"https://b\""),
+    ("provider.statuspage.components", "[\"a\"]", "[\"b\"]"),
+    ("provider.statuspage.every", "\"10m\"", "\"11m\""),
+    ("provider.statuspage.bytes_per_day", "\"1MB\"", "\"2MB\""),
+    ("provider.statuspage.interface", "\"wlan0\"", "\"eth0\""),
+    ("provider.statuspage.ca_file", "\"/a\"", "\"/b\""),
     (
         "provider.notices.keys",
         "[\"a:TEDE9ZIaX1JlLIXvr+sWTi+KCOibmi8brJmxnBqG0u4=\"]",
@@ -130,6 +137,11 @@ const ELSEWHERE: &[&str] = &[
     "lane.windowed",
     "lane.reserve",
     "lane.max_age",
+    "provider.rule.status",
+    "provider.rule.means",
+    "provider.rule.body",
+    "provider.rule.header",
+    "provider.rule.kinds",
     "provider.speed_class.name",
     "provider.speed_class.rate",
     "collect.broker.password_file",
@@ -255,10 +267,10 @@ fn new_rules_another_kind_and_a_new_intake_are_changes() {
     let rules = good(&format!("{SMALLEST}[[collect.rule]]\ntopic = \"{{device}}\"\nlane = \"bulk\""));
     assert_eq!(changes(&base, &rules).applied, ["collect.rule.lane", "collect.rule.topic"]);
     let webhook = good("[gateway]\nid = \"gw-1\"\n[forward.flux]\nkind = \"webhook\"\nurl_file = \"/u\"");
-    // Only with `unified` is the line known to be SORACOM's.
+    // Only with `unified` is the line known to be SORACOM's, and another host is not SORACOM's.
     assert_eq!(
         changes(&base, &webhook).applied,
-        ["forward.flux.kind", "forward.flux.url", "provider.metadata.enabled"]
+        ["forward.flux.kind", "forward.flux.url", "provider.metadata.enabled", "provider.statuspage.enabled"]
     );
     let broker =
         good(&format!("{SMALLEST}[collect.listener]\n[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"devices/#\"]"));

@@ -111,7 +111,8 @@ fn it_is_a_configuration_with_everything_for_each_kind() {
 
 /// What is only judged once something asks for it, and has a test of its own.
 fn apart(line: &Line) -> bool {
-    ["collect.broker", "provider.metadata", "collect.fields"].contains(&line.table.as_str())
+    ["collect.broker", "collect.fields", "provider.metadata", "provider.statuspage", "provider.rule"]
+        .contains(&line.table.as_str())
 }
 
 #[test]
@@ -127,6 +128,19 @@ fn the_values_it_shows_as_defaults_of_the_metadata_service_are_the_defaults() {
     let (all, enabled) = (metadata(&|_| true), metadata(&|key| key == "enabled"));
     assert_eq!(good(&all).provider, good(&enabled).provider);
     assert!(good(&all).provider.metadata.enabled && !good(DEFAULT_FILE).provider.metadata.enabled);
+}
+
+#[test]
+fn the_values_it_shows_as_defaults_of_the_status_page_are_the_defaults() {
+    let page = |only: &dyn Fn(&Line) -> bool| -> String {
+        let lines = lines();
+        let chosen =
+            lines.iter().filter(|line| line.table == "provider.statuspage" && line.key.is_some() && only(line));
+        DEFAULT_FILE.replace("[provider.statuspage]\n", &format!("[provider.statuspage]\n{}\n", joined(chosen)))
+    };
+    let (all, enabled) = (page(&|line| !line.example), page(&|line| line.key.as_deref() == Some("enabled")));
+    assert_eq!(good(&all).provider, good(&enabled).provider);
+    assert!(good(&all).provider.statuspage.enabled && !good(DEFAULT_FILE).provider.statuspage.enabled);
 }
 
 #[test]

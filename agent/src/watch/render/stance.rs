@@ -2,15 +2,20 @@
 
 use std::fmt::Write as _;
 
-use super::super::status::{GroundStatus, InboxStatus, NoticeStatus, StanceStatus};
-use super::{line, plain, span, time, title};
+use super::super::status::{GroundStatus, InboxStatus, NoticeStatus, StanceStatus, StatusPageStatus};
+use super::{line, plain, size, span, time, title};
 use crate::provider::input::Entry;
 
 /// The section of `status`. Nothing where there is nothing to say.
 pub(super) fn section(out: &mut String, stance: &StanceStatus, now_ms: u64) {
     let inbox = &stance.inbox;
     let silent = inbox.keys.is_empty() && inbox.refused.is_empty();
-    if stance.grounds.is_empty() && stance.ahead.is_empty() && stance.notices.is_empty() && silent {
+    if stance.grounds.is_empty()
+        && stance.ahead.is_empty()
+        && stance.notices.is_empty()
+        && silent
+        && stance.page.is_none()
+    {
         return;
     }
     title(out, "Provider");
@@ -31,6 +36,9 @@ pub(super) fn section(out: &mut String, stance: &StanceStatus, now_ms: u64) {
     }
     for ground in &stance.ahead {
         line(out, "ahead", &format!("{} {}", plain(&ground.stance), of_ground(ground, now_ms)));
+    }
+    if let Some(found) = &stance.page {
+        page(out, found);
     }
     for notice in &stance.notices {
         line(out, "notice", &of_notice(notice));
@@ -55,6 +63,39 @@ fn of_inbox(out: &mut String, inbox: &InboxStatus) {
     }
     if let Some(problem) = &inbox.folder_problem {
         line(out, "", &format!("! the folder cannot be looked into: {}", plain(problem)));
+    }
+}
+
+fn page(out: &mut String, page: &StatusPageStatus) {
+    let answered = match page.answered_ago_ms {
+        Some(ago) => format!("answered {} ago", span(ago)),
+        None if page.asked == 0 => "not asked yet".into(),
+        None => "has not answered since the start".into(),
+    };
+    let counted = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut text = format!("{}: {answered}", plain(&page.url));
+    if page.answered_ago_ms.is_some() {
+        let (maintenances, incidents) =
+            (counted(page.maintenances, "maintenance"), counted(page.incidents_count, "incident"));
+        let _ = write!(text, "; {maintenances} and {incidents} concern this gateway");
+    }
+    if page.asked > 0 {
+        let cost = size(page.bytes);
+        let _ = write!(text, "; {} so far, {cost}", counted(page.asked, "question"));
+    }
+    line(out, "status page", &text);
+    for incident in &page.incidents {
+        line(out, "incident", &plain(incident));
+    }
+    if page.skipped > 0 {
+        line(
+            out,
+            "",
+            &format!("! {} of it could not be read", counted(page.skipped, "entry").replace("entrys", "entries")),
+        );
+    }
+    if !page.problem.is_empty() {
+        line(out, "", &format!("! {}; {}", plain(&page.problem), plain(&page.advice)));
     }
 }
 
@@ -166,6 +207,40 @@ mod tests {
             "ahead             maintenance from 2026-11-22 08:31:00 UTC (in 1 min 0 s), until 2026-11-22 08:32:00 UTC",
         ] {
             assert!(out.contains(text), "{text}:\n{out}");
+        }
+    }
+
+    #[test]
+    fn the_status_page_is_shown_with_what_it_costs_and_what_is_wrong() {
+        let mut stance = StanceStatus { stance: "open".into(), ..StanceStatus::default() };
+        let mut shown = |page: StatusPageStatus| {
+            let mut out = String::new();
+            stance.page = Some(page);
+            section(&mut out, &stance, 0);
+            out
+        };
+        let page = StatusPageStatus { url: "https://status.example".into(), ..StatusPageStatus::default() };
+        assert!(shown(page.clone()).contains("status page       https://status.example: not asked yet\n"));
+        let page = StatusPageStatus {
+            answered_ago_ms: Some(60_000),
+            maintenances: 1,
+            incidents: vec!["Flux\u{1b} (impact minor)".into()],
+            incidents_count: 2,
+            skipped: 1,
+            asked: 40,
+            bytes: 150_000,
+            problem: "HTTP 503".into(),
+            advice: "nothing".into(),
+            ..page
+        };
+        let text = shown(page);
+        for part in [
+            "answered 1 min 0 s ago; 1 maintenance and 2 incidents concern this gateway; 40 questions so far, ",
+            "incident          Flux\\u{1b} (impact minor)",
+            "! 1 entry of it could not be read",
+            "! HTTP 503; nothing",
+        ] {
+            assert!(text.contains(part), "{part}:\n{text}");
         }
     }
 
