@@ -111,10 +111,10 @@ fn word(view: &View) -> (Vec<Window>, Option<Evidence>) {
     (windows.collect(), bar)
 }
 
-/// Whether it was said beforehand or by someone: an interruption that shows only in Flux's answers is what the ledger is
-/// there for.
+/// Whether the provider said it apart from Flux's answers, in which an interruption shows that the ledger is there for.
+/// That the gateway comes back at a moment of its own is its own doing.
 fn is_announced(ground: &Ground) -> bool {
-    !ground.source.starts_with("answer") && ground.source != "operator"
+    ["notice", "status page", "SIM"].iter().any(|who| ground.source.starts_with(who))
 }
 
 /// What an exchange says.
@@ -192,7 +192,15 @@ mod tests {
     use std::time::Instant;
 
     fn said(verdict: Verdict, status: Option<u16>, reason: &str) -> Fact {
-        fact(&Told { at: Stamp::default(), verdict, status, wait: None, reason: reason.into(), probe: false })
+        fact(&Told {
+            at: Stamp::default(),
+            verdict,
+            status,
+            wait: None,
+            reason: reason.into(),
+            probe: false,
+            per_minute: None,
+        })
     }
 
     fn class(fact: &Fact) -> Option<(Stage, Class)> {
@@ -273,6 +281,7 @@ mod tests {
         assert!(barred(Stance::Maintenance, "notice m-1, key ops") && barred(Stance::Suspended, "answer of Flux"));
         assert!(barred(Stance::Ended, "SIM") && barred(Stance::Quota, "answer of Flux"));
         assert!(!barred(Stance::Maintenance, "answer of Flux") && !barred(Stance::Held, "operator"));
+        assert!(!barred(Stance::Maintenance, "this gateway") && barred(Stance::Maintenance, "status page"));
         assert!(!barred(Stance::Yield, "notice m-1, key ops") && !barred(Stance::Restricted, "status page"));
         let ahead = Window { from_ms: 5, until_ms: Some(9) };
         assert_eq!(word(&view(vec![ground(Stance::Maintenance, "answer of Flux")])).0, [ahead]);

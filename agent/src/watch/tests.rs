@@ -52,6 +52,7 @@ fn sample() -> Status {
             learnt_body_limit: Some(32_768),
         },
         stance: StanceStatus::default(),
+        outage: OutageStatus::default(),
         oldest_waiting: Some(OldestWaiting {
             lane: "normal".into(),
             time_ms: 1_795_336_100_000,
