@@ -199,7 +199,7 @@ mod tests {
             wait: None,
             reason: reason.into(),
             probe: false,
-            per_minute: None,
+            per_minute: 0,
         })
     }
 

@@ -42,7 +42,7 @@ fn a_program_that_is_not_there_or_may_not_be_run_is_a_mistake() {
         let errors = read().expect_err("a mistake").to_string();
         assert!(errors.contains(words) && errors.contains("alarm.command"), "{errors}");
     };
-    said("is not there");
+    said("No such file");
     std::fs::write(&path, "#!/bin/sh\n").expect("written");
     let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("chmod");
     mode(0o644);
