@@ -231,7 +231,7 @@ fn a_file_edited_by_hand_is_found_with_the_line_and_the_gateway_goes_on() {
     let whole = std::fs::read_to_string(ledger(&agent)).expect("the ledger");
     let place = whole.find("\"attempts\":").expect("a number to make greater") + 11;
     let mut edited = whole.clone();
-    edited.replace_range(place..place + 1, if &whole[place..=place] == "9" { "8" } else { "9" });
+    edited.replace_range(place..=place, if &whole[place..=place] == "9" { "8" } else { "9" });
     let line = whole[..place].matches('\n').count() + 1;
     std::fs::write(ledger(&agent), &edited).expect("written");
     let (code, text) = verify(&agent);
