@@ -1,4 +1,7 @@
-//! What the headers of any answer over HTTP say of waiting. Pure.
+//! What any answer over HTTP says: how long to wait by its headers, and what it means by the configuration's [rules](rule).
+//! Pure.
+
+pub mod rule;
 
 use std::time::{Duration, SystemTime};
 

@@ -2,6 +2,7 @@
 //! what must hold whatever the bytes are. The store as a whole and the configuration need nothing here: their interface is
 //! public.
 
+pub use crate::collect::fields::fuzzing::fields;
 pub use crate::collect::listener::fuzzing::intake;
 pub use crate::forward::fuzzing::judge;
 pub use crate::outage::fuzzing::outages;

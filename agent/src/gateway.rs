@@ -15,6 +15,7 @@
 
 mod alarm;
 mod ask;
+mod inbox;
 mod limits;
 mod options;
 mod outages;
@@ -36,6 +37,7 @@ use crate::chain::chain;
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, Stamp, SystemClock};
 use crate::collect::broker::State as BrokerLink;
+use crate::collect::fields::{self, Fields};
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
@@ -59,6 +61,9 @@ pub enum GatewayError {
     /// A topic rule cannot be used.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A rule for fields cannot be used.
+    #[error(transparent)]
+    Fields(#[from] fields::RuleError),
     /// The endpoint's options cannot be used.
     #[error(transparent)]
     Forward(#[from] forward::OptionsError),
@@ -138,6 +143,7 @@ struct Shared {
     wire: Wire,
     limits: limits::Desk,
     stance: stance::Desk,
+    inbox: inbox::Desk,
     outages: outages::Ledger,
 }
 
@@ -176,6 +182,7 @@ impl Gateway {
             started: Instant::now(),
             limits: limits::Desk::new(&config, source),
             stance: stance::Desk::new(&config, &clock.now()),
+            inbox: inbox::Desk::default(),
             outages: outages::Ledger::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
@@ -191,6 +198,7 @@ impl Gateway {
             broker: Arc::default(),
             wire: wire.clone(),
         });
+        inbox::reload(&shared);
         // Before anything goes through it.
         wire.set_pace(shared.limits.subscribe().borrow().pace());
         let stop = CancellationToken::new();
@@ -269,6 +277,7 @@ impl Gateway {
         drop(loaded);
         limits::reload(&self.shared);
         stance::reload(&self.shared);
+        inbox::reload(&self.shared);
         Ok(changes)
     }
 
@@ -285,6 +294,14 @@ impl Gateway {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// The rules for fields that a configuration says, for who tries them out.
+///
+/// # Errors
+/// The first rule that cannot be used.
+pub fn fields_of_file(rules: &[config::FieldRule], key: Option<&config::Secret>) -> Result<Fields, GatewayError> {
+    options::fields(rules, key)
 }
 
 /// The store's lanes: those configured, then those that were and still hold something.

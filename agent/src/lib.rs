@@ -9,6 +9,7 @@ mod chain;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod field;
 pub mod forward;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

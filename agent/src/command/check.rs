@@ -7,6 +7,7 @@ use tidegate::config::units::{format_duration, format_size};
 use tidegate::config::{
     self, Clock, Config, Forward, Lane, Layout, Listener, LogLevel, LogTarget, MqttVersion, Order, Policy,
 };
+use tidegate::field::Path as Field;
 use tidegate::watch::render::number;
 use tidegate_protocol::terms::Terms;
 
@@ -53,6 +54,9 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
         line("rule", format!("{} → {}", rule.topic, rule.lane));
     }
     line("", others(config));
+    for rule in &config.collect.fields {
+        line("fields", fields(rule));
+    }
     for text in store(&config.store) {
         line("store", text);
     }
@@ -107,10 +111,30 @@ fn others(config: &Config) -> String {
         || "other topics are refused and counted".to_owned(),
         |lane| format!("other topics → {lane}, the whole topic being the device"),
     );
-    match &config.collect.devices {
-        Some(devices) => format!("{topics}; devices not among the {} named are refused and counted", devices.len()),
-        None => topics,
-    }
+    let allow = &config.collect.allow;
+    let devices = allow.devices.as_ref().or(config.collect.devices.as_ref());
+    let lists = [
+        ("devices", devices),
+        ("client ids", allow.client_ids.as_ref()),
+        ("user names", allow.usernames.as_ref()),
+        ("certificates", allow.certificates.as_ref()),
+    ];
+    lists.iter().filter_map(|(what, list)| Some((what, (*list)?.len()))).fold(topics, |text, (what, count)| {
+        format!("{text}; {what} not among the {count} listed are refused and counted")
+    })
+}
+
+/// What a rule for fields does.
+fn fields(rule: &config::FieldRule) -> String {
+    let named = |paths: &[Field]| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let round: Vec<Field> = rule.round.iter().map(|(path, _)| path.clone()).collect();
+    let lists = [("drops", &rule.drop), ("pseudonymises", &rule.pseudonymise), ("rounds", &round)];
+    let mut does: Vec<String> = rule.keep_only.iter().map(|paths| format!("keeps only {}", named(paths))).collect();
+    does.extend(
+        lists.iter().filter(|(_, paths)| !paths.is_empty()).map(|(does, paths)| format!("{does} {}", named(paths))),
+    );
+    let otherwise = if rule.store_untreated { "stored as it is" } else { "refused" };
+    format!("{}: {}; what cannot be treated is {otherwise}", rule.topic, does.join(", "))
 }
 
 fn store(store: &config::Store) -> [String; 3] {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{KEYS, is_live};
-use super::model::{Config, FluxTarget};
+use super::model::{Config, FieldRule, FluxTarget};
 
 /// The keys in which two configurations differ, in alphabetical order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,8 +57,22 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("gateway.id", &config.gateway.id);
     put("collect.default_lane", &config.collect.default_lane);
     put("collect.devices", &config.collect.devices);
+    put("collect.allow.devices", &config.collect.allow.devices);
+    put("collect.allow.client_ids", &config.collect.allow.client_ids);
+    put("collect.allow.usernames", &config.collect.allow.usernames);
+    put("collect.allow.certificates", &config.collect.allow.certificates);
     put("collect.rule.topic", &config.collect.rules.iter().map(|rule| &rule.topic).collect::<Vec<_>>());
     put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
+    fn each<'a, T>(config: &'a Config, of: fn(&'a FieldRule) -> T) -> Vec<T> {
+        config.collect.fields.iter().map(of).collect()
+    }
+    put("collect.fields.topic", &each(config, |rule| &rule.topic));
+    put("collect.fields.keep_only", &each(config, |rule| &rule.keep_only));
+    put("collect.fields.drop", &each(config, |rule| &rule.drop));
+    put("collect.fields.pseudonymise", &each(config, |rule| &rule.pseudonymise));
+    put("collect.fields.round", &each(config, |rule| &rule.round));
+    put("collect.fields.otherwise", &each(config, |rule| rule.store_untreated));
+    put("collect.pseudonyms.key_file", &config.collect.pseudonym_key.as_ref().map(super::Secret::expose));
     put("clock.synchronised_marker", &config.clock.synchronised_marker);
     put("clock.timedated", &config.clock.timedated);
     put("alarm.after", &config.alarm.after);

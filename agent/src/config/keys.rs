@@ -49,8 +49,19 @@ pub const KEYS: &[Key] = &[
     fixed("collect.broker.max_packet_size"),
     live("collect.default_lane"),
     live("collect.devices"),
+    live("collect.allow.devices"),
+    live("collect.allow.client_ids"),
+    live("collect.allow.usernames"),
+    live("collect.allow.certificates"),
     live("collect.rule.topic"),
     live("collect.rule.lane"),
+    live("collect.fields.topic"),
+    live("collect.fields.keep_only"),
+    live("collect.fields.drop"),
+    live("collect.fields.pseudonymise"),
+    live("collect.fields.round"),
+    live("collect.fields.otherwise"),
+    live("collect.pseudonyms.key_file"),
     fixed("store.path"),
     fixed("store.max_size"),
     fixed("store.min_size"),
@@ -200,7 +211,7 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
 }
 
 /// Tables that there may be several of.
-pub(super) const ARRAYS: [&str; 3] = ["collect.rule", "lane", "provider.speed_class"];
+pub(super) const ARRAYS: [&str; 4] = ["collect.rule", "collect.fields", "lane", "provider.speed_class"];
 
 /// A table's header as the file writes it.
 pub(super) fn header(path: &str) -> String {

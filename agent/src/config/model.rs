@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
+use crate::field::{Path, Step};
 use crate::hardware::Source;
 use crate::secret::Secret;
 use tidegate_protocol::notice::Keys;
@@ -59,10 +60,29 @@ pub struct Collect {
     pub broker: Option<Broker>,
     /// The lane of topics that no rule matches; `None` refuses them. One of [`Config::lanes`].
     pub default_lane: Option<String>,
-    /// Devices that may publish, as the topic rules name them; a `*` at the end stands for any end. `None` lets all.
+    /// Devices that may publish, as `[collect]` itself names them; never with [`Allow::devices`].
     pub devices: Option<Vec<String>>,
+    /// `[collect.allow]`: who is served.
+    pub allow: Allow,
     /// Topic rules; the first that matches wins. Never empty; at most 256.
     pub rules: Vec<Rule>,
+    /// What of payloads is kept; the first that matches a topic treats its payloads. At most 64.
+    pub fields: Vec<FieldRule>,
+    /// `[collect.pseudonyms] key_file`: the key to pseudonyms; there if a rule makes any.
+    pub pseudonym_key: Option<Secret>,
+}
+
+/// `[collect.allow]`: names, in which `*` stands for any characters. `None` lets all pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allow {
+    /// Devices that may publish, as the topic rules name them.
+    pub devices: Option<Vec<String>>,
+    /// MQTT client identifiers.
+    pub client_ids: Option<Vec<String>>,
+    /// User names.
+    pub usernames: Option<Vec<String>>,
+    /// Common and alternative names of client certificates.
+    pub certificates: Option<Vec<String>>,
 }
 
 /// `[[collect.rule]]`.
@@ -72,6 +92,23 @@ pub struct Rule {
     pub topic: String,
     /// One of [`Config::lanes`].
     pub lane: String,
+}
+
+/// `[[collect.fields]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldRule {
+    /// The pattern: literal levels, `+` or `{device}` for any one, a trailing `#`.
+    pub topic: String,
+    /// Fields that are kept, and no others; `None` keeps all.
+    pub keep_only: Option<Vec<Path>>,
+    /// Fields that are dropped.
+    pub drop: Vec<Path>,
+    /// Fields that are replaced by pseudonyms.
+    pub pseudonymise: Vec<Path>,
+    /// Fields that are rounded, and to what.
+    pub round: Vec<(Path, Step)>,
+    /// Whether a payload that cannot be treated is stored as it is, and not refused.
+    pub store_untreated: bool,
 }
 
 /// `[collect.listener]`. At least one of `bind` and `tls` is there.

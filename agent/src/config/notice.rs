@@ -42,8 +42,9 @@ use toml::de::DeTable;
 
 use super::error::{Errors, LoadError, shown};
 use super::reader::{Document, Section};
+use super::sections;
 use super::surroundings::{self, Disk};
-use super::{sections, time};
+use crate::clock::text;
 
 /// How long a notice without an end of its own may be taken in, unless the file says otherwise: as long as a gateway may be
 /// out of reach.
@@ -154,11 +155,11 @@ impl Reader<'_> {
 
     fn time_if(&self, key: &'static str) -> Option<u64> {
         let value = self.root.get(key)?;
-        let text = value.time_text(time::ADVICE)?;
-        match time::parse(&text, self.now_ms) {
+        let found = value.time_text(text::ADVICE)?;
+        match text::parse(&found, self.now_ms) {
             Ok(ms) => Some(ms),
             Err(advice) => {
-                value.problem(format!("found {}", shown(&text)), advice);
+                value.problem(format!("found {}", shown(&found)), advice);
                 None
             }
         }
@@ -166,7 +167,7 @@ impl Reader<'_> {
 
     fn time(&self, key: &'static str) -> u64 {
         if !self.root.has(key) {
-            self.root.missing(key, time::ADVICE);
+            self.root.missing(key, text::ADVICE);
         }
         // What is wrong is entered, so the number is not used.
         self.time_if(key).unwrap_or(0)
@@ -259,9 +260,9 @@ pub fn write(notice: &Notice) -> String {
     if !notice.why.is_empty() {
         put("why", quoted(&notice.why));
     }
-    put("issued", time::format(notice.issued_ms));
-    put("expires", time::format(notice.expires_ms));
-    let mut moment = |key: &str, ms: u64| put(key, if ms == 0 { "\"1970-01-01\"".into() } else { time::format(ms) });
+    put("issued", text::format(notice.issued_ms));
+    put("expires", text::format(notice.expires_ms));
+    let mut moment = |key: &str, ms: u64| put(key, if ms == 0 { "\"1970-01-01\"".into() } else { text::format(ms) });
     let (mut limits, mut rest) = (&[][..], Vec::new());
     match &notice.content {
         Content::Maintenance { from_ms, until_ms, cause, resume_s } => {
@@ -328,8 +329,8 @@ fn limit(bound: &Bound) -> String {
     }
 }
 
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
+/// A TOML basic string, without anything in it that a terminal would not show.
+pub fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for character in text.chars() {
         match character {

@@ -130,10 +130,8 @@ impl<'a> Value<'a> {
     }
 
     fn warn_of_exposed(&self, path: &Path) {
-        self.warn(
-            format!("{} may be read or changed by every user of this machine", path.display()),
-            "chown it to the user that Tidegate runs as and chmod it 600",
-        );
+        let (found, advice) = exposed(path);
+        self.warn(found, advice);
     }
 
     /// Enters what is wrong with the file at `path`, which this value names. A value that may be the secret itself,
@@ -169,6 +167,28 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The names and values of a table; otherwise a mistake.
+    pub(super) fn entries(&self, advice: &str) -> Option<Vec<(&'a str, Value<'a>)>> {
+        let DeValue::Table(table) = self.node else {
+            self.wrong_type(advice);
+            return None;
+        };
+        let entry = |(name, value): (&'a Spanned<std::borrow::Cow<'_, str>>, &'a Spanned<DeValue<'a>>)| {
+            let value = Value { doc: self.doc, key: self.key.clone(), node: value.get_ref(), at: value.span().start };
+            (name.get_ref().as_ref(), value)
+        };
+        Some(table.iter().map(entry).collect())
+    }
+
+    /// A number as it is written, if it is a decimal one.
+    pub(super) fn number(&self) -> Option<&'a str> {
+        match self.node {
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
+            DeValue::Float(number) => Some(number.as_str()),
+            _ => None,
+        }
+    }
+
     fn integer(&self) -> Option<i128> {
         match self.node {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -184,6 +204,11 @@ impl<'a> Value<'a> {
     /// Whether it is a text.
     pub(super) fn is_text(&self) -> bool {
         self.node.is_str()
+    }
+
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.node.is_table()
     }
 
     /// Whether it is an array.
@@ -205,6 +230,12 @@ impl<'a> Value<'a> {
         };
         array.iter().map(element).collect()
     }
+}
+
+/// What is wrong with a file that everybody may read, and what to do.
+fn exposed(path: &Path) -> (String, &'static str) {
+    let found = format!("{} may be read or changed by every user of this machine", path.display());
+    (found, "chown it to the user that Tidegate runs as and chmod it 600")
 }
 
 /// What a value is, for a message.
@@ -518,10 +549,22 @@ impl<'a> Section<'a> {
 
     /// The secret in the file that a key names.
     pub(super) fn secret_file(&self, key: &'static str) -> Option<(Secret, Value<'a>)> {
+        self.secret_of(key, false)
+    }
+
+    /// The same, where it is a mistake that every user may read the file.
+    pub(super) fn guarded_secret_file(&self, key: &'static str) -> Option<(Secret, Value<'a>)> {
+        self.secret_of(key, true)
+    }
+
+    fn secret_of(&self, key: &'static str, guarded: bool) -> Option<(Secret, Value<'a>)> {
         let (path, value) = self.path(key)?;
         match self.doc.surroundings.secret(&path) {
             Ok(file) => {
-                if file.exposed {
+                if file.exposed && guarded {
+                    let (found, advice) = exposed(&path);
+                    value.problem(found, advice);
+                } else if file.exposed {
                     value.warn_of_exposed(&path);
                 }
                 Some((file.secret, value))

@@ -16,10 +16,12 @@ use toml::de::DeTable;
 
 use super::address;
 use super::error::{Errors, shown};
-use super::model::{Clock, Config, Control, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Provider};
+use super::model::{
+    Clock, Config, Control, FieldRule, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Notices, Provider,
+};
 use super::reader::{Book, Document, Section, Value};
 use super::surroundings::{Content, Disk, Surroundings};
-use super::{DEFAULT_MARKER, DEFAULT_SOCKET};
+use super::{DEFAULT_MARKER, DEFAULT_SOCKET, Secret};
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
@@ -87,6 +89,25 @@ pub(super) fn limits_and_provider(text: &str, source_name: &str) -> Result<(Limi
     let doc = Document::new(text, &Disk);
     let root = Section::root(&doc, tree.get_ref());
     let found = (limits::limits(&root), limits::provider(&root, is_unified(&root)));
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+}
+
+/// `[[collect.fields]]` and the key to pseudonyms, whatever else is wrong with the text.
+pub(super) fn fields(text: &str, source_name: &str) -> Result<(Vec<FieldRule>, Option<Secret>), Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let found = collect::fields(&Section::root(&doc, tree.get_ref()).section("collect"));
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+}
+
+/// The gateway's id and `[provider.notices]`, whatever else is wrong with the text.
+pub(super) fn gateway_and_notices(text: &str, source_name: &str) -> Result<(String, Notices), Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let root = Section::root(&doc, tree.get_ref());
+    let found = (gateway(&root).id, notices::notices(root.section("provider").section("notices")));
     let problems = doc.close().problems;
     if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }

@@ -11,6 +11,7 @@ mod alarm;
 mod changed;
 mod default_file;
 mod disk;
+mod fields;
 mod limits;
 mod mistakes;
 mod notices;

@@ -18,8 +18,8 @@
 //! # Recovery
 //! A connection that is found closed before anything of a request was written is replaced at once, and once. A
 //! connection that fails later, or whose answer is not whole in time, is dropped: nobody knows whether the batch
-//! arrived. With a 401 to a token that is not new, a new token is asked for and the request repeated, once: a 401
-//! says that it was not taken.
+//! arrived. With a 401 or 403 to a token that is not new, a new token is asked for and the request repeated, once: both
+//! say that it was not taken. A token that was refused with 403 when it was new is not replaced for another 403.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -200,11 +200,18 @@ impl Link {
             Ok(answer) => answer,
             Err(failure) => return failure.into(),
         };
-        if answer.status != 401 || self.endpoint.auth.is_none() || fresh {
+        if !matches!(answer.status, 401 | 403) || self.endpoint.auth.is_none() || fresh {
+            if fresh && answer.status == 403 {
+                self.tokens.known().refused();
+            }
             return Exchange::Answered { answer, auth: false };
         }
         {
             let mut known = self.tokens.known();
+            if answer.status == 403 && known.was_refused() {
+                // It was refused when it was new: another one is no better, and asking for it is rate limited.
+                return Exchange::Answered { answer, auth: false };
+            }
             // Another link may have got a new one meanwhile.
             if known.headers() == used {
                 known.drop_held();
@@ -214,7 +221,12 @@ impl Link {
             return exchange;
         }
         match self.round_trip(self.request(batch)).await {
-            Ok(answer) => Exchange::Answered { answer, auth: false },
+            Ok(answer) => {
+                if answer.status == 403 {
+                    self.tokens.known().refused();
+                }
+                Exchange::Answered { answer, auth: false }
+            }
             Err(failure) => failure.into(),
         }
     }
@@ -238,6 +250,11 @@ impl Link {
             }
             Need::Obtain => self.renew().await.map(|()| true),
         }
+    }
+
+    /// The kind of endpoint that it leads to.
+    pub(super) fn kind(&self) -> &'static str {
+        self.endpoint.kind
     }
 
     /// Whether it goes where the configuration says.

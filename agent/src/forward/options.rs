@@ -6,6 +6,7 @@ use blake2::{Blake2s256, Digest as _};
 
 pub use tidegate_protocol::batch::Layout;
 
+use crate::answer::rule::Rule;
 use crate::secret::Secret;
 use crate::shape::budget::Calendar;
 
@@ -169,6 +170,8 @@ pub struct Options {
     pub calendar: Calendar,
     /// What counts as an event.
     pub events_count: EventsCount,
+    /// What answers mean, before what is known of them otherwise.
+    pub rules: Vec<Rule>,
 }
 
 impl Options {
@@ -189,6 +192,7 @@ impl Options {
             idle_limit: Duration::from_secs(55),
             calendar: Calendar::default(),
             events_count: EventsCount::default(),
+            rules: Vec::new(),
         }
     }
 }

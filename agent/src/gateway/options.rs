@@ -7,8 +7,10 @@ use tidegate_protocol::LaneId;
 
 use super::GatewayError;
 use crate::clock::{Clock, synchronised};
+use crate::collect::allow::{Allowed, Names};
+use crate::collect::fields::Fields;
 use crate::collect::mapping::{Rule, Rules};
-use crate::collect::{broker, listener};
+use crate::collect::{broker, fields, listener};
 use crate::config::{self, Config};
 use crate::forward;
 use crate::hardware;
@@ -27,11 +29,35 @@ pub(super) fn rules(config: &Config) -> Result<Arc<Rules>, GatewayError> {
     };
     let rules = config.collect.rules.iter().map(|rule| Rule { topic: rule.topic.clone(), lane: lane(&rule.lane) });
     let fallback = config.collect.default_lane.as_deref().map(lane);
-    let mut rules = Rules::new(rules.collect(), fallback)?;
-    if let Some(devices) = &config.collect.devices {
-        rules = rules.only(devices.iter().map(String::as_str));
+    let rules = Rules::new(rules.collect(), fallback)?;
+    let fields = fields(&config.collect.fields, config.collect.pseudonym_key.as_ref())?;
+    Ok(Arc::new(rules.serving(allowed(&config.collect)).treating(fields)))
+}
+
+/// What of payloads is kept.
+pub(super) fn fields(rules: &[config::FieldRule], key: Option<&Secret>) -> Result<Fields, GatewayError> {
+    let rule = |rule: &config::FieldRule| fields::Rule {
+        topic: rule.topic.clone(),
+        keep_only: rule.keep_only.clone(),
+        drop: rule.drop.clone(),
+        pseudonymise: rule.pseudonymise.clone(),
+        round: rule.round.clone(),
+        otherwise: if rule.store_untreated { fields::Otherwise::Store } else { fields::Otherwise::Refuse },
+    };
+    let rules: Vec<fields::Rule> = rules.iter().map(rule).collect();
+    let key = key.map(|key| Arc::new(fields::Key::new(key.clone())));
+    Ok(Fields::new(&rules, key.as_ref())?)
+}
+
+fn allowed(collect: &config::Collect) -> Allowed {
+    let names = |list: &Option<Vec<String>>| list.as_ref().map(|list| Names::new(list.iter().map(String::as_str)));
+    let allow = &collect.allow;
+    Allowed {
+        devices: names(&allow.devices).or_else(|| names(&collect.devices)),
+        client_ids: names(&allow.client_ids),
+        users: names(&allow.usernames),
+        certificates: names(&allow.certificates),
     }
-    Ok(Arc::new(rules))
 }
 
 /// What the provider's machine is set to.

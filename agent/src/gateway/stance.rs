@@ -25,7 +25,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, limits, options, outages};
+use super::{Shared, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -142,6 +142,11 @@ pub(super) fn reload(shared: &Shared) {
     shared.stance.state().machine.set(options::machine(&config));
     tell(shared, Input::Endpoint { fingerprint: options::fingerprint(&config) });
     tell(shared, Input::TryNow);
+}
+
+/// Whether the machine can be told something.
+pub(super) fn is_open(shared: &Shared) -> bool {
+    shared.stance.state().open
 }
 
 /// Tells the machine something; whoever obeys it is told at once. Says what was written into the log.
@@ -268,6 +273,7 @@ fn answer(told: Told) -> Answer {
         Verdict::Maintenance { .. } => Means::Maintenance,
         Verdict::Suspended => Means::Suspended,
         Verdict::Quota => Means::Quota,
+        Verdict::Ended => Means::Ended,
         Verdict::Misconfigured => Means::Misconfigured,
         Verdict::Poison { .. } => Means::Poison,
         Verdict::Transient { .. } => Means::Transient,
@@ -356,6 +362,7 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
         ahead: view.ahead.iter().map(ground).collect(),
         probe_in_ms: view.probe_at_ms.map(|at| at.saturating_sub(now.uptime_ms)),
         notices: entries[entries.len().saturating_sub(LAST)..].iter().map(notice).collect(),
+        inbox: inbox::status(shared),
     }
 }
 
@@ -393,6 +400,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
             }
             Ask::Hold { for_ms, why } => done(&tell(&shared, Input::Hold { for_ms, why })),
             Ask::Resume => done(&tell(&shared, Input::Resume)),
+            Ask::Notice { envelope } => End::Notice { told: inbox::take(&shared, &envelope) },
             Ask::AcceptTerms { version } => done(&tell(&shared, Input::AcceptTerms { version })),
         };
         serde_json::to_string(&end).map_err(|error| refused("failed", error.to_string()))

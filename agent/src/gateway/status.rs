@@ -115,22 +115,39 @@ fn listener(
     collected: &collect::Snapshot,
 ) -> Connections {
     let plain = plain.iter().map(ToString::to_string);
+    let turned_away = [
+        ("client id", collected.unlisted_client_id),
+        ("user name", collected.unlisted_user),
+        ("certificate", collected.unlisted_certificate),
+        ("password", collected.not_authorized),
+        ("TLS", collected.tls_failed),
+        ("protocol", collected.malformed),
+        ("not reading", collected.not_reading),
+        ("limit", collected.connections_refused),
+    ];
     Connections {
         addresses: plain.chain(tls.iter().map(|address| format!("{address} (TLS)"))).collect(),
         connections: Usage { now: collected.connections, limit: config.max_connections as u64 },
         sessions: Usage { now: collected.sessions, limit: config.max_sessions as u64 },
-        turned_away: collected.connections_refused
-            + collected.malformed
-            + collected.not_reading
-            + collected.not_authorized
-            + collected.tls_failed,
+        turned_away: turned_away.iter().map(|(_, count)| count).sum(),
+        turned_away_by: by_cause(turned_away),
     }
+}
+
+/// What was counted, without the causes of which there was none.
+fn by_cause<const CAUSES: usize>(counts: [(&str, u64); CAUSES]) -> Vec<RefusedCount> {
+    let counted = counts.into_iter().filter(|(_, count)| *count > 0);
+    counted.map(|(cause, count)| RefusedCount { cause: cause.into(), count }).collect()
 }
 
 fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::Stats) -> Counts {
     let sum = |figure: fn(&store::LaneStats) -> u64| stored.lanes.iter().map(figure).sum();
-    let refused =
-        [("topic", collected.refused_topic), ("device", collected.refused_device), ("size", collected.refused_size)];
+    let refused = [
+        ("topic", collected.refused_topic),
+        ("device", collected.refused_device),
+        ("size", collected.refused_size),
+        ("fields", collected.refused_fields),
+    ];
     Counts {
         collected: collected.collected,
         stored: sum(|lane| lane.stored),
@@ -143,11 +160,8 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
         gaps_pending: stored.gaps_pending,
         gaps_told: stored.gaps_told,
         refused: stored.refused,
-        refused_by: refused
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(cause, count)| RefusedCount { cause: cause.into(), count })
-            .collect(),
+        refused_by: by_cause(refused),
+        untreated: collected.untreated,
         requests: sent.requests,
         requests_failed: sent.requests.saturating_sub(sent.batches),
         connect_failures: sent.connect_failures,

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, lane_names, limits, options, outages, stance, status,
+    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, inbox, lane_names, limits, options, outages, stance, status,
 };
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -43,7 +43,9 @@ pub(super) async fn run(
     let time = tokio::spawn(watch_time(Arc::clone(&shared)));
     // Before the first byte leaves. Here the door is to be told too: it follows `shared.limits.subscribe()`.
     let limits = tokio::spawn(limits::keep(Arc::clone(&shared), wire.clone(), stop.clone()));
+    let folder = tokio::spawn(inbox::watch(Arc::clone(&shared), stop.clone()));
     let result = run_rooms(shared, wire, up, stop).await;
+    folder.abort();
     time.abort();
     limits.abort();
     result

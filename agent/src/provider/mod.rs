@@ -8,6 +8,7 @@
 //! Nothing here waits for telemetry, and telemetry never waits for an answer to anything here.
 
 mod ask;
+pub mod inbox;
 pub mod input;
 pub mod machine;
 pub mod metadata;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::inbox::Told;
 use super::input::Entry;
 
 /// Longest text of a person's, in bytes.
@@ -28,6 +29,11 @@ pub enum Ask {
         /// Their version.
         version: String,
     },
+    /// Take in a signed notice. [`End::Notice`], also where it is refused.
+    Notice {
+        /// The envelope in base64.
+        envelope: String,
+    },
 }
 
 /// An answer.
@@ -44,5 +50,10 @@ pub enum End {
     Done {
         /// What, for people.
         what: String,
+    },
+    /// What became of a notice.
+    Notice {
+        /// What.
+        told: Told,
     },
 }

@@ -24,8 +24,9 @@ mod tests;
 
 pub use status::{
     BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, GroundStatus,
-    HeldStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NoticeStatus, OldestWaiting, OutageStatus,
-    RefusedCount, SimStatus, StanceStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
+    HeldStatus, InboxStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NoticeStatus, OldestWaiting,
+    OutageStatus, RefusedCount, RefusedNotice, SimStatus, StanceStatus, Status, StoreStatus, TermsFileStatus,
+    TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

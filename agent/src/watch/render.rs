@@ -14,7 +14,7 @@ pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
-use super::{BrokerState, Connections, FlashStatus, Status, Usage};
+use super::{BrokerState, Connections, FlashStatus, RefusedCount, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
 const NAMES: usize = 18;
@@ -127,15 +127,10 @@ fn records(out: &mut String, status: &Status) {
         let age = oldest.age_ms.map_or_else(|| "an unknown time".into(), span);
         format!("the oldest for {age} ({}, lane {})", time(oldest.time_ms), plain(&oldest.lane))
     });
-    let causes: Vec<String> = counts
-        .refused_by
-        .iter()
-        .filter(|refused| refused.count > 0)
-        .map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count)))
-        .collect();
+    let causes = by_cause(&counts.refused_by);
     let mut refused = CREATED.to_owned();
     if !causes.is_empty() {
-        let _ = write!(refused, "; {STARTED}: {}", causes.join(", "));
+        let _ = write!(refused, "; {STARTED}: {causes}");
     }
     let rows = [
         ("collected", counts.collected, STARTED.to_owned()),
@@ -147,13 +142,23 @@ fn records(out: &mut String, status: &Status) {
         ("expired", counts.expired, note(counts.expired, "! dropped: older than their lane's max_age")),
         ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
         ("refused", counts.refused, refused),
+        ("untreated", counts.untreated, format!("! stored as they came: otherwise = \"store\", {STARTED}")),
     ];
     let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
-    // Lanes have no age limit unless one is set.
-    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| *name != "expired" || *count > 0) {
+    // Lanes have no age limit and topics no rule for fields unless one is set.
+    let seldom = ["expired", "untreated"];
+    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| !seldom.contains(name) || *count > 0) {
         let text = format!("{:>width$}  {remark}", number(count));
         line(out, name, text.trim_end());
     }
+}
+
+/// Counts by cause, one behind the other.
+fn by_cause(counts: &[RefusedCount]) -> String {
+    let counted = counts.iter().filter(|refused| refused.count > 0);
+    let counts: Vec<String> =
+        counted.map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count))).collect();
+    counts.join(", ")
 }
 
 /// Since when a count runs, and what it means if it is not 0.
@@ -311,7 +316,11 @@ fn listener(out: &mut String, listener: &Connections) {
     line(out, "listens on", &addresses.join(", "));
     line(out, "connections", &usage(listener.connections));
     line(out, "sessions", &usage(listener.sessions));
-    line(out, "turned away", &format!("{} {STARTED}", number(listener.turned_away)));
+    let mut turned_away = format!("{} {STARTED}", number(listener.turned_away));
+    if !listener.turned_away_by.is_empty() {
+        let _ = write!(turned_away, ": {}", by_cause(&listener.turned_away_by));
+    }
+    line(out, "turned away", &turned_away);
 }
 
 fn broker(out: &mut String, broker: &BrokerState, now_ms: u64) {

@@ -107,8 +107,11 @@ pub struct Counts {
     pub gaps_told: u64,
     /// Publishes refused, in all.
     pub refused: u64,
-    /// Those since the agent was started by cause: `topic`, `device`, `size`.
+    /// Those since the agent was started by cause: `topic`, `device`, `size`, `fields`.
     pub refused_by: Vec<RefusedCount>,
+    /// Records stored since the agent was started as they came, although the rule for their fields cannot treat them,
+    /// because it says `otherwise = "store"`.
+    pub untreated: u64,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.
@@ -119,7 +122,7 @@ pub struct Counts {
     pub token_refusals: u64,
 }
 
-/// Publishes refused for one cause.
+/// Publishes refused, or connections turned away, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct RefusedCount {
@@ -200,6 +203,42 @@ pub struct StanceStatus {
     pub probe_in_ms: Option<u64>,
     /// The last entries of the log of notices, the oldest first; `tidegate notices` shows all.
     pub notices: Vec<NoticeStatus>,
+    /// Signed notices that were brought.
+    pub inbox: InboxStatus,
+}
+
+/// Signed notices that were brought since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct InboxStatus {
+    /// The ids of the keys that are believed.
+    pub keys: Vec<String>,
+    /// The folder that is watched, if one is.
+    pub folder: Option<String>,
+    /// Why it cannot be looked into, if so.
+    pub folder_problem: Option<String>,
+    /// Taken in.
+    pub accepted: u64,
+    /// Brought again.
+    pub repeated: u64,
+    /// Refused, by reason.
+    pub refused: Vec<RefusedCount>,
+    /// The last of them, the newest last.
+    pub last: Vec<RefusedNotice>,
+}
+
+/// A notice that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct RefusedNotice {
+    /// When.
+    pub at_ms: u64,
+    /// How it came: `socket`, or `folder` and the file's name.
+    pub from: String,
+    /// The reason's word.
+    pub code: String,
+    /// Why.
+    pub why: String,
 }
 
 /// Time in which Flux could not be used, by the outage ledger.
@@ -352,8 +391,12 @@ pub struct Connections {
     pub connections: Usage,
     /// Lasting sessions.
     pub sessions: Usage,
-    /// Connections turned away or dropped for breaking the protocol or a limit, since the agent was started.
+    /// Connections turned away or dropped for breaking the protocol or a limit, or because they are not listed, since
+    /// the agent was started.
     pub turned_away: u64,
+    /// These by cause: `client id`, `user name` and `certificate` (not listed), `password` (wrong, or none), `TLS` (the
+    /// handshake failed), `protocol`, `not reading`, `limit` (of connections or sessions).
+    pub turned_away_by: Vec<RefusedCount>,
 }
 
 /// The broker intake.

@@ -89,6 +89,7 @@ fn sample() -> Status {
             connections: Usage { now: 3, limit: 1000 },
             sessions: Usage { now: 2, limit: 4096 },
             turned_away: 9,
+            turned_away_by: vec![RefusedCount { cause: "client id".into(), count: 7 }],
         }),
         broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
         endpoint: "webhook https://api.soracom.io".into(),

@@ -70,6 +70,9 @@ pub enum KeyError {
     /// Anyone could sign for this key.
     #[error("this is not a key that anyone made: every signature could be forged under it")]
     Weak,
+    /// It is no private key.
+    #[error("it is not a private Ed25519 key in PKCS#8")]
+    NotPrivate,
     /// Two keys have one id.
     #[error("two keys have the id {kid}")]
     Twice {
@@ -185,6 +188,19 @@ impl SigningKey {
     /// [`KeyError::Id`].
     pub fn from_seed(seed: &[u8; 32], kid: Option<&str>) -> Result<Self, KeyError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| KeyError::Length { bytes: seed.len() })?;
+        Self::of(pair, kid)
+    }
+
+    /// The key of a private key as other tools write it: PKCS#8 (RFC 5958, RFC 8410), with or without the public key in it.
+    ///
+    /// # Errors
+    /// [`KeyError::NotPrivate`], [`KeyError::Id`].
+    pub fn from_pkcs8(der: &[u8], kid: Option<&str>) -> Result<Self, KeyError> {
+        let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| KeyError::NotPrivate)?;
+        Self::of(pair, kid)
+    }
+
+    fn of(pair: Ed25519KeyPair, kid: Option<&str>) -> Result<Self, KeyError> {
         let bytes = pair.public_key().as_ref();
         let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| KeyError::Length { bytes: bytes.len() })?;
         let kid = kid.map_or_else(|| own_id(&bytes), str::to_owned);
@@ -230,6 +246,16 @@ mod tests {
             assert_eq!(written.parse(), Ok(public.clone()));
             assert_eq!(format!(" {} \n", written.trim_end_matches('=')).parse(), Ok(public));
         }
+    }
+
+    #[test]
+    fn a_private_key_of_openssl_is_read() {
+        // `openssl genpkey -algorithm ed25519 -outform DER`: RFC 8410, section 7, the seed being the last 32 bytes.
+        let mut der = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+        der.extend([5; 32]);
+        let read = SigningKey::from_pkcs8(&der, None).expect("a key");
+        assert_eq!(read.public(), key(5).public());
+        assert_eq!(SigningKey::from_pkcs8(&der[1..], None).err(), Some(KeyError::NotPrivate));
     }
 
     #[test]

@@ -258,6 +258,8 @@ impl<'a> Intake<'a> {
         stats.refused_topic.add(tally.refused_topic);
         stats.refused_device.add(tally.refused_device);
         stats.refused_size.add(tally.refused_size);
+        stats.refused_fields.add(tally.refused_fields);
+        stats.untreated.add(tally.untreated);
         let given = acks.iter().take_while(|ack| self.client.acknowledge(**ack)).count();
         self.deps.state.change(|state| {
             state.acknowledged += given as u64;

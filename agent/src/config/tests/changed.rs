@@ -10,6 +10,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("gateway.id", "\"a\"", "\"b\""),
     ("collect.default_lane", "\"bulk\"", "\"normal\""),
     ("collect.devices", "[\"a\"]", "[\"a\", \"b*\"]"),
+    ("collect.allow.client_ids", "[\"a\"]", "[\"b\"]"),
+    ("collect.allow.usernames", "[\"a\"]", "[\"b\"]"),
+    ("collect.allow.certificates", "[\"a\"]", "[\"b\"]"),
     ("collect.listener.bind", "\"127.0.0.1:1\"", "\"127.0.0.1:2\""),
     ("collect.listener.tls_bind", "\"127.0.0.1:3\"", "\"127.0.0.1:4\""),
     ("collect.listener.tls_certificate", "\"/a\"", "\"/b\""),
@@ -111,8 +114,16 @@ const VALUES: &[(&str, &str, &str)] = &[
 
 /// Keys of the same configuration that the other tests below change.
 const ELSEWHERE: &[&str] = &[
+    "collect.allow.devices",
     "collect.rule.topic",
     "collect.rule.lane",
+    "collect.fields.topic",
+    "collect.fields.keep_only",
+    "collect.fields.drop",
+    "collect.fields.pseudonymise",
+    "collect.fields.round",
+    "collect.fields.otherwise",
+    "collect.pseudonyms.key_file",
     "lane.name",
     "lane.first",
     "lane.weight",
@@ -204,6 +215,38 @@ fn a_new_secret_under_an_old_path_is_a_change() {
         *auth_key = Secret::new("new");
     }
     assert_eq!(changes(&old, &key).applied, ["forward.flux.auth_key_file"]);
+}
+
+#[test]
+fn the_devices_may_move_into_the_table_of_lists() {
+    let before = good(&format!("{SMALLEST}[collect]\ndevices = [\"a\"]"));
+    let after = good(&format!("{SMALLEST}[collect.allow]\ndevices = [\"a\", \"b\"]"));
+    assert_eq!(changes(&before, &after).applied, ["collect.allow.devices", "collect.devices"]);
+}
+
+#[test]
+fn a_changed_rule_for_fields_and_a_new_key_take_effect_at_once() {
+    let with = |rule: &str| {
+        good(&format!(
+            "{SMALLEST}[collect.pseudonyms]\nkey_file = \"/k\"\n[[collect.fields]]\npseudonymise = [\"p\"]\n{rule}"
+        ))
+    };
+    let base = with("topic = \"a\"");
+    for (rule, key) in [
+        ("topic = \"b\"", "collect.fields.topic"),
+        ("topic = \"a\"\nkeep_only = [\"p\"]", "collect.fields.keep_only"),
+        ("topic = \"a\"\ndrop = [\"q\"]", "collect.fields.drop"),
+        ("topic = \"a\"\nround = { t = 0.5 }", "collect.fields.round"),
+        ("topic = \"a\"\notherwise = \"store\"", "collect.fields.otherwise"),
+    ] {
+        assert_eq!(changes(&base, &with(rule)).applied, [key]);
+    }
+    let mut other = base.clone();
+    other.collect.fields[0].pseudonymise.clear();
+    assert_eq!(changes(&base, &other).applied, ["collect.fields.pseudonymise"]);
+    let mut rotated = base.clone();
+    rotated.collect.pseudonym_key = Some(Secret::new("new"));
+    assert_eq!(changes(&base, &rotated).applied, ["collect.pseudonyms.key_file"]);
 }
 
 #[test]

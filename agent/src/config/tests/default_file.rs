@@ -40,6 +40,8 @@ fn joined<'a>(lines: impl Iterator<Item = &'a Line>) -> String {
 /// The default file with every value there is that fits the kind; the broker is reached over TLS, which some need.
 pub(super) fn everything(kind: Kind) -> String {
     let misfit = |line: &Line| match line.key.as_deref() {
+        // It means the same in two places, of which one may stand.
+        Some("devices") => line.table == "collect",
         Some("url") => line.table == "forward.flux" && kind != Kind::Unified,
         Some("url_file") => kind != Kind::Webhook,
         Some("auth_key_id_file") => true,
@@ -109,7 +111,7 @@ fn it_is_a_configuration_with_everything_for_each_kind() {
 
 /// What is only judged once something asks for it, and has a test of its own.
 fn apart(line: &Line) -> bool {
-    line.table == "collect.broker" || line.table == "provider.metadata"
+    ["collect.broker", "provider.metadata", "collect.fields"].contains(&line.table.as_str())
 }
 
 #[test]

@@ -228,9 +228,9 @@ fn devices_are_judged_one_by_one() {
         ("\"pump-3\"", "found the text \"pump-3\""),
         ("[]", "found 0 devices"),
         ("[\"pump-3\", \"\"]", "found \"\""),
-        ("[\"a*b\"]", "found \"a*b\""),
+        ("[\"*a*b*c*d*\"]", "found \"*a*b*c*d*\""),
         ("[\"a/#\"]", "found \"a/#\""),
-        ("[7]", "write each device in quotes"),
+        ("[7]", "write each in quotes"),
     ] {
         let found = problems(&format!("{SMALLEST}[collect]\ndevices = {value}"));
         let [problem] = &found[..] else { panic!("{value}: {found:?}") };
@@ -239,6 +239,21 @@ fn devices_are_judged_one_by_one() {
     }
     let config = good(&format!("{SMALLEST}[collect]\ndevices = [\"pump-3\", \"meter-*\"]"));
     assert_eq!(config.collect.devices.as_deref(), Some(&["pump-3".to_owned(), "meter-*".to_owned()][..]));
+}
+
+#[test]
+fn lists_of_who_is_served_are_judged_with_what_they_need() {
+    let allow = |lists: &str| format!("{SMALLEST}[collect.allow]\n{lists}\n");
+    one(&allow("client_ids = []"), 6, 14, "collect.allow.client_ids", &["found 0 client ids"]);
+    one(&allow("usernames = [\"\"]"), 6, 14, "collect.allow.usernames", &["a user name"]);
+    one(&allow("devices = [\"a/+\"]"), 6, 12, "collect.allow.devices", &["topics"]);
+    one(&allow("certificates = [\"a\"]"), 6, 16, "collect.allow.certificates", &["tls_client_ca"]);
+    let twice = format!("{SMALLEST}[collect]\ndevices = [\"a\"]\n[collect.allow]\ndevices = [\"a\"]");
+    one(&twice, 8, 11, "collect.allow.devices", &["[collect]", "the same"]);
+    let config = good(&allow("devices = [\"a*b\"]\nclient_ids = [\"+\", \"#\"]\nusernames = [\"*\"]"));
+    assert_eq!(config.collect.allow.devices.as_deref(), Some(&["a*b".to_owned()][..]));
+    let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    assert_eq!((warning.key.as_str(), warning.line), ("collect.allow.usernames", 8));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::ceiling;
 use super::error::{CannotBind, more_telling, too_long};
 use super::line::{Line, window};
 use super::meter::Traffic;
@@ -54,9 +55,16 @@ impl Wire {
             // Before the handshake, which says how large the window can become.
             self.door.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(window(rate) as usize));
         }
+        if self.door.meter.ceiling.is_set() {
+            let bytes = pace.down.map_or(ceiling::WINDOW, |rate| window(rate).min(ceiling::WINDOW));
+            self.door.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(bytes as usize));
+        }
         // SYN and the acknowledgement of its answer.
         let handshake = 2 * Segments::assumed(address.ip()).header + SYN_EXTRA;
         self.door.gate.pass(Direction::Up, self.class, handshake).await;
+        if !self.has_room(ceiling::TAIL + handshake) {
+            return Err(ceiling::spent());
+        }
         match socket.connect(&address.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
@@ -76,6 +84,10 @@ impl Wire {
         }
         line.connected();
         line.tune(self.pace());
+        if self.door.meter.ceiling.is_set() {
+            let bytes = self.pace().down.map_or(ceiling::WINDOW, |rate| window(rate).min(ceiling::WINDOW));
+            line.bind_window(bytes);
+        }
         Ok((tcp, line))
     }
 

@@ -22,6 +22,9 @@ pub enum WireError {
         /// The name.
         host: String,
     },
+    /// There is no room for a connection under the ceiling ([`Wire::set_ceiling`](super::Wire::set_ceiling)).
+    #[error("the budget of bytes is used up; see `tidegate status` for when it begins anew")]
+    Spent,
     /// No address could be connected to; the most telling failure is the cause.
     #[error("cannot connect to {host} port {port}")]
     Connect {
@@ -103,7 +106,7 @@ impl WireError {
             Self::Resolve { .. } | Self::NoAddress { .. } => Stage::Name,
             Self::Connect { .. } => Stage::Tcp,
             Self::Tls { .. } => Stage::Tls,
-            Self::Name { .. } | Self::NoRoots { .. } | Self::Material { .. } => Stage::Setup,
+            Self::Spent | Self::Name { .. } | Self::NoRoots { .. } | Self::Material { .. } => Stage::Setup,
         }
     }
 
@@ -128,7 +131,7 @@ impl WireError {
             | Self::Tls { source, .. }
             | Self::Material { source, .. } => Some(source),
             Self::NoRoots { source } => source.as_ref(),
-            Self::NoAddress { .. } | Self::Name { .. } => None,
+            Self::Spent | Self::NoAddress { .. } | Self::Name { .. } => None,
         }
     }
 }

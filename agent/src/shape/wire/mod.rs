@@ -26,11 +26,15 @@
 //! kernel (`line`, `meter`) before the next permit and settled as debt or credit. Reading is held back while what has come
 //! in is in debt; a small receive window then holds the peer.
 //!
+//! A ceiling on the count of bytes (`ceiling`, [`Wire::set_ceiling`]) is the hard stop under budgets of bytes: where there is
+//! no room under it, a write and a read fail, a connection is not made and a name is not asked for.
+//!
 //! What the system does not offer is missed visibly: a line in the log, [`Counts::estimated`], never an error.
 //!
 //! On the wire: TCP, TLS 1.2 or 1.3 with ALPN `http/1.1`. Nothing is written to disk. After an error the caller
 //! decides when to try again; the door keeps no state about a target.
 
+mod ceiling;
 mod dial;
 mod error;
 mod gate;
@@ -51,6 +55,7 @@ use tokio_rustls::TlsConnector;
 
 pub use super::bucket::Class;
 use super::pace::Pace;
+pub use ceiling::{SENT_AGAIN, TAIL};
 use error::too_long;
 pub use error::{Stage, Trouble, WireError};
 use gate::{Direction, Gate};
@@ -191,6 +196,9 @@ impl Wire {
 
     /// Opens a connection: resolved, connected and, where asked for, through the TLS handshake.
     pub async fn connect(&self, target: &Target) -> Result<WireStream, WireError> {
+        if !self.may_connect() {
+            return Err(WireError::Spent);
+        }
         let tls = if target.tls { Some(self.connector().await?) } else { None };
         let dialled = self.dial(target).await?;
         self.door.meter.connected();

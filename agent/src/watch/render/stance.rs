@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::super::status::{GroundStatus, NoticeStatus, StanceStatus};
+use super::super::status::{GroundStatus, InboxStatus, NoticeStatus, StanceStatus};
 use super::{line, plain, span, time, title};
 use crate::provider::input::Entry;
 
 /// The section of `status`. Nothing where there is nothing to say.
 pub(super) fn section(out: &mut String, stance: &StanceStatus, now_ms: u64) {
-    if stance.grounds.is_empty() && stance.ahead.is_empty() && stance.notices.is_empty() {
+    let inbox = &stance.inbox;
+    let silent = inbox.keys.is_empty() && inbox.refused.is_empty();
+    if stance.grounds.is_empty() && stance.ahead.is_empty() && stance.notices.is_empty() && silent {
         return;
     }
     title(out, "Provider");
@@ -32,6 +34,27 @@ pub(super) fn section(out: &mut String, stance: &StanceStatus, now_ms: u64) {
     }
     for notice in &stance.notices {
         line(out, "notice", &of_notice(notice));
+    }
+    if !silent {
+        of_inbox(out, inbox);
+    }
+}
+
+fn of_inbox(out: &mut String, inbox: &InboxStatus) {
+    let keys = if inbox.keys.is_empty() { "nobody's".to_owned() } else { plain(&inbox.keys.join(", ")) };
+    let mut text = format!("keys believed: {keys}; {} taken in, {} brought again", inbox.accepted, inbox.repeated);
+    let refused: u64 = inbox.refused.iter().map(|one| one.count).sum();
+    let _ = write!(text, ", {refused} refused");
+    if refused > 0 {
+        let reasons: Vec<String> = inbox.refused.iter().map(|one| format!("{} {}", one.cause, one.count)).collect();
+        let _ = write!(text, " ({})", plain(&reasons.join(", ")));
+    }
+    line(out, "signed", &text);
+    if let Some(refused) = inbox.last.last() {
+        line(out, "", &format!("! {} from {}: {}", time(refused.at_ms), plain(&refused.from), plain(&refused.why)));
+    }
+    if let Some(problem) = &inbox.folder_problem {
+        line(out, "", &format!("! the folder cannot be looked into: {}", plain(problem)));
     }
 }
 

@@ -31,6 +31,7 @@ fn serving_on<S: AsyncRead + AsyncWrite + Unpin>(
         receive_maximum: 100,
         expiry_s: 0,
         rules: shared.rules.clone(),
+        identity: crate::collect::allow::Identity::default(),
     };
     Box::new(Serving::new(Parts {
         stream,
