@@ -119,7 +119,7 @@ fn is_announced(ground: &Ground) -> bool {
 
 /// What an exchange says.
 fn fact(told: &Told) -> Fact {
-    let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured);
+    let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Ended | Verdict::Misconfigured);
     let failed =
         |stage, class| Fact::Failed(Evidence { status: told.status, ..Evidence::new(stage, class, &told.reason) });
     match (told.verdict, told.status) {
@@ -228,6 +228,7 @@ mod tests {
             (Verdict::Suspended, 403, Class::Announced),
             (Verdict::Quota, 402, Class::Announced),
             (Verdict::Misconfigured, 404, Class::Announced),
+            (Verdict::Ended, 410, Class::Announced),
         ] {
             let fact = said(verdict, Some(status), "why");
             assert_eq!(class(&fact), Some((Stage::Http, class_of)), "{status}");
