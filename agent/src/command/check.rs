@@ -78,6 +78,7 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
     let [min, max, probe_min, probe_max] =
         [backoff.min, backoff.max, backoff.probe_min, backoff.probe_max].map(format_duration);
     line("back-off", format!("{min} to {max}; where somebody must act first, {probe_min} to {probe_max}"));
+    line("alarm", alarm(&config.alarm));
     for text in limits(config, terms) {
         line("limits", text);
     }
@@ -94,6 +95,16 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
         }
     }
     out
+}
+
+/// When people near the gateway are told that nothing is delivered.
+fn alarm(alarm: &config::Alarm) -> String {
+    let Some(after) = alarm.after else {
+        return "none: nobody near the gateway is told when nothing is delivered ([alarm] after)".into();
+    };
+    let (after, repeat) = (format_duration(after), format_duration(alarm.repeat));
+    let command = alarm.command.as_ref().map_or_else(String::new, |words| format!(", and runs {}", words.join(" ")));
+    format!("after {after} without a delivery while records wait, again every {repeat}{command}")
 }
 
 /// What becomes of the topics and devices that nothing names.

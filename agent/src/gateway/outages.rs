@@ -111,15 +111,15 @@ fn word(view: &View) -> (Vec<Window>, Option<Evidence>) {
     (windows.collect(), bar)
 }
 
-/// Whether it was said beforehand or by someone: an interruption that shows only in Flux's answers is what the ledger is
-/// there for.
+/// Whether the provider said it apart from Flux's answers, in which an interruption shows that the ledger is there for.
+/// That the gateway comes back at a moment of its own is its own doing.
 fn is_announced(ground: &Ground) -> bool {
-    !ground.source.starts_with("answer") && ground.source != "operator"
+    ["notice", "status page", "SIM"].iter().any(|who| ground.source.starts_with(who))
 }
 
 /// What an exchange says.
 fn fact(told: &Told) -> Fact {
-    let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured);
+    let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Ended | Verdict::Misconfigured);
     let failed =
         |stage, class| Fact::Failed(Evidence { status: told.status, ..Evidence::new(stage, class, &told.reason) });
     match (told.verdict, told.status) {
@@ -228,6 +228,7 @@ mod tests {
             (Verdict::Suspended, 403, Class::Announced),
             (Verdict::Quota, 402, Class::Announced),
             (Verdict::Misconfigured, 404, Class::Announced),
+            (Verdict::Ended, 410, Class::Announced),
         ] {
             let fact = said(verdict, Some(status), "why");
             assert_eq!(class(&fact), Some((Stage::Http, class_of)), "{status}");
@@ -281,6 +282,7 @@ mod tests {
         assert!(barred(Stance::Maintenance, "notice m-1, key ops") && barred(Stance::Suspended, "answer of Flux"));
         assert!(barred(Stance::Ended, "SIM") && barred(Stance::Quota, "answer of Flux"));
         assert!(!barred(Stance::Maintenance, "answer of Flux") && !barred(Stance::Held, "operator"));
+        assert!(!barred(Stance::Maintenance, "this gateway") && barred(Stance::Maintenance, "status page"));
         assert!(!barred(Stance::Yield, "notice m-1, key ops") && !barred(Stance::Restricted, "status page"));
         let ahead = Window { from_ms: 5, until_ms: Some(9) };
         assert_eq!(word(&view(vec![ground(Stance::Maintenance, "answer of Flux")])).0, [ahead]);
