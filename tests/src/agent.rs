@@ -43,6 +43,7 @@ pub struct Setup {
     port: u16,
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
+    fields: Vec<String>,
     lanes: Vec<String>,
     within: Vec<String>,
 }
@@ -57,8 +58,15 @@ impl Setup {
     pub fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free_port();
-        let mut setup =
-            Self { folder, port, sections: BTreeMap::new(), rules: Vec::new(), lanes: Vec::new(), within: Vec::new() };
+        let mut setup = Self {
+            folder,
+            port,
+            sections: BTreeMap::new(),
+            rules: Vec::new(),
+            fields: Vec::new(),
+            lanes: Vec::new(),
+            within: Vec::new(),
+        };
         setup.set("gateway", "id", "\"gw-test\"");
         setup.set("collect.listener", "bind", &format!("\"127.0.0.1:{port}\""));
         setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
@@ -126,6 +134,18 @@ impl Setup {
         self
     }
 
+    /// Adds a `[[collect.fields]]`.
+    pub fn fields(&mut self, lines: &str) -> &mut Self {
+        self.fields.push(lines.to_owned());
+        self
+    }
+
+    /// Takes every `[[collect.fields]]` away.
+    pub fn without_fields(&mut self) -> &mut Self {
+        self.fields.clear();
+        self
+    }
+
     /// Adds a `[[lane]]`; with the first of them the default lanes are gone.
     pub fn lane(&mut self, lines: &str) -> &mut Self {
         self.lanes.push(lines.to_owned());
@@ -175,6 +195,9 @@ impl Setup {
         }
         for rule in &self.rules {
             let _ = writeln!(text, "[[collect.rule]]\n{rule}");
+        }
+        for rule in &self.fields {
+            let _ = writeln!(text, "[[collect.fields]]\n{rule}");
         }
         text
     }
