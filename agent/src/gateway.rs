@@ -16,6 +16,7 @@
 mod ask;
 mod limits;
 mod options;
+mod stance;
 mod status;
 mod supervise;
 
@@ -29,6 +30,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::chain::chain;
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, Stamp, SystemClock};
 use crate::collect::broker::State as BrokerLink;
@@ -43,6 +45,7 @@ use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
 
 pub use limits::limits_of_files;
+pub use stance::notices_of;
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough
 /// to cost nothing.
@@ -136,6 +139,7 @@ struct Shared {
     broker: Arc<BrokerLink>,
     wire: Wire,
     limits: limits::Desk,
+    stance: stance::Desk,
 }
 
 impl Shared {
@@ -172,6 +176,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             started: Instant::now(),
             limits: limits::Desk::new(&config, source),
+            stance: stance::Desk::new(&config, &clock.now()),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -263,6 +268,7 @@ impl Gateway {
         loaded.error = None;
         drop(loaded);
         limits::reload(&self.shared);
+        stance::reload(&self.shared);
         Ok(changes)
     }
 
@@ -292,18 +298,6 @@ pub fn fields_of_file(rules: &[config::FieldRule], key: Option<&config::Secret>)
 /// The store's lanes: those configured, then those that were and still hold something.
 fn lane_names(store: &Store) -> Vec<String> {
     store.stats().lanes.into_iter().map(|lane| lane.name).collect()
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Runs a gateway as a process: SIGTERM and SIGINT end it in order, SIGHUP reads the configuration again.

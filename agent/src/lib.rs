@@ -4,6 +4,8 @@
 //! leaves through [`shape`]. `gateway` alone knows all rooms; a room knows `tidegate_protocol` and what it is handed.
 #![forbid(unsafe_code)]
 
+pub mod answer;
+mod chain;
 pub mod clock;
 pub mod collect;
 pub mod config;
@@ -13,9 +15,11 @@ pub mod forward;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod glob;
 pub mod hardware;
 pub mod provider;
 pub mod secret;
 pub mod shape;
+pub mod shown;
 pub mod store;
 pub mod watch;

@@ -25,6 +25,8 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// Payload bytes of a full segment that is sent (`tcpi_snd_mss`).
     pub send_mss: u32,
+    /// Segments sent that are not acknowledged (`tcpi_unacked`).
+    pub unacknowledged: u32,
     /// Payload bytes received in order (`tcpi_bytes_received`).
     pub bytes_received: u64,
     /// Segments sent, those without payload and those sent again included (`tcpi_segs_out`).
@@ -47,6 +49,7 @@ impl TcpInfo {
         Some(Self {
             timestamps: bytes.get(5)? & OPTION_TIMESTAMPS != 0,
             send_mss: u32_at(16)?,
+            unacknowledged: u32_at(24)?,
             bytes_received: u64_at(128)?,
             segments_out: u32_at(136)?,
             segments_in: u32_at(140)?,

@@ -8,7 +8,11 @@ mod check;
 mod config;
 mod demo;
 mod fields;
+mod hold;
+mod notices;
+mod provider;
 mod run;
+mod service;
 mod status;
 mod terms;
 
@@ -53,6 +57,12 @@ enum Command {
     Status(status::Args),
     /// Show every limit on what may leave: who says it, the clause it serves, which one holds
     Terms(terms::Args),
+    /// Show what the provider and the operator said, and what the agent did
+    Notices(notices::Args),
+    /// Stop sending, until told otherwise or for a time; collecting goes on
+    Hold(hold::Args),
+    /// End what `hold` began
+    Resume(hold::ResumeArgs),
     /// Look into the buffer: what waits, what is kept, what is damaged, what was put aside
     #[command(subcommand)]
     Buffer(buffer::Which),
@@ -104,6 +114,9 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Check(file) => check::run(&file.config),
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),
+        Command::Notices(args) => notices::run(&args),
+        Command::Hold(args) => hold::run(&args),
+        Command::Resume(args) => hold::resume(&args),
         Command::Buffer(which) => buffer::run(&which),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),

@@ -1,15 +1,15 @@
 //! `tidegate terms`: every limit on what may leave, who says it, the clause it serves, and which one holds.
 
-use std::path::{Path, PathBuf};
-
 use tidegate::clock::now_ms;
 use tidegate::config;
 use tidegate::gateway;
+use tidegate::provider::question::Ask;
 use tidegate::watch::TermsStatus;
 use tidegate::watch::control::{self, AskError};
 use tidegate::watch::render;
 
-use super::{CONFIG, Failure, print};
+use super::service::Service;
+use super::{Failure, print, provider};
 
 /// Whose limits, and how to show them.
 #[derive(Debug, clap::Args)]
@@ -18,21 +18,30 @@ use super::{CONFIG, Failure, print};
                   file are read, and what the provider says is not known."
 )]
 pub(super) struct Args {
-    /// Print JSON, for programs
-    #[arg(long)]
-    json: bool,
-    /// Ask the service behind this control socket, and nothing else
-    #[arg(long, value_name = "PATH", conflicts_with = "config")]
-    socket: Option<PathBuf>,
-    /// The configuration that names the socket and says limits [default: /etc/tidegate/tidegate.toml]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    service: Service,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What to do instead of showing them.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Accept changed terms, so that what waits for it may be sent (`[terms] on_change`)
+    Accept {
+        /// Their version, as the notice and `tidegate status` say it
+        version: String,
+    },
 }
 
 /// Asks or reads, and prints.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(What::Accept { version }) = &args.what {
+        let ask = Ask::AcceptTerms { version: version.clone() };
+        return print(&provider::done(provider::ask(&args.service.socket()?, &ask)?)?);
+    }
     let (terms, heading) = find(args)?;
-    if args.json {
+    if args.service.json {
         return print(&(serde_json::to_string_pretty(&terms)? + "\n"));
     }
     print(&render::terms(&terms, &heading, now_ms()))
@@ -40,19 +49,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 /// The limits, and whose they are.
 fn find(args: &Args) -> Result<(TermsStatus, String), Failure> {
-    let file = args.config.as_deref().unwrap_or(Path::new(CONFIG));
-    let socket = match (&args.socket, &args.config) {
-        (Some(socket), _) => socket.clone(),
-        (None, Some(file)) => config::control_socket(file)?,
-        // Without the file, or where this user may not read it, the socket is most likely where it is by default.
-        (None, None) => config::control_socket(file).unwrap_or_else(|_| PathBuf::from(config::DEFAULT_SOCKET)),
-    };
+    let (file, socket) = (args.service.config_file(), args.service.socket()?);
     match control::ask(&socket) {
         Ok(status) => {
             let heading = format!("Limits of gateway {} · the service says (process {})", status.gateway, status.pid);
             Ok((status.terms, heading))
         }
-        Err(error @ AskError::NotRunning { .. }) if args.socket.is_some() => {
+        Err(error @ AskError::NotRunning { .. }) if args.service.socket.is_some() => {
             Err(Failure { code: super::NOT_RUNNING, error: error.into() })
         }
         Err(AskError::NotRunning { path, .. }) => {

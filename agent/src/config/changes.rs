@@ -106,7 +106,14 @@ fn limits(config: &Config, facts: &mut Facts) {
     put("provider.metadata.enabled", &provider.metadata.enabled);
     put("provider.metadata.url", &provider.metadata.url);
     put("provider.metadata.every", &provider.metadata.every);
+    put("provider.notices.keys", &provider.notices.keys);
+    put("provider.notices.folder", &provider.notices.folder);
     put("provider.speed_class.name", &provider.speed_classes.iter().map(|class| &class.name).collect::<Vec<_>>());
+    put("provider.resume.spread", &provider.resume.spread);
+    put("provider.resume.ramp", &provider.resume.ramp);
+    put("provider.probe.min", &provider.probe.min);
+    put("provider.probe.max", &provider.probe.max);
+    put("terms.on_change", &provider.on_terms_change);
     put("provider.speed_class.rate", &provider.speed_classes.iter().map(|class| class.rate).collect::<Vec<_>>());
 }
 

@@ -27,11 +27,13 @@ mod changes;
 mod error;
 mod keys;
 mod model;
+pub mod notice;
 mod pattern;
 mod reader;
 mod sections;
 mod surroundings;
 pub mod terms;
+pub mod time;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +45,7 @@ pub use keys::{KEYS, Key};
 pub use model::{
     Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FieldRule, FluxTarget,
     Forward, Gateway, Kind, Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion,
-    Order, Policy, Provider, Rule, SpeedClass, Stated, Store, Tls,
+    Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, Store, Tls,
 };
 pub use tidegate_protocol::units;
 

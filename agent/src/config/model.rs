@@ -9,6 +9,7 @@ use super::error::Problem;
 use crate::field::{Path, Step};
 use crate::hardware::Source;
 use crate::secret::Secret;
+use tidegate_protocol::notice::Keys;
 use tidegate_protocol::terms::Bound;
 use tidegate_protocol::units::Amount;
 
@@ -539,9 +540,45 @@ pub struct Provider {
     pub terms: Option<PathBuf>,
     /// `[provider.metadata]`.
     pub metadata: Metadata,
+    /// `[provider.notices]`.
+    pub notices: Notices,
     /// What each speed class of a SIM carries: the defaults with what `[[provider.speed_class]]` changes and adds. Never
     /// empty.
     pub speed_classes: Vec<SpeedClass>,
+    /// `[provider.resume]`.
+    pub resume: Resume,
+    /// `[provider.probe]`.
+    pub probe: Probe,
+    /// `[terms] on_change`.
+    pub on_terms_change: OnTermsChange,
+}
+
+/// `[provider.resume]`: how the gateway comes back after an interruption of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// The time over which a fleet comes back, each gateway at a moment of its own, up to a day.
+    pub spread: Duration,
+    /// How long it takes from then until it may send as fast as before, up to a day.
+    pub ramp: Duration,
+}
+
+/// `[provider.probe]`: how often one record is sent to see whether what stopped the gateway is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// At first, 1 s to 7 days.
+    pub min: Duration,
+    /// At last, not below `min`.
+    pub max: Duration,
+}
+
+/// What follows when the provider changes the terms (clause 1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTermsChange {
+    /// It is logged: using the service is consent.
+    #[default]
+    Continue,
+    /// Nothing is sent from then on until a person accepts them.
+    Hold,
 }
 
 /// `[provider.metadata]`: the SIM's own metadata service.
@@ -553,6 +590,15 @@ pub struct Metadata {
     pub url: String,
     /// How often it is asked, 1 min to 24 h.
     pub every: Duration,
+}
+
+/// `[provider.notices]`: signed notices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// Whose notices are believed; nobody's without.
+    pub keys: Option<Keys>,
+    /// The folder that is watched for them. An absolute path; it may be missing. Only with `keys`.
+    pub folder: Option<PathBuf>,
 }
 
 /// `[[provider.speed_class]]`.

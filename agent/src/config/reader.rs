@@ -53,6 +53,11 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether a mistake was entered.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     /// Whether no further mistake will be entered, so that none need be looked for.
     fn is_full(&self) -> bool {
         self.problems.borrow().len() >= MOST_PROBLEMS
@@ -173,6 +178,14 @@ impl<'a> Value<'a> {
             DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
             DeValue::Float(number) => Some(number.as_str()),
             _ => None,
+        }
+    }
+
+    /// The text of a time, in quotes or without; otherwise a mistake.
+    pub(super) fn time_text(&self, advice: &str) -> Option<String> {
+        match self.node {
+            DeValue::Datetime(time) => Some(time.to_string()),
+            _ => self.text(advice).map(str::to_owned),
         }
     }
 
@@ -385,6 +398,12 @@ impl<'a> Section<'a> {
         self.doc.problem(self.at, &path, found, advice);
     }
 
+    /// Enters a mistake about a key's value that only shows beside others; where the key is not there, about the table.
+    pub(super) fn problem_at(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+        let at = self.raw(key).map(|value| value.span().start).or(self.at);
+        self.doc.problem(at, &self.path_of(key), found, advice);
+    }
+
     /// Enters a warning about the table as a whole.
     pub(super) fn warn(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
         self.doc.warn(self.at, &self.path_of(key), found, advice);
@@ -404,6 +423,12 @@ impl<'a> Section<'a> {
 
     /// Enters every key of the table that was not asked for.
     pub(super) fn finish(self) {
+        let path = self.path.clone();
+        self.finish_with(|name| keys::instead_of(&path, name));
+    }
+
+    /// The same, with what to write instead of each.
+    pub(super) fn finish_with(self, instead: impl Fn(&str) -> String) {
         let asked = self.asked.borrow();
         for (name, _) in self.table.into_iter().flatten() {
             if self.doc.is_full() {
@@ -412,7 +437,7 @@ impl<'a> Section<'a> {
             if asked.contains(&name.get_ref().as_ref()) {
                 continue;
             }
-            let advice = keys::instead_of(&self.path, name.get_ref());
+            let advice = instead(name.get_ref());
             let shown_path = self.path_of(&shown_key(name.get_ref()));
             self.doc.problem(Some(name.span().start), &shown_path, "unknown key", advice);
         }

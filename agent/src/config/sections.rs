@@ -4,6 +4,8 @@
 mod collect;
 mod forward;
 pub(super) mod limits;
+mod notices;
+mod stance;
 mod store;
 
 use std::net::SocketAddr;

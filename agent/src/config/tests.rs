@@ -13,6 +13,7 @@ mod disk;
 mod fields;
 mod limits;
 mod mistakes;
+mod notices;
 mod parts;
 mod secrets;
 

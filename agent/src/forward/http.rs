@@ -49,6 +49,9 @@ const HEAD_BYTES: usize = 32 * 1024;
 /// longer, or it would be cut and repeated for ever on a line that is merely slow.
 const SLOWEST_LINE: f64 = 2_000.0;
 
+/// How long a connection that is ended in order may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
 const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
@@ -99,7 +102,7 @@ impl Tokens {
 #[derive(Debug)]
 struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: tokio::task::JoinHandle<()>,
+    driver: Option<tokio::task::JoinHandle<()>>,
     used_at: Instant,
     held: HeldBack,
 }
@@ -108,11 +111,25 @@ impl Connection {
     fn is_usable(&self, idle_limit: Duration) -> bool {
         !self.sender.is_closed() && self.used_at.elapsed() < idle_limit
     }
+
+    /// Lets its task say goodbye: with TLS's and TCP's own words, once nothing more can be asked on it.
+    fn close(mut self) {
+        if let Some(mut driver) = self.driver.take() {
+            drop(self);
+            tokio::spawn(async move {
+                if tokio::time::timeout(FAREWELL, &mut driver).await.is_err() {
+                    driver.abort();
+                }
+            });
+        }
+    }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.driver.abort();
+        if let Some(driver) = &self.driver {
+            driver.abort();
+        }
     }
 }
 
@@ -163,6 +180,13 @@ impl Link {
             }
         }
         self.connection.is_some()
+    }
+
+    /// Ends the connection, if there is one: in order, as far as the peer takes part within [`FAREWELL`].
+    pub(super) fn hang_up(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            connection.close();
+        }
     }
 
     /// Sends a batch and reads the answer.
@@ -346,7 +370,7 @@ impl Link {
             // Its error reaches whoever waits for an answer; without one, a closed connection is no event.
             let _ = connection.await;
         });
-        Ok(Connection { sender, driver, used_at: Instant::now(), held })
+        Ok(Connection { sender, driver: Some(driver), used_at: Instant::now(), held })
     }
 }
 
@@ -397,17 +421,7 @@ fn late(host: &str, timeout: Duration, for_body: Duration) -> String {
 
 /// An error with its causes, on one line, cut and escaped.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.ends_with(&part) {
-            text.push_str(": ");
-            text.push_str(&part);
-        }
-        cause = error.source();
-    }
-    shown(&text)
+    shown(&crate::chain::chain(error))
 }
 
 #[cfg(test)]

@@ -159,6 +159,12 @@ impl Lane {
         ready(side).map(|batch| (side, batch))
     }
 
+    /// The batch with the lane's oldest record, if it is ready.
+    pub(super) fn oldest(&self) -> Option<(Side, &Batch)> {
+        let ready = |side: Side| Some((side, self.streams[side.index()].batch(&self.plan)?));
+        Side::BOTH.into_iter().filter_map(ready).min_by_key(|(_, batch)| batch.oldest)
+    }
+
     /// Takes the batch that [`Lane::turn`] named, to send it.
     pub(super) fn take(&mut self, side: Side) -> Option<Batch> {
         let stream = &mut self.streams[side.index()];

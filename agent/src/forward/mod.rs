@@ -18,7 +18,8 @@
 //! `token`) to the `endpoint`; `lanes` says whose turn it is. The lanes that go first have a connection of their own
 //! (`ways`), and requests of theirs and of the others go side by side. `plan` knows what of a lane is to be delivered and which
 //! stream's it is. `verdict` judges the answer; `course` says what
-//! follows for the stream, `permit` asks the budgets before each request, `report` says what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
+//! follows for the stream, `permit` asks the budgets before each request, `leave` keeps what the provider's stance lets
+//! leave, `told` hands on what came of each exchange, `report` says what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
 //! The parts that decide are pure: they are given the time and the randomness and know no socket.
 //!
 //! # On disk and on the wire
@@ -49,6 +50,7 @@ mod handle;
 mod http;
 mod lane;
 mod lanes;
+mod leave;
 mod ledger;
 mod options;
 mod permit;
@@ -59,18 +61,21 @@ mod size;
 mod spans;
 mod stream;
 mod token;
+mod told;
 mod verdict;
 mod ways;
 
 pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
+pub use leave::Go;
 pub use options::{BatchOptions, DelayRange, EventsCount, Flux, LaneOptions, Layout, Options, OptionsError, Order};
 pub use permit::{Held, Standing as BudgetStanding};
+pub use told::{ACCEPTED_EVERY, Told, WAITING as TOLD_WAITING};
 pub use verdict::{RateLimit, Verdict};
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::shape::limits::Limits;
@@ -86,6 +91,8 @@ pub struct Forwarder {
     handle: Handle,
     reload: watch::Receiver<Arc<Checked>>,
     limits: watch::Receiver<Arc<Limits>>,
+    leave: leave::Leave,
+    teller: told::Teller,
 }
 
 impl Forwarder {
@@ -98,7 +105,9 @@ impl Forwarder {
         let view = permit::View::new(&store, &reload.borrow().options);
         let handle = Handle { stats, reload: Arc::new(sender), wire: wire.clone(), limit, view };
         let limits = watch::channel(Arc::default()).1;
-        Ok((Self { store, wire, handle: handle.clone(), reload, limits }, handle))
+        let leave = leave::Leave::new(watch::channel(Go::default()).1);
+        let teller = told::Teller::default();
+        Ok((Self { store, wire, handle: handle.clone(), reload, limits, leave, teller }, handle))
     }
 
     /// What limits requests and their bytes; nothing unless this is called.
@@ -107,11 +116,24 @@ impl Forwarder {
         Self { limits, ..self }
     }
 
+    /// What the provider's stance lets leave; everything unless this is called. Probes allowed from now on are sent.
+    #[must_use]
+    pub fn let_by(self, go: watch::Receiver<Go>) -> Self {
+        Self { leave: leave::Leave::new(go), ..self }
+    }
+
+    /// Says there what comes of exchanges.
+    #[must_use]
+    pub fn telling(self, to: mpsc::Sender<Told>) -> Self {
+        Self { teller: told::Teller::new(to), ..self }
+    }
+
     /// Runs until `stop`; then the request in flight may still be answered and acknowledged, within a bound.
     pub async fn run(mut self, stop: CancellationToken) {
         let config = Arc::clone(&self.reload.borrow_and_update());
         let permits = permit::Permits::new(self.handle.view.clone(), self.wire.clone(), self.limits);
-        pump::Pump::new(self.store, self.wire, self.handle, config, permits).run(self.reload, stop).await;
+        let neighbours = pump::Neighbours { permits, leave: self.leave, teller: self.teller };
+        pump::Pump::new(self.store, self.wire, self.handle, config, neighbours).run(self.reload, stop).await;
     }
 }
 

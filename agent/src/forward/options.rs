@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use blake2::{Blake2s256, Digest as _};
+
 pub use tidegate_protocol::batch::Layout;
 
 use crate::secret::Secret;
@@ -39,6 +41,25 @@ pub enum Flux {
 }
 
 impl Flux {
+    /// A number that tells endpoints with their credentials apart, the same at every start, and gives nothing of them away.
+    pub fn fingerprint(&self) -> u64 {
+        let parts: [&str; 5] = match self {
+            Flux::Webhook { url } => [url.expose(), "", "", "", ""],
+            Flux::Api { base, app_id, channel_id, auth_key_id, auth_key, .. } => {
+                [base, app_id, channel_id, auth_key_id.expose(), auth_key.expose()]
+            }
+            Flux::Unified { url } => [url, "", "", "", ""],
+        };
+        let mut hash = Blake2s256::new();
+        for part in std::iter::once(self.kind()).chain(parts) {
+            // Lengths keep two texts from running into one another.
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let bytes = hash.finalize();
+        bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// The kind's name in configuration: `webhook`, `api` or `unified`.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -5,7 +5,8 @@
 //! that are not full yet go on gathering, so that a batch's age stretches to what the pace has an event for.
 //!
 //! What is expected of a request in bytes is set aside from its beginning to its end; what is charged is what the wire
-//! counts, by whomever.
+//! counts, by whomever. Each time that is looked at, the wire is told up to where it may count (`Wire::set_ceiling`), so
+//! that a budget of bytes is not passed by what nobody expected.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,10 +19,10 @@ use super::options::{EventsCount, LaneOptions, Options};
 use super::verdict::Verdict;
 use crate::clock::{Clock, Stamp, local};
 use crate::shape::budget::{
-    Budgets, Class, Cost, Drain, Figures, Kept, Load, Outcome, Permit, Reason, Refused, Urgency,
+    Budgets, Class, Cost, Drain, Figures, Kept, LEAST_BODY, Load, Outcome, Permit, Reason, Refused, Urgency,
 };
 use crate::shape::limits::Limits;
-use crate::shape::wire::Wire;
+use crate::shape::wire::{SENT_AGAIN, TAIL, Wire};
 use crate::store::{BudgetUse, Change, LaneStats, Store};
 
 /// Bytes of a request and its answer beside the body: some 700 of request head, 500 of the answer, and the packets'
@@ -43,6 +44,9 @@ const LATE_AFTER: u32 = 2;
 
 /// While bytes are limited, the wire's count is looked at so often though nothing is sent: others use it too.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// The same while requests are under way: what the kernel sends again by itself is noticed after so long.
+const LOOK_OFTEN: Duration = Duration::from_secs(1);
 
 /// A note that is due waits so long at least for a commit that is under way.
 const LEAST_WAIT_MS: u64 = 1_000;
@@ -155,12 +159,13 @@ impl Desk {
         (class, options.is_some_and(|lane| lane.windowed))
     }
 
-    fn cost(&self, requests: u64, records: u64, body: u64) -> Cost {
+    fn cost(&self, line: Line, requests: u64, records: u64, body: u64) -> Cost {
         let events = match self.counting {
             EventsCount::Requests => requests,
             EventsCount::Records => records,
         };
-        Cost { events, bytes: body + body / PACKET_PART + REQUEST_BYTES + CONNECTION_BYTES }
+        let connection = if line.is_connected { 0 } else { CONNECTION_BYTES };
+        Cost { events, bytes: body + body / PACKET_PART + REQUEST_BYTES + connection, spare: line.spare }
     }
 
     fn ask(&mut self, lane: usize, cost: Cost, now: &Stamp) -> Result<(), Refused> {
@@ -211,6 +216,24 @@ impl Desk {
     }
 }
 
+/// The wire as a cost depends on it.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    is_connected: bool,
+    spare: u64,
+}
+
+impl Line {
+    fn of(wire: &Wire) -> Self {
+        Self { is_connected: wire.is_connected(), spare: wire.spare().min(Self::worst().spare) }
+    }
+
+    /// Nothing is connected that could be used, and one connection idles.
+    const fn worst() -> Self {
+        Self { is_connected: false, spare: 2 * TAIL + SENT_AGAIN }
+    }
+}
+
 /// Asks, for the pump.
 #[derive(Debug)]
 pub(super) struct Permits {
@@ -239,6 +262,12 @@ impl Permits {
     /// Takes new options into use.
     pub(super) fn reconfigure(&self, options: &Options) {
         self.view.desk().reconfigure(options);
+        self.ask_again();
+    }
+
+    /// The operator may have bought more: a quota that was said to be used up is asked for at once.
+    pub(super) fn ask_again(&self) {
+        self.view.desk().budgets.ask_again();
     }
 
     /// Before it is looked what can be sent: takes in what has changed.
@@ -250,16 +279,30 @@ impl Permits {
         }
         let counts = self.wire.counts();
         let total = counts.sent + counts.received;
-        desk.budgets.count_bytes(total.saturating_sub(self.seen), &now);
+        let class = self.class_under_way(&desk);
+        desk.budgets.count_bytes(class, total.saturating_sub(self.seen), &now);
         self.seen = total;
+        let mut ceiling = |class| desk.budgets.room(class, &now).map(|room| total.saturating_add(room));
+        self.wire.set_ceiling(ceiling(Class::First), ceiling(Class::Other));
+        self.wire.keep_ceiling();
         desk.held.clear();
+    }
+
+    /// Whose bytes are seen: of the lanes that go first only while nothing else is under way.
+    fn class_under_way(&self, desk: &Desk) -> Class {
+        let mut lanes = self.open.iter().enumerate().filter(|(_, permit)| permit.is_some()).map(|(lane, _)| lane);
+        let first = lanes.next().map(|lane| desk.lane(lane).0);
+        match first {
+            Some(Class::First) if lanes.all(|lane| desk.lane(lane).0 == Class::First) => Class::First,
+            _ => Class::Other,
+        }
     }
 
     /// Whether a batch of a lane may leave now; if not, the lane is held.
     pub(super) fn may(&self, lane: usize, batch: &Batch) -> bool {
         let now = self.view.clock.now();
         let mut desk = self.view.desk();
-        let cost = desk.cost(1, batch.events as u64, batch.body.len() as u64);
+        let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
         desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
     }
 
@@ -272,15 +315,36 @@ impl Permits {
             return true;
         }
         let requests = ahead as u64 + 1;
-        let cost = desk.cost(requests, requests, 0);
+        let cost = desk.cost(Line::of(&self.wire), requests, requests, 0);
         desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+    }
+
+    /// Why a record can never leave under the limits as they are, if an ordinary one can: it alone costs more than one of
+    /// them allows.
+    pub(super) fn is_too_dear(&self, lane: usize, batch: &Batch) -> Option<String> {
+        if batch.events != 1 {
+            return None;
+        }
+        let desk = self.view.desk();
+        let cost = |body| desk.cost(Line::worst(), 1, 1, body);
+        let cost_of_it = cost(batch.body.len() as u64);
+        let class = desk.lane(lane).0;
+        let (kind, most) = desk.budgets.never(class, cost_of_it)?;
+        if desk.budgets.never(class, cost(LEAST_BODY)).is_some() {
+            return None;
+        }
+        let (bytes, key) = (cost_of_it.bytes + cost_of_it.spare, kind.key());
+        Some(format!(
+            "its request needs room for {bytes} bytes on the wire, and {key} has {most} for its lane: raise the limit and \
+             try it again with `tidegate buffer quarantine retry`"
+        ))
     }
 
     /// A request begins that [`Permits::may`] permits.
     pub(super) fn begin(&mut self, lane: usize, batch: &Batch) {
         let now = self.view.clock.now();
         let mut desk = self.view.desk();
-        let cost = desk.cost(1, batch.events as u64, batch.body.len() as u64);
+        let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
         let class = desk.lane(lane).0;
         let permit = desk.budgets.take(class, cost, &now);
         if self.open.len() <= lane {
@@ -342,7 +406,8 @@ impl Permits {
         let desk = self.view.desk();
         let note =
             desk.budgets.note_in(&self.view.clock.now()).map(|ms| now + Duration::from_millis(ms.max(LEAST_WAIT_MS)));
-        let look = desk.limited_bytes.then(|| now + LOOK_EVERY);
+        let under_way = self.open.iter().any(Option::is_some);
+        let look = desk.limited_bytes.then(|| now + if under_way { LOOK_OFTEN } else { LOOK_EVERY });
         let held = desk.held.iter().filter_map(|held| held.until).map(|until| until.max(now));
         held.chain(note).chain(look).min()
     }

@@ -10,6 +10,8 @@
 //! of them it looks what can be done now ([`Pump::step`]); what an answer leads to stands in `answered`.
 
 mod answered;
+mod dear;
+mod stance;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use super::handle::{Checked, Handle};
 use super::http::{Link, Tokens, chain};
 use super::lane::Lane;
 use super::lanes::LaneOrder;
+use super::leave::Leave;
 use super::ledger::Ledger;
 use super::permit::Permits;
 use super::plan::Side;
@@ -34,6 +37,7 @@ use super::report::Report;
 use super::size::SizeLimit;
 use super::spans::Span;
 use super::stream::Loaded;
+use super::told::Teller;
 use super::verdict::{Verdict, shown};
 use super::ways::{CLASSES, Way, new_link};
 use crate::clock::now_ms;
@@ -60,6 +64,16 @@ fn ever_delivered(lanes: &[LaneStats], put_aside: u64) -> bool {
     gone > lost + put_aside
 }
 
+/// What comes from other rooms, and what is told them.
+pub(super) struct Neighbours {
+    /// What the budgets permit.
+    pub(super) permits: Permits,
+    /// What the provider's stance lets leave.
+    pub(super) leave: Leave,
+    /// Who is told what came of exchanges.
+    pub(super) teller: Teller,
+}
+
 /// The loop's state.
 pub(super) struct Pump {
     store: Store,
@@ -72,6 +86,8 @@ pub(super) struct Pump {
     size: SizeLimit,
     ledger: Ledger,
     permits: Permits,
+    leave: Leave,
+    teller: Teller,
     loads: JoinSet<(usize, Side, Loader, Loaded)>,
     /// For the lanes that go first.
     critical: Way,
@@ -89,7 +105,8 @@ pub(super) struct Pump {
 
 impl Pump {
     /// Ready to go on where the store says.
-    pub(super) fn new(store: Store, wire: Wire, handle: Handle, config: Arc<Checked>, permits: Permits) -> Self {
+    pub(super) fn new(store: Store, wire: Wire, handle: Handle, config: Arc<Checked>, neighbours: Neighbours) -> Self {
+        let Neighbours { permits, leave, teller } = neighbours;
         // Before what waits is looked at: a change in between is taken in once more.
         let waiting_changed = store.waiting_changed();
         let (stats, now) = (store.stats(), Instant::now());
@@ -108,6 +125,8 @@ impl Pump {
             tokens: Arc::clone(&tokens),
             ledger: Ledger::new(lanes.iter().map(|lane| (store.waiting(lane.id), store.unsent(lane.id)))),
             permits,
+            leave,
+            teller,
             order: LaneOrder::new(&options.lanes),
             gate: Gate::new(options),
             size: SizeLimit::new(options.batch.max_bytes),
@@ -164,6 +183,7 @@ impl Pump {
                     self.ledger.committed();
                 }
                 Ok(()) = self.permits.changed() => {}
+                Ok(()) = self.leave.changed() => {}
                 Ok(()) = progress.changed(), if listen => self.lanes.iter_mut().for_each(Lane::has_news),
                 () = sleep_until(wake) => {}
             }
@@ -204,12 +224,13 @@ impl Pump {
     fn step(&mut self, now: Instant) {
         let settled = self.follow_store();
         self.permits.look();
-        let gate_open = self.gate.closed_until(now).is_none();
+        self.follow_stance();
+        let gate_open = self.is_open(now);
         let cutting = self.cutting(now);
         let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
         for (index, side) in sides.clone() {
             self.lanes[index].keep_up(&self.store, &cutting);
-            let may_close = gate_open && self.may_close(index, side, now);
+            let may_close = gate_open && self.lets(index) && self.may_close(index, side, now);
             if self.lanes[index].close_if_due(side, may_close, now) {
                 self.announce_fresh(index, side);
             }
@@ -219,9 +240,13 @@ impl Pump {
             self.renew_outdated(now);
         }
         for (index, side) in sides {
-            self.read(index, side, gate_open, cutting);
+            let open = gate_open && self.lets(index);
+            self.read(index, side, open, cutting);
         }
-        if gate_open {
+        self.put_dear_aside(now);
+        if self.leave.is_probing() {
+            self.start_probe();
+        } else if gate_open {
             for class in CLASSES {
                 self.start_request(class);
             }
@@ -301,7 +326,7 @@ impl Pump {
         let options = &self.config.options;
         Cutting {
             layout: options.batch.layout,
-            max_records: options.batch.max_records,
+            max_records: if self.leave.is_probing() { 1 } else { options.batch.max_records },
             max_bytes: self.size.current(now),
             replayed_after: self.permits.replayed_after(options.replayed_after),
             now,
@@ -317,20 +342,30 @@ impl Pump {
             return;
         }
         let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
-        let may = |index: usize| turn(index).is_some_and(|(_, batch)| self.permits.may(index, batch));
+        let may =
+            |index: usize| self.lets(index) && turn(index).is_some_and(|(_, batch)| self.permits.may(index, batch));
         let Some(index) = self.order.pick(class, may) else { return };
         let Some(side) = turn(index).map(|(side, _)| side) else { return };
+        self.send(class, index, side, false);
+    }
+
+    /// Sends the batch that a lane's turn named. `probe`: to see whether it is taken at all.
+    fn send(&mut self, class: Class, index: usize, side: Side, probe: bool) {
         let Some(link) = self.way(class).link.take() else { return };
         let Some(batch) = self.lanes[index].take(side) else { return };
         self.order.charge(class, index, batch.body.len());
         self.permits.begin(index, &batch);
-        self.way(class).send(link, batch, index, side);
+        self.way(class).send(link, batch, (index, side), probe);
     }
 
     /// Makes the connection of the lanes that go first before it is needed, where that is worth it.
     fn warm_up(&mut self, now: Instant) {
         let any_first = self.lanes.iter().any(|lane| lane.options.first);
-        if any_first && self.gate.takes() && self.critical.may_warm(&self.other, self.wire.pace(), now) {
+        if any_first
+            && self.leave.lets_any()
+            && self.gate.takes()
+            && self.critical.may_warm(&self.other, self.wire.pace(), now)
+        {
             self.critical.warm();
         }
     }
@@ -479,8 +514,12 @@ impl Pump {
         if self.critical.is_asking() || self.other.is_asking() {
             return None;
         }
+        if !self.leave.lets_any() {
+            // When is the machine's to say.
+            return None;
+        }
         let attempt = |lane: &Lane| self.permits.held_until(lane.id.index(), lane.next_attempt(&self.store, now)?);
-        let lanes = self.lanes.iter().filter_map(attempt).min();
+        let lanes = self.lanes.iter().filter(|lane| self.leave.lets(lane.options.first)).filter_map(attempt).min();
         [lanes, self.gate.closed_until(now)].into_iter().flatten().max().filter(|at| *at > now)
     }
 

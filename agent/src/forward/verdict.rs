@@ -22,7 +22,8 @@ use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
-use hyper::header::{DATE, RETRY_AFTER};
+
+use crate::answer::{retry_after, seconds};
 
 /// Seconds until the rate limit is refreshed (general notes of the API's reference).
 const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";
@@ -38,9 +39,6 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// The wait after a 429 that says nothing: the API's rate limit is per minute.
 const DEFAULT_THROTTLE: Duration = Duration::from_secs(60);
-
-/// Characters of an endpoint's message that are kept.
-const MESSAGE_CHARS: usize = 200;
 
 /// What Flux said of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,25 +206,6 @@ fn refresh(headers: &HeaderMap) -> Option<Duration> {
     seconds(headers.get(RATE_LIMIT_REFRESH)?.to_str().ok()?)
 }
 
-/// `Retry-After` as seconds or as a date (RFC 9110, 10.2.3). A date is taken relative to the answer's own `Date`,
-/// because the gateway's clock may be wrong by years.
-fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    if let Some(wait) = seconds(value) {
-        return Some(wait);
-    }
-    let at = httpdate::parse_http_date(value.trim()).ok()?;
-    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    Some(at.duration_since(date.unwrap_or(wall)).unwrap_or(Duration::ZERO))
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than a u64 holds is a wait beyond every clamp.
-    digits.then(|| text.parse().map_or(Duration::MAX, Duration::from_secs))
-}
-
 /// What a body says, if it says anything that is understood.
 #[derive(Debug, Default)]
 struct Message {
@@ -256,24 +235,9 @@ impl Message {
     }
 }
 
-/// A text from outside, cut and with control characters escaped.
+/// A text from outside, cut and without what is not seen where it stands.
 pub(super) fn shown(text: &str) -> String {
-    let mut out = String::new();
-    let mut characters = text.trim().chars();
-    for character in characters.by_ref().take(MESSAGE_CHARS) {
-        match character {
-            // Bidirectional overrides would let a message rewrite the line it stands in.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.extend(character.escape_unicode());
-            }
-            _ if character.is_control() => out.extend(character.escape_default()),
-            _ => out.push(character),
-        }
-    }
-    if characters.next().is_some() {
-        out.push('…');
-    }
-    out
+    crate::shown::shown(text, crate::shown::MESSAGE)
 }
 
 #[cfg(test)]

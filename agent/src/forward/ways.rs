@@ -45,6 +45,8 @@ pub(super) struct Reply {
     pub(super) lane: usize,
     pub(super) side: Side,
     pub(super) exchange: Exchange,
+    /// It was sent to see whether anything is taken.
+    pub(super) probe: bool,
 }
 
 /// A link that is back.
@@ -81,11 +83,11 @@ impl Way {
     }
 
     /// Sends a batch of a stream.
-    pub(super) fn send(&mut self, mut link: Link, batch: Batch, lane: usize, side: Side) {
+    pub(super) fn send(&mut self, mut link: Link, batch: Batch, (lane, side): (usize, Side), probe: bool) {
         self.requests = true;
         self.errand = Some(Box::pin(async move {
             let exchange = link.send(&batch).await;
-            Back::Reply(Box::new(Reply { link, batch, lane, side, exchange }))
+            Back::Reply(Box::new(Reply { link, batch, lane, side, exchange, probe }))
         }));
     }
 
@@ -110,6 +112,13 @@ impl Way {
     pub(super) fn warmed(&mut self, link: Link, made: bool, now: Instant) {
         self.link = Some(link);
         self.warm_at = (!made).then(|| now + WARM_AGAIN);
+    }
+
+    /// Ends a connection that nothing is under way on.
+    pub(super) fn hang_up(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.hang_up();
+        }
     }
 
     /// What is under way, to let it end.

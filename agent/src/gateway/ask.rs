@@ -14,6 +14,7 @@
 //! same commit.
 
 use super::{Rooms, Shared};
+use crate::chain::chain;
 use crate::clock::Stamp;
 use crate::store::look::{Ask, Delivered, End, Item, Look, LookError, Paces};
 use crate::store::{Change, NewRecord, RECORD_OVERHEAD, Store, Submission};
@@ -88,7 +89,7 @@ impl From<LookError> for Refused {
             LookError::Scattered { .. } => "scattered",
             _ => "failed",
         };
-        refused(code, super::chain(&error))
+        refused(code, chain(&error))
     }
 }
 

@@ -5,6 +5,7 @@
 //! terms file ────────────────────────────┤
 //! SIM ── provider::metadata ── class ────┼─▶ shape::limits ─▶ watch channel ─▶ the door, budgets, status
 //! answers ── forward ── rate limit ──────┤
+//! notices, a stop's end ── stance ───────┤
 //! default: the Developer plan's events ──┘
 //! ```
 //!
@@ -21,7 +22,8 @@ use tidegate_protocol::terms::{Bound, Kind, Limit, Provider, Source, Terms};
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, chain};
+use super::Shared;
+use crate::chain::chain;
 use crate::config::{self, Config, terms};
 use crate::forward::RateLimit;
 use crate::provider::metadata::{self, Line};
@@ -102,6 +104,11 @@ impl Desk {
         self.limits.subscribe()
     }
 
+    /// What is known of the line, now and from now on.
+    pub(super) fn line(&self) -> channel::Receiver<Line> {
+        self.line.subscribe()
+    }
+
     fn file(&self) -> MutexGuard<'_, File> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,6 +147,7 @@ fn publish(shared: &Shared, now: Instant) -> Option<Instant> {
     if let Some(class) = &desk.line.borrow().told.speed_class {
         documents.push(of_class(class, &loaded.config.provider.speed_classes));
     }
+    documents.push(shared.stance.view().limits.clone());
     let told = *desk.told.borrow();
     let answer = told.and_then(|told| of_answer(told, now));
     let ends = answer.is_some().then_some(told).flatten().map(|told| told.until);
@@ -194,6 +202,11 @@ fn problem(binding: &Binding) -> Option<String> {
     })
 }
 
+/// Merges anew: the machine says other limits.
+pub(super) fn renew(shared: &Shared) {
+    publish(shared, Instant::now());
+}
+
 /// Takes a reloaded configuration into use, reads its terms file again and asks the metadata service anew.
 pub(super) fn reload(shared: &Shared) {
     let config = shared.loaded().config;
@@ -206,7 +219,7 @@ pub(super) fn reload(shared: &Shared) {
 /// Asks the metadata service, and merges anew whenever something that limits changes, until `stop`.
 pub(super) async fn keep(shared: Arc<Shared>, wire: Wire, stop: CancellationToken) {
     let desk = &shared.limits;
-    let poller = metadata::run(desk.settings.subscribe(), wire, desk.line.clone(), stop.clone());
+    let poller = metadata::run(desk.settings.subscribe(), shared.stance.leave(), wire, desk.line.clone(), stop.clone());
     let merger = async {
         let (mut line, mut told) = (desk.line.subscribe(), desk.told.subscribe());
         loop {

@@ -14,6 +14,7 @@ use crate::collect::{broker, fields, listener};
 use crate::config::{self, Config};
 use crate::forward;
 use crate::hardware;
+use crate::provider::machine;
 use crate::secret::Secret;
 use crate::shape::{budget, wire};
 use crate::store;
@@ -56,6 +57,22 @@ fn allowed(collect: &config::Collect) -> Allowed {
         client_ids: names(&allow.client_ids),
         users: names(&allow.usernames),
         certificates: names(&allow.certificates),
+    }
+}
+
+/// What the provider's machine is set to.
+pub(super) fn machine(config: &Config) -> machine::Settings {
+    let provider = &config.provider;
+    machine::Settings {
+        resume: provider.resume.spread,
+        ramp: provider.resume.ramp,
+        probe: (provider.probe.min, provider.probe.max),
+        on_terms_change: match provider.on_terms_change {
+            config::OnTermsChange::Continue => machine::OnTermsChange::Continue,
+            config::OnTermsChange::Hold => machine::OnTermsChange::Hold,
+        },
+        calendar: calendar(config),
+        ..machine::Settings::new(config.gateway.id.clone())
     }
 }
 
@@ -181,16 +198,25 @@ pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
         backoff: forward::DelayRange { min: forward.backoff.min, max: forward.backoff.max },
         probe: forward::DelayRange { min: forward.backoff.probe_min, max: forward.backoff.probe_max },
         answer_timeout: forward.timeout,
-        calendar: match config.limits.calendar {
-            config::Calendar::Jst => budget::Calendar::Jst,
-            config::Calendar::Utc => budget::Calendar::Utc,
-        },
+        calendar: calendar(config),
         events_count: match config.limits.events_count {
             config::EventsCount::Requests => forward::EventsCount::Requests,
             config::EventsCount::Records => forward::EventsCount::Records,
         },
         ..forward::Options::new(flux)
     }
+}
+
+fn calendar(config: &Config) -> budget::Calendar {
+    match config.limits.calendar {
+        config::Calendar::Jst => budget::Calendar::Jst,
+        config::Calendar::Utc => budget::Calendar::Utc,
+    }
+}
+
+/// Tells the configured endpoint with its credentials from others.
+pub(super) fn fingerprint(config: &Config) -> u64 {
+    forward(config, &[]).flux.fingerprint()
 }
 
 pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {

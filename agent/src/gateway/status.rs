@@ -35,6 +35,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         endpoint: format!("{} {}", config.forward.target.kind().as_str(), config.forward.target.origin()),
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
         clock: clock(&shared.clock),
+        stance: super::stance::status(shared),
         terms: super::limits::status(shared),
         limits: limits(config),
         line: line(&shared.wire),

@@ -6,7 +6,8 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, chain, lane_names, limits, options, status};
+use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, lane_names, limits, options, stance, status};
+use crate::chain::chain;
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
 use crate::collect::listener::Listener;
@@ -21,6 +22,8 @@ struct Running {
     store: Store,
     intakes: CancellationToken,
     forwarding: CancellationToken,
+    listening: CancellationToken,
+    stance: JoinHandle<()>,
     listener: Option<JoinHandle<()>>,
     broker: Option<JoinHandle<Result<(), broker::OptionsError>>>,
     forwarder: JoinHandle<()>,
@@ -135,13 +138,15 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
         options.validate()?;
     }
     let (forwarder, handle) = Forwarder::new(options::forward(&config, &lane_names(&store)), store.clone(), wire)?;
-    let forwarder = forwarder.limited_by(shared.limits.subscribe());
+    stance::open(shared, &store);
+    let (teller, said) = tokio::sync::mpsc::channel(crate::forward::TOLD_WAITING);
+    let forwarder = forwarder.limited_by(shared.limits.subscribe()).let_by(shared.stance.go()).telling(teller);
     let told = handle.rate_limit();
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
     let credentials = listener.as_ref().map(Listener::credentials);
     *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, credentials, plain, tls };
 
-    let (intakes, forwarding) = (CancellationToken::new(), CancellationToken::new());
+    let [intakes, forwarding, listening] = std::array::from_fn(|_| CancellationToken::new());
     tokio::spawn(limits::follow(Arc::clone(shared), told, forwarding.clone()));
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {
@@ -163,10 +168,12 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
         listener: listener.map(|listener| tokio::spawn(listener.run(intakes.clone()))),
         broker,
         forwarder: tokio::spawn(forwarder.run(forwarding.clone())),
+        stance: tokio::spawn(stance::keep(Arc::clone(shared), store.clone(), said, listening.clone())),
         alarms: tokio::spawn(raise_alarms(store.clone(), alarms)),
         store,
         intakes,
         forwarding,
+        listening,
     })
 }
 
@@ -178,7 +185,7 @@ async fn finished<T>(room: Option<&mut JoinHandle<T>>) {
     }
 }
 
-/// Intakes first, so that nothing new comes; then the forwarder; then the store.
+/// Intakes first, so that nothing new comes; then the forwarder; then the machine; then the store.
 async fn end(running: Running) {
     running.intakes.cancel();
     if let Some(listener) = running.listener.filter(|room| !room.is_finished()) {
@@ -191,6 +198,9 @@ async fn end(running: Running) {
     if !running.forwarder.is_finished() {
         let _ = running.forwarder.await;
     }
+    // It has heard all that came of the last requests, and makes it last.
+    running.listening.cancel();
+    let _ = running.stance.await;
     running.alarms.abort();
     close(running.store).await;
 }
@@ -236,8 +246,9 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToke
     };
     let control = watch::control::bind(&config.control.socket)
         .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
-    let streams = ask::streams(shared, stop.clone());
-    tokio::spawn(control.serve(Arc::clone(&source), Some(streams), stop.clone()));
+    let rooms: watch::control::Rooms =
+        Arc::new([("buffer", ask::streams(shared, stop.clone())), ("provider", stance::streams(shared))]);
+    tokio::spawn(control.serve(Arc::clone(&source), rooms, stop.clone()));
     if let Some(address) = config.metrics.bind {
         let page = watch::metrics::bind(address)
             .await

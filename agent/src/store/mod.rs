@@ -26,7 +26,7 @@ pub(crate) use journal::fuzzing;
 pub use journal::{Chunk, TimesKnown};
 pub use ranges::Ranges;
 pub use submission::{
-    BudgetUse, Change, Committed, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission,
+    BudgetUse, Change, Committed, Kept, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission,
 };
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
 
@@ -433,6 +433,11 @@ impl Store {
     /// What of budgets was used, as it was last said by a [`Change::Budget`] each; of 32 kinds at most.
     pub fn budgets(&self) -> Vec<BudgetUse> {
         self.inner.shared.budgets()
+    }
+
+    /// What is kept under a name, as the last [`Change::Kept`] that was committed says it. Cheap.
+    pub fn kept(&self, name: &str) -> Option<Vec<u8>> {
+        self.inner.shared.kept(name)
     }
 
     /// Records put aside, newest first, at most `limit`. Reads the disk.

@@ -23,11 +23,13 @@
 //! aside/<number: u64 BE>    AsideEntry      where a record was put aside, which it is, and why
 //! counter/<name>            u64
 //! budget/<kind>             BudgetUse       what of a budget was used
+//! kept/<name>               bytes           what another room keeps, as that room wrote it
 //! ```
 
 mod database;
 
 use super::journal::Shared;
+use crate::chain::chain;
 use database::DatabaseError;
 use std::collections::BTreeMap;
 use std::io;
@@ -153,7 +155,7 @@ impl Index {
     fn checkpoint(&self, contents: &Contents) {
         let write = || database::write(&self.path, contents, self.keep_free);
         let mut result = write();
-        if let Err(error) = result.as_ref().map_err(chain) {
+        if let Err(error) = result.as_ref().map_err(|error| chain(error)) {
             if !result.as_ref().is_err_and(DatabaseError::is_refusal) {
                 tracing::warn!(folder = %self.path.display(), error, "the index is made anew from the control lane");
                 result = database::remove(&self.path).and_then(|()| write());
@@ -162,7 +164,7 @@ impl Index {
         self.bytes.store(folder_bytes(&self.path), Ordering::Relaxed);
         let mut behind = self.behind_mut();
         let mut pending = self.pending();
-        match result.as_ref().map_err(chain) {
+        match result.as_ref().map_err(|error| chain(error)) {
             Ok(()) => {
                 pending.retry = RETRY_FIRST;
                 if behind.take().is_some() {
@@ -184,17 +186,6 @@ impl Index {
             }
         }
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &DatabaseError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn folder_bytes(path: &Path) -> u64 {

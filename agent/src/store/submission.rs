@@ -105,6 +105,33 @@ pub struct BudgetUse {
     pub told: bool,
 }
 
+/// Something small that another room keeps over restarts and power cuts, under a name of its own. The store does not look
+/// into it. All that is kept stands in the snapshot at the head of each control segment: hence the bounds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Its name, 1 to [`Kept::MAX_NAME`] bytes.
+    pub name: String,
+    /// What it is from now on, at most [`Kept::MAX_VALUE`] bytes; empty: it is no longer kept.
+    #[serde(with = "serde_bytes")]
+    pub value: Vec<u8>,
+}
+
+impl Kept {
+    /// Names at most. With values of their full size half a MiB of a snapshot, whose frame may have 8 MiB.
+    pub const MAX_NAMES: usize = 32;
+
+    /// Bytes of a name at most.
+    pub const MAX_NAME: usize = 64;
+
+    /// Bytes of a value at most: several times what a terms document or the state of a machine comes to.
+    pub const MAX_VALUE: usize = 16 * 1024;
+
+    /// Whether name and value are within their bounds.
+    pub fn fits(&self) -> bool {
+        (1..=Self::MAX_NAME).contains(&self.name.len()) && self.value.len() <= Self::MAX_VALUE
+    }
+}
+
 /// A change of state that must last: a record of the control lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -169,6 +196,9 @@ pub enum Change {
     Refused(Refusal),
     /// So much of a budget was used; it replaces what was said of it before.
     Budget(BudgetUse),
+    /// This is kept under its name instead of what was before. What does not [fit](Kept::fits), and a name beyond
+    /// [`Kept::MAX_NAMES`], is not kept: it is logged, and what was kept before stays.
+    Kept(Kept),
 }
 
 mod lane_index {

@@ -23,9 +23,9 @@ mod status;
 mod tests;
 
 pub use status::{
-    BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, HeldStatus,
-    LaneStatus, LimitSource, LimitStatus, LineStatus, OldestWaiting, RefusedCount, SimStatus, Status, StoreStatus,
-    TermsFileStatus, TermsStatus, Usage, VerdictStatus,
+    BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, GroundStatus,
+    HeldStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NoticeStatus, OldestWaiting, RefusedCount, SimStatus,
+    StanceStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
 
 mod budgets;
+mod stance;
 mod terms;
 
 use std::fmt::Write as _;
@@ -8,6 +9,7 @@ use std::fmt::Write as _;
 use tidegate_protocol::event::write_time;
 use tidegate_protocol::units::format_rate;
 
+pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
@@ -32,6 +34,7 @@ const SHOWN: usize = 300;
 pub fn human(status: &Status) -> String {
     let mut out = String::new();
     head(&mut out, status);
+    stance::section(&mut out, &status.stance, status.now_ms);
     records(&mut out, status);
     lanes(&mut out, status);
     flux(&mut out, status);

@@ -36,6 +36,8 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     /// What Flux said last.
     pub verdict: VerdictStatus,
+    /// What the provider allows now, and why.
+    pub stance: StanceStatus,
     /// The oldest record that waits, of all lanes.
     pub oldest_waiting: Option<OldestWaiting>,
     /// What went over the wire to the outside.
@@ -180,6 +182,61 @@ pub struct VerdictStatus {
     pub suspects: u64,
     /// The largest body in use, if a 413 taught that it must be below the configured one.
     pub learnt_body_limit: Option<u64>,
+}
+
+/// What the provider allows now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct StanceStatus {
+    /// The design's word for the first of those that hold: `ended`, `suspended`, `held`, `quota`, `maintenance`, `yield`,
+    /// `restricted`, or `open` if none does.
+    pub stance: String,
+    /// Which telemetry may leave: `all`, `first` (only lanes that go first) or `nothing`.
+    pub telemetry: String,
+    /// Why, in the order in which stances are shown; empty while open.
+    pub grounds: Vec<GroundStatus>,
+    /// What is announced and has not begun.
+    pub ahead: Vec<GroundStatus>,
+    /// In how many ms the next probe is due: one record that is sent to see whether it is taken.
+    pub probe_in_ms: Option<u64>,
+    /// The last entries of the log of notices, the oldest first; `tidegate notices` shows all.
+    pub notices: Vec<NoticeStatus>,
+}
+
+/// Why a stance holds, or will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct GroundStatus {
+    /// Which one.
+    pub stance: String,
+    /// Who says so.
+    pub source: String,
+    /// What and why.
+    pub cause: String,
+    /// The clause of the terms of service; empty if none.
+    pub clause: String,
+    /// Since when, or from when.
+    pub since_ms: u64,
+    /// Until when, if that is known.
+    pub until_ms: Option<u64>,
+    /// What a person should do; empty if nothing.
+    pub advice: String,
+}
+
+/// A line of the log of notices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct NoticeStatus {
+    /// When it was received.
+    pub at_ms: u64,
+    /// What.
+    pub what: String,
+    /// From whom.
+    pub source: String,
+    /// Its text.
+    pub text: String,
+    /// What the agent did.
+    pub did: String,
 }
 
 /// The oldest record that waits.

@@ -51,6 +51,7 @@ fn sample() -> Status {
             suspects: 2,
             learnt_body_limit: Some(32_768),
         },
+        stance: StanceStatus::default(),
         oldest_waiting: Some(OldestWaiting {
             lane: "normal".into(),
             time_ms: 1_795_336_100_000,

@@ -22,7 +22,7 @@ pub struct ClauseError;
 
 impl Clause {
     /// `article.paragraph(item)(item)`. Items beyond the second are left out.
-    pub(super) const fn of(article: u8, paragraph: Option<u8>, items: &[u8]) -> Self {
+    pub const fn of(article: u8, paragraph: Option<u8>, items: &[u8]) -> Self {
         let mut held = [0; MAX_ITEMS];
         let mut at = 0;
         while at < items.len() && at < MAX_ITEMS {

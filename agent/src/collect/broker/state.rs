@@ -78,20 +78,9 @@ pub(super) fn printable(text: &str, limit: usize) -> String {
     out
 }
 
-/// An error and its causes in one line.
+/// An error and its causes in one line, cut and escaped.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let cause_text = error.to_string();
-        // rumqttc's errors repeat their causes in their own text.
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        cause = error.source();
-    }
-    printable(&text, MAX_TEXT)
+    printable(&crate::chain::chain(error), MAX_TEXT)
 }
 
 #[cfg(test)]

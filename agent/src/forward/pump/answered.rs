@@ -31,7 +31,7 @@ impl Pump {
     /// Judges what came of a request and draws the consequences.
     pub(super) fn answered(&mut self, class: Class, reply: Reply) {
         let now = Instant::now();
-        let Reply { link, batch, lane, side, exchange } = reply;
+        let Reply { link, batch, lane, side, exchange, probe } = reply;
         let was_sent = !matches!(exchange, Exchange::NotSent(_) | Exchange::Answered { auth: true, .. });
         if was_sent {
             self.lanes[lane].was_sent(&batch);
@@ -41,8 +41,10 @@ impl Pump {
             Exchange::Answered { auth: true, .. } => stats.token_refusals += 1,
             Exchange::Answered { .. } | Exchange::Cut(_) => stats.requests += 1,
         });
+        let mut status = None;
         let judged = match exchange {
             Exchange::Answered { mut answer, auth } => {
+                status = Some(answer.status);
                 self.handle.note_limit(&answer.headers, now);
                 // Before anything is cut: half a secret would not be recognised.
                 answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
@@ -55,10 +57,19 @@ impl Pump {
         };
         let Judged { verdict, reason } = judged;
         self.permits.end(lane, &batch, was_sent, verdict);
+        if link.is_to(&self.config) {
+            self.tell(verdict, status, &reason, probe, now);
+        }
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);
+        if verdict == Verdict::Quota && (overtaken || !same_endpoint) {
+            self.permits.ask_again();
+        }
         let link = if link.is_for(&self.config) { link } else { self.new_link(class) };
         self.way(class).link = Some(link);
+        if !self.leave.lets_any() {
+            self.way(class).hang_up();
+        }
         // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
         // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
         let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
@@ -125,16 +136,21 @@ impl Pump {
             self.lanes[index].stream(side).wait(settled.pace, now, &mut self.jitter);
         }
         if settled.put_aside {
-            for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
-                self.ledger.put_aside(index, seq, reason);
-            }
-            self.handle.update(|stats| stats.put_aside += batch.events as u64);
-            self.report.put_aside(index, batch, reason, now);
+            self.set_aside(index, batch, reason, now);
         }
         if let Some(done) = settled.done {
             self.lanes[index].is_done(done);
             self.ledger.acknowledge(index, done);
         }
         settled.put_aside
+    }
+
+    /// Puts a batch's records aside.
+    pub(super) fn set_aside(&mut self, index: usize, batch: &Batch, reason: &str, now: Instant) {
+        for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
+            self.ledger.put_aside(index, seq, reason);
+        }
+        self.handle.update(|stats| stats.put_aside += batch.events as u64);
+        self.report.put_aside(index, batch, reason, now);
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the verdict.
 
 use super::*;
+use hyper::header::RETRY_AFTER;
 use proptest::prelude::*;
 
 fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {

@@ -26,6 +26,11 @@ impl Calendar {
             Self::Utc => 0,
         }
     }
+
+    /// When the month that a time falls into has ended, both in ms since the Unix epoch.
+    pub fn month_end_ms(self, wall_ms: u64) -> u64 {
+        Span::Month.bounds(self, Span::Month.at(self, wall_ms)).1
+    }
 }
 
 /// A span of the calendar.

@@ -8,7 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::error::too_long;
+use super::ceiling;
+use super::error::{CannotBind, more_telling, too_long};
 use super::line::{Line, window};
 use super::meter::Traffic;
 use super::packet::{SYN_EXTRA, Segments};
@@ -28,7 +29,10 @@ impl Wire {
                 Ok(dialled) => return Ok(dialled),
                 Err(failure) => {
                     tracing::debug!(%address, error = %failure, "cannot connect");
-                    last = Some(failure);
+                    last = Some(match last {
+                        Some(before) => more_telling(before, failure),
+                        None => failure,
+                    });
                 }
             }
         }
@@ -51,9 +55,16 @@ impl Wire {
             // Before the handshake, which says how large the window can become.
             self.door.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(window(rate) as usize));
         }
+        if self.door.meter.ceiling.is_set() {
+            let bytes = pace.down.map_or(ceiling::WINDOW, |rate| window(rate).min(ceiling::WINDOW));
+            self.door.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(bytes as usize));
+        }
         // SYN and the acknowledgement of its answer.
         let handshake = 2 * Segments::assumed(address.ip()).header + SYN_EXTRA;
         self.door.gate.pass(Direction::Up, self.class, handshake).await;
+        if !self.has_room(ceiling::TAIL + handshake) {
+            return Err(ceiling::spent());
+        }
         match socket.connect(&address.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
@@ -73,6 +84,10 @@ impl Wire {
         }
         line.connected();
         line.tune(self.pace());
+        if self.door.meter.ceiling.is_set() {
+            let bytes = self.pace().down.map_or(ceiling::WINDOW, |rate| window(rate).min(ceiling::WINDOW));
+            line.bind_window(bytes);
+        }
         Ok((tcp, line))
     }
 
@@ -81,6 +96,6 @@ impl Wire {
         let Some(interface) = &self.door.options.interface else { return Ok(()) };
         socket
             .bind_device(Some(interface.as_bytes()))
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot bind to the interface {interface}: {error}")))
+            .map_err(|source| io::Error::new(source.kind(), CannotBind { interface: interface.clone(), source }))
     }
 }

@@ -22,6 +22,7 @@ use socket2::SockRef;
 use tidegate_sockopt::{TcpInfo, set_max_pacing_rate};
 use tokio::net::TcpStream;
 
+use super::ceiling::{Committed, TAIL};
 use super::gate::hand_over;
 use super::meter::{Meter, Traffic, difference};
 use super::packet::{SYN_EXTRA, Segments};
@@ -77,12 +78,17 @@ pub(super) struct Booked {
     pub(super) made_up: Segments,
     /// Totals as last seen; they never shrink.
     seen: Traffic,
+    /// Bytes of segments that were sent and are not acknowledged.
+    in_flight: u64,
+    /// It was ended at once: the kernel knows nothing of it any more.
+    cut: bool,
 }
 
 impl Line {
     /// A line over a socket that is about to connect; `traffic` was asked for already.
     pub(super) fn new(tcp: &TcpStream, peer: IpAddr, meter: Arc<Meter>, traffic: Traffic) -> io::Result<Self> {
-        let booked = Booked { traffic, made_up: Segments::assumed(peer), seen: Traffic::default() };
+        let booked =
+            Booked { traffic, made_up: Segments::assumed(peer), seen: Traffic::default(), in_flight: 0, cut: false };
         Ok(Self {
             socket: tcp.as_fd().try_clone_to_owned()?,
             peer,
@@ -150,6 +156,9 @@ impl Line {
 
     /// Sees what it has carried; returns what is still to come of what was handed over.
     fn look(&self, booked: &mut Booked) -> u64 {
+        if booked.cut {
+            return 0;
+        }
         let (seen, to_come) = match (self.meter.reader)(self.socket.as_fd()) {
             Ok(info) => {
                 // Before, and after a refusal, what was agreed on is not known: a SYN offers timestamps.
@@ -157,6 +166,7 @@ impl Line {
                     booked.made_up = Segments::told(self.peer, info.timestamps, info.send_mss);
                 }
                 let to_come = booked.made_up.cost(u64::from(info.unsent));
+                booked.in_flight = u64::from(info.unacknowledged) * booked.made_up.full();
                 (carried(&info, booked.made_up), to_come)
             }
             Err(error) => {
@@ -167,6 +177,38 @@ impl Line {
         booked.seen.up = booked.seen.up.max(seen.up);
         booked.seen.down = booked.seen.down.max(seen.down);
         to_come
+    }
+
+    /// What of a ceiling it takes.
+    pub(super) fn committed(&self) -> Committed {
+        let mut booked = self.booked();
+        let to_come = self.look(&mut booked);
+        Committed { certain: booked.seen.up + booked.seen.down + to_come + TAIL, again: booked.in_flight }
+    }
+
+    /// Ends it at once: what was handed over and is not gone yet is not sent, and nothing is sent again.
+    pub(super) fn cut(&self) {
+        let mut booked = self.booked();
+        // What the kernel knows is gone with the connection.
+        self.look(&mut booked);
+        match rustix::net::connect_unspec(&self.socket) {
+            Ok(()) => (booked.cut, booked.in_flight) = (true, 0),
+            Err(error) => tracing::debug!(%error, "a connection could not be cut"),
+        }
+    }
+
+    /// The same if the kernel has anything of it left to send.
+    pub(super) fn cut_unfinished(&self) {
+        let unfinished =
+            (self.meter.reader)(self.socket.as_fd()).is_ok_and(|info| info.unsent + info.unacknowledged > 0);
+        if unfinished {
+            self.cut();
+        }
+    }
+
+    /// Lets the peer have no more than so much on the way, as far as it does not have it already.
+    pub(super) fn bind_window(&self, bytes: u64) {
+        self.meter.tuned("SO_RCVBUF", SockRef::from(&self.socket).set_recv_buffer_size(bytes as usize));
     }
 
     fn estimate(&self, made_up: Segments) -> Traffic {

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tidegate_sockopt::TcpInfo;
 use tokio::time::{Duration, Instant};
 
+use super::ceiling::{Ceiling, Committed, Room};
 use super::gate::Gate;
 use super::line::Line;
+use crate::shape::bucket::Class;
 
 /// Shortest time between two looks at what connections really carried: a look is a system call for each connection.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -80,6 +82,7 @@ pub(super) struct Meter {
     connections: AtomicU64,
     estimated: AtomicBool,
     untuned: AtomicBool,
+    pub(super) ceiling: Ceiling,
 }
 
 impl Meter {
@@ -95,6 +98,7 @@ impl Meter {
             connections: AtomicU64::new(0),
             estimated: AtomicBool::new(false),
             untuned: AtomicBool::new(false),
+            ceiling: Ceiling::default(),
         }
     }
 
@@ -153,6 +157,16 @@ impl Meter {
             down = down.saturating_add(more_down);
         }
         self.gate.settle(up, down);
+    }
+
+    /// What is left under the ceiling for a class; `None` if there is none.
+    pub(super) fn room(&self, class: Class) -> Option<Room> {
+        self.ceiling.room(class, || {
+            let ended = self.ended.get();
+            let mut all = Committed { certain: ended.up + ended.down, again: 0 };
+            self.lines().iter().for_each(|line| all += line.committed());
+            all
+        })
     }
 
     /// What has passed so far.

@@ -26,11 +26,15 @@
 //! kernel (`line`, `meter`) before the next permit and settled as debt or credit. Reading is held back while what has come
 //! in is in debt; a small receive window then holds the peer.
 //!
+//! A ceiling on the count of bytes (`ceiling`, [`Wire::set_ceiling`]) is the hard stop under budgets of bytes: where there is
+//! no room under it, a write and a read fail, a connection is not made and a name is not asked for.
+//!
 //! What the system does not offer is missed visibly: a line in the log, [`Counts::estimated`], never an error.
 //!
 //! On the wire: TCP, TLS 1.2 or 1.3 with ALPN `http/1.1`. Nothing is written to disk. After an error the caller
 //! decides when to try again; the door keeps no state about a target.
 
+mod ceiling;
 mod dial;
 mod error;
 mod gate;
@@ -51,8 +55,9 @@ use tokio_rustls::TlsConnector;
 
 pub use super::bucket::Class;
 use super::pace::Pace;
-pub use error::WireError;
+pub use ceiling::{SENT_AGAIN, TAIL};
 use error::too_long;
+pub use error::{Stage, Trouble, WireError};
 use gate::{Direction, Gate};
 pub use meter::Counts;
 use meter::{Meter, Reader};
@@ -60,7 +65,7 @@ pub use resolve::Names;
 use resolve::Resolver;
 use socket::Metered;
 use stream::Inner;
-pub use stream::{HeldBack, WireStream};
+pub use stream::{Carried, HeldBack, WireStream};
 pub use tls::{ClientIdentity, Roots};
 
 /// Addresses of one name that are tried before giving up. A dual-stack host behind a load balancer has two to eight;
@@ -117,14 +122,14 @@ pub struct Wire {
     class: Class,
 }
 
-/// What all clones share.
+/// What all clones share. What limits and counts is shared with doors [beside](Wire::beside) it, too.
 struct Door {
     options: Options,
     gate: Arc<Gate>,
     meter: Arc<Meter>,
     resolver: Resolver,
     tls: OnceCell<TlsConnector>,
-    pace: Mutex<Pace>,
+    pace: Arc<Mutex<Pace>>,
 }
 
 impl std::fmt::Debug for Wire {
@@ -148,9 +153,18 @@ impl Wire {
     fn with_reader(options: Options, reader: Reader) -> Self {
         let gate = Arc::new(Gate::open());
         let meter = Arc::new(Meter::new(Arc::clone(&gate), reader));
-        let door =
-            Door { options, gate, meter, resolver: Resolver::default(), tls: OnceCell::new(), pace: Mutex::default() };
-        Self { door: Arc::new(door), class: Class::default() }
+        let (resolver, tls, pace) = (Resolver::default(), OnceCell::new(), Arc::default());
+        Self { door: Arc::new(Door { options, gate, meter, resolver, tls, pace }), class: Class::default() }
+    }
+
+    /// A door that leads elsewhere, through another interface or with other trust, and is limited and counted with this one:
+    /// whatever leaves by either takes from the same buckets and stands in the same counts. Over another line that is
+    /// stricter than need be, and there is no way around the gate.
+    #[must_use]
+    pub fn beside(&self, options: Options) -> Self {
+        let (gate, meter) = (Arc::clone(&self.door.gate), Arc::clone(&self.door.meter));
+        let (resolver, tls, pace) = (Resolver::default(), OnceCell::new(), Arc::clone(&self.door.pace));
+        Self { door: Arc::new(Door { options, gate, meter, resolver, tls, pace }), class: Class::default() }
     }
 
     /// The same door for traffic of a class: [`Class::Critical`] has the next bytes. Traffic is [`Class::Other`] unless
@@ -182,6 +196,9 @@ impl Wire {
 
     /// Opens a connection: resolved, connected and, where asked for, through the TLS handshake.
     pub async fn connect(&self, target: &Target) -> Result<WireStream, WireError> {
+        if !self.may_connect() {
+            return Err(WireError::Spent);
+        }
         let tls = if target.tls { Some(self.connector().await?) } else { None };
         let dialled = self.dial(target).await?;
         self.door.meter.connected();
@@ -196,6 +213,11 @@ impl Wire {
             Some(Err(source)) => Err(WireError::Tls { host: host(), source }),
             None => Err(WireError::Tls { host: host(), source: too_long("the handshake", limit) }),
         }
+    }
+
+    /// When a name server beyond the site last answered, whatever it said: evidence that the line carries something.
+    pub fn names_answered(&self) -> Option<std::time::Instant> {
+        self.door.resolver.answered()
     }
 
     /// What has passed through so far.

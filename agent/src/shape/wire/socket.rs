@@ -7,7 +7,9 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
+use super::ceiling::{Fits, LOOK_AGAIN, Room, spent};
 use super::dial::Dialled;
 use super::gate::{Direction, Gate, Held, Place, hand_over};
 use super::line::Line;
@@ -27,6 +29,9 @@ pub(super) struct Metered {
     up: Place,
     down: Place,
     held: Arc<Held>,
+    class: Class,
+    /// Until acknowledgements are looked for again.
+    acknowledged: Option<Pin<Box<Sleep>>>,
 }
 
 impl Metered {
@@ -34,12 +39,38 @@ impl Metered {
         let held = Arc::new(Held::default());
         let place = |direction| gate.place(direction, class, Arc::clone(&held));
         let (up, down) = (place(Direction::Up), place(Direction::Down));
-        Self { tcp, line, gate: Arc::clone(gate), meter, up, down, held }
+        Self { tcp, line, gate: Arc::clone(gate), meter, up, down, held, class, acknowledged: None }
     }
 
     /// For how long the gate has held it back.
     pub(super) fn held(&self) -> Arc<Held> {
         Arc::clone(&self.held)
+    }
+
+    /// The eye on it.
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
+    /// How many of `wanted` bytes there is room for under the ceiling: all without one.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        loop {
+            let Some(room) = self.meter.room(self.class) else { return Poll::Ready(Ok(wanted)) };
+            let made_up = self.line.booked().made_up;
+            match room.fits(wanted, made_up) {
+                Fits::Now(bytes) => return Poll::Ready(Ok(bytes)),
+                Fits::Never => return Poll::Ready(Err(self.spent())),
+                Fits::Later => {}
+            }
+            let wait = self.acknowledged.insert(Box::pin(tokio::time::sleep(LOOK_AGAIN)));
+            ready!(wait.as_mut().poll(cx));
+        }
+    }
+
+    /// The ceiling is reached.
+    fn spent(&self) -> io::Error {
+        self.line.cut();
+        spent()
     }
 
     /// Writes as much of `wanted` bytes as may pass; `write` is given how many.
@@ -49,6 +80,11 @@ impl Metered {
         wanted: usize,
         write: impl Fn(Pin<&mut TcpStream>, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(room) = self.poll_room(cx, wanted) else {
+            self.up.leave();
+            return Poll::Pending;
+        };
+        let wanted = room?;
         loop {
             if !self.gate.is_limited(Direction::Up) {
                 self.up.leave();
@@ -80,11 +116,23 @@ impl Metered {
     }
 }
 
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if self.meter.ceiling.is_set() {
+            // Who drops it wants no more of it: nor shall it be sent.
+            self.line.cut_unfinished();
+        }
+    }
+}
+
 impl AsyncRead for Metered {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
+        }
+        if this.meter.room(this.class).is_some_and(Room::is_none) {
+            return Poll::Ready(Err(this.spent()));
         }
         let before = buf.filled().len();
         if !this.gate.is_limited(Direction::Down) {

@@ -113,6 +113,7 @@ async fn plain_bytes_go_both_ways_and_are_counted() {
     assert_eq!((counts.payload_sent, counts.payload_received, counts.connections), (8, 8, 2));
 }
 
+mod ceiling;
 mod limits;
 
 #[tokio::test]

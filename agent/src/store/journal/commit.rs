@@ -326,6 +326,10 @@ impl Writer {
                 Change::Sent { lane: *lane, from: *from, below: (*below).min(next) }
             }
             Change::Replay { lane, from, below } => return self.stage_replay(*lane, *from, *below),
+            Change::Kept(kept) if !self.shared.ledger().has_room_for(kept) => {
+                tracing::error!(name = kept.name, bytes = kept.value.len(), "there is no room to keep this");
+                return;
+            }
             other => other.clone(),
         };
         self.ops.push(Op::Entry(Entry::Change(change)));

@@ -12,8 +12,9 @@
 use super::clocks::Clocks;
 use super::gaps::{Gap, Gaps, Key, Span, Uptime};
 use super::hardware::Hardware;
-use crate::store::{BudgetUse, Change, Origin, Ranges, SessionRecord};
+use crate::store::{BudgetUse, Change, Kept, Origin, Ranges, SessionRecord};
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidegate_protocol::gap::Cause;
 
@@ -106,6 +107,9 @@ pub(super) struct Ledger {
     /// What of budgets was used, by their names.
     #[serde(default)]
     pub(super) budgets: BTreeMap<String, BudgetUse>,
+    /// What other rooms keep, by their names.
+    #[serde(default)]
+    pub(super) kept: BTreeMap<String, ByteBuf>,
     /// On which hardware it was written last.
     pub(super) hardware: Hardware,
     /// Releases of records above `accounted`: only while the control lane is replayed, when the records are not
@@ -238,9 +242,22 @@ impl Ledger {
                     self.budgets.insert(used.kind.clone(), used.clone());
                 }
             }
+            Change::Kept(kept) if kept.value.is_empty() => {
+                self.kept.remove(&kept.name);
+            }
+            Change::Kept(kept) => {
+                if self.has_room_for(kept) {
+                    self.kept.insert(kept.name.clone(), ByteBuf::from(kept.value.clone()));
+                }
+            }
             // Written as `Released`, with the place of the record.
             Change::Release(_) => {}
         }
+    }
+
+    /// Whether this can be kept.
+    pub(super) fn has_room_for(&self, kept: &Kept) -> bool {
+        kept.fits() && (self.kept.contains_key(&kept.name) || self.kept.len() < Kept::MAX_NAMES)
     }
 
     /// Records go undelivered: they no longer wait, and a flow is to be told.
@@ -306,6 +323,9 @@ impl Ledger {
         }
         for (name, used) in &self.budgets {
             contents.insert(format!("budget/{name}").into_bytes(), encode_value(used));
+        }
+        for (name, value) in &self.kept {
+            contents.insert(format!("kept/{name}").into_bytes(), value.to_vec());
         }
         let counters =
             [("refused", self.refused), ("put_aside", self.put_aside), ("aside_dropped", self.aside_dropped)];

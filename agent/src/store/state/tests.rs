@@ -1,6 +1,6 @@
 use super::*;
 use crate::clock::Stamp;
-use crate::store::{Change, LaneId, NewRecord, Options, Refusal, SessionRecord, Store, StoreError, Submission};
+use crate::store::{Change, Kept, LaneId, NewRecord, Options, Refusal, SessionRecord, Store, StoreError, Submission};
 use proptest::prelude::*;
 use std::os::unix::fs::MetadataExt;
 
@@ -51,9 +51,11 @@ fn at_close_the_index_holds_what_the_control_lane_adds_up_to() {
     let refused = Change::Refused(Refusal { cause: "size".into(), who: "c".into(), count: 3 });
     let aside = Change::PutAside { lane: LaneId(0), seq: 0, reason: "400".into() };
     run(folder.path(), &[]);
-    let contents = run(folder.path(), &[session(1), session(2), refused, aside, Change::SessionEnd { id: 1 }]);
+    let kept = Change::Kept(Kept { name: "sim".into(), value: b"s1.standard".to_vec() });
+    let contents = run(folder.path(), &[session(1), session(2), refused, aside, kept, Change::SessionEnd { id: 1 }]);
+    assert_eq!(contents.get(&b"kept/sim"[..]).map(Vec::as_slice), Some(&b"s1.standard"[..]));
     let keys: Vec<_> = contents.keys().map(|key| String::from_utf8_lossy(&key[..7]).into_owned()).collect();
-    assert_eq!(keys, ["aside/\0", "counter", "counter", "counter", "lane/no", "session"]);
+    assert_eq!(keys, ["aside/\0", "counter", "counter", "counter", "kept/si", "lane/no", "session"]);
     assert_eq!(indexed(folder.path()), contents);
     assert!(folder_bytes(&folder.path().join("index")) < 1024 * 1024);
 }
@@ -97,6 +99,8 @@ fn any_change() -> impl Strategy<Value = Change> {
         (0..30_u64).prop_map(|below| Change::Acknowledge { lane: LaneId(0), from: 0, below }),
         (0..30_u64).prop_map(|below| Change::Sent { lane: LaneId(0), from: 0, below }),
         Just(Change::PutAside { lane: LaneId(0), seq: 0, reason: "bad".into() }),
+        (0..4_u8, prop::collection::vec(any::<u8>(), 0..300))
+            .prop_map(|(name, value)| Change::Kept(Kept { name: format!("name-{name}"), value })),
     ]
 }
 

@@ -1,8 +1,8 @@
 //! Random sequences of what callers and the disk can do, against a model of a few lines.
 //!
 //! Held: what was acknowledged is read back, equal and in order, until it is acknowledged by the reader or evicted;
-//! nothing is read that was not handed in; no id names two records; cursor, sessions and unreleased packet ids are
-//! what was committed last; what was committed before a crash is there after it.
+//! nothing is read that was not handed in; no id names two records; cursor, sessions, unreleased packet ids, budgets and
+//! what is kept by name are what was committed last; what was committed before a crash is there after it.
 
 use super::*;
 use proptest::prelude::*;
@@ -15,6 +15,7 @@ enum Step {
     Qos2 { packet_id: u16 },
     Release { packet_id: u16 },
     Budget { kind: u8, used: u64 },
+    Keep { name: u8, size: u16 },
     Crash { keep: u16 },
     Close,
     FailSync { which: u8 },
@@ -29,6 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..6_u16).prop_map(|packet_id| Step::Qos2 { packet_id }),
         2 => (1..6_u16).prop_map(|packet_id| Step::Release { packet_id }),
         1 => (0..3_u8, any::<u64>()).prop_map(|(kind, used)| Step::Budget { kind, used }),
+        2 => (0..40_u8, prop_oneof![Just(0), 1..17_000_u16]).prop_map(|(name, size)| Step::Keep { name, size }),
         2 => prop_oneof![Just(0), any::<u16>()].prop_map(|keep| Step::Crash { keep }),
         1 => Just(Step::Close),
         1 => (0..5_u8).prop_map(|which| Step::FailSync { which }),
@@ -61,6 +63,8 @@ struct Model {
     next: u64,
     /// What of budgets was used.
     budgets: BTreeMap<String, u64>,
+    /// What others keep.
+    kept: BTreeMap<String, Vec<u8>>,
 }
 
 struct Run {
@@ -118,6 +122,7 @@ impl Run {
                 );
                 self.model.budgets.insert(kind, *used);
             }
+            Step::Keep { name, size } => self.keep(*name, usize::from(*size)),
             Step::Acknowledge { lane, part } => self.acknowledge(*lane, *part),
             Step::Crash { keep } => self.crash(usize::from(*keep)),
             Step::Close => {
@@ -138,6 +143,19 @@ impl Run {
                 }
                 self.check();
             }
+        }
+    }
+
+    /// Names come and go, beyond their number too, and values beyond their size.
+    fn keep(&mut self, name: u8, size: usize) {
+        let name = format!("{name:0>64}");
+        let value: Vec<u8> = (0..size).map(|place| (place as u64 ^ self.model.next) as u8).collect();
+        change(&self.store, Change::Kept(Kept { name: name.clone(), value: value.clone() }));
+        let kept = &mut self.model.kept;
+        if value.is_empty() {
+            kept.remove(&name);
+        } else if value.len() <= 16 * 1024 && (kept.contains_key(&name) || kept.len() < 32) {
+            kept.insert(name, value);
         }
     }
 
@@ -222,6 +240,9 @@ impl Run {
         self.model.unsure.clear();
         let budgets = self.store.budgets().into_iter().map(|one| (one.kind, one.used));
         assert_eq!(budgets.collect::<BTreeMap<_, _>>(), self.model.budgets);
+        for name in (0..40).map(|name| format!("{name:0>64}")) {
+            assert_eq!(self.store.kept(&name).as_ref(), self.model.kept.get(&name), "{name}");
+        }
         // What was in doubt is there now, or never will be.
         for lane in 0..3_u8 {
             let found: Vec<u64> = self.read(lane).into_iter().map(|(_, number)| number).collect();

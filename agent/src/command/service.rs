@@ -1,0 +1,38 @@
+//! Which running agent is asked, and how its answer is shown: arguments that commands share.
+
+use std::path::{Path, PathBuf};
+
+use tidegate::config;
+
+use super::{CONFIG, Failure};
+
+/// Which agent, and how to show what it says.
+#[derive(Debug, clap::Args)]
+pub(super) struct Service {
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Ask the agent behind this control socket, and nothing else
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub(super) socket: Option<PathBuf>,
+    /// The configuration that names the socket [default: /etc/tidegate/tidegate.toml if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+impl Service {
+    /// The configuration's path.
+    pub(super) fn config_file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(CONFIG))
+    }
+
+    /// The control socket's path.
+    pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
+        if let Some(socket) = &self.socket {
+            return Ok(socket.clone());
+        }
+        let named = config::control_socket(self.config_file());
+        // Without the file, or where this user may not read it, the socket is most likely where it is by default.
+        if self.config.is_some() { Ok(named?) } else { Ok(named.unwrap_or_else(|_| config::DEFAULT_SOCKET.into())) }
+    }
+}

@@ -1,0 +1,128 @@
+//! What the provider's stance lets leave, as the forwarder is told it, and the probe.
+//!
+//! While no telemetry may leave, the machine (`provider::machine`) allows a probe now and then: one record, the oldest
+//! stored. Each is allowed by a number that was not there before; what was allowed before the forwarder began is not its
+//! own.
+
+use tidegate_protocol::stance::Telemetry;
+use tokio::sync::watch;
+
+/// What may be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Go {
+    /// Of which lanes telemetry may leave.
+    pub telemetry: Telemetry,
+    /// Counts the probes that were allowed.
+    pub probe: u64,
+}
+
+impl Default for Go {
+    /// Everything.
+    fn default() -> Self {
+        Self { telemetry: Telemetry::All, probe: 0 }
+    }
+}
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Nothing that matters.
+    Same,
+    /// More may leave than before.
+    Opened,
+    /// Nothing may leave any more.
+    Shut,
+    /// A probe is due.
+    Probe,
+}
+
+/// Keeps what it is told.
+#[derive(Debug)]
+pub(super) struct Leave {
+    told: watch::Receiver<Go>,
+    now: Go,
+    due: bool,
+}
+
+impl Leave {
+    /// As it stands.
+    pub(super) fn new(mut told: watch::Receiver<Go>) -> Self {
+        let now = *told.borrow_and_update();
+        Self { told, now, due: false }
+    }
+
+    /// Waits for a change; `Err` if there will be none.
+    pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        self.told.changed().await
+    }
+
+    /// Takes in what was told meanwhile.
+    pub(super) fn look(&mut self) -> Turn {
+        let before = std::mem::replace(&mut self.now, *self.told.borrow_and_update());
+        let nothing = self.now.telemetry == Telemetry::Nothing;
+        let probe = nothing && self.now.probe != before.probe;
+        self.due = nothing && (self.due || probe);
+        if probe {
+            Turn::Probe
+        } else if self.now.telemetry > before.telemetry {
+            Turn::Opened
+        } else if nothing && self.now.telemetry < before.telemetry {
+            Turn::Shut
+        } else {
+            Turn::Same
+        }
+    }
+
+    /// Whether telemetry of a lane may leave; `first`: it goes first.
+    pub(super) fn lets(&self, first: bool) -> bool {
+        match self.now.telemetry {
+            Telemetry::Nothing => false,
+            Telemetry::First => first,
+            Telemetry::All => true,
+        }
+    }
+
+    /// Whether any may.
+    pub(super) fn lets_any(&self) -> bool {
+        self.now.telemetry > Telemetry::Nothing
+    }
+
+    /// Whether one record may leave to see whether it is taken.
+    pub(super) fn is_probing(&self) -> bool {
+        self.due
+    }
+
+    /// The probe has begun.
+    pub(super) fn probed(&mut self) {
+        self.due = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_due_once_for_each_number_and_only_while_nothing_else_may_leave() {
+        let go = |telemetry, probe| Go { telemetry, probe };
+        let (sender, receiver) = watch::channel(go(Telemetry::Nothing, 4));
+        let mut leave = Leave::new(receiver);
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, false), "the fourth was another's");
+        sender.send_replace(go(Telemetry::Nothing, 5));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Probe, true));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, true), "until it has begun");
+        leave.probed();
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, false));
+        sender.send_replace(go(Telemetry::Nothing, 6));
+        leave.look();
+        sender.send_replace(go(Telemetry::First, 6));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Opened, false), "there is no need of it");
+        assert!(leave.lets(true) && !leave.lets(false) && leave.lets_any());
+        sender.send_replace(go(Telemetry::All, 7));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Opened, false));
+        sender.send_replace(go(Telemetry::First, 7));
+        assert_eq!(leave.look(), Turn::Same, "what goes first still may");
+        sender.send_replace(go(Telemetry::Nothing, 7));
+        assert_eq!((leave.look(), leave.lets_any()), (Turn::Shut, false));
+    }
+}

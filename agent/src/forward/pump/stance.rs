@@ -1,0 +1,68 @@
+//! What the provider's stance makes the pump do: wait, send a probe, and say what came of each exchange.
+
+use std::time::Instant;
+
+use super::Pump;
+use crate::forward::leave::Turn;
+use crate::forward::plan::Side;
+use crate::forward::told::Told;
+use crate::forward::verdict::Verdict;
+use crate::forward::ways::CLASSES;
+use crate::shape::wire::Class;
+
+impl Pump {
+    /// Takes in what the stance lets leave now.
+    pub(super) fn follow_stance(&mut self) {
+        match self.leave.look() {
+            Turn::Same => {}
+            Turn::Opened => {
+                // What was tried while it was shut says nothing of what is taken now.
+                self.gate.reload(&self.config.options, true);
+                self.lanes.iter_mut().for_each(super::Lane::outage_ended);
+            }
+            Turn::Shut => CLASSES.into_iter().for_each(|class| self.way(class).hang_up()),
+            Turn::Probe => {
+                // A probe is one record: what was gathered for a whole batch is read anew.
+                for side in Side::BOTH {
+                    self.lanes.iter_mut().for_each(|lane| lane.stream(side).drop_fresh());
+                }
+            }
+        }
+    }
+
+    /// Whether anything may leave now, as far as the stance and the endpoint's own pace go.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.leave.is_probing() || self.leave.lets_any() && self.gate.closed_until(now).is_none()
+    }
+
+    /// Whether anything of a lane may.
+    pub(super) fn lets(&self, index: usize) -> bool {
+        self.leave.is_probing() || self.leave.lets(self.lanes[index].options.first)
+    }
+
+    /// Sends the oldest record that is stored, once it is known which it is.
+    pub(super) fn start_probe(&mut self) {
+        let busy = !self.loads.is_empty() || self.critical.is_asking() || self.other.is_asking();
+        let oldest = |lane: &super::Lane| lane.oldest().map(|(side, batch)| (batch.oldest, lane.id.index(), side));
+        let Some((_, index, side)) = self.lanes.iter().filter_map(oldest).min_by_key(|(at, ..)| *at) else { return };
+        let ready = self.lanes[index].oldest().is_some_and(|(_, batch)| {
+            batch.events == 1 && self.ledger.is_announced(index, batch.span) && self.permits.may(index, batch)
+        });
+        let class = if self.lanes[index].options.first { Class::Critical } else { Class::Other };
+        if busy || !ready || self.way(class).link.is_none() {
+            return;
+        }
+        self.leave.probed();
+        self.send(class, index, side, true);
+    }
+
+    /// Says what came of an exchange.
+    pub(super) fn tell(&mut self, verdict: Verdict, status: Option<u16>, reason: &str, probe: bool, now: Instant) {
+        let wait = match verdict {
+            Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until.saturating_duration_since(now)),
+            _ => None,
+        };
+        let at = self.store.clock().now();
+        self.teller.tell(Told { at, verdict, status, wait, reason: reason.to_owned(), probe, per_minute: 0 }, now);
+    }
+}

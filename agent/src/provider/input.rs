@@ -1,0 +1,171 @@
+//! What the machine is told, and what it says: the values between `machine`, those who bring it news, and those who obey.
+//!
+//! ```text
+//! answers of Flux ── forward ──┐
+//! status page ── statuspage ───┤
+//! SIM ── metadata ─────────────┼─ Input ─▶ machine ─ View ─▶ forward (what may leave) · shape (limits) · pollers · status
+//! signed notices ── inbox ─────┤              └─── Entry ─▶ the log of notices
+//! operator ── control socket ──┘
+//! ```
+
+use tidegate_protocol::notice::Notice;
+use tidegate_protocol::stance::{Leave, Stance};
+use tidegate_protocol::terms::{Clause, Terms};
+
+use super::page::Page;
+
+/// Something that the machine is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Flux answered a request, or could not be reached.
+    Answer(Answer),
+    /// The status page was read.
+    Page(Page),
+    /// The SIM's metadata service answered: its status, and when and how its line is to be stopped.
+    Sim {
+        /// Such as `active` or `suspended`.
+        status: Option<String>,
+        /// When, in ms since the Unix epoch, and `expiryAction`.
+        expiry: Option<(u64, String)>,
+    },
+    /// A notice whose signature was verified, that is for this gateway and has not expired. `via` says how it came:
+    /// `file`, `folder`, `socket`.
+    Notice {
+        /// The notice.
+        notice: Notice,
+        /// The id of the key that signed it.
+        key: String,
+        /// How it came.
+        via: &'static str,
+    },
+    /// The operator says to hold.
+    Hold {
+        /// For so many ms; until [`Input::Resume`] without it.
+        for_ms: Option<u64>,
+        /// Why, at most 500 bytes.
+        why: String,
+    },
+    /// The operator ends the operator's own hold.
+    Resume,
+    /// A person accepts the terms of this version (clause 1.2).
+    AcceptTerms {
+        /// Their version.
+        version: String,
+    },
+    /// Someone who proved who they are said what time it is (`Date` of an authenticated answer, or a notice).
+    ProviderTime {
+        /// Milliseconds since the Unix epoch.
+        now_ms: u64,
+    },
+    /// The endpoint that is sent to is another one: what the old one answered says nothing of it. `fingerprint` is a hash
+    /// that tells endpoints with their credentials apart and gives nothing of them away.
+    Endpoint {
+        /// Of the endpoint in use now.
+        fingerprint: u64,
+    },
+    /// The operator said "try again now" (a reload): a probe may go at once.
+    TryNow,
+}
+
+/// What Flux's answer, by the rules of the configuration, means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Means {
+    /// Accepted.
+    Accepted,
+    /// Too much for now (429).
+    Throttled,
+    /// It is being worked on (503 with a time, a unified session cut, connections refused).
+    Maintenance,
+    /// What used to be taken is not any more (401, 403).
+    Suspended,
+    /// What the account may use is used up.
+    Quota,
+    /// It is gone for good (410).
+    Ended,
+    /// It never worked as configured.
+    Misconfigured,
+    /// The record is refused, not the gateway.
+    Poison,
+    /// It may pass by itself: an error of the server, no whole answer.
+    Transient,
+    /// No connection came about, and the gateway's own line is at fault as far as can be told.
+    OwnLine,
+    /// No connection came about, and the provider's side is at fault as far as can be told.
+    Unreachable,
+}
+
+/// An answer, or that there was none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What it means.
+    pub means: Means,
+    /// How long it asks to wait, in ms, if it does.
+    pub wait_ms: Option<u64>,
+    /// For people: cut, escaped, secrets struck out.
+    pub reason: String,
+    /// It answers a probe.
+    pub probe: bool,
+    /// Events that left in the minute before it, if that is known: a 429 halves them.
+    pub per_minute: Option<u32>,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Every ground there is, in the order in which stances are shown; empty while open.
+    pub grounds: Vec<Ground>,
+    /// What all of them together allow.
+    pub leave: Leave,
+    /// Limits that follow: restrictions, and the ramp after a stop.
+    pub limits: Terms,
+    /// Counts the probes that were allowed: one that is not known yet may be sent now.
+    pub probe: u64,
+    /// When the next probe is due, in ms by [`Stamp::uptime_ms`](crate::clock::Stamp), if one is to come.
+    pub probe_at_ms: Option<u64>,
+    /// What is announced and has not begun.
+    pub ahead: Vec<Ground>,
+}
+
+/// Why a stance holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ground {
+    /// The stance.
+    pub stance: Stance,
+    /// Who says so, for people: `notice m-17, key ops-2026`, `status page`, `answer of Flux`, `SIM`, `operator`.
+    pub source: String,
+    /// What and why, for people.
+    pub cause: String,
+    /// The clause of the terms.
+    pub clause: Option<Clause>,
+    /// Since when, or from when it will hold, in ms since the Unix epoch.
+    pub since_ms: u64,
+    /// Until when, if that is known.
+    pub until_ms: Option<u64>,
+    /// What a person should do; empty if nothing.
+    pub advice: String,
+}
+
+/// A line of the log of notices: what, from whom, when, what the agent did, until when.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Entry {
+    /// When it was received, in ms since the Unix epoch by the gateway's clock.
+    pub at_ms: u64,
+    /// Whether that clock was right.
+    pub trusted: bool,
+    /// What: the kind of a notice, or of what is like one, such as `maintenance`, `suspended`, `refused`.
+    pub what: String,
+    /// The notice's id, or the status page's id of it; empty where there is none.
+    pub id: String,
+    /// From whom: as [`Ground::source`].
+    pub source: String,
+    /// Its text.
+    pub text: String,
+    /// What the agent did.
+    pub did: String,
+    /// From when it holds, if that is said.
+    pub from_ms: Option<u64>,
+    /// Until when it holds, if that is known.
+    pub until_ms: Option<u64>,
+    /// The clause of the terms.
+    pub clause: Option<String>,
+}

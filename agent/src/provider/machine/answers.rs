@@ -1,0 +1,346 @@
+//! What follows from Flux's answers, and from there being none.
+//!
+//! # Constraints
+//! - An answer speaks for the endpoint that gave it: another endpoint ends what the old one's answers made.
+//! - What answers made, answers end: one that accepts, or one that shows that the record is judged and not the gateway.
+//!   They never end what a signed notice said; that it is accepted nevertheless is logged.
+//! - The gateway's own line at fault shuts nothing.
+//! - A refusal by an endpoint that never accepted anything is a mistake in the configuration, and no stance: the
+//!   forwarder tries on at its own pace.
+//!
+//! # One at a time
+//! The endpoint says one thing at a time, so there is one ground made of answers. Of two answers the later counts, but an
+//! end stands, and an endpoint that suspends and then cannot be reached has not stopped suspending.
+
+use serde::{Deserialize, Serialize};
+use tidegate_protocol::stance::Stance;
+
+use super::item::{Item, Origin, Phase, Said};
+use super::state::{ENDPOINTS, WHY_BYTES};
+use super::throttle::Throttle;
+use super::words;
+use super::{Machine, Scribe, cut};
+use crate::provider::input::{Answer, Means};
+
+/// A wait that is this long is a maintenance; a shorter one is waited for at the endpoint's own pace (`forward::gate`).
+const LONG_WAIT_MS: u64 = 120_000;
+
+/// A wait that an answer asks for counts up to this: then one event shows whether it was meant.
+pub(super) const LONGEST_REST_MS: u64 = 86_400_000;
+
+/// Failures in a row, and time since the first of them, that make an interruption of it: connections are refused and
+/// cut now and then, and Unified sessions are cut for maintenance that is over in seconds.
+const FAILURES: (u32, u64) = (3, 30_000);
+
+/// The longest that a spent quota is believed to last: a month.
+const LONGEST_QUOTA_MS: u64 = 31 * 86_400_000;
+
+/// What an answer makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Kind {
+    Maintenance,
+    Suspended,
+    Quota,
+    Ended,
+}
+
+/// The ground made of answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Told {
+    pub(super) kind: Kind,
+    /// Steady.
+    pub(super) since: u64,
+    /// Until when a quota is spent, ms since the Unix epoch, if that is known.
+    pub(super) until: Option<u64>,
+    /// When it was told last, steady.
+    pub(super) set: u64,
+    /// Until when it asks to wait, steady.
+    pub(super) rest: Option<u64>,
+    pub(super) reason: String,
+}
+
+impl Kind {
+    pub(super) const fn stance(self) -> Stance {
+        match self {
+            Self::Maintenance => Stance::Maintenance,
+            Self::Suspended => Stance::Suspended,
+            Self::Quota => Stance::Quota,
+            Self::Ended => Stance::Ended,
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn answer(&mut self, answer: Answer, log: &mut Scribe) {
+        match answer.means {
+            Means::Accepted => self.accepted(answer.probe, log),
+            Means::Throttled => self.throttled(answer, log),
+            Means::Maintenance | Means::Unreachable => self.not_reached(answer, log),
+            Means::Suspended if self.state.has_delivered() => self.refused(Kind::Suspended, answer, log),
+            Means::Ended if self.state.has_delivered() => self.refused(Kind::Ended, answer, log),
+            Means::Suspended | Means::Ended | Means::Misconfigured => self.never_taken(&answer, log),
+            Means::Quota => self.refused(Kind::Quota, answer, log),
+            Means::Poison => {
+                self.state.failing = None;
+                self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], "it judges records again", log);
+            }
+            Means::Transient => {}
+            Means::OwnLine => self.state.failing = None,
+        }
+    }
+
+    fn accepted(&mut self, probe: bool, log: &mut Scribe) {
+        self.state.failing = None;
+        self.state.misconfigured = false;
+        let endpoint = self.state.endpoint.unwrap_or_default();
+        if self.state.cautious || !self.state.delivered.contains(&endpoint) {
+            self.state.delivered.retain(|known| *known != endpoint);
+            self.state.delivered.insert(0, endpoint);
+            self.state.delivered.truncate(ENDPOINTS);
+            self.state.cautious = false;
+            self.dirty = true;
+        }
+        self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], "accepted", log);
+        let date = log.at.date;
+        if self.state.sim.as_mut().is_some_and(|sim| sim.accepted(date)) {
+            self.dirty = true;
+            log.entry("sim", "", words::SIM, "Flux accepts over this line", "sending goes on");
+        }
+        self.outlived_windows(log);
+        if probe {
+            self.odd_suspensions(log);
+        }
+    }
+
+    /// It answers, though the page still says that a maintenance is under way whose end has passed.
+    fn outlived_windows(&mut self, log: &mut Scribe) {
+        let ways = super::ways(&self.settings);
+        let mut back = None;
+        for item in &mut self.state.items {
+            let overrun = item.phase(&ways, log.at.date) == Phase::Overrun;
+            if let (true, Said::Planned { passed, .. }) = (overrun, &mut item.said) {
+                *passed = true;
+                item.logged = Phase::Past;
+                back = Some(item.id.clone());
+            }
+        }
+        if let Some(id) = back {
+            log.entry(
+                "maintenance",
+                &id,
+                words::PAGE,
+                "Flux accepts after its planned end",
+                "sending goes on, slowly at first",
+            );
+            self.come_back(id, Stance::Maintenance, 0, log);
+        }
+    }
+
+    fn odd_suspensions(&mut self, log: &mut Scribe) {
+        let ways = super::ways(&self.settings);
+        for item in &mut self.state.items {
+            let holds = item.phase(&ways, log.at.date).holds();
+            if holds && !item.odd && matches!(item.said, Said::Suspension { .. }) {
+                item.odd = true;
+                self.dirty = true;
+                let (id, source) = (item.id.clone(), words::source(item));
+                log.entry("suspension", &id, &source, "Flux accepted a probe although this suspends", words::STANDS);
+            }
+        }
+    }
+
+    fn throttled(&mut self, answer: Answer, log: &mut Scribe) {
+        self.state.failing = None;
+        self.lift(&[Kind::Maintenance], "it answers again", log);
+        let steady = log.at.steady;
+        let reason = short(answer.reason);
+        let counts = if let Some(throttle) = self.state.throttle.as_mut().filter(|one| one.per_minute(steady).is_some())
+        {
+            throttle.again(answer.per_minute, steady)
+        } else {
+            let throttle = Throttle::new(answer.per_minute, steady, reason.clone());
+            let did = format!("no more than {} events a minute", throttle.per_minute(steady).unwrap_or(1));
+            self.state.throttle = Some(throttle);
+            log.entry("throttled", "", words::ANSWER, &reason, &did);
+            true
+        };
+        self.dirty |= counts;
+    }
+
+    fn not_reached(&mut self, answer: Answer, log: &mut Scribe) {
+        let at = log.at;
+        if self.is_announced(at.date) {
+            // That explains it, and says when it is over.
+            self.state.failing = None;
+            return;
+        }
+        let wait = answer.wait_ms.filter(|wait| *wait >= LONG_WAIT_MS).map(|wait| wait.min(LONGEST_REST_MS));
+        let rest = wait.map(|wait| at.steady.saturating_add(wait));
+        match &mut self.state.answers {
+            Some(told) if told.kind == Kind::Maintenance => {
+                if let Some(rest) = rest {
+                    (told.set, told.rest) = (at.steady, Some(rest));
+                    self.dirty = true;
+                }
+                return;
+            }
+            Some(_) => return,
+            None => {}
+        }
+        let (since, count) = self.state.failing.unwrap_or((at.steady, 0));
+        self.state.failing = Some((since, count.saturating_add(1)));
+        let lasts = count + 1 >= FAILURES.0 && at.steady.saturating_sub(since) >= FAILURES.1;
+        if rest.is_none() && !lasts {
+            return;
+        }
+        self.state.failing = None;
+        let reason = short(answer.reason);
+        log.entry(
+            "maintenance",
+            "",
+            words::ANSWER,
+            &reason,
+            "sending stops; now and then one event shows whether it is over",
+        );
+        let since = if lasts && rest.is_none() { since } else { at.steady };
+        self.state.answers = Some(Told { kind: Kind::Maintenance, since, until: None, set: at.steady, rest, reason });
+        self.dirty = true;
+    }
+
+    fn refused(&mut self, kind: Kind, answer: Answer, log: &mut Scribe) {
+        self.state.failing = None;
+        let at = log.at;
+        let until = (kind == Kind::Quota).then(|| {
+            let asked = answer.wait_ms.map(|wait| at.date.saturating_add(wait.min(LONGEST_QUOTA_MS)));
+            asked.or_else(|| at.known.then(|| self.settings.calendar.month_end_ms(at.date)))
+        });
+        let until = until.flatten();
+        let reason = short(answer.reason);
+        match &mut self.state.answers {
+            Some(told) if told.kind == Kind::Ended => return,
+            Some(told) if told.kind == kind => {
+                self.dirty |= told.until != until && until.is_some();
+                told.until = until.or(told.until);
+                return;
+            }
+            _ => {}
+        }
+        let did = match kind {
+            Kind::Ended => "nothing is sent any more; records are kept",
+            _ => "sending stops; rarely one event shows whether it is over",
+        };
+        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, did);
+        let told = Told { kind, since: at.steady, until, set: at.steady, rest: None, reason };
+        self.state.answers = Some(told);
+        self.dirty = true;
+    }
+
+    fn never_taken(&mut self, answer: &Answer, log: &mut Scribe) {
+        self.state.failing = None;
+        if !std::mem::replace(&mut self.state.misconfigured, true) {
+            self.dirty = true;
+            log.entry(
+                "misconfigured",
+                "",
+                words::ANSWER,
+                &answer.reason,
+                "nothing: the endpoint never accepted a record",
+            );
+        }
+    }
+
+    /// Ends what answers made, if it is one of these.
+    fn lift(&mut self, kinds: &[Kind], why: &str, log: &mut Scribe) {
+        let Some(told) = self.state.answers.take_if(|told| kinds.contains(&told.kind)) else { return };
+        let stance = told.kind.stance();
+        log.entry(stance.as_str(), "", words::ANSWER, why, "sending goes on, slowly at first");
+        self.come_back("answers".into(), stance, 0, log);
+    }
+
+    /// An interruption is over by somebody's word: this gateway comes back within `period` ms, then slowly.
+    pub(super) fn come_back(&mut self, id: String, stance: Stance, period: u64, log: &Scribe) {
+        self.come_back_from(id, stance, log.at.date, period, log);
+    }
+
+    /// The same, of one that was over at `base`.
+    pub(super) fn come_back_from(&mut self, id: String, stance: Stance, base: u64, period: u64, log: &Scribe) {
+        self.state.items.retain(|item| !item.is(Origin::Return, &id));
+        let logged = if period == 0 { Phase::Ramps } else { Phase::Waits };
+        self.state.items.push(Item {
+            origin: Origin::Return,
+            id,
+            key: String::new(),
+            issued: 0,
+            expires: 0,
+            received: log.at.date,
+            why: String::new(),
+            said: Said::back_from(stance, base, period),
+            logged,
+            odd: false,
+        });
+        self.dirty = true;
+    }
+
+    /// Whether an announced maintenance holds.
+    fn is_announced(&self, date: u64) -> bool {
+        let ways = super::ways(&self.settings);
+        self.state.items.iter().any(|item| {
+            matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. } | Said::Return { .. })
+                && item.phase(&ways, date).holds()
+        })
+    }
+
+    /// Another endpoint is used.
+    pub(super) fn endpoint(&mut self, fingerprint: u64, log: &mut Scribe) {
+        let before = self.state.endpoint.replace(fingerprint);
+        if before == Some(fingerprint) {
+            return;
+        }
+        self.dirty = true;
+        if before.is_none() {
+            // What is known was learnt of this one, as far as can be told.
+            if self.state.delivered.contains(&0) {
+                self.state.delivered.insert(0, fingerprint);
+            }
+            return;
+        }
+        self.state.cautious = false;
+        self.state.failing = None;
+        self.state.misconfigured = false;
+        let throttle = self.state.throttle.take();
+        let told = self.state.answers.take();
+        if throttle.is_some() || told.is_some() {
+            let what = told.map_or("throttled", |told| told.kind.stance().as_str());
+            log.entry(what, "", words::ANSWER, "another endpoint is used", "what the old one answered no longer holds");
+        }
+    }
+
+    /// What time alone changes of what answers made.
+    pub(super) fn turn_answers(&mut self, log: &mut Scribe) {
+        let at = log.at;
+        if self.state.throttle.as_ref().is_some_and(|throttle| throttle.per_minute(at.steady).is_none()) {
+            self.state.throttle = None;
+            self.dirty = true;
+            log.entry("throttled", "", words::ANSWER, "over", "events are not limited by it any more");
+        }
+        let Some(told) = &mut self.state.answers else { return };
+        if told.kind != Kind::Quota {
+            return;
+        }
+        if told.until.is_none() && at.known {
+            told.until = Some(self.settings.calendar.month_end_ms(at.date_of(told.since)));
+            self.dirty = true;
+        }
+        if let Some(until) = told.until.filter(|until| *until <= at.date) {
+            self.state.answers = None;
+            log.entry("quota", "", words::ANSWER, "a new period begins", "this gateway goes on at a moment of its own");
+            let period = super::ways(&self.settings).span.resume;
+            self.come_back_from("quota".into(), Stance::Quota, until, period, log);
+        }
+    }
+}
+
+fn short(mut reason: String) -> String {
+    cut(&mut reason, WHY_BYTES);
+    reason
+}

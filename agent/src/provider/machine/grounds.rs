@@ -1,0 +1,298 @@
+//! How things stand: every ground there is, what all of them leave, and the limits that follow.
+
+use std::num::NonZeroU64;
+
+use tidegate_protocol::stance::{Leave, Stance, Telemetry};
+use tidegate_protocol::terms::{Bound, Limit, Provider, Source, Terms};
+
+use super::answers::Kind;
+use super::item::{Item, Phase, Said, Ways};
+use super::probe::{FIRST_SLOT_MS, Need};
+use super::state::State;
+use super::time::Moment;
+use super::words;
+use crate::provider::input::{Ground, View};
+
+/// The way back doubles so many times: from 1 event a minute to 512, and then there is no limit. All in all that lets
+/// through a thousand events, each up to a whole body.
+const DOUBLINGS: u64 = 10;
+
+/// Grounds as they stand at a moment.
+pub(super) struct Standing<'a> {
+    pub(super) state: &'a State,
+    pub(super) ways: Ways<'a>,
+    pub(super) at: Moment,
+}
+
+impl Standing<'_> {
+    pub(super) fn view(&self, uptime_ms: u64) -> View {
+        let mut grounds: Vec<Ground> = Vec::new();
+        let mut ahead: Vec<Ground> = Vec::new();
+        for item in &self.state.items {
+            let phase = item.phase(&self.ways, self.at.date);
+            if phase == Phase::Ahead {
+                ahead.extend(self.of_item(item, phase));
+            } else {
+                grounds.extend(self.of_item(item, phase));
+            }
+        }
+        grounds.extend(self.of_answers());
+        grounds.extend(self.of_throttle());
+        grounds.extend(self.of_hold());
+        self.of_sim(&mut grounds, &mut ahead);
+        grounds.sort_by(|one, other| (one.stance, one.since_ms).cmp(&(other.stance, other.since_ms)));
+        ahead.sort_by_key(|ground| (ground.since_ms, ground.stance));
+        let probe_at_ms = self.probe_at().map(|due| uptime_ms.saturating_add(due.saturating_sub(self.at.steady)));
+        let (leave, limits) = (leave(&grounds), self.limits());
+        View { grounds, leave, limits, probe: self.state.probes.count, probe_at_ms, ahead }
+    }
+
+    /// What all grounds leave.
+    pub(super) fn leave(&self) -> Leave {
+        leave(&self.view(0).grounds)
+    }
+
+    fn of_item(&self, item: &Item, phase: Phase) -> Option<Ground> {
+        let course = item.course(&self.ways)?;
+        let stance = item.said.stance()?;
+        let (cause, advice) = texts(item, stance);
+        let ground = Ground {
+            stance,
+            source: words::source(item),
+            cause,
+            clause: words::clause(stance),
+            since_ms: course.from,
+            until_ms: course.planned.or(course.end),
+            advice,
+        };
+        match phase {
+            Phase::None | Phase::Past => None,
+            Phase::Ahead | Phase::Holds => Some(ground),
+            Phase::Overrun => {
+                let cause = words::join(&ground.cause, "still said to be under way, though its end has passed");
+                Some(Ground { cause, ..ground })
+            }
+            Phase::Waits => {
+                let cause =
+                    words::join(&ground.cause, "over; gateways come back one by one, this one at its own moment");
+                Some(Ground { cause, until_ms: course.back, advice: words::WAIT.to_owned(), ..ground })
+            }
+            Phase::Ramps => Some(Ground {
+                stance: Stance::Restricted,
+                cause: words::join(&ground.cause, "over; what may be sent doubles step by step"),
+                clause: words::clause(Stance::Restricted),
+                since_ms: course.back.unwrap_or(course.from),
+                until_ms: course.done,
+                advice: words::WAIT.to_owned(),
+                ..ground
+            }),
+        }
+    }
+
+    fn of_answers(&self) -> Option<Ground> {
+        let told = self.state.answers.as_ref()?;
+        let stance = told.kind.stance();
+        let advice = match told.kind {
+            Kind::Maintenance => words::WAIT,
+            Kind::Suspended => words::SUSPENDED,
+            Kind::Quota => words::QUOTA,
+            Kind::Ended => words::ENDED,
+        };
+        Some(Ground {
+            stance,
+            source: words::ANSWER.to_owned(),
+            cause: told.reason.clone(),
+            clause: words::clause(stance),
+            since_ms: self.at.date_of(told.since),
+            until_ms: told.until.or(told.rest.map(|rest| self.at.date_of(rest))),
+            advice: advice.to_owned(),
+        })
+    }
+
+    fn of_throttle(&self) -> Option<Ground> {
+        let throttle = self.state.throttle.as_ref()?;
+        throttle.per_minute(self.at.steady)?;
+        Some(Ground {
+            stance: Stance::Restricted,
+            source: words::ANSWER.to_owned(),
+            cause: throttle.reason.clone(),
+            clause: words::clause(Stance::Restricted),
+            since_ms: self.at.date_of(throttle.since),
+            until_ms: None,
+            advice: words::WAIT.to_owned(),
+        })
+    }
+
+    fn of_hold(&self) -> Option<Ground> {
+        let hold = self.state.hold.as_ref()?;
+        Some(Ground {
+            stance: Stance::Held,
+            source: words::OPERATOR.to_owned(),
+            cause: hold.why.clone(),
+            clause: None,
+            since_ms: self.at.date_of(hold.since),
+            until_ms: hold.until.map(|until| self.at.date_of(until)),
+            advice: words::RESUME.to_owned(),
+        })
+    }
+
+    fn of_sim(&self, grounds: &mut Vec<Ground>, ahead: &mut Vec<Ground>) {
+        let Some(sim) = &self.state.sim else { return };
+        let ground = |stance, cause: String, since_ms, advice: &str| Ground {
+            stance,
+            source: words::SIM.to_owned(),
+            cause,
+            clause: words::clause(stance),
+            since_ms,
+            until_ms: None,
+            advice: advice.to_owned(),
+        };
+        if let (Some(stance), Some(status)) = (sim.by_status(), &sim.status) {
+            grounds.push(ground(stance, format!("status {status}"), self.at.date_of(sim.since), words::SIM_STOPPED));
+        }
+        if let (Some((stance, at)), Some((_, action))) = (sim.by_expiry(), &sim.expiry) {
+            let cause = format!("expires, action {action}");
+            if at > self.at.date {
+                ahead.push(ground(stance, cause, at, words::SIM_EXPIRES));
+            } else {
+                let advice = if stance == Stance::Ended { words::ENDED } else { words::SIM_STOPPED };
+                grounds.push(ground(stance, cause, at, advice));
+            }
+        }
+    }
+
+    /// Limits that hold now, of each kind the least.
+    fn limits(&self) -> Terms {
+        let mut terms = Terms::default();
+        let mut add = |bound: Bound, provider: Provider| terms.add(Limit::new(bound, Source::Provider(provider)));
+        for item in &self.state.items {
+            let phase = item.phase(&self.ways, self.at.date);
+            if let (Said::Restriction { limits, .. }, Phase::Holds) = (&item.said, phase) {
+                for bound in limits.iter().filter_map(super::bounds::KeptBound::bound) {
+                    add(bound, Provider::Notice { id: item.id.clone() });
+                }
+            }
+            if phase == Phase::Ramps {
+                add(Bound::EventsPerMinute(self.ramp(item)), Provider::WayBack);
+            }
+        }
+        if let Some(rate) = self.state.throttle.as_ref().and_then(|throttle| throttle.per_minute(self.at.steady)) {
+            add(Bound::EventsPerMinute(NonZeroU64::new(rate).unwrap_or(NonZeroU64::MIN)), Provider::Throttled);
+        }
+        terms
+    }
+
+    /// Events a minute on the way back.
+    fn ramp(&self, item: &Item) -> NonZeroU64 {
+        let back = item.course(&self.ways).and_then(|course| course.back).unwrap_or(self.at.date);
+        let step = self.at.date.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1);
+        NonZeroU64::new(1 << step.min(DOUBLINGS - 1)).unwrap_or(NonZeroU64::MIN)
+    }
+
+    /// What kind of probes are asked for.
+    pub(super) fn need(&self) -> Need {
+        let mut need = Need::None;
+        let mut soon = |anchor: u64, first: u64| match need {
+            Need::Soon { anchor: earlier, .. } if earlier <= anchor => {}
+            _ => need = Need::Soon { anchor, first },
+        };
+        let mut rarely = self.state.sim.as_ref().is_some_and(|sim| {
+            let expired = sim.by_expiry().is_some_and(|(stance, at)| at <= self.at.date && stance == Stance::Suspended);
+            sim.by_status().is_some() || expired
+        });
+        match &self.state.answers {
+            Some(told) if told.kind == Kind::Maintenance => match told.rest {
+                Some(rest) => soon(rest, self.ways.span.resume),
+                None => soon(told.set, FIRST_SLOT_MS),
+            },
+            Some(told) => rarely |= matches!(told.kind, Kind::Suspended | Kind::Quota),
+            None => {}
+        }
+        for item in &self.state.items {
+            let phase = item.phase(&self.ways, self.at.date);
+            match (&item.said, phase) {
+                (Said::Suspension { .. } | Said::Quota { .. }, Phase::Holds) => rarely = true,
+                (Said::Planned { until: Some(until), .. }, Phase::Overrun) => {
+                    soon(self.at.steady_of(*until), self.ways.span.resume);
+                }
+                _ => {}
+            }
+        }
+        if rarely { Need::Rarely } else { need }
+    }
+
+    /// Whether something is in the way of probes: a stance that allows none, a maintenance that is not over, or a moment of
+    /// this gateway's own that has not come.
+    pub(super) fn is_in_the_way(&self) -> bool {
+        !self.leave().probe || self.in_the_way().next().is_some()
+    }
+
+    fn in_the_way(&self) -> impl Iterator<Item = &Item> {
+        self.state.items.iter().filter(|item| {
+            let phase = item.phase(&self.ways, self.at.date);
+            let works = matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. });
+            let stops = item.said.stance().is_some_and(|stance| stance.leave().telemetry == Telemetry::Nothing);
+            stops && (phase == Phase::Waits || works && phase == Phase::Holds)
+        })
+    }
+
+    /// When the next probe is due, steady; as far as can be said.
+    fn probe_at(&self) -> Option<u64> {
+        let due = self.state.probes.due().filter(|_| self.leave().probe)?;
+        let free = |item: &Item| {
+            let course = item.course(&self.ways)?;
+            course.planned.or(course.back)
+        };
+        let mut at = due;
+        for item in self.in_the_way() {
+            at = at.max(self.at.steady_of(free(item)?));
+        }
+        Some(at)
+    }
+
+    /// The dates at which something changes by itself.
+    pub(super) fn dates(&self) -> impl Iterator<Item = u64> {
+        let of_items = self.state.items.iter().filter_map(|item| item.course(&self.ways).map(|course| (item, course)));
+        let of_items = of_items.flat_map(|(item, course)| {
+            let step = self.ways.span.ramp / DOUBLINGS;
+            let ramp = course.back.filter(|_| item.phase(&self.ways, self.at.date) == Phase::Ramps).map(|back| {
+                let steps = self.at.date.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1) + 1;
+                // Rounded up, so that by then the step has been reached.
+                back.saturating_add((steps * self.ways.span.ramp).div_ceil(DOUBLINGS)).max(self.at.date + step.min(1))
+            });
+            [Some(course.from), course.planned, course.end, course.back, course.done, ramp].into_iter().flatten()
+        });
+        let sim = self.state.sim.as_ref().and_then(super::sim::Sim::by_expiry).map(|(_, at)| at);
+        let quota = self.state.answers.as_ref().and_then(|told| told.until);
+        of_items.chain(sim).chain(quota)
+    }
+
+    /// The steady times at which something changes by itself.
+    pub(super) fn steadies(&self) -> impl Iterator<Item = u64> {
+        let throttle = self.state.throttle.as_ref().map(|throttle| throttle.changes_at(self.at.steady));
+        let hold = self.state.hold.as_ref().and_then(|hold| hold.until);
+        [throttle, hold, self.probe_at()].into_iter().flatten()
+    }
+}
+
+fn leave(grounds: &[Ground]) -> Leave {
+    grounds.iter().fold(Leave::ALL, |leave, ground| leave.and(ground.stance.leave()))
+}
+
+/// The cause and the advice.
+fn texts(item: &Item, stance: Stance) -> (String, String) {
+    let why = item.why.as_str();
+    match &item.said {
+        Said::Suspension { breach, .. } => {
+            let (cause, advice) = words::suspension(*breach);
+            (words::join(cause, why), advice.to_owned())
+        }
+        Said::Terms { version, .. } => {
+            (words::join(&format!("terms {version} are not accepted"), why), words::accept(version))
+        }
+        Said::Return { .. } => (format!("the way back from {stance}"), words::WAIT.to_owned()),
+        Said::End { .. } => (why.to_owned(), words::ENDED.to_owned()),
+        Said::Quota { .. } => (why.to_owned(), words::QUOTA.to_owned()),
+        _ => (why.to_owned(), words::WAIT.to_owned()),
+    }
+}
