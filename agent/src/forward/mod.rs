@@ -65,7 +65,7 @@ mod ways;
 pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
 pub use options::{BatchOptions, DelayRange, EventsCount, Flux, LaneOptions, Layout, Options, OptionsError, Order};
-pub use permit::{Held, Standing as BudgetStanding};
+pub use permit::{Held, LEAST_BYTES, Standing as BudgetStanding};
 pub use verdict::{RateLimit, Verdict};
 
 use std::sync::{Arc, Mutex};

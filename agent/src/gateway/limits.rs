@@ -28,7 +28,7 @@ use super::{Rooms, Shared};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::{self, Config, terms};
-use crate::forward::RateLimit;
+use crate::forward::{LEAST_BYTES, RateLimit};
 use crate::provider::metadata::{self, Line};
 use crate::shape::limits::{Binding, Limits};
 use crate::shape::wire::Wire;
@@ -182,7 +182,7 @@ fn report(before: &Limits, now: &Limits) {
         } else {
             tracing::info!(limit, source, "limit");
         }
-        if let Some(problem) = problem(binding) {
+        if let Some(problem) = problem(binding, now) {
             tracing::warn!("{problem}");
         }
     }
@@ -198,11 +198,29 @@ fn who(binding: &Binding) -> String {
 }
 
 /// What is wrong with limits that are each right.
-fn problem(binding: &Binding) -> Option<String> {
-    let Bound::Windows(windows) = &binding.bound else { return None };
-    windows.is_never().then(|| {
-        format!("the windows never open together, so lanes that wait for them never leave: see {}", who(binding))
-    })
+fn problem(binding: &Binding, limits: &Limits) -> Option<String> {
+    let key = binding.bound.kind().key();
+    let too_small = |bytes: Option<u64>| {
+        let bytes = bytes.filter(|bytes| *bytes < LEAST_BYTES)?;
+        Some(format!(
+            "{key} leaves this gateway {bytes} bytes, and one ordinary request needs room for {LEAST_BYTES}: nothing leaves \
+             under it; see {}",
+            who(binding)
+        ))
+    };
+    match &binding.bound {
+        Bound::Windows(windows) => windows.is_never().then(|| {
+            format!("the windows never open together, so lanes that wait for them never leave: see {}", who(binding))
+        }),
+        Bound::BytesPerMonth(_) => too_small(limits.bytes_per_month()),
+        Bound::BytesPerDay(bytes) | Bound::BytesPerHour(bytes) => too_small(Some(bytes.get())),
+        Bound::EventsPerMonth(_) if limits.events_per_month() == Some(0) => Some(format!(
+            "{key} leaves this gateway no event, because its share is {}: nothing leaves; see {}",
+            limits.share(),
+            who(binding)
+        )),
+        _ => None,
+    }
 }
 
 /// Takes a reloaded configuration into use, reads its terms file again and asks the metadata service anew.
@@ -332,7 +350,7 @@ fn shown(limits: &Limits, calendar: config::Calendar) -> TermsStatus {
             .filter(|kind| limits.of(*kind).is_none())
             .map(|kind| kind.key().to_owned())
             .collect(),
-        problems: limits.bindings().iter().filter_map(problem).collect(),
+        problems: limits.bindings().iter().filter_map(|binding| problem(binding, limits)).collect(),
         calendar: calendar.as_str().to_owned(),
         ..TermsStatus::default()
     }
