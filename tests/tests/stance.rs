@@ -314,7 +314,7 @@ fn after_the_end_nothing_is_sent_any_more_not_even_a_probe_and_the_buffer_can_be
     agent.reload();
     sends_nothing(&agent, &flux);
     wait::never("a probe is sent", Duration::from_secs(5), || flux.requests() > 1);
-    let export = agent.command(&["buffer", "export"]);
+    let export = agent.command(&["buffer", "export", "--format", "ndjson"]);
     assert!(String::from_utf8_lossy(&export.stdout).lines().count() >= 3, "{export:?}");
 }
 

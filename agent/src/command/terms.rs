@@ -29,6 +29,8 @@ pub(super) struct Args {
 enum What {
     /// Accept changed terms, so that what waits for it may be sent (`[terms] on_change`)
     Accept {
+        #[command(flatten)]
+        agent: provider::Agent,
         /// Their version, as the notice and `tidegate status` say it
         version: String,
     },
@@ -36,9 +38,9 @@ enum What {
 
 /// Asks or reads, and prints.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    if let Some(What::Accept { version }) = &args.what {
+    if let Some(What::Accept { agent, version }) = &args.what {
         let ask = Ask::AcceptTerms { version: version.clone() };
-        return print(&provider::done(provider::ask(&args.service.socket()?, &ask)?)?);
+        return print(&provider::done(agent.ask(&ask)?)?);
     }
     let (terms, heading) = find(args)?;
     if args.service.json {
