@@ -4,4 +4,5 @@
 
 pub use crate::collect::listener::fuzzing::intake;
 pub use crate::forward::fuzzing::judge;
+pub use crate::provider::machine::fuzzing::run as machine;
 pub use crate::store::fuzzing::decode;
