@@ -8,4 +8,5 @@ pub use crate::config::notice::fuzzing::notice;
 pub use crate::forward::fuzzing::judge;
 pub use crate::outage::fuzzing::outages;
 pub use crate::provider::fuzzing::{statuspage, subscriber};
+pub use crate::provider::machine::fuzzing::run as machine;
 pub use crate::store::fuzzing::decode;

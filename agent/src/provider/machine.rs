@@ -40,6 +40,8 @@
 
 mod answers;
 mod bounds;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod grounds;
 mod item;
 mod log;
@@ -313,7 +315,12 @@ impl Machine {
         let need = self.standing().need();
         let (span, steady) = (Span::of(&self.settings), log.at.steady);
         self.state.probes.follow(need, steady, span, &self.settings.gateway);
-        if !self.standing().is_in_the_way() && self.state.probes.try_now(steady) {
+        if self.standing().is_in_the_way() {
+            return;
+        }
+        // The one that is due anyway is the one that is wanted.
+        let probes = &mut self.state.probes;
+        if probes.turn(steady, span, &self.settings.gateway) || probes.try_now(steady) {
             self.dirty = true;
             log.entry("try_now", "", words::OPERATOR, "", "one event shows whether anything is taken again");
         }

@@ -25,6 +25,9 @@ const LONGEST_SLOT_MS: u64 = 600_000;
 /// Two moments at which a slot begins are one if they are no further apart: dates and steady time drift by as much.
 const SAME_MS: u64 = 60_000;
 
+/// Two probes are no closer than the first slot's length, whatever they had to wait for.
+const LEAST_GAP_MS: u64 = FIRST_SLOT_MS;
+
 /// An operator's word may bring a probe so often.
 const TRY_NOW_MS: u64 = 60_000;
 
@@ -104,7 +107,8 @@ impl Probes {
         if missed > 64 {
             (self.slot, self.length) = (self.slot.saturating_add((missed - 1) * LONGEST_SLOT_MS), LONGEST_SLOT_MS);
         }
-        while self.due <= steady {
+        // One that had to wait for something else may be close to the next moment.
+        while self.due < steady.saturating_add(LEAST_GAP_MS) {
             self.slot = self.slot.saturating_add(self.length);
             self.length = (self.length * 2).min(LONGEST_SLOT_MS);
             self.due = self.moment(gateway);

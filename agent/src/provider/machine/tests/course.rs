@@ -1,1 +1,355 @@
-//! Tests.
+//! Some things through time: what is shown ahead, the way back, probes, limits, clocks, and what is written down.
+
+use super::*;
+
+fn window() -> Input {
+    notice("m-1", START, works(START + HOUR, START + 2 * HOUR))
+}
+
+/// Lets time pass, a second at a time, until telemetry may leave. Says after how many ms it might.
+fn until_open(bench: &mut Bench, most: u64) -> u64 {
+    let mut waited = 0;
+    while bench.telemetry() != Telemetry::All {
+        assert!(waited <= most, "shut for more than {most} ms");
+        bench.pass(SECOND);
+        waited += SECOND;
+    }
+    waited
+}
+
+#[test]
+fn what_is_announced_is_shown_ahead_with_its_window_clause_and_source() {
+    let mut bench = Bench::new();
+    bench.tell(window());
+    let view = bench.view();
+    assert_eq!((view.grounds.len(), view.ahead.len()), (0, 1));
+    let ahead = &view.ahead[0];
+    assert_eq!((ahead.since_ms, ahead.until_ms), (START + HOUR, Some(START + 2 * HOUR)));
+    assert_eq!(ahead.clause.map(|clause| clause.to_string()).as_deref(), Some("5.2(1)"));
+    assert_eq!(ahead.source, "notice m-1, key ops");
+    assert_eq!(ahead.cause, "works on the service: as agreed");
+    assert_eq!(bench.machine.wake_in_ms(&bench.now).map(|wait| wait <= HOUR), Some(true));
+}
+
+#[test]
+fn each_gateway_comes_back_at_a_moment_of_its_own_within_the_resume_period() {
+    let mut moments = Vec::new();
+    for gateway in 0..50 {
+        let mut bench = Bench::fresh(Settings { gateway: format!("gw-{gateway}"), ..settings() });
+        bench.tell(window());
+        bench.run(2 * HOUR);
+        assert_eq!(bench.stance(), Stance::Maintenance);
+        let back = bench.view().grounds[0].until_ms;
+        moments.push(until_open(&mut bench, 10 * MINUTE));
+        assert!(
+            back.is_some_and(|back| back <= bench.now.wall_ms && back + SECOND > bench.now.wall_ms),
+            "as it was shown"
+        );
+    }
+    moments.sort_unstable();
+    moments.dedup();
+    assert!(moments.len() > 40, "{moments:?}");
+    assert!(moments[0] < 2 * MINUTE && moments[moments.len() - 1] > 8 * MINUTE, "{moments:?}");
+}
+
+#[test]
+fn a_notice_says_over_how_long_gateways_come_back() {
+    let content = Content::Maintenance {
+        from_ms: START,
+        until_ms: START + HOUR,
+        cause: Interruption::Upstream,
+        resume_s: Some(5),
+    };
+    let mut bench = Bench::new();
+    bench.tell(notice("m-1", START, content));
+    bench.run(HOUR);
+    until_open(&mut bench, 5 * SECOND);
+}
+
+#[test]
+fn on_the_way_back_the_events_a_minute_double_ten_times_and_then_are_not_limited() {
+    let mut bench = Bench::new();
+    bench.tell(window());
+    bench.run(2 * HOUR);
+    until_open(&mut bench, 10 * MINUTE);
+    let mut seen = Vec::new();
+    while let Some(limit) = bench.per_minute() {
+        seen.push(limit);
+        bench.pass(MINUTE);
+    }
+    assert_eq!(seen, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512]);
+    assert_eq!(bench.stance(), Stance::Open);
+}
+
+#[test]
+fn nothing_probes_within_an_announced_window_and_answers_in_it_make_no_ground() {
+    let mut bench = Bench::new();
+    bench.tell(window());
+    bench.run(HOUR);
+    for _ in 0..10 {
+        bench.tell(waiting(Means::Maintenance, Some(DAY)));
+        bench.run(MINUTE);
+    }
+    assert_eq!((bench.view().grounds.len(), bench.view().probe), (1, 0));
+    bench.run(50 * MINUTE);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn what_answers_made_before_an_announced_window_is_probed_at_the_moment_of_coming_back() {
+    let mut bench = Bench::new();
+    bench.tell(waiting(Means::Maintenance, Some(5 * MINUTE)));
+    bench.tell(planned(START, START + HOUR, Progress::InProgress));
+    bench.run(50 * MINUTE);
+    assert_eq!(bench.view().probe, 0, "while the page says that it is under way");
+    bench.tell(planned(START, START + HOUR, Progress::Completed));
+    let back =
+        bench.view().grounds.iter().find_map(|ground| ground.until_ms.filter(|_| ground.cause.contains("way back")));
+    bench.run(back.expect("its own moment") - bench.now.wall_ms);
+    assert_eq!(bench.view().probe, 1);
+    bench.run(50 * SECOND);
+    assert_eq!(bench.view().probe, 1, "the next is a minute away at least");
+    bench.tell(answer(Means::Accepted));
+    assert_eq!(bench.telemetry(), Telemetry::All);
+}
+
+#[test]
+fn a_long_wait_that_an_answer_asks_for_is_kept_to_and_then_one_event_shows_whether_it_is_over() {
+    let mut bench = Bench::new();
+    bench.tell(waiting(Means::Maintenance, Some(4 * HOUR)));
+    bench.run(4 * HOUR - SECOND);
+    assert_eq!(bench.view().probe, 0);
+    bench.run(10 * MINUTE + SECOND);
+    assert_eq!(bench.view().probe, 1);
+    bench.tell(waiting(Means::Maintenance, Some(HOUR)));
+    bench.run(HOUR - MINUTE);
+    assert_eq!(bench.view().probe, 1, "it said so again");
+    let mut bench = Bench::new();
+    bench.tell(waiting(Means::Maintenance, Some(9_999 * DAY)));
+    bench.run(DAY + 10 * MINUTE);
+    assert_eq!(bench.view().probe, 1, "a wait of years counts as one of a day");
+}
+
+#[test]
+fn a_page_that_forgets_to_say_completed_is_probed_beyond_the_planned_end_at_an_own_moment() {
+    let mut bench = Bench::new();
+    bench.tell(planned(START, START + HOUR, Progress::InProgress));
+    let mut probed = None;
+    for minute in 1..=75_u64 {
+        bench.run(MINUTE);
+        bench.tell(planned(START, START + HOUR, Progress::InProgress));
+        probed = probed.or((bench.view().probe == 1).then_some(minute));
+    }
+    assert!(probed.is_some_and(|minute| (60..=71).contains(&minute)), "{probed:?}");
+    assert_eq!(bench.stance(), Stance::Maintenance, "the provider's word is followed until then");
+    bench.tell(answer(Means::Accepted));
+    assert_eq!(bench.stance(), Stance::Restricted);
+}
+
+#[test]
+fn without_a_clock_a_window_counts_from_what_the_provider_says_the_time_is() {
+    let mut bench = Bench::fresh(settings());
+    bench.now = Stamp { wall_ms: 0, uptime_ms: MINUTE, boot: 1, trusted: false };
+    bench.tell(window());
+    assert_eq!(bench.view().ahead.len(), 1, "it is no earlier than it was issued");
+    bench.tell(Input::ProviderTime { now_ms: START + HOUR + MINUTE });
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.run(59 * MINUTE);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn with_neither_clock_nor_word_it_counts_from_when_the_notice_was_issued() {
+    let mut bench = Bench::fresh(settings());
+    bench.now = Stamp { wall_ms: 0, uptime_ms: MINUTE, boot: 1, trusted: false };
+    bench.tell(window());
+    bench.run(59 * MINUTE);
+    assert_eq!(bench.stance(), Stance::Open);
+    bench.run(2 * MINUTE);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.run(HOUR);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn after_a_power_cut_without_a_clock_it_stays_shut_for_at_most_its_length_by_uptime() {
+    let mut bench = Bench::new();
+    bench.tell(notice("m-1", START, works(START, START + 2 * HOUR)));
+    bench.run(30 * MINUTE);
+    bench.now = Stamp { wall_ms: 0, uptime_ms: 5_000, boot: 2, trusted: false };
+    bench.restart();
+    bench.run(80 * MINUTE);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.run(10 * MINUTE);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn a_refusal_by_what_never_accepted_anything_is_a_mistake_and_logged_once() {
+    let mut bench = Bench::fresh(settings());
+    assert!(!bench.machine.delivered());
+    for _ in 0..5 {
+        bench.tell(answer(Means::Suspended));
+        bench.tell(answer(Means::Ended));
+        bench.tell(answer(Means::Misconfigured));
+    }
+    assert_eq!((bench.stance(), bench.log.len()), (Stance::Open, 1), "{:?}", bench.log);
+    bench.tell(answer(Means::Accepted));
+    assert!(bench.machine.delivered());
+    bench.tell(answer(Means::Suspended));
+    assert_eq!(bench.stance(), Stance::Suspended);
+}
+
+#[test]
+fn endpoints_that_accepted_are_remembered_when_they_come_back() {
+    let mut bench = Bench::fresh(settings());
+    bench.tell(Input::Endpoint { fingerprint: 7 });
+    bench.tell(answer(Means::Accepted));
+    bench.tell(Input::Endpoint { fingerprint: 8 });
+    assert!(!bench.machine.delivered());
+    bench.restart();
+    bench.tell(Input::Endpoint { fingerprint: 7 });
+    assert!(bench.machine.delivered());
+}
+
+#[test]
+fn what_a_technician_is_told_names_the_clause_and_what_to_do() {
+    let mut bench = Bench::new();
+    bench.tell(answer(Means::Suspended));
+    let advice = bench.view().grounds[0].advice.clone();
+    for part in ["5.1(3)", "unpaid", "card", "false", "broken"] {
+        assert!(advice.contains(part), "{part} in {advice}");
+    }
+    let mut bench = Bench::new();
+    bench.tell(sim("suspended", None));
+    assert!(bench.view().grounds[0].advice.contains("reboot the modem"));
+    bench.tell(notice("e", START, Content::End { at_ms: START }));
+    assert!(bench.view().grounds[0].advice.contains("buffer export"));
+}
+
+#[test]
+fn a_reload_brings_one_probe_at_once_and_none_within_a_window_or_when_held() {
+    let mut bench = Bench::new();
+    bench.tell(answer(Means::Suspended));
+    bench.tell(Input::TryNow);
+    bench.tell(Input::TryNow);
+    assert_eq!(bench.view().probe, 1);
+    bench.pass(MINUTE);
+    bench.tell(hold(None));
+    bench.tell(Input::TryNow);
+    assert_eq!(bench.view().probe, 1);
+    bench.tell(Input::Resume);
+    bench.tell(notice("m", START, works(START, START + HOUR)));
+    bench.tell(Input::TryNow);
+    assert_eq!(bench.view().probe, 1);
+}
+
+#[test]
+fn a_quota_that_is_spent_ends_with_the_month_in_japan() {
+    let mut bench = Bench::new();
+    bench.tell(answer(Means::Quota));
+    // 2026-11-30T15:00:00Z is midnight in Japan.
+    assert_eq!(bench.view().grounds[0].until_ms, Some(1_796_050_800_000));
+}
+
+#[test]
+fn a_quota_noted_without_a_clock_is_dated_once_there_is_one() {
+    let mut bench = Bench::new();
+    bench.now = Stamp { wall_ms: 0, uptime_ms: 1_000, boot: 2, trusted: false };
+    bench.machine = Machine::new(settings());
+    bench.tell(answer(Means::Quota));
+    assert_eq!(bench.view().grounds[0].until_ms, None);
+    bench.tell(Input::ProviderTime { now_ms: START });
+    assert_eq!(bench.view().grounds[0].until_ms, Some(1_796_050_800_000));
+}
+
+#[test]
+fn being_throttled_is_followed_down_at_once_and_up_slowly_and_notices_can_only_tighten_it() {
+    let mut bench = Bench::new();
+    bench.tell(answer(Means::Throttled));
+    assert_eq!(bench.per_minute(), Some(20), "half of the forty that had left");
+    bench.pass(10 * SECOND);
+    bench.tell(answer(Means::Throttled));
+    assert_eq!(bench.per_minute(), Some(10));
+    bench.run(5 * MINUTE);
+    assert_eq!(bench.per_minute(), Some(16));
+    let limits = vec![Bound::EventsPerMinute(std::num::NonZeroU64::new(3).expect("not 0"))];
+    bench.tell(notice("r", START, Content::Restriction { from_ms: 0, until_ms: None, limits }));
+    assert_eq!((bench.per_minute(), bench.view().grounds.len()), (Some(3), 2));
+    bench.run(HOUR);
+    assert_eq!((bench.per_minute(), bench.view().grounds.len()), (Some(3), 1));
+}
+
+#[test]
+fn the_log_says_what_was_received_from_whom_and_what_was_done() {
+    let mut bench = Bench::new();
+    bench.tell(window());
+    bench.run(3 * HOUR);
+    let told: Vec<(&str, &str)> = bench.log.iter().map(|entry| (entry.what.as_str(), entry.did.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("maintenance", "it is noted, and shown ahead"),
+            ("maintenance", "sending stops"),
+            ("maintenance", "it is over; this gateway goes on at a moment of its own"),
+            ("maintenance", "sending goes on, slowly at first"),
+        ]
+    );
+    let first = &bench.log[0];
+    assert_eq!((first.id.as_str(), first.source.as_str()), ("m-1", "notice m-1, key ops (file)"));
+    assert_eq!((first.from_ms, first.until_ms), (Some(START + HOUR), Some(START + 2 * HOUR)));
+    assert_eq!(first.clause.as_deref(), Some("5.2(1)"));
+    bench.tell(window());
+    assert_eq!(bench.did(), "nothing: it is known");
+    bench.tell(notice("m-1", START - 1, Content::Information));
+    assert_eq!(bench.did(), "nothing: a later one stands");
+}
+
+#[test]
+fn an_accepted_probe_under_a_notice_that_suspends_is_told_once() {
+    let mut bench = Bench::new();
+    bench.tell(notice("s", START, Content::Suspension { from_ms: 0, cause: Breach::Other }));
+    let probe = || {
+        Input::Answer(Answer {
+            means: Means::Accepted,
+            wait_ms: None,
+            reason: String::new(),
+            probe: true,
+            per_minute: None,
+        })
+    };
+    bench.tell(probe());
+    assert!(bench.did().contains("withdraw"), "{}", bench.did());
+    let entries = bench.log.len();
+    bench.tell(probe());
+    assert_eq!(bench.log.len(), entries);
+}
+
+#[test]
+fn another_identifier_is_used_from_its_time_on() {
+    let mut bench = Bench::new();
+    bench.tell(notice("i", START, Content::Identity { effective_ms: START + HOUR }));
+    let identity = |bench: &Bench| bench.machine.identity(&bench.now).map(|one| (one.effective_ms, one.due));
+    assert_eq!(identity(&bench), Some((START + HOUR, false)));
+    bench.run(HOUR);
+    bench.restart();
+    assert_eq!(identity(&bench), Some((START + HOUR, true)));
+    bench.run(30 * DAY);
+    assert_eq!(identity(&bench), Some((START + HOUR, true)), "it stays so");
+    bench.tell(notice("i", START + 1, Content::Withdrawn));
+    assert_eq!(identity(&bench), None);
+}
+
+#[test]
+fn of_more_than_can_be_kept_the_least_harmful_is_forgotten_and_that_is_said() {
+    let mut bench = Bench::new();
+    bench.tell(notice("end", START, Content::End { at_ms: START }));
+    for day in 1..=90 {
+        let from = START + day * DAY;
+        bench.tell(notice(&format!("m-{day}"), START, works(from, from + HOUR)));
+    }
+    let view = bench.view();
+    assert_eq!(view.grounds[0].stance, Stance::Ended);
+    assert!(view.ahead.len() < 64 && view.ahead[0].since_ms == START + DAY, "the nearest are kept");
+    assert!(bench.log.iter().any(|entry| entry.what == "dropped" && entry.id == "m-90"));
+}

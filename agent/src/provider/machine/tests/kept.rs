@@ -1,1 +1,166 @@
-//! Tests.
+//! Restarts, and what is read of bytes that somebody else wrote.
+
+use ciborium::Value;
+
+use super::*;
+
+/// The bytes of a machine with a change made to its state.
+fn with(bench: &Bench, change: impl FnOnce(&mut Vec<(Value, Value)>)) -> Vec<u8> {
+    let (version, mut state): (u16, Value) = ciborium::from_reader(&bench.machine.encode()[..]).expect("a state");
+    if let Value::Map(map) = &mut state {
+        change(map);
+    }
+    let mut bytes = Vec::new();
+    ciborium::into_writer(&(version, state), &mut bytes).expect("written");
+    bytes
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+#[test]
+fn a_restart_between_any_two_steps_changes_nothing() {
+    let steps = [
+        notice("m", START, works(START + HOUR, START + 2 * HOUR)),
+        answer(Means::Throttled),
+        notice("e", START, Content::Emergency { from_ms: 0, until_ms: Some(START + 3 * HOUR) }),
+        answer(Means::Suspended),
+        hold(Some(4 * HOUR)),
+        sim("suspended", Some((START + 9 * HOUR, "terminate"))),
+        notice("t", START, Content::TermsChanged { version: "v".into(), effective_ms: START, url: "u".into() }),
+        planned(START, START + 5 * HOUR, Progress::InProgress),
+        Input::TryNow,
+        answer(Means::Accepted),
+        notice("m", START + 1, Content::Withdrawn),
+    ];
+    let holds = Settings { on_terms_change: OnTermsChange::Hold, ..settings() };
+    let (mut one, mut other) = (Bench::fresh(holds.clone()), Bench::fresh(holds));
+    for step in steps {
+        for bench in [&mut one, &mut other] {
+            bench.tell(step.clone());
+            bench.run(37 * MINUTE);
+        }
+        other.restart();
+        assert_eq!(one.view(), other.view(), "after {step:?}");
+    }
+    assert_eq!(one.log, other.log, "and nothing is logged twice");
+}
+
+#[test]
+fn a_restart_neither_resets_nor_hastens_probes() {
+    let mut bench = Bench::new();
+    bench.tell(answer(Means::Suspended));
+    let mut probes = Vec::new();
+    for quarter in 0..4 * 24 * 7_u64 {
+        bench.run(15 * MINUTE);
+        bench.restart();
+        if bench.view().probe > probes.len() as u64 {
+            probes.push(quarter / 4);
+        }
+    }
+    // 1 to 2 h, 2 to 4, 4 to 8, 8 to 16, then 12 to 24.
+    assert!((9..=18).contains(&probes.len()), "{probes:?}");
+    assert!(probes.windows(2).skip(4).all(|pair| pair[1] - pair[0] >= 11), "{probes:?}");
+}
+
+#[test]
+fn bytes_that_are_no_state_and_those_of_a_newer_version_make_it_cautious_and_are_said() {
+    let mut newer = Vec::new();
+    ciborium::into_writer(&(99_u16, "whatever that is"), &mut newer).expect("written");
+    let whole = Bench::new().machine.encode();
+    for bytes in [&b""[..], b"nonsense", &newer, &whole[..whole.len() - 1], &vec![0xa0; STATE_BYTES + 1]] {
+        let mut bench = Bench::new();
+        bench.machine = Machine::restore(bytes, settings());
+        assert!(bench.machine.is_dirty());
+        bench.pass(0);
+        assert_eq!(bench.log.last().map(|entry| entry.what.as_str()), Some("state"));
+        assert_eq!(bench.stance(), Stance::Maintenance);
+        bench.run(MINUTE);
+        assert_eq!(bench.view().probe, 1, "within a minute one event shows how things are");
+        bench.tell(answer(Means::Suspended));
+        assert_eq!(bench.stance(), Stance::Suspended, "it is not known that nothing was delivered");
+        bench.tell(answer(Means::Accepted));
+        assert_eq!((bench.stance(), bench.per_minute()), (Stance::Restricted, Some(1)));
+    }
+    assert!(Machine::restore(&newer, settings()).turn(&Bench::new().now)[0].text.contains("newer version 99"));
+}
+
+#[test]
+fn fields_that_are_not_known_are_passed_over_and_missing_ones_have_their_first_value() {
+    let mut bench = Bench::new();
+    bench.tell(answer(Means::Suspended));
+    let bytes = with(&bench, |map| {
+        map.push((text("of_a_newer_version"), text("something")));
+        map.retain(|(key, _)| *key != text("sim") && *key != text("incidents"));
+    });
+    let restored = Machine::restore(&bytes, settings());
+    assert_eq!(restored.view(&bench.now), bench.view());
+}
+
+#[test]
+fn of_what_was_announced_that_which_cannot_be_read_is_left_out_and_said() {
+    let mut bench = Bench::new();
+    bench.tell(notice("end", START, Content::End { at_ms: START }));
+    bench.tell(notice("m", START, works(START, START + HOUR)));
+    let bytes = with(&bench, |map| {
+        for (key, value) in map {
+            if let (true, Value::Array(items)) = (*key == text("announced"), value) {
+                items[1] = text("of a newer version");
+            }
+        }
+    });
+    bench.machine = Machine::restore(&bytes, settings());
+    bench.pass(0);
+    assert_eq!((bench.stance(), bench.view().grounds.len()), (Stance::Ended, 1));
+    assert!(bench.log.iter().any(|entry| entry.text.contains("1 of the notices")));
+}
+
+#[test]
+fn the_state_is_bounded_whatever_is_announced() {
+    let mut bench = Bench::new();
+    for number in 0..200 {
+        let mut long = notice(&format!("{number:064}"), START, works(START + number * MINUTE, START + DAY));
+        if let Input::Notice { notice, key, .. } = &mut long {
+            notice.why = "\u{1F30A}".repeat(125);
+            *key = "k".repeat(300);
+        }
+        bench.tell(long);
+        assert!(bench.machine.encode().len() <= STATE_BYTES);
+    }
+    assert!(bench.view().ahead.len() >= 30, "{}", bench.view().ahead.len());
+}
+
+#[test]
+fn a_notice_that_is_larger_than_all_that_is_kept_is_refused_and_said() {
+    let mut bench = Bench::new();
+    // Every third minute, and another third on each day.
+    let days = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    let minutes = (0..7 * 480).map(|at| (at % 7, at / 7 * 3 + at % 7 % 3));
+    let time = |minute: usize| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let windows: Vec<String> =
+        minutes.map(|(day, minute)| format!("{} {}-{}", days[day], time(minute), time(minute + 1))).collect();
+    let windows = tidegate_protocol::terms::Windows::parse(windows.iter().map(String::as_str)).expect("windows");
+    let content = Content::Restriction { from_ms: 0, until_ms: None, limits: vec![Bound::Windows(windows)] };
+    bench.tell(notice("r", START, content));
+    assert!(bench.machine.encode().len() <= STATE_BYTES);
+    assert_eq!(bench.stance(), Stance::Open);
+    assert!(bench.did().contains("larger"), "{}", bench.did());
+}
+
+#[test]
+fn what_has_to_last_is_dirty_until_it_is_kept_and_then_every_five_minutes_while_something_is_dated() {
+    let mut bench = Bench::new();
+    bench.machine.kept();
+    bench.tell(answer(Means::Accepted));
+    bench.pass(DAY);
+    assert!(!bench.machine.is_dirty(), "nothing new");
+    bench.tell(notice("m", START, works(START + 9 * DAY, START + 10 * DAY)));
+    assert!(bench.machine.is_dirty());
+    bench.machine.kept();
+    bench.pass(CHECKPOINT_MS - 1);
+    assert!(!bench.machine.is_dirty());
+    assert_eq!(bench.machine.wake_in_ms(&bench.now), Some(1));
+    bench.pass(1);
+    assert!(bench.machine.is_dirty());
+}
