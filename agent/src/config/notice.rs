@@ -273,11 +273,15 @@ pub fn write(notice: &Notice) -> String {
         }
         Content::Emergency { from_ms, until_ms } => {
             begin(&mut moment, *from_ms);
-            until_ms.iter().for_each(|ms| moment("until", *ms));
+            if let Some(until_ms) = until_ms {
+                moment("until", *until_ms);
+            }
         }
         Content::Restriction { from_ms, until_ms, limits: bounds } => {
             begin(&mut moment, *from_ms);
-            until_ms.iter().for_each(|ms| moment("until", *ms));
+            if let Some(until_ms) = until_ms {
+                moment("until", *until_ms);
+            }
             limits = bounds;
         }
         Content::Suspension { from_ms, cause } => {
