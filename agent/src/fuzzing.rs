@@ -4,6 +4,7 @@
 
 pub use crate::collect::fields::fuzzing::fields;
 pub use crate::collect::listener::fuzzing::intake;
+pub use crate::config::notice::fuzzing::notice;
 pub use crate::forward::fuzzing::judge;
 pub use crate::outage::fuzzing::outages;
 pub use crate::provider::fuzzing::{statuspage, subscriber};

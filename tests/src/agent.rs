@@ -44,6 +44,7 @@ pub struct Setup {
     port: u16,
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
+    fields: Vec<String>,
     lanes: Vec<String>,
     answers: Vec<String>,
     within: Vec<String>,
@@ -64,6 +65,7 @@ impl Setup {
             port,
             sections: BTreeMap::new(),
             rules: Vec::new(),
+            fields: Vec::new(),
             lanes: Vec::new(),
             answers: Vec::new(),
             within: Vec::new(),
@@ -140,6 +142,18 @@ impl Setup {
         self
     }
 
+    /// Adds a `[[collect.fields]]`.
+    pub fn fields(&mut self, lines: &str) -> &mut Self {
+        self.fields.push(lines.to_owned());
+        self
+    }
+
+    /// Takes every `[[collect.fields]]` away.
+    pub fn without_fields(&mut self) -> &mut Self {
+        self.fields.clear();
+        self
+    }
+
     /// Adds a `[[lane]]`; with the first of them the default lanes are gone.
     pub fn lane(&mut self, lines: &str) -> &mut Self {
         self.lanes.push(lines.to_owned());
@@ -198,6 +212,9 @@ impl Setup {
         }
         for rule in &self.rules {
             let _ = writeln!(text, "[[collect.rule]]\n{rule}");
+        }
+        for rule in &self.fields {
+            let _ = writeln!(text, "[[collect.fields]]\n{rule}");
         }
         text
     }

@@ -1,60 +1,16 @@
 //! Signed notices: made, shown, applied and dropped into a folder with the real binary; refused ones are counted, whoever
 //! brings them; and nothing a device publishes is one.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
-use tidegate_tests::agent::{Agent, Setup, binary};
+use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::packet::Connect;
 use tidegate_tests::mqtt::{Client, Version};
+use tidegate_tests::office::{Office, run, text};
 use tidegate_tests::wait::{self, BOUND};
-
-/// Where notices are signed: a folder with a key.
-struct Office {
-    folder: tempfile::TempDir,
-    /// What gateways pin.
-    key: String,
-}
-
-impl Office {
-    fn new(kid: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let out = folder.path().join("ops.key");
-        let output = run(&["notice", "keygen", "--kid", kid, "--out", text(&out)]);
-        let said = String::from_utf8(output.stdout).expect("text");
-        let key = said.split('"').nth(1).expect("a key in quotes").to_owned();
-        assert!(output.status.success() && key.starts_with(&format!("{kid}:")), "{said}");
-        Self { folder, key }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Signs what stands in `toml`, and says where the envelope is.
-    #[track_caller]
-    fn sign(&self, name: &str, toml: &str) -> PathBuf {
-        std::fs::write(self.path(&format!("{name}.toml")), toml).expect("written");
-        let output =
-            run(&["notice", "sign", "--key", text(&self.path("ops.key")), text(&self.path(&format!("{name}.toml")))]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        self.path(&format!("{name}.notice"))
-    }
-
-    fn information(&self, id: &str) -> PathBuf {
-        self.sign(id, &format!("id = \"{id}\"\nkind = \"information\"\nwhy = \"hello\"\n"))
-    }
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().expect("text")
-}
-
-fn run(arguments: &[&str]) -> Output {
-    Command::new(binary()).args(arguments).output().expect("the binary starts")
-}
 
 /// An agent that believes this office, and watches `inbox` in its folder.
 fn agent(flux: &Flux, office: &Office) -> Agent {
@@ -270,4 +226,79 @@ fn a_key_that_openssl_makes_signs_too() {
     let signed = run(&["notice", "sign", "--key", text(&pem), "--kid", "office", text(&toml)]);
     let said = String::from_utf8_lossy(&signed.stdout).into_owned();
     assert!(signed.status.success() && said.contains("withdrawn n-1, signed by office"), "{said}");
+}
+
+/// The stance and which telemetry may leave.
+fn stance(agent: &Agent) -> (String, String) {
+    let status = agent.status()["stance"].clone();
+    let word = |key: &str| status[key].as_str().unwrap_or_default().to_owned();
+    (word("stance"), word("telemetry"))
+}
+
+/// An agent that comes back at once from what has stopped it.
+fn prompt(flux: &Flux, office: &Office) -> Agent {
+    let mut setup = Setup::webhook(flux);
+    setup.set("provider.notices", "keys", &format!("[\"{}\"]", office.key));
+    setup.set("provider.resume", "spread", "\"0s\"").set("provider.resume", "ramp", "\"0s\"");
+    setup.set("terms", "on_change", "\"hold\"");
+    setup.synchronise();
+    setup.start()
+}
+
+#[test]
+fn each_kind_has_its_stance_until_it_is_withdrawn() {
+    let (flux, office) = (Flux::start(), Office::new("ops-2026"));
+    let agent = prompt(&flux, &office);
+    for (id, kind, expected) in [
+        ("n-1", "kind = \"maintenance\"\nuntil = \"+1h\"", ("maintenance", "nothing")),
+        ("n-2", "kind = \"emergency\"", ("yield", "first")),
+        ("n-3", "kind = \"restriction\"\n[limits]\nrate = \"64 kbit/s\"", ("restricted", "all")),
+        ("n-4", "kind = \"suspension\"\ncause = \"card\"", ("suspended", "nothing")),
+        ("n-5", "kind = \"quota\"\nuntil = \"+1h\"", ("quota", "nothing")),
+        ("n-6", "kind = \"terms_changed\"\nversion = \"v2\"\neffective = \"now\"", ("held", "nothing")),
+        ("n-7", "kind = \"end\"\nat = \"now\"", ("ended", "nothing")),
+    ] {
+        let (code, said) = apply(&agent, &office.sign(id, &format!("id = \"{id}\"\n{kind}\n")));
+        assert!(code == Some(0) && said.starts_with("accepted: ") && said.contains("what follows: "), "{said}");
+        let (word, telemetry) = stance(&agent);
+        assert_eq!((word.as_str(), telemetry.as_str()), expected, "{kind}");
+        let status = String::from_utf8(agent.command(&["status"]).stdout).expect("text");
+        assert!(status.contains(&format!("notice {id}, key ops-2026")), "{status}");
+        let withdrawn = office.sign("back", &format!("id = \"{id}\"\nkind = \"withdrawn\"\n"));
+        let (code, said) = apply(&agent, &withdrawn);
+        assert!(code == Some(0) && said.starts_with("amended: withdrawn"), "{said}");
+        wait::until("it is open again", BOUND, || stance(&agent) == ("open".into(), "all".into()));
+    }
+    let log = String::from_utf8(agent.command(&["notices"]).stdout).expect("text");
+    for kind in ["maintenance", "emergency", "restriction", "suspension", "quota", "terms_changed", "end", "withdrawn"]
+    {
+        assert!(log.contains(kind), "{kind} is not in {log}");
+    }
+}
+
+#[test]
+fn a_stop_lasts_over_a_power_cut_and_what_waited_is_sent_when_it_is_withdrawn() {
+    let (flux, office) = (Flux::start(), Office::new("ops-2026"));
+    let mut agent = prompt(&flux, &office);
+    let stop = office.sign("stop", "id = \"m-1\"\nkind = \"maintenance\"\nuntil = \"+1h\"\n");
+    let older = office.sign("older", "id = \"m-1\"\nkind = \"withdrawn\"\nissued = \"-1h\"\n");
+    assert_eq!(apply(&agent, &stop).0, Some(0));
+    let publish = |agent: &Agent, id: u16| {
+        let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V311, "d"));
+        client.publish_acknowledged("devices/d/telemetry", b"1", id);
+    };
+    publish(&agent, 1);
+    // What the machine remembers is committed before the next record is.
+    agent.kill();
+    agent.start();
+    wait::until("it still holds", BOUND, || stance(&agent) == ("maintenance".into(), "nothing".into()));
+    publish(&agent, 1);
+    // Nobody knows here any more what was taken in before; the machine does.
+    let (code, said) = apply(&agent, &older);
+    assert!(code == Some(0) && said.contains("nothing: a later one stands"), "{said}");
+    assert_eq!(stance(&agent).0, "maintenance");
+    assert_eq!((agent.waiting(), flux.delivered()), (2, 0), "nothing was sent");
+    let withdrawn = office.sign("back", "id = \"m-1\"\nkind = \"withdrawn\"\n");
+    assert_eq!(apply(&agent, &withdrawn).0, Some(0));
+    flux.wait_for(2, BOUND);
 }

@@ -2,6 +2,8 @@
 //! kills and restarts, and as `tidegate outages` shows it.
 #![forbid(unsafe_code)]
 
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -103,7 +105,7 @@ fn errors_of_flux_are_an_interval_of_the_provider_from_the_first_failure_to_the_
 }
 
 #[test]
-fn a_refused_connection_is_the_providers_silence_is_nobodys_and_a_429_is_no_outage() {
+fn a_refused_connection_is_of_the_providers_side_and_a_429_is_no_outage() {
     let flux = Flux::start();
     let agent = Setup::webhook(&flux).start();
     publish(&agent, "1");
@@ -120,6 +122,37 @@ fn a_refused_connection_is_the_providers_silence_is_nobodys_and_a_429_is_no_outa
     flux.resume();
     flux.wait_for(3, BOUND);
     wait_for(&agent, 1, false);
+}
+
+/// A port on which nobody takes connections, and nobody refuses them: the queue of those that wait is full.
+fn black_hole() -> (SocketAddr, Vec<OwnedFd>) {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, getsockname, listen, socket_with};
+    let socket = |flags| socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
+    let listener = socket(rustix::net::SocketFlags::empty());
+    bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    listen(&listener, 0).expect("a listener");
+    let address = SocketAddr::try_from(getsockname(&listener).expect("its address")).expect("an IP address");
+    let mut held = vec![listener];
+    for _ in 0..4 {
+        let waiting = socket(rustix::net::SocketFlags::NONBLOCK);
+        let _ = connect(&waiting, &address); // in progress, for ever
+        held.push(waiting);
+    }
+    (address, held)
+}
+
+#[test]
+fn packets_that_get_no_answer_are_a_failure_to_connect_that_is_nobodys() {
+    let (address, _held) = black_hole();
+    let mut setup = Setup::bare();
+    setup.set("forward.flux", "kind", "\"webhook\"").set("forward.flux", "connect_timeout", "\"1s\"");
+    setup.set("forward.flux", "url", &format!("\"http://{address}/hook\""));
+    let agent = setup.start();
+    publish(&agent, "1");
+    let silent = wait_for(&agent, 1, true);
+    let first = &silent["evidence"][0];
+    assert_eq!((first["stage"].as_str(), first["class"].as_str()), (Some("tcp"), Some("unknown")), "{silent:#}");
+    assert!(first["status"].is_null() && silent["last_success"].is_null(), "{silent:#}");
 }
 
 #[test]
@@ -198,7 +231,7 @@ fn a_file_edited_by_hand_is_found_with_the_line_and_the_gateway_goes_on() {
     let whole = std::fs::read_to_string(ledger(&agent)).expect("the ledger");
     let place = whole.find("\"attempts\":").expect("a number to make greater") + 11;
     let mut edited = whole.clone();
-    edited.replace_range(place..place + 1, if &whole[place..=place] == "9" { "8" } else { "9" });
+    edited.replace_range(place..=place, if &whole[place..=place] == "9" { "8" } else { "9" });
     let line = whole[..place].matches('\n').count() + 1;
     std::fs::write(ledger(&agent), &edited).expect("written");
     let (code, text) = verify(&agent);

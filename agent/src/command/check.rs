@@ -9,6 +9,7 @@ use tidegate::config::{
 };
 use tidegate::field::Path as Field;
 use tidegate::watch::render::number;
+use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;
 
 use super::{Failure, print};
@@ -77,9 +78,11 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
     let [min, max, probe_min, probe_max] =
         [backoff.min, backoff.max, backoff.probe_min, backoff.probe_max].map(format_duration);
     line("back-off", format!("{min} to {max}; where somebody must act first, {probe_min} to {probe_max}"));
+    line("alarm", alarm(&config.alarm));
     for text in limits(config, terms) {
         line("limits", text);
     }
+    line("notices", notices(&config.provider.notices));
     line("clock", clock(&config.clock));
     line("control", config.control.socket.display().to_string());
     line("metrics", config.metrics.bind.map_or_else(|| "none".into(), |bind| format!("http://{bind}/metrics")));
@@ -92,6 +95,16 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
         }
     }
     out
+}
+
+/// When people near the gateway are told that nothing is delivered.
+fn alarm(alarm: &config::Alarm) -> String {
+    let Some(after) = alarm.after else {
+        return "none: nobody near the gateway is told when nothing is delivered ([alarm] after)".into();
+    };
+    let (after, repeat) = (format_duration(after), format_duration(alarm.repeat));
+    let command = alarm.command.as_ref().map_or_else(String::new, |words| format!(", and runs {}", words.join(" ")));
+    format!("after {after} without a delivery while records wait, again every {repeat}{command}")
 }
 
 /// What becomes of the topics and devices that nothing names.
@@ -185,6 +198,13 @@ fn limits(config: &Config, terms: Option<&Terms>) -> Vec<String> {
     });
     lines.push(format!("months and days by {}", config.limits.calendar.as_str()));
     lines
+}
+
+fn notices(notices: &config::Notices) -> String {
+    let Some(keys) = &notices.keys else { return "no signed notice is believed".to_owned() };
+    let names: Vec<&str> = keys.all().iter().map(PublicKey::kid).collect();
+    let folder = notices.folder.as_ref().map_or_else(String::new, |folder| format!(", also in {}", folder.display()));
+    format!("those that {} signed{folder}", names.join(", "))
 }
 
 fn clock(clock: &Clock) -> String {

@@ -40,7 +40,7 @@ pub(crate) const NOT_RUNNING: u8 = 3;
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, terms --socket).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket).\n\
                   Begin with: tidegate demo\n\
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
 )]

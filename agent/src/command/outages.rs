@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
     };
     if args.verify {
-        return verify(args, &found, ledger);
+        return verify(args, &found, &ledger);
     }
     let intervals = report::rows(&found.tally, args.month);
     if args.json {
@@ -108,11 +108,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     print(&text::intervals(&found, &ledger, &intervals, args.month))
 }
 
-fn verify(args: &Args, found: &Found, ledger: String) -> Result<(), Failure> {
+fn verify(args: &Args, found: &Found, ledger: &str) -> Result<(), Failure> {
     let whole = found.is_whole();
     let text = if args.json {
         let verified = Verified {
-            ledger: ledger.clone(),
+            ledger: ledger.to_owned(),
             whole,
             entries: found.entries,
             folded: found.folded,
@@ -123,7 +123,7 @@ fn verify(args: &Args, found: &Found, ledger: String) -> Result<(), Failure> {
         };
         serde_json::to_string_pretty(&verified)? + "\n"
     } else {
-        text::verified(found, &ledger)
+        text::verified(found, ledger)
     };
     print(&text)?;
     if whole {

@@ -353,5 +353,7 @@ fn shows(character: char) -> bool {
     character == '\'' || character.escape_debug().count() == 1
 }
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use super::surroundings::{Content, Fault, Place, SecretFile, Surroundings, Volum
 use super::*;
 use crate::secret::Secret;
 
+mod alarm;
 mod changed;
 mod default_file;
 mod disk;

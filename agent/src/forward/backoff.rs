@@ -12,25 +12,24 @@ use std::time::{Duration, Instant};
 use super::options::DelayRange;
 
 /// How long the link must have been good: longer than a mobile handover or a load balancer's restart takes.
-pub(super) const GOOD_FOR: Duration = Duration::from_secs(30);
+pub const GOOD_FOR: Duration = Duration::from_secs(30);
 
 /// How many successes that takes: a gateway that sends one batch every 270 s shall not wait for hours, and one
 /// success alone may be luck.
-pub(super) const GOOD_COUNT: u32 = 3;
+pub const GOOD_COUNT: u32 = 3;
 
 /// A source of random bits for jitter; not for secrets (splitmix64, Steele et al. 2014).
 #[derive(Debug, Clone)]
-pub(super) struct Jitter(u64);
+pub struct Jitter(u64);
 
 impl Jitter {
     /// One that starts at `seed`.
-    #[cfg(test)]
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// One that starts where the system says; two gateways that start together still differ.
-    pub(super) fn from_system() -> Self {
+    pub fn from_system() -> Self {
         // Without a random source (very early boot) the process id at least differs between starts.
         Self(getrandom::u64().unwrap_or_else(|_| u64::from(std::process::id())))
     }
@@ -44,7 +43,7 @@ impl Jitter {
     }
 
     /// A duration between the two, both included, to the microsecond.
-    pub(super) fn between(&mut self, low: Duration, high: Duration) -> Duration {
+    pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let span = u64::try_from(high.saturating_sub(low).as_micros()).unwrap_or(u64::MAX - 1);
         low + Duration::from_micros(self.next() % (span + 1))
     }
@@ -52,7 +51,7 @@ impl Jitter {
 
 /// The state of one growing delay.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub struct Backoff {
     range: DelayRange,
     /// Failures that count; the ceiling is `min` doubled so many times.
     failures: u32,
@@ -67,12 +66,12 @@ struct Good {
 
 impl Backoff {
     /// A delay within `range`, which holds nothing against the link yet.
-    pub(super) fn new(range: DelayRange) -> Self {
+    pub fn new(range: DelayRange) -> Self {
         Self { range, failures: 0, good: None }
     }
 
     /// The delay after one more failure.
-    pub(super) fn failed(&mut self, jitter: &mut Jitter) -> Duration {
+    pub fn failed(&mut self, jitter: &mut Jitter) -> Duration {
         self.good = None;
         self.failures = self.failures.saturating_add(1);
         let factor = 2_u32.checked_pow(self.failures).unwrap_or(u32::MAX);
@@ -81,7 +80,7 @@ impl Backoff {
     }
 
     /// Notes a success at `now`.
-    pub(super) fn succeeded(&mut self, now: Instant) {
+    pub fn succeeded(&mut self, now: Instant) {
         let good = self.good.get_or_insert(Good { since: now, count: 0 });
         good.count = good.count.saturating_add(1);
         if good.count >= GOOD_COUNT && now.saturating_duration_since(good.since) >= GOOD_FOR {
@@ -90,7 +89,7 @@ impl Backoff {
     }
 
     /// Forgets all failures: something else is being tried now.
-    pub(super) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.failures = 0;
         self.good = None;
     }

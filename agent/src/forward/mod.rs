@@ -39,7 +39,7 @@
 //! Per stream, of which a lane has two, at most: a batch being gathered, one ready, one being repeated, and what was read and did not fit, each
 //! `max_bytes` or 64 KiB, whichever is more.
 
-mod backoff;
+pub mod backoff;
 mod batch;
 mod course;
 mod endpoint;
@@ -69,7 +69,7 @@ pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
 pub use leave::Go;
 pub use options::{BatchOptions, DelayRange, EventsCount, Flux, LaneOptions, Layout, Options, OptionsError, Order};
-pub use permit::{Held, Standing as BudgetStanding};
+pub use permit::{Held, LEAST_BYTES, Standing as BudgetStanding};
 pub use told::{ACCEPTED_EVERY, Told, WAITING as TOLD_WAITING};
 pub use verdict::{RateLimit, Verdict};
 

@@ -35,6 +35,10 @@ const CONNECTION_BYTES: u64 = 6 * 1024;
 /// Of a body one part in so many is added for the headers of its packets (66 bytes with Ethernet's MTU) and TLS's.
 const PACKET_PART: u64 = 16;
 
+/// Bytes that an hour, a day or a month must have for an ordinary request to leave: 4 KiB of body in packets, the request, a
+/// connection, and what the wire keeps back for two connections; of it lanes that do not go first may have nine tenths.
+pub const LEAST_BYTES: u64 = 42_000;
+
 /// Before anything was sent, bytes that a record's event has beside its payload.
 const EVENT_BYTES: u64 = 150;
 
@@ -428,4 +432,16 @@ fn kept(used: BudgetUse) -> Kept {
 fn told(kept: Kept) -> BudgetUse {
     let Kept { kind, period, used, first, told } = kept;
     BudgetUse { kind, period, used, first, told }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_budget_has_room_for_an_ordinary_request_and_not_much_more() {
+        let cost = LEAST_BODY + LEAST_BODY / PACKET_PART + REQUEST_BYTES + CONNECTION_BYTES + Line::worst().spare;
+        let others = LEAST_BYTES - LEAST_BYTES / 10;
+        assert!(cost <= others && cost + 1_000 > others, "{cost} of {others}");
+    }
 }

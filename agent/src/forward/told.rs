@@ -121,6 +121,7 @@ mod tests {
             at: Stamp::default(),
             verdict,
             status: None,
+            failure: None,
             wait: None,
             reason: String::new(),
             probe: false,

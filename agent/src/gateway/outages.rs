@@ -18,6 +18,7 @@ use crate::clock::Clock as _;
 use crate::forward::{Told, Verdict};
 use crate::outage::{Class, Desk, Evidence, Fact, Figures, Stage, Window};
 use crate::provider::input::{Ground, View};
+use crate::provider::line::{Cause, Finding};
 use crate::watch::OutageStatus;
 
 /// How often the ledger hears that the gateway runs: five times within what it takes for silence.
@@ -61,9 +62,9 @@ pub(super) fn tell(shared: &Shared, fact: Fact) {
 }
 
 /// Tells the ledger what came of an exchange.
-pub(super) fn told(shared: &Shared, told: &Told) {
+pub(super) fn told(shared: &Shared, told: &Told, finding: Option<&Finding>) {
     if let Some(desk) = shared.outages.desk() {
-        desk.tell(fact(told), &told.at);
+        desk.tell(fact(told, finding), &told.at);
     }
 }
 
@@ -111,15 +112,15 @@ fn word(view: &View) -> (Vec<Window>, Option<Evidence>) {
     (windows.collect(), bar)
 }
 
-/// Whether it was said beforehand or by someone: an interruption that shows only in Flux's answers is what the ledger is
-/// there for.
+/// Whether the provider said it apart from Flux's answers, in which an interruption shows that the ledger is there for.
+/// That the gateway comes back at a moment of its own is its own doing.
 fn is_announced(ground: &Ground) -> bool {
-    !ground.source.starts_with("answer") && ground.source != "operator"
+    ["notice", "status page", "SIM"].iter().any(|who| ground.source.starts_with(who))
 }
 
 /// What an exchange says.
-fn fact(told: &Told) -> Fact {
-    let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured);
+fn fact(told: &Told, finding: Option<&Finding>) -> Fact {
+    let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Ended | Verdict::Misconfigured);
     let failed =
         |stage, class| Fact::Failed(Evidence { status: told.status, ..Evidence::new(stage, class, &told.reason) });
     match (told.verdict, told.status) {
@@ -132,9 +133,26 @@ fn fact(told: &Told) -> Fact {
         (_, Some(_)) => Fact::Answered,
         (_, None) => {
             let (stage, class) = unanswered(&told.reason);
-            failed(stage, class)
+            let Some(finding) = finding else { return failed(stage, class) };
+            let class = match finding.cause {
+                Cause::OwnLine => Class::OwnLine,
+                Cause::Provider => Class::Provider,
+                Cause::Unknown => Class::Unknown,
+            };
+            let line = of_line(finding);
+            Fact::Failed(Evidence { line, ..Evidence::new(stage, class, &told.reason) })
         }
     }
+}
+
+/// What was seen of the line, in words that are the same as long as it is: how long ago somebody answered is left out.
+fn of_line(finding: &Finding) -> String {
+    let seen = finding.facts.iter().skip(1).map(|fact| {
+        let is = if fact.is.starts_with("answered") { "answers" } else { &fact.is };
+        let is = is.split(", answered").next().unwrap_or(is);
+        format!("{}: {is}", fact.of)
+    });
+    seen.collect::<Vec<_>>().join("; ")
 }
 
 /// How far an attempt without an answer came and whose side it was, by the words of `WireError` and of the system (a test
@@ -192,15 +210,43 @@ mod tests {
     use std::time::Instant;
 
     fn said(verdict: Verdict, status: Option<u16>, reason: &str) -> Fact {
-        fact(&Told {
+        fact(&said_of(verdict, status, reason), None)
+    }
+
+    fn said_of(verdict: Verdict, status: Option<u16>, reason: &str) -> Told {
+        Told {
             at: Stamp::default(),
             verdict,
             status,
+            failure: None,
             wait: None,
             reason: reason.into(),
             probe: false,
             per_minute: 0,
-        })
+        }
+    }
+
+    #[test]
+    fn whose_fault_it_was_comes_from_the_evidence_with_words_that_stay_the_same() {
+        use crate::provider::line::Fact as Seen;
+        let seen = |of: &str, is: &str| Seen { of: of.into(), is: is.into() };
+        let told = said_of(Verdict::Transient { costly: false }, None, "cannot connect to h port 443");
+        for (cause, expected) in
+            [(Cause::OwnLine, Class::OwnLine), (Cause::Provider, Class::Provider), (Cause::Unknown, Class::Unknown)]
+        {
+            for ago in ["answered 4 s ago", "answered 7 s ago"] {
+                let facts = vec![
+                    seen("tcp", "no answer in time"),
+                    seen("route", "default through wwan0"),
+                    seen("metadata service", ago),
+                    seen("status page", "does not answer now, answered 90 s ago"),
+                ];
+                let Fact::Failed(evidence) = fact(&told, Some(&Finding { cause, facts })) else { panic!("it failed") };
+                assert_eq!((evidence.stage, evidence.class), (Stage::Tcp, expected));
+                let line = "route: default through wwan0; metadata service: answers; status page: does not answer now";
+                assert_eq!(evidence.line, line);
+            }
+        }
     }
 
     fn class(fact: &Fact) -> Option<(Stage, Class)> {
@@ -228,6 +274,7 @@ mod tests {
             (Verdict::Suspended, 403, Class::Announced),
             (Verdict::Quota, 402, Class::Announced),
             (Verdict::Misconfigured, 404, Class::Announced),
+            (Verdict::Ended, 410, Class::Announced),
         ] {
             let fact = said(verdict, Some(status), "why");
             assert_eq!(class(&fact), Some((Stage::Http, class_of)), "{status}");
@@ -281,6 +328,7 @@ mod tests {
         assert!(barred(Stance::Maintenance, "notice m-1, key ops") && barred(Stance::Suspended, "answer of Flux"));
         assert!(barred(Stance::Ended, "SIM") && barred(Stance::Quota, "answer of Flux"));
         assert!(!barred(Stance::Maintenance, "answer of Flux") && !barred(Stance::Held, "operator"));
+        assert!(!barred(Stance::Maintenance, "this gateway") && barred(Stance::Maintenance, "status page"));
         assert!(!barred(Stance::Yield, "notice m-1, key ops") && !barred(Stance::Restricted, "status page"));
         let ahead = Window { from_ms: 5, until_ms: Some(9) };
         assert_eq!(word(&view(vec![ground(Stance::Maintenance, "answer of Flux")])).0, [ahead]);

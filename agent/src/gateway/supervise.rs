@@ -42,13 +42,10 @@ pub(super) async fn run(
 ) -> Result<(), GatewayError> {
     raise_descriptor_limit();
     let time = tokio::spawn(watch_time(Arc::clone(&shared)));
-    // Before the first byte leaves. Here the door is to be told too: it follows `shared.limits.subscribe()`.
-    let limits = tokio::spawn(limits::keep(Arc::clone(&shared), wire.clone(), stop.clone()));
     let folder = tokio::spawn(inbox::watch(Arc::clone(&shared), stop.clone()));
     let result = run_rooms(shared, wire, up, stop).await;
     folder.abort();
     time.abort();
-    limits.abort();
     result
 }
 
@@ -64,13 +61,16 @@ async fn run_rooms(
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     let Some((store, opened)) = open(&shared, &stop).await? else { return Ok(()) };
-    let mut running = match start(&shared, store.clone(), opened, wire) {
+    // Before the first byte leaves: what was in force before the start is in force again.
+    limits::remember(&shared, &store);
+    let mut running = match start(&shared, store.clone(), opened, wire.clone()) {
         Ok(running) => running,
         Err(error) => {
             close(store).await;
             return Err(error);
         }
     };
+    let limits = tokio::spawn(limits::keep(Arc::clone(&shared), store, wire, stop.clone()));
     up.send_replace(true);
     let ended = tokio::select! {
         () = stop.cancelled() => None,
@@ -78,6 +78,8 @@ async fn run_rooms(
         () = finished(running.broker.as_mut()) => Some("the broker intake"),
         _ = &mut running.forwarder => Some("the forwarder"),
     };
+    // It has a handle on the store, which is closed when the last one goes.
+    limits.abort();
     let result = ended.map_or(Ok(()), |room| Err(GatewayError::Ended { room }));
     end(&shared, running).await;
     result

@@ -276,7 +276,9 @@ impl Inner {
     fn put_back(&self, batch: VecDeque<Entry>) {
         let mut state = self.state();
         let newer = std::mem::replace(&mut state.pending, batch);
-        newer.into_iter().for_each(|entry| state.push(entry));
+        for entry in newer {
+            state.push(entry);
+        }
     }
 
     /// Waits before the next attempt; says whether it was told to stop.
@@ -341,17 +343,11 @@ impl State {
 
     /// Adds an entry to what waits for the disk; of one interval only the newest waits, with all that was noted.
     fn push(&mut self, entry: Entry) {
-        let entry = match self.pending.pop_back() {
-            None => entry,
-            Some(before) => match joined(&before, &entry) {
-                Some(one) => one,
-                None => {
-                    self.pending.push_back(before);
-                    entry
-                }
-            },
-        };
-        self.pending.push_back(entry);
+        let one = self.pending.back().and_then(|before| joined(before, &entry));
+        if one.is_some() {
+            self.pending.pop_back();
+        }
+        self.pending.push_back(one.unwrap_or(entry));
         while self.pending.len() > PENDING {
             let mark = self.pending.iter().position(|entry| matches!(entry.what, What::Mark { .. }));
             self.pending.remove(mark.unwrap_or(0));

@@ -99,7 +99,7 @@ fn last_sound(lines: &[Line<'_>]) -> usize {
     for (index, line) in lines.iter().enumerate() {
         let Some((stated, entry)) = line.parts else { continue };
         let fits = line.follows(&before);
-        before = stated.to_owned();
+        stated.clone_into(&mut before);
         let parsed = parse(entry);
         if let (true, Some(entry)) = (fits, &parsed) {
             if entry.n > highest {

@@ -316,7 +316,7 @@ pub fn csv(rows: &[Row]) -> String {
             row.from.jst.clone(),
             row.until.jst.clone(),
             row.open.to_string(),
-            word(&row.clock),
+            word(row.clock),
             row.class.word().to_owned(),
             row.proved_ms.to_string(),
             row.uninterrupted_ms.to_string(),
@@ -353,7 +353,7 @@ pub fn described(evidence: &ShownEvidence) -> String {
     text
 }
 
-fn word(quality: &Quality) -> String {
+fn word(quality: Quality) -> String {
     match quality {
         Quality::Unknown => "unknown",
         Quality::Corrected => "corrected",

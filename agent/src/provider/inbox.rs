@@ -129,7 +129,10 @@ pub struct Told {
     /// Who signed it.
     #[serde(default)]
     pub key: String,
-    /// What follows, for people.
+    /// What it says, for people, whatever else holds at this gateway.
+    #[serde(default)]
+    pub says: String,
+    /// What the gateway did about it.
     #[serde(default)]
     pub follows: Vec<String>,
 }
@@ -298,7 +301,7 @@ impl Inbox {
         }
         let verdict = "refused".to_owned();
         let (id, kind, key) = (String::new(), String::new(), String::new());
-        Told { verdict, code: code.into(), why, id, kind, key, follows: Vec::new() }
+        Told { verdict, code: code.into(), why, id, kind, key, says: String::new(), follows: Vec::new() }
     }
 
     /// Says which folder is watched, and why it cannot be, if so.
@@ -326,9 +329,9 @@ fn told(opened: &Opened, turn: Turn, entries: Vec<Entry>) -> Told {
         Turn::Repeat => "repeated",
     };
     let did = entries.into_iter().map(|entry| entry.did).filter(|did| !did.is_empty());
-    let follows = match turn {
+    let did = match turn {
         Turn::Repeat => vec!["nothing: it was taken in before".to_owned()],
-        _ => std::iter::once(follows(&opened.notice.content)).chain(did).collect(),
+        Turn::New | Turn::Amends => did.collect(),
     };
     Told {
         verdict: verdict.to_owned(),
@@ -337,7 +340,8 @@ fn told(opened: &Opened, turn: Turn, entries: Vec<Entry>) -> Told {
         id: opened.notice.id.clone(),
         kind: shown(opened.notice.content.kind(), NAME),
         key: opened.kid.clone(),
-        follows,
+        says: follows(&opened.notice.content),
+        follows: did,
     }
 }
 

@@ -217,13 +217,17 @@ impl Machine {
         let at = standing.at;
         let of_dates = standing.dates().filter(|date| *date > at.date).map(|date| date - at.date);
         let of_steadies = standing.steadies().filter(|time| *time > at.steady).map(|time| time - at.steady);
-        let dated = then.state.items.iter().any(|item| item.origin != Origin::Return && item.said != Said::Gone);
-        let keep = dated.then(|| (self.kept_at.saturating_add(CHECKPOINT_MS)).saturating_sub(at.steady).max(1));
+        let keep = (then.is_dated() && !then.dirty).then(|| then.kept_at.saturating_add(CHECKPOINT_MS) - at.steady);
         of_dates.chain(of_steadies).chain(keep).min().map(|wait| wait.min(LONGEST_SLEEP_MS))
     }
 
     fn standing(&self) -> Standing<'_> {
         Standing { state: &self.state, ways: ways(&self.settings), at: self.state.time.moment() }
+    }
+
+    /// Whether anything is known whose course depends on the date.
+    fn is_dated(&self) -> bool {
+        self.state.items.iter().any(|item| item.origin != Origin::Return && item.said != Said::Gone)
     }
 
     /// Lets time pass up to now.
@@ -237,8 +241,7 @@ impl Machine {
         self.turn_answers(&mut log);
         self.turn_items(&mut log);
         self.turn_sim(&mut log);
-        let dated = self.state.items.iter().any(|item| item.origin != Origin::Return && item.said != Said::Gone);
-        self.dirty |= dated && log.at.steady.saturating_sub(self.kept_at) >= CHECKPOINT_MS;
+        self.dirty |= self.is_dated() && log.at.steady.saturating_sub(self.kept_at) >= CHECKPOINT_MS;
         log
     }
 

@@ -14,8 +14,9 @@
 //! `GET <base>/v1/subscriber`, as `ask` has it. It must be enabled in the SIM group (otherwise 403), and is reached over a SORACOM line only.
 //!
 //! # Recovery
-//! Nothing is kept on disk: after a start the class is unknown until the first answer. While nobody could be reached since
-//! the start (the modem is still coming up), it is asked again after a minute, then after twice that, and so on.
+//! Whoever runs this keeps the class on disk and hands it in with `line`: after a start it holds until the first answer.
+//! While nobody could be reached since the start (the modem is still coming up), it is asked again after a minute, then
+//! after twice that, and so on.
 
 mod subscriber;
 
@@ -55,6 +56,8 @@ pub struct Settings {
 pub struct Line {
     /// What was told last, field by field: what an answer leaves out stays as an earlier one told it.
     pub told: Subscriber,
+    /// When the speed class was told, if that was before the start (ms since the Unix epoch).
+    pub kept_ms: Option<u64>,
     /// When the last answer came that could be read.
     pub answered: Option<Instant>,
     /// Why the last question was not answered, if it was not.
@@ -91,8 +94,9 @@ impl Failure {
 }
 
 /// Asks until `stop`, and says what is known of the line in `line`. While there are no `settings` nothing is asked and
-/// nothing known; whom to ask can change at any time, and what another service said is then forgotten. While `leave` does not
-/// allow it, nothing is asked, and what is known stays.
+/// nothing known; whom to ask can change at any time, and what another service said is then forgotten. What `line` says
+/// already is what the first of them told before. While `leave` does not allow it, nothing is asked, and what is known
+/// stays.
 pub async fn run(
     mut settings: watch::Receiver<Option<Settings>>,
     mut leave: watch::Receiver<Leave>,
@@ -101,10 +105,11 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     let mut wait = SPREAD.mul_f64(random());
-    let mut asked: Option<String> = None;
+    let url_of = |settings: &Option<Settings>| settings.as_ref().map(|settings| settings.url.clone());
+    let mut asked = url_of(&settings.borrow());
     loop {
         let now = settings.borrow_and_update().clone();
-        let url = now.as_ref().map(|settings| settings.url.clone());
+        let url = url_of(&now);
         if asked != url {
             line.send_replace(Line::default());
             asked = url;
@@ -149,6 +154,9 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
             }
             if told.status.is_some() && told.status != line.told.status {
                 tracing::info!(status = told.status, before = line.told.status, "the SIM's status");
+            }
+            if told.speed_class.is_some() {
+                line.kept_ms = None;
             }
             line.told.learn(told);
             (line.answered, line.failures) = (Some(now), 0);

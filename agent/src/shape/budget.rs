@@ -461,6 +461,8 @@ impl Budgets {
         let old = |since: Option<u64>, limit| since.is_some_and(|since| now.uptime_ms.saturating_sub(since) >= limit);
         for account in &mut self.accounts {
             let much = account.amount.is_some_and(|amount| account.forgotten() > amount / FORGET);
+            // That the quota is used up is said once, and asking again may cost.
+            let much = much || account.told.is_some() != account.noted.told;
             let due = account.unnoted.is_some()
                 && account.is_shown()
                 && match urgency {

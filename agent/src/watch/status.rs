@@ -517,6 +517,8 @@ pub struct SimStatus {
     pub expiry_ms: Option<u64>,
     /// What: `suspend`, `terminate` and so on; empty if that is not said.
     pub expiry_action: String,
+    /// When the speed class was told, if that was before the agent was started (ms since the Unix epoch).
+    pub told_before_ms: Option<u64>,
     /// How long ago it answered; `None` if it has not since the agent was started.
     pub answered_ago_ms: Option<u64>,
     /// Questions since then that it did not answer.
@@ -539,6 +541,8 @@ pub struct TermsFileStatus {
     pub version: String,
     /// Whether its limits, or those of an earlier reading, are in force.
     pub in_force: bool,
+    /// When what is in force was read, if that was before the agent was started (ms since the Unix epoch).
+    pub kept_ms: Option<u64>,
     /// Keys in it that this version does not know and that have no effect: the first of them.
     pub unknown: Vec<String>,
     /// How many there are.

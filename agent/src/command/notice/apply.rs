@@ -48,8 +48,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if !told.why.is_empty() {
         out += &format!("  why: {}\n", told.why);
     }
+    out += &format!("  it says: {}\n", told.says);
     for line in told.follows {
-        out += &format!("  {line}\n");
+        out += &format!("  what follows: {line}\n");
     }
     print(&out)
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tidegate::clock::{now_ms, text};
 use tidegate::config::notice::{self, quoted};
 use tidegate::provider::inbox::follows;
-use tidegate_protocol::notice::{Notice, seal};
+use tidegate_protocol::notice::{Content, Notice, seal};
 
 use super::file;
 use crate::command::{Failure, print};
@@ -131,6 +131,8 @@ fn said(args: &Args) -> String {
 fn place(source: Option<&Path>, notice: &Notice) -> PathBuf {
     match source {
         Some(path) if path != Path::new("-") => path.with_extension("notice"),
+        // Beside what it takes back, not in its place.
+        _ if notice.content == Content::Withdrawn => PathBuf::from(format!("{}-withdrawn.notice", notice.id)),
         _ => PathBuf::from(format!("{}.notice", notice.id)),
     }
 }

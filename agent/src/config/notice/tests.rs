@@ -117,4 +117,24 @@ proptest! {
         let _ = parse(&text, "n.toml", NOW);
         let _ = parse(&format!("id = \"n-1\"\n{kind}\n{text}"), "n.toml", NOW);
     }
+
+    #[test]
+    fn a_notice_with_some_bytes_changed_is_read_as_it_is_written_or_refused(
+        kind in proptest::sample::select(KINDS.to_vec()),
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..3), 0..4),
+        sealed in any::<bool>(),
+    ) {
+        let notice = good(&format!("id = \"n-1\"\nwhy = \"é\\n\\\"\"\ngateways = [\"gw-*\"]\n{kind}"));
+        let other = tidegate_protocol::notice::SigningKey::from_seed(&[2; 32], Some("ops")).expect("a key");
+        let mut bytes = if sealed {
+            tidegate_protocol::notice::seal(&notice, &other).expect("sealed")
+        } else {
+            wire::write(&notice)
+        };
+        for (at, byte, removed) in cuts {
+            let at = at.index(bytes.len());
+            bytes.splice(at..(at + removed).min(bytes.len()), [byte]);
+        }
+        fuzzing::notice(&bytes);
+    }
 }

@@ -337,8 +337,14 @@ fn warn_of_events(section: &Section<'_>, layout: Layout, events: f64, quota: u64
         let age = (31.0 * 86_400.0 / quota.max(1) as f64 / 10.0).ceil() * 10.0;
         section.warn(
             "max_age",
-            format!("one batch each max_age is up to {events:.0} events a month; {plan}"),
-            format!("write \"{age:.0}s\" or more, or [limits] events_per_month as the plan has it"),
+            format!(
+                "one batch each max_age would be up to {events:.0} events a month, but {plan}; so after the first few \
+                 requests batches wait longer than max_age, as long as the month's pace makes them"
+            ),
+            format!(
+                "leave it if that is meant; write \"{age:.0}s\" to have all wait the same, or [limits] events_per_month as \
+                 the plan has it"
+            ),
         );
     }
 }

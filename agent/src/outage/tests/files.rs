@@ -54,7 +54,7 @@ fn a_file_is_whole_and_says_again_what_was_told() {
 #[test]
 fn any_byte_changed_is_found_and_where() {
     let whole = bytes(&hour());
-    let line_of = |at: usize| whole[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line_of = |at: usize| whole[..at].split(|byte| *byte == b'\n').count();
     for at in 0..whole.len() {
         for change in [1_u8, 0x20, 0x80] {
             let mut changed = whole.clone();
@@ -181,7 +181,7 @@ fn an_interval_longer_than_the_file_is_kept_whole() {
 fn a_full_disk_hurts_nobody_and_what_waits_is_written_when_there_is_room() {
     let disk = made();
     let started = at(0);
-    let desk = Desk::open_on(Path::new(STORE), "gw-1", &started, Arc::new(disk.clone())).expect("a thread");
+    let ledger = Desk::open_on(Path::new(STORE), "gw-1", &started, Arc::new(disk.clone())).expect("a thread");
     let until = |what: &str, holds: &dyn Fn() -> bool| {
         let begun = Instant::now();
         while !holds() {
@@ -189,18 +189,18 @@ fn a_full_disk_hurts_nobody_and_what_waits_is_written_when_there_is_room() {
             std::thread::sleep(Duration::from_millis(5));
         }
     };
-    let figures = desk.figures();
+    let figures = ledger.figures();
     until("the file is open", &|| figures.borrow().ready);
     disk.leave_room(0);
-    desk.tell(failed(Class::Provider), &at(MINUTE));
+    ledger.tell(failed(Class::Provider), &at(MINUTE));
     until("it says that it cannot write", &|| figures.borrow().problem.is_some());
     for minute in 2..2_000 {
-        desk.tell(failed(Class::Provider), &at(minute * MINUTE));
+        ledger.tell(failed(Class::Provider), &at(minute * MINUTE));
     }
     assert_eq!(figures.borrow().open.as_ref().map(|open| open.proved_ms), Some(1_998 * MINUTE));
     disk.calm();
     until("it can write again", &|| figures.borrow().problem.is_none());
-    desk.close(&at(2_000 * MINUTE));
+    ledger.close(&at(2_000 * MINUTE));
     let found = read(&bytes(&disk));
     assert!(found.is_whole(), "{:?}", found.faults);
     assert_eq!(found.tally.intervals[&1].proved_ms(), 1_999 * MINUTE);
@@ -212,20 +212,20 @@ fn a_full_disk_hurts_nobody_and_what_waits_is_written_when_there_is_room() {
 fn what_is_told_before_the_file_can_be_opened_is_not_lost() {
     let disk = made();
     disk.make_read_only();
-    let desk = Desk::open_on(Path::new(STORE), "gw-1", &at(0), Arc::new(disk.clone())).expect("a thread");
-    desk.tell(failed(Class::Provider), &at(MINUTE));
+    let ledger = Desk::open_on(Path::new(STORE), "gw-1", &at(0), Arc::new(disk.clone())).expect("a thread");
+    ledger.tell(failed(Class::Provider), &at(MINUTE));
     for minute in 2..1_000 {
-        desk.tell(Fact::Heartbeat, &at(minute * MINUTE));
+        ledger.tell(Fact::Heartbeat, &at(minute * MINUTE));
     }
-    assert!(!desk.figures().borrow().ready);
+    assert!(!ledger.figures().borrow().ready);
     disk.calm();
     // Closing does not wait for the next attempt; a second desk finds what the first could write.
     let begun = Instant::now();
-    while !desk.figures().borrow().ready {
+    while !ledger.figures().borrow().ready {
         assert!(begun.elapsed() < Duration::from_secs(60));
         std::thread::sleep(Duration::from_millis(5));
     }
-    desk.close(&at(1_000 * MINUTE));
+    ledger.close(&at(1_000 * MINUTE));
     assert_eq!(Tally::of(&disk, &folder()).intervals[&1].from, at(MINUTE));
 }
 

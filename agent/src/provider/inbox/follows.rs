@@ -1,4 +1,4 @@
-//! What follows from a notice, for people: what it says, not how the gateway stands (several grounds may hold at once).
+//! What a notice says, for people: not how the gateway stands, for several grounds may hold at once.
 
 use tidegate_protocol::notice::{Breach, Content, Interruption};
 use tidegate_protocol::terms::Bound;
@@ -9,7 +9,7 @@ use crate::shown::shown;
 /// Characters of a name from outside.
 const NAME: usize = 64;
 
-/// What follows from what a notice says, in a sentence.
+/// What follows from a notice alone, in a sentence.
 pub fn follows(content: &Content) -> String {
     match content {
         Content::Maintenance { from_ms, until_ms, cause, resume_s } => {
@@ -57,10 +57,10 @@ pub fn follows(content: &Content) -> String {
         Content::Identity { effective_ms } => {
             format!("the other identity that is configured is used {}", from(*effective_ms))
         }
-        Content::Information => "nothing: it is kept to be read".to_owned(),
+        Content::Information => "something that people should know".to_owned(),
         Content::Withdrawn => "what it said before no longer holds".to_owned(),
         Content::Unknown { kind } => {
-            format!("nothing: this version does not know notices of the kind {}; update Tidegate", shown(kind, NAME))
+            format!("something of the kind {}, which this version does not know; update Tidegate", shown(kind, NAME))
         }
     }
 }

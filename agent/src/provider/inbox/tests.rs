@@ -72,7 +72,7 @@ fn what_is_rightly_signed_is_handed_on_once_and_a_repeat_is_said_to_be_one() {
     let told = tried.inbox.take(&envelope, Via::Socket);
     assert_eq!((told.verdict.as_str(), told.id.as_str(), told.kind.as_str()), ("accepted", "n-1", "information"));
     assert_eq!((told.key.as_str(), told.why.as_str()), ("ops-1", "closed\\u{202e} today"));
-    assert_eq!(told.follows, ["nothing: it is kept to be read"]);
+    assert_eq!((told.says.as_str(), told.follows.len()), ("something that people should know", 0));
     let told = tried.inbox.take_base64(&STANDARD.encode(&envelope), Via::Socket);
     assert_eq!((told.verdict.as_str(), &*told.follows[0]), ("repeated", "nothing: it was taken in before"));
     assert_eq!(tried.inbox.take(&sealed("n-1", NOW + 1), Via::Folder).verdict, "amended");
@@ -170,7 +170,7 @@ fn what_follows_is_said_of_every_kind() {
         (Content::Withdrawn, "what it said before no longer holds"),
         (
             Content::Unknown { kind: "\u{1b}x".into() },
-            "nothing: this version does not know notices of the kind \\u{1b}x; update Tidegate",
+            "something of the kind \\u{1b}x, which this version does not know; update Tidegate",
         ),
     ] {
         assert_eq!(follows(&content), expected);

@@ -26,6 +26,15 @@ pub(super) struct Standing<'a> {
 
 impl Standing<'_> {
     pub(super) fn view(&self, uptime_ms: u64) -> View {
+        let (grounds, ahead) = self.grounds();
+        let leave = leave(&grounds);
+        let probe_at = self.probe_at().filter(|_| leave.probe);
+        let probe_at_ms = probe_at.map(|due| uptime_ms.saturating_add(due.saturating_sub(self.at.steady)));
+        View { grounds, leave, limits: self.limits(), probe: self.state.probes.count, probe_at_ms, ahead }
+    }
+
+    /// Those that hold, and those that are to come, each in the order in which they are shown.
+    fn grounds(&self) -> (Vec<Ground>, Vec<Ground>) {
         let mut grounds: Vec<Ground> = Vec::new();
         let mut ahead: Vec<Ground> = Vec::new();
         for item in &self.state.items {
@@ -42,14 +51,7 @@ impl Standing<'_> {
         self.of_sim(&mut grounds, &mut ahead);
         grounds.sort_by(|one, other| (one.stance, one.since_ms).cmp(&(other.stance, other.since_ms)));
         ahead.sort_by_key(|ground| (ground.since_ms, ground.stance));
-        let probe_at_ms = self.probe_at().map(|due| uptime_ms.saturating_add(due.saturating_sub(self.at.steady)));
-        let (leave, limits) = (leave(&grounds), self.limits());
-        View { grounds, leave, limits, probe: self.state.probes.count, probe_at_ms, ahead }
-    }
-
-    /// What all grounds leave.
-    pub(super) fn leave(&self) -> Leave {
-        leave(&self.view(0).grounds)
+        (grounds, ahead)
     }
 
     fn of_item(&self, item: &Item, phase: Phase) -> Option<Ground> {
@@ -224,7 +226,7 @@ impl Standing<'_> {
     /// Whether something is in the way of probes: a stance that allows none, a maintenance that is not over, or a moment of
     /// this gateway's own that has not come.
     pub(super) fn is_in_the_way(&self) -> bool {
-        !self.leave().probe || self.in_the_way().next().is_some()
+        !leave(&self.grounds().0).probe || self.in_the_way().next().is_some()
     }
 
     fn in_the_way(&self) -> impl Iterator<Item = &Item> {
@@ -238,7 +240,7 @@ impl Standing<'_> {
 
     /// When the next probe is due, steady; as far as can be said.
     fn probe_at(&self) -> Option<u64> {
-        let due = self.state.probes.due().filter(|_| self.leave().probe)?;
+        let due = self.state.probes.due()?;
         let free = |item: &Item| {
             let course = item.course(&self.ways)?;
             course.planned.or(course.back)

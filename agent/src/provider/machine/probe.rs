@@ -5,10 +5,10 @@
 //!   each time up to the longest; within each interval, a moment in its second half. With an hour and a day: 1–2 h, 2–4 h,
 //!   4–8 h, 8–16 h, then 12–24 h.
 //! - *soon*, while the service seems to be down for all: time since the beginning is cut into slots of 1, 2, 4, 8 … minutes
-//!   up to the period over which a fleet comes back, and this gateway's moment is at one place of its own in every slot.
-//!   So when the service is back, at whatever time, the gateways that have not tried yet in this slot and those that
-//!   will in the next are spread over both: at full length, evenly over one period. Where all know the same moment (a
-//!   `Retry-After`, the planned end of an announced window) the first slot has full length at once.
+//!   up to ten, and this gateway's moment is at one place of its own in every slot. So when the service is back, at
+//!   whatever time, the gateways that have not tried yet in this slot and those that will in the next are spread over
+//!   both: at full length, evenly over ten minutes. Where all know the same moment (a `Retry-After`, the planned end of
+//!   an announced window) the first slot is as long as the period over which a fleet comes back.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +17,10 @@ use super::settings::Span;
 
 /// The first slot when nobody named a time: gateways notice an outage at moments of their own.
 pub(super) const FIRST_SLOT_MS: u64 = 60_000;
+
+/// The longest slot, but for the first: nobody waits longer once the service is back, and 100,000 gateways make 167
+/// connections a second.
+const LONGEST_SLOT_MS: u64 = 600_000;
 
 /// Two moments at which a slot begins are one if they are no further apart: dates and steady time drift by as much.
 const SAME_MS: u64 = 60_000;
@@ -70,7 +74,7 @@ impl Probes {
             Need::Soon { anchor, first } => {
                 if self.pace != Pace::Soon || self.anchor.abs_diff(anchor) > SAME_MS {
                     (self.pace, self.anchor, self.slot) = (Pace::Soon, anchor, anchor);
-                    self.length = first.clamp(1_000, most(span));
+                    self.length = first.max(1_000);
                     self.due = self.moment(gateway);
                 }
             }
@@ -96,13 +100,13 @@ impl Probes {
             return true;
         }
         // After a long sleep the slots that passed are skipped at once.
-        let missed = steady.saturating_sub(self.slot) / most(span);
+        let missed = steady.saturating_sub(self.slot) / LONGEST_SLOT_MS;
         if missed > 64 {
-            (self.slot, self.length) = (self.slot.saturating_add((missed - 1) * most(span)), most(span));
+            (self.slot, self.length) = (self.slot.saturating_add((missed - 1) * LONGEST_SLOT_MS), LONGEST_SLOT_MS);
         }
         while self.due <= steady {
             self.slot = self.slot.saturating_add(self.length);
-            self.length = (self.length * 2).min(most(span));
+            self.length = (self.length * 2).min(LONGEST_SLOT_MS);
             self.due = self.moment(gateway);
         }
         true
@@ -138,17 +142,12 @@ impl Probes {
     /// Within bounds, whatever it was read from.
     pub(super) fn within_bounds(mut self, steady: u64, span: Span) -> Self {
         self.last = self.last.map(|last| last.min(steady));
-        self.length = self.length.clamp(1_000, most(span));
+        self.length = self.length.clamp(1_000, Span::MOST_RESUME_MS);
         self.count = self.count.min(1 << 48);
         // A wait from elsewhere is no longer than any of its own.
         self.due = self.due.min(steady.saturating_add(span.probe_max.max(Span::MOST_RESUME_MS) * 2));
         self
     }
-}
-
-/// The longest slot.
-fn most(span: Span) -> u64 {
-    span.resume.max(FIRST_SLOT_MS)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub struct Settings {
     pub resume: Duration,
     /// How long it takes until a gateway that came back may send as fast as before: up to a day; 0 for at once.
     pub ramp: Duration,
-    /// The shortest and the longest time between two probes while suspended or without quota: 1 min to 7 days.
+    /// The shortest and the longest time between two probes while suspended or without quota: 1 s to 7 days.
     pub probe: (Duration, Duration),
     /// What follows from changed terms.
     pub on_terms_change: OnTermsChange,
@@ -34,12 +34,13 @@ pub enum OnTermsChange {
 impl Settings {
     /// What is usual, for the gateway of this id.
     ///
-    /// Ten minutes to come back: with 100,000 gateways that is 170 connections a second. As long again until all of them
-    /// drain what they stored at full speed. Probes from an hour to a day, as rare as the terms have suspension be cured.
+    /// Half an hour to come back: of 100,000 gateways that is 56 new connections a second, a twelfth of what back-off with
+    /// full jitter up to five minutes makes of it (simulated, see README). Ten minutes more until one drains what it
+    /// stored at full speed. Probes from an hour to a day: a suspension is not cured by trying again.
     pub fn new(gateway: impl Into<String>) -> Self {
         Self {
             gateway: gateway.into(),
-            resume: Duration::from_secs(600),
+            resume: Duration::from_secs(1_800),
             ramp: Duration::from_secs(600),
             probe: (Duration::from_secs(3_600), Duration::from_secs(86_400)),
             on_terms_change: OnTermsChange::default(),
@@ -65,7 +66,7 @@ impl Span {
 
     pub(super) fn of(settings: &Settings) -> Self {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let probe_min = ms(settings.probe.0).clamp(60_000, 7 * DAY_MS);
+        let probe_min = ms(settings.probe.0).clamp(1_000, 7 * DAY_MS);
         Self {
             resume: ms(settings.resume).min(Self::MOST_RESUME_MS),
             ramp: ms(settings.ramp).min(DAY_MS),

@@ -168,6 +168,7 @@ fn whoever_bought_more_has_it_asked_at_once_and_an_acceptance_ends_the_rest() {
     let now = stamp(0);
     let mut budgets = budgets([events(10_000)], &[], &now);
     settled(&mut budgets, Outcome::Quota, &now);
+    assert!(budgets.notes(Urgency::Alone, &now).iter().any(|kept| kept.told), "at once");
     budgets.ask_again();
     let question = budgets.take(Class::Other, event(), &now).expect("one asks again");
     let refused = budgets.ask(Class::First, event(), &now).expect_err("one at a time");
