@@ -15,6 +15,7 @@
 
 mod alarm;
 mod ask;
+mod evidence;
 mod inbox;
 mod limits;
 mod options;
@@ -147,6 +148,7 @@ struct Shared {
     inbox: inbox::Desk,
     outages: outages::Ledger,
     page: page::Desk,
+    evidence: evidence::Desk,
 }
 
 impl Shared {
@@ -189,6 +191,7 @@ impl Gateway {
             inbox: inbox::Desk::default(),
             outages: outages::Ledger::default(),
             page,
+            evidence: evidence::Desk::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),

@@ -45,7 +45,7 @@ impl Maintenance {
             "id": self.id, "name": format!("Maintenance {}", self.id), "status": self.status, "impact": "maintenance",
             "created_at": time(-86_400), "updated_at": time(-3_600), "monitoring_at": null, "resolved_at": null,
             "scheduled_for": time(self.from), "scheduled_until": time(self.until),
-            "components": [{"id": "c1", "name": self.component, "group_id": null, "group": false}],
+            "components": [{"id": format!("c-{}", self.component), "name": self.component, "group_id": null, "group": false}],
             "incident_updates": [{"id": "u1", "status": "scheduled", "body": "We will <b>work</b>.", "affected_components": null}],
         })
     }
@@ -56,12 +56,12 @@ impl Maintenance {
 pub fn page(maintenances: &[Maintenance], incidents: &[&str]) -> String {
     let incident = |name: &&str| {
         json!({"id": format!("i-{name}"), "name": name, "status": "investigating", "impact": "major", "resolved_at": null,
-               "created_at": time(-600), "components": [{"id": "c1", "name": "SORACOM Flux"}], "incident_updates": []})
+               "created_at": time(-600), "components": [{"id": "c-SORACOM Flux", "name": "SORACOM Flux"}], "incident_updates": []})
     };
     json!({
         "page": {"id": "p", "name": "Look-alike", "url": "https://status.example", "time_zone": "Tokyo", "updated_at": time(0)},
         "status": {"indicator": "none", "description": "All Systems Operational"},
-        "components": [{"id": "c1", "name": "SORACOM Flux", "status": "operational", "group": false, "group_id": null}],
+        "components": [{"id": "c-SORACOM Flux", "name": "SORACOM Flux", "status": "operational", "group": false, "group_id": null}],
         "incidents": incidents.iter().map(incident).collect::<Vec<_>>(),
         "scheduled_maintenances": maintenances.iter().map(Maintenance::json).collect::<Vec<_>>(),
     })

@@ -37,7 +37,8 @@ use super::handle::Checked;
 use super::token::{self, Need};
 use super::verdict::{Answer, shown};
 use crate::clock::Clock;
-use crate::shape::wire::{HeldBack, Wire};
+use crate::provider::line::Failure as How;
+use crate::shape::wire::{HeldBack, Wire, WireError};
 
 /// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -68,9 +69,18 @@ pub(super) enum Exchange {
         auth: bool,
     },
     /// Nothing of the batch left the gateway.
-    NotSent(String),
+    NotSent(Lack),
     /// The batch may have arrived; there is no answer.
-    Cut(String),
+    Cut(Lack),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Lack {
+    /// For people.
+    pub(super) reason: String,
+    /// As evidence of whose fault it is.
+    pub(super) how: How,
 }
 
 /// The connection, made when needed.
@@ -140,15 +150,15 @@ struct Lost {
 }
 
 enum Failure {
-    NotSent(String),
-    Cut(String),
+    NotSent(Lack),
+    Cut(Lack),
 }
 
 impl From<Failure> for Exchange {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::NotSent(reason) => Exchange::NotSent(reason),
-            Failure::Cut(reason) => Exchange::Cut(reason),
+            Failure::NotSent(lack) => Exchange::NotSent(lack),
+            Failure::Cut(lack) => Exchange::Cut(lack),
         }
     }
 }
@@ -176,7 +186,7 @@ impl Link {
             self.connection = None;
             match self.connect().await {
                 Ok(connection) => self.connection = Some(connection),
-                Err(reason) => tracing::debug!(reason, "no connection could be made beforehand"),
+                Err(lack) => tracing::debug!(reason = lack.reason, "no connection could be made beforehand"),
             }
         }
         self.connection.is_some()
@@ -292,7 +302,7 @@ impl Link {
                 Err(Exchange::Answered { answer, auth: true })
             }
             // Whatever became of the request for a token, the batch itself has not left.
-            Err(Failure::NotSent(reason) | Failure::Cut(reason)) => Err(Exchange::NotSent(reason)),
+            Err(Failure::NotSent(lack) | Failure::Cut(lack)) => Err(Exchange::NotSent(lack)),
         }
     }
 
@@ -356,10 +366,12 @@ impl Link {
                 Some(Err(Lost { unsent: Some(unsent), .. })) if reused => request = *unsent,
                 Some(Err(Lost { unsent, error })) => {
                     let reason = format!("the connection to {} broke: {}", self.endpoint.target.host, chain(&error));
-                    return Err(if unsent.is_some() { Failure::NotSent(reason) } else { Failure::Cut(reason) });
+                    let lack = Lack { reason, how: How::broken(&error) };
+                    return Err(if unsent.is_some() { Failure::NotSent(lack) } else { Failure::Cut(lack) });
                 }
                 None => {
-                    return Err(Failure::Cut(late(&self.endpoint.target.host, self.answer_timeout, for_body)));
+                    let reason = late(&self.endpoint.target.host, self.answer_timeout, for_body);
+                    return Err(Failure::Cut(Lack { reason, how: How::Silent }));
                 }
             }
         }
@@ -376,13 +388,14 @@ impl Link {
         self.clock.told(ms(date.saturating_add(half)), ms(half));
     }
 
-    async fn connect(&self) -> Result<Connection, String> {
-        let stream = self.wire.connect(&self.endpoint.target).await.map_err(|error| chain(&error))?;
+    async fn connect(&self) -> Result<Connection, Lack> {
+        let refused = |error: WireError| Lack { reason: chain(&error), how: How::from(&error) };
+        let stream = self.wire.connect(&self.endpoint.target).await.map_err(refused)?;
         let held = stream.held();
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES);
-        let handshake = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| chain(&error))?;
+        let broken = |error: hyper::Error| Lack { reason: chain(&error), how: How::broken(&error) };
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let driver = tokio::spawn(async move {
             // Its error reaches whoever waits for an answer; without one, a closed connection is no event.
             let _ = connection.await;

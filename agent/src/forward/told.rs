@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::verdict::Verdict;
 use crate::clock::Stamp;
+use crate::provider::line::Failure;
 
 /// While all is accepted it is said so often. It keeps the time of the last delivery known to within a tenth of the
 /// shortest interval that anything is concluded from.
@@ -27,6 +28,8 @@ pub struct Told {
     pub verdict: Verdict,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
+    /// How it failed, if there was no answer: evidence of whose fault that is.
+    pub failure: Option<Failure>,
     /// How long the answer asks to wait.
     pub wait: Option<Duration>,
     /// Why: cut, escaped, secrets struck out. Empty if accepted.
@@ -118,6 +121,7 @@ mod tests {
             at: Stamp::default(),
             verdict,
             status: None,
+            failure: None,
             wait: None,
             reason: String::new(),
             probe: false,

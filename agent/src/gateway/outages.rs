@@ -18,6 +18,7 @@ use crate::clock::Clock as _;
 use crate::forward::{Told, Verdict};
 use crate::outage::{Class, Desk, Evidence, Fact, Figures, Stage, Window};
 use crate::provider::input::{Ground, View};
+use crate::provider::line::{Cause, Finding};
 use crate::watch::OutageStatus;
 
 /// How often the ledger hears that the gateway runs: five times within what it takes for silence.
@@ -61,9 +62,9 @@ pub(super) fn tell(shared: &Shared, fact: Fact) {
 }
 
 /// Tells the ledger what came of an exchange.
-pub(super) fn told(shared: &Shared, told: &Told) {
+pub(super) fn told(shared: &Shared, told: &Told, finding: Option<&Finding>) {
     if let Some(desk) = shared.outages.desk() {
-        desk.tell(fact(told), &told.at);
+        desk.tell(fact(told, finding), &told.at);
     }
 }
 
@@ -118,7 +119,7 @@ fn is_announced(ground: &Ground) -> bool {
 }
 
 /// What an exchange says.
-fn fact(told: &Told) -> Fact {
+fn fact(told: &Told, finding: Option<&Finding>) -> Fact {
     let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Ended | Verdict::Misconfigured);
     let failed =
         |stage, class| Fact::Failed(Evidence { status: told.status, ..Evidence::new(stage, class, &told.reason) });
@@ -132,9 +133,26 @@ fn fact(told: &Told) -> Fact {
         (_, Some(_)) => Fact::Answered,
         (_, None) => {
             let (stage, class) = unanswered(&told.reason);
-            failed(stage, class)
+            let Some(finding) = finding else { return failed(stage, class) };
+            let class = match finding.cause {
+                Cause::OwnLine => Class::OwnLine,
+                Cause::Provider => Class::Provider,
+                Cause::Unknown => Class::Unknown,
+            };
+            let line = of_line(finding);
+            Fact::Failed(Evidence { line, ..Evidence::new(stage, class, &told.reason) })
         }
     }
+}
+
+/// What was seen of the line, in words that are the same as long as it is: how long ago somebody answered is left out.
+fn of_line(finding: &Finding) -> String {
+    let seen = finding.facts.iter().skip(1).map(|fact| {
+        let is = if fact.is.starts_with("answered") { "answers" } else { &fact.is };
+        let is = is.split(", answered").next().unwrap_or(is);
+        format!("{}: {is}", fact.of)
+    });
+    seen.collect::<Vec<_>>().join("; ")
 }
 
 /// How far an attempt without an answer came and whose side it was, by the words of `WireError` and of the system (a test
@@ -192,15 +210,43 @@ mod tests {
     use std::time::Instant;
 
     fn said(verdict: Verdict, status: Option<u16>, reason: &str) -> Fact {
-        fact(&Told {
+        fact(&said_of(verdict, status, reason), None)
+    }
+
+    fn said_of(verdict: Verdict, status: Option<u16>, reason: &str) -> Told {
+        Told {
             at: Stamp::default(),
             verdict,
             status,
+            failure: None,
             wait: None,
             reason: reason.into(),
             probe: false,
             per_minute: 0,
-        })
+        }
+    }
+
+    #[test]
+    fn whose_fault_it_was_comes_from_the_evidence_with_words_that_stay_the_same() {
+        use crate::provider::line::Fact as Seen;
+        let seen = |of: &str, is: &str| Seen { of: of.into(), is: is.into() };
+        let told = said_of(Verdict::Transient { costly: false }, None, "cannot connect to h port 443");
+        for (cause, expected) in
+            [(Cause::OwnLine, Class::OwnLine), (Cause::Provider, Class::Provider), (Cause::Unknown, Class::Unknown)]
+        {
+            for ago in ["answered 4 s ago", "answered 7 s ago"] {
+                let facts = vec![
+                    seen("tcp", "no answer in time"),
+                    seen("route", "default through wwan0"),
+                    seen("metadata service", ago),
+                    seen("status page", "does not answer now, answered 90 s ago"),
+                ];
+                let Fact::Failed(evidence) = fact(&told, Some(&Finding { cause, facts })) else { panic!("it failed") };
+                assert_eq!((evidence.stage, evidence.class), (Stage::Tcp, expected));
+                let line = "route: default through wwan0; metadata service: answers; status page: does not answer now";
+                assert_eq!(evidence.line, line);
+            }
+        }
     }
 
     fn class(fact: &Fact) -> Option<(Stage, Class)> {

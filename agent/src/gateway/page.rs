@@ -46,6 +46,11 @@ impl Desk {
             standing: channel::Sender::new(Standing::default()),
         })
     }
+
+    /// How it stands.
+    pub(super) fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
 }
 
 fn settings(config: &Config, limits: &Limits) -> Option<Settings> {
@@ -90,7 +95,7 @@ pub(super) async fn keep(shared: Arc<Shared>, stop: CancellationToken) {
 /// What `status` shows of it; `None` if it is not asked.
 pub(super) fn status(shared: &Shared) -> Option<StatusPageStatus> {
     let page = &shared.loaded().config.provider.statuspage;
-    let standing = shared.page.standing.borrow().clone();
+    let standing = shared.page.standing();
     page.enabled.then(|| shown(&page.url, &standing, Instant::now()))
 }
 

@@ -25,12 +25,13 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, inbox, limits, options, outages};
+use super::{Shared, evidence, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
 use crate::forward::{Go, Told, Verdict};
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
+use crate::provider::line::Cause;
 use crate::provider::machine::{LOG_BYTES, Log, Machine};
 use crate::provider::question::{Ask, End, WHY_BYTES};
 use crate::store::{Change, Kept, Store, Submission};
@@ -229,8 +230,9 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
         tokio::select! {
             () = stop.cancelled() => {}
             Some(said) = told.recv() => {
-                outages::told(&shared, &said);
-                tell(&shared, Input::Answer(answer(said)));
+                let finding = evidence::judge(&shared, &said);
+                outages::told(&shared, &said, finding.as_ref());
+                tell(&shared, Input::Answer(answer(said, finding.map(|finding| finding.cause))));
             }
             Ok(()) = line.changed() => {
                 let told = line.borrow_and_update().told.clone();
@@ -266,7 +268,7 @@ fn remember(shared: &Shared, store: &Store) {
 }
 
 /// What an exchange says to the machine.
-fn answer(told: Told) -> Answer {
+fn answer(told: Told, cause: Option<Cause>) -> Answer {
     let means = match told.verdict {
         Verdict::Accepted => Means::Accepted,
         Verdict::Throttled { .. } => Means::Throttled,
@@ -276,7 +278,11 @@ fn answer(told: Told) -> Answer {
         Verdict::Ended => Means::Ended,
         Verdict::Misconfigured => Means::Misconfigured,
         Verdict::Poison { .. } => Means::Poison,
-        Verdict::Transient { .. } => Means::Transient,
+        Verdict::Transient { .. } => match cause {
+            Some(Cause::OwnLine) => Means::OwnLine,
+            Some(Cause::Provider) => Means::Unreachable,
+            Some(Cause::Unknown) | None => Means::Transient,
+        },
     };
     let wait_ms = told.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
     Answer { means, wait_ms, reason: told.reason, probe: told.probe, per_minute: Some(told.per_minute) }

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shape::wire::{Stage, Trouble, WireError};
+use crate::shape::wire::{Stage, Trouble, WireError, trouble};
 pub use system::{Interface, Links, System};
 
 /// An answer of somebody else counts as evidence for so long: the status page is asked every five minutes at the most, the
@@ -91,6 +91,26 @@ pub enum Failure {
     Silent,
     /// There was an answer, with this status.
     Answered(u16),
+}
+
+impl Failure {
+    /// How a connection that was there broke, by what the system said of it, if it did.
+    pub fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return match trouble(error) {
+                    trouble @ (Trouble::NoWay | Trouble::HostUnreachable) => {
+                        Self::Connecting { stage: Stage::Tcp, trouble, errno: error.raw_os_error() }
+                    }
+                    Trouble::Silence => Self::Silent,
+                    _ => Self::Cut,
+                };
+            }
+            cause = error.source();
+        }
+        Self::Cut
+    }
 }
 
 impl From<&WireError> for Failure {

@@ -41,7 +41,7 @@ impl Pump {
             Exchange::Answered { auth: true, .. } => stats.token_refusals += 1,
             Exchange::Answered { .. } | Exchange::Cut(_) => stats.requests += 1,
         });
-        let mut status = None;
+        let (mut status, mut failure) = (None, None);
         let judged = match exchange {
             Exchange::Answered { mut answer, auth } => {
                 status = Some(answer.status);
@@ -52,14 +52,15 @@ impl Pump {
                 let (rules, kind) = (&self.config.options.rules, link.kind());
                 judge(&answer, &Context { rules, kind, delivered: self.delivered, auth, now, wall })
             }
-            Exchange::NotSent(reason) | Exchange::Cut(reason) => {
-                Judged { verdict: Verdict::Transient { costly: false }, reason }
+            Exchange::NotSent(lack) | Exchange::Cut(lack) => {
+                failure = Some(lack.how);
+                Judged { verdict: Verdict::Transient { costly: false }, reason: lack.reason }
             }
         };
         let Judged { verdict, reason } = judged;
         self.permits.end(lane, &batch, was_sent, verdict);
         if link.is_to(&self.config) {
-            self.tell(verdict, status, &reason, probe, now);
+            self.tell(verdict, (status, failure), &reason, probe, now);
         }
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);

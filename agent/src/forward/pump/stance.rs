@@ -8,6 +8,7 @@ use crate::forward::plan::Side;
 use crate::forward::told::Told;
 use crate::forward::verdict::Verdict;
 use crate::forward::ways::CLASSES;
+use crate::provider::line::Failure;
 use crate::shape::wire::Class;
 
 impl Pump {
@@ -57,12 +58,20 @@ impl Pump {
     }
 
     /// Says what came of an exchange.
-    pub(super) fn tell(&mut self, verdict: Verdict, status: Option<u16>, reason: &str, probe: bool, now: Instant) {
+    pub(super) fn tell(
+        &mut self,
+        verdict: Verdict,
+        (status, failure): (Option<u16>, Option<Failure>),
+        reason: &str,
+        probe: bool,
+        now: Instant,
+    ) {
         let wait = match verdict {
             Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until.saturating_duration_since(now)),
             _ => None,
         };
         let at = self.store.clock().now();
-        self.teller.tell(Told { at, verdict, status, wait, reason: reason.to_owned(), probe, per_minute: 0 }, now);
+        self.teller
+            .tell(Told { at, verdict, status, failure, wait, reason: reason.to_owned(), probe, per_minute: 0 }, now);
     }
 }

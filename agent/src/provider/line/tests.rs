@@ -153,6 +153,16 @@ fn the_evidence_is_said_in_short_facts_and_bounded() {
 }
 
 #[test]
+fn a_connection_that_broke_is_judged_by_what_the_system_said() {
+    use rustix::io::Errno;
+    let broken = |errno: Errno| Failure::broken(&std::io::Error::from_raw_os_error(errno.raw_os_error()));
+    assert_eq!(broken(Errno::CONNRESET), Failure::Cut);
+    assert_eq!(broken(Errno::TIMEDOUT), Failure::Silent);
+    assert_eq!(caused(&evidence(broken(Errno::NETUNREACH))), Cause::OwnLine);
+    assert_eq!(Failure::broken(&std::fmt::Error), Failure::Cut);
+}
+
+#[test]
 fn a_failed_connection_is_evidence_as_it_comes() {
     let error = WireError::Connect {
         host: "h".into(),

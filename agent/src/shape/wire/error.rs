@@ -152,7 +152,7 @@ fn errno(error: &io::Error) -> Option<i32> {
 }
 
 /// What an error of the system, of TLS or of a name server comes to.
-pub(super) fn trouble(error: &io::Error) -> Trouble {
+pub fn trouble(error: &io::Error) -> Trouble {
     use rustix::io::Errno;
     let of_system = errno(error).map(Errno::from_raw_os_error).and_then(|number| match number {
         Errno::NETUNREACH | Errno::NETDOWN | Errno::NODEV | Errno::NXIO | Errno::ADDRNOTAVAIL | Errno::NONET => {

@@ -57,7 +57,7 @@ pub use super::bucket::Class;
 use super::pace::Pace;
 pub use ceiling::{SENT_AGAIN, TAIL};
 use error::too_long;
-pub use error::{Stage, Trouble, WireError};
+pub use error::{Stage, Trouble, WireError, trouble};
 use gate::{Direction, Gate};
 pub use meter::Counts;
 use meter::{Meter, Reader};
