@@ -39,7 +39,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         outage: super::outages::status(shared),
         terms: super::limits::status(shared),
         limits: limits(config),
-        line: line(&shared.wire),
+        line: line(&shared.wire, config.forward.batch.max_bytes as u64),
         ..Status::default()
     };
     status.store.path = config.store.path.display().to_string();
@@ -71,8 +71,13 @@ pub(super) fn gather(shared: &Shared) -> Status {
     status
 }
 
-fn line(wire: &Wire) -> LineStatus {
+/// `max_bytes`: of a request's body.
+fn line(wire: &Wire, max_bytes: u64) -> LineStatus {
     let (counts, pace) = (wire.counts(), wire.pace());
+    let at_most = |(rate, round_trip): (Rate, _)| {
+        let at_most = rate.with_pauses(max_bytes, round_trip);
+        (at_most.saturating_mul(100) < rate.bytes_per_second().saturating_mul(98)).then_some(at_most)
+    };
     LineStatus {
         sent: counts.sent,
         received: counts.received,
@@ -80,6 +85,8 @@ fn line(wire: &Wire) -> LineStatus {
         connections: counts.connections,
         rate: pace.up.map(Rate::bytes_per_second),
         rate_down: pace.down.map(Rate::bytes_per_second),
+        round_trip_ms: counts.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        one_at_a_time: pace.up.zip(counts.round_trip).and_then(at_most),
     }
 }
 

@@ -354,6 +354,9 @@ fn wire(page: &mut Page, status: &Status) {
             page.sample("tidegate_wire_limit_bytes_per_second", &[("direction", direction)], rate);
         }
     }
+    if let Some(millis) = wire.round_trip_ms {
+        page.gauge("tidegate_wire_round_trip_seconds", "The longest of the open connections.", millis as f64 / 1000.0);
+    }
 }
 
 /// What keeps Flux from being asked, or from being asked for more.

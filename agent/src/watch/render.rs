@@ -265,6 +265,14 @@ fn wire(out: &mut String, status: &Status) {
             line(out, name, &format_rate(rate.saturating_mul(8)));
         }
     }
+    if let Some(millis) = wire.round_trip_ms {
+        line(out, "round trip", &format!("{} ms", number(millis)));
+    }
+    if let Some(rate) = wire.one_at_a_time {
+        let rate = format_rate((rate.saturating_mul(8) / 1000).max(1) * 1000);
+        line(out, "", &format!("one request at a time is at most {rate} over that round trip: with a larger"));
+        line(out, "", "[forward.flux.batch] max_bytes (and max_records) more leaves, in fewer events");
+    }
 }
 
 fn store(out: &mut String, status: &Status) {

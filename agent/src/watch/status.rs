@@ -79,6 +79,11 @@ pub struct LineStatus {
     pub rate: Option<u64>,
     /// What may come in, likewise.
     pub rate_down: Option<u64>,
+    /// The longest round trip of the open connections, in milliseconds; `None` while none is known.
+    pub round_trip_ms: Option<u64>,
+    /// Bytes a second that leave at most because each request waits for the answer to the one before; `None` while that
+    /// is 98 % of the rate or more, or nothing is limited.
+    pub one_at_a_time: Option<u64>,
 }
 
 /// Records, counted.

@@ -65,6 +65,8 @@ fn sample() -> Status {
             connections: 9,
             rate: Some(4_000),
             rate_down: None,
+            round_trip_ms: Some(1_600),
+            one_at_a_time: Some(3_604),
         },
         store: StoreStatus {
             path: "/var/lib/tidegate".into(),

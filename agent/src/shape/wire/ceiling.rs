@@ -172,7 +172,7 @@ impl Wire {
         meter.ceiling.critical.store(critical.unwrap_or(NONE), Ordering::Relaxed);
         meter.ceiling.other.store(other.unwrap_or(NONE), Ordering::Relaxed);
         if meter.ceiling.is_set() && !was_set {
-            meter.lines().iter().for_each(|line| line.bind_window(WINDOW));
+            meter.lines().iter().for_each(|line| line.bind_window());
         }
     }
 

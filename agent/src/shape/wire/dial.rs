@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::ceiling;
 use super::error::{CannotBind, more_telling, too_long};
-use super::line::{Line, window};
+use super::line::{Line, Window};
 use super::meter::Traffic;
 use super::packet::{SYN_EXTRA, Segments};
 use super::{Direction, Target, Wire, WireError};
@@ -46,19 +46,14 @@ impl Wire {
 
     /// Connects. The socket is watched from its first segment, so that a handshake that fails is counted too.
     pub(super) async fn dial_address(&self, address: SocketAddr) -> io::Result<Dialled> {
-        let pace = self.pace();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         self.bind_interface(&socket)?;
-        if let Some(rate) = pace.down {
-            // Before the handshake, which says how large the window can become.
-            self.door.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(window(rate) as usize));
-        }
-        if self.door.meter.ceiling.is_set() {
-            let bytes = pace.down.map_or(ceiling::WINDOW, |rate| window(rate).min(ceiling::WINDOW));
-            self.door.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(bytes as usize));
-        }
+        self.door.gate.pass_window(self.class).await;
+        let window = Window::new(&self.door.gate, self.class);
+        // Before the handshake, which offers it.
+        window.adjust(&socket, &self.door.meter, true);
         // SYN and the acknowledgement of its answer.
         let handshake = 2 * Segments::assumed(address.ip()).header + SYN_EXTRA;
         self.door.gate.pass(Direction::Up, self.class, handshake).await;
@@ -72,7 +67,7 @@ impl Wire {
         }
         let tcp = TcpStream::from_std(socket.into())?;
         let booked = Traffic { up: handshake, down: 0 };
-        let line = Arc::new(Line::new(&tcp, address.ip(), Arc::clone(&self.door.meter), booked)?);
+        let line = Arc::new(Line::new(&tcp, address.ip(), Arc::clone(&self.door.meter), booked, window)?);
         self.door.meter.watch(&line);
         let limit = self.door.options.connect_timeout;
         match timeout(limit, tcp.writable()).await {
@@ -84,10 +79,6 @@ impl Wire {
         }
         line.connected();
         line.tune(self.pace());
-        if self.door.meter.ceiling.is_set() {
-            let bytes = self.pace().down.map_or(ceiling::WINDOW, |rate| window(rate).min(ceiling::WINDOW));
-            line.bind_window(bytes);
-        }
         Ok((tcp, line))
     }
 

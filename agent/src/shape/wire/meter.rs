@@ -30,6 +30,9 @@ pub struct Counts {
     pub payload_received: u64,
     /// TCP connections made.
     pub connections: u64,
+    /// The longest round trip of the connections that are open, smoothed as the system does; `None` where none is open
+    /// or the system does not tell.
+    pub round_trip: Option<Duration>,
     /// Whether `sent` and `received` are in part estimates, because the system does not tell what connections carried.
     pub estimated: bool,
 }
@@ -122,11 +125,11 @@ impl Meter {
         }
     }
 
-    /// A line has ended, having carried `end`, of which the gate knows `booked`.
-    pub(super) fn ended(&self, end: Traffic, booked: Traffic, payload: Traffic) {
+    /// A line has ended, having carried `end`; so much `more` than the gate knows.
+    pub(super) fn ended(&self, end: Traffic, (more_up, more_down): (i64, i64), payload: Traffic) {
         self.ended.add(end);
         self.ended_payload.add(payload);
-        self.gate.settle(difference(end.up, booked.up), difference(end.down, booked.down));
+        self.gate.settle(more_up, more_down);
     }
 
     /// The open lines.
@@ -150,13 +153,15 @@ impl Meter {
 
     /// Tells the gate what lines really carried.
     pub(super) fn settle(&self) {
-        let (mut up, mut down) = (0_i64, 0_i64);
+        let (mut up, mut down, mut unsent) = (0_i64, 0_i64, 0_u64);
         for line in self.lines() {
-            let (more_up, more_down) = line.settle();
+            let (more_up, more_down, of_it_unsent) = line.settle();
             up = up.saturating_add(more_up);
             down = down.saturating_add(more_down);
+            unsent = unsent.saturating_add(of_it_unsent);
         }
         self.gate.settle(up, down);
+        self.gate.unsent(unsent);
     }
 
     /// What is left under the ceiling for a class; `None` if there is none.
@@ -172,8 +177,10 @@ impl Meter {
     /// What has passed so far.
     pub(super) fn counts(&self) -> Counts {
         let (mut wire, mut payload) = (self.ended.get(), self.ended_payload.get());
+        let mut round_trip = None;
         for line in self.lines() {
             let (carried, of_it) = (line.traffic(), line.payload());
+            round_trip = round_trip.max(line.round_trip());
             wire = Traffic { up: wire.up + carried.up, down: wire.down + carried.down };
             payload = Traffic { up: payload.up + of_it.up, down: payload.down + of_it.down };
         }
@@ -183,6 +190,7 @@ impl Meter {
             payload_sent: payload.up,
             payload_received: payload.down,
             connections: self.connections.load(Ordering::Relaxed),
+            round_trip,
             estimated: self.estimated.load(Ordering::Relaxed),
         }
     }

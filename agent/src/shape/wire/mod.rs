@@ -23,8 +23,22 @@
 //!
 //! TLS sits *above* the metered socket, so its records and handshakes are limited and counted like anything else. Before
 //! a write the socket asks the `gate` for what the write will cost, headers included; what it really cost is read from the
-//! kernel (`line`, `meter`) before the next permit and settled as debt or credit. Reading is held back while what has come
-//! in is in debt; a small receive window then holds the peer.
+//! kernel (`line`, `meter`) before the next permit and settled as debt or credit.
+//!
+//! What comes in is held by the peer: it may send what the receive window allows. The window is as small as the burst
+//! demands, paid for when the connection is made, and opened again by reading, for which the gate is asked (`window`). Two
+//! things cannot be held so, and are charged afterwards: acknowledgements of what leaves (at most 52 bytes for each
+//! segment, with IPv6 72), and what a peer sends again. And a `rate_down` that is set while connections are open binds
+//! them only after what their windows allowed before, 64 KB at first. Weighed on a wire between two namespaces,
+//! at 32 kbit/s to 8 Mbit/s and with TLS and without, both directions stay within rate × window + burst in windows of 1, 10
+//! and 60 s, and our count is within 1 % of the interface's.
+//!
+//! # A client that brings its own sockets
+//! [`WireStream`] is an ordinary byte stream, so a client that cannot be given one goes through the door by a relay: it
+//! connects to a Unix socket, and for each connection the relay calls [`Wire::connect`] and copies both ways
+//! (`tokio::io::copy_bidirectional`). TLS is the door's; the client speaks plainly to its socket. rumqttc can do that
+//! (`Transport::Unix`), which a test shows. To such a client the gate is a slow line: its time-outs and its keep-alive must
+//! allow for a whole message at the rate in force.
 //!
 //! A ceiling on the count of bytes (`ceiling`, [`Wire::set_ceiling`]) is the hard stop under budgets of bytes: where there is
 //! no room under it, a write and a read fail, a connection is not made and a name is not asked for.
@@ -41,10 +55,12 @@ mod gate;
 mod line;
 mod meter;
 mod packet;
+mod repeats;
 mod resolve;
 mod socket;
 mod stream;
 mod tls;
+mod window;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

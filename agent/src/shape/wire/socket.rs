@@ -14,6 +14,7 @@ use super::dial::Dialled;
 use super::gate::{Direction, Gate, Held, Place, hand_over};
 use super::line::Line;
 use super::meter::{Meter, difference};
+use super::window::hand_in;
 use crate::shape::bucket::Class;
 
 /// Slices that are written at once where several are given; the rest follows with the next write.
@@ -111,6 +112,8 @@ impl Metered {
             drop(booked);
             self.gate.settle(difference(cost, taken), 0);
             self.line.wrote(written);
+            // What the kernel keeps of it for now takes up room in the bucket from this moment.
+            self.meter.settle();
             return result;
         }
     }
@@ -146,23 +149,29 @@ impl AsyncRead for Metered {
             return Poll::Pending;
         };
         ready?;
-        // What was received cannot be unsaid: what came in is charged. But what is read makes room in the window, and so
-        // lets as much come in: that is asked for, and given back as it is charged when it comes. Each read looks anew:
-        // between two looks a fast peer could send as much as the link carries.
-        let (up, down) = this.line.settle();
-        this.gate.settle(up, down);
+        // What was received cannot be unsaid. But what is read makes room in the window, and so invites the peer to send
+        // as much: that is asked for, and what came besides payload that was invited is charged.
+        this.meter.settle_if_due();
+        this.line.widen();
         let made_up = this.line.booked().made_up;
-        let asked = ready!(this.down.poll(|rate| hand_over(rate, made_up.full()), cx));
+        let Poll::Ready(asked) = this.down.poll(|rate| hand_in(rate, made_up.full()), cx) else {
+            // Until it may go on nothing is read: what came must not wait so long for its acknowledgement.
+            this.line.acknowledge();
+            return Poll::Pending;
+        };
         let most = asked.map_or(buf.remaining(), |asked| made_up.payload_for(asked) as usize);
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(most.min(buf.remaining())));
         let result = Pin::new(&mut this.tcp).poll_read(cx, &mut part);
         let read = part.filled().len();
         buf.advance(read);
         if let Some(asked) = asked {
-            this.gate.settle(0, difference(0, asked));
+            this.gate.settle(0, difference(made_up.part(read as u64), asked));
         }
         ready!(result)?;
         this.line.read(read as u64);
+        if read > 0 {
+            this.line.acknowledge();
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -115,6 +115,7 @@ async fn plain_bytes_go_both_ways_and_are_counted() {
 
 mod ceiling;
 mod limits;
+mod relay;
 
 #[tokio::test]
 async fn tls_trusts_the_given_authority_and_no_other() {

@@ -72,7 +72,7 @@ async fn what_leaves_is_held_to_the_rate_and_a_change_counts_for_what_waits() {
 #[tokio::test]
 async fn what_comes_in_is_held_to_its_rate_and_what_leaves_is_not() {
     let wire = Wire::new(Options::default());
-    wire.set_pace(Pace { up: None, down: Some(rate(40_000, 3_000)) });
+    wire.set_pace(Pace { up: None, down: Some(rate(40_000, 10_000)) });
     let start = Instant::now();
     let mut stream = open(&wire, server(60_000).await).await;
     stream.write_all(&vec![7; 1_000_000]).await.expect("it is taken");
