@@ -59,6 +59,7 @@ mod size;
 mod spans;
 mod stream;
 mod token;
+mod turns;
 mod verdict;
 mod ways;
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::batch::{Batch, Cutting};
 use super::options::{EventsCount, LaneOptions, Options};
+use super::turns::Turns;
 use super::verdict::Verdict;
 use crate::clock::{Clock, Stamp, local};
 use crate::shape::budget::{
@@ -91,6 +92,7 @@ pub(super) struct Desk {
     max_records: u64,
     max_bytes: u64,
     held: Vec<Held>,
+    turns: Turns,
     /// Records and bytes of bodies that were accepted.
     sent: (u64, u64),
 }
@@ -117,6 +119,7 @@ impl View {
             max_records: 1,
             max_bytes: 1,
             held: Vec::new(),
+            turns: Turns::default(),
             sent: (0, 0),
         };
         desk.reconfigure(options);
@@ -178,6 +181,26 @@ impl Desk {
             self.within_windows(now)?;
         }
         self.budgets.ask(class, cost, now)
+    }
+
+    /// Whether a batch that is at hand may leave. Another of its class that was passed over often enough goes before it, if
+    /// all that it waits for is that small requests leave it the room: what turns over with a day or a month is full then.
+    fn ask_in_turn(&mut self, lane: usize, cost: Cost, now: &Stamp) -> Result<(), Refused> {
+        self.ask(lane, cost, now).inspect_err(|refused| {
+            if is_gradual(*refused) {
+                self.turns.refused(lane, cost, refused.kind);
+            }
+        })?;
+        let class = self.lane(lane).0;
+        let Some((ahead, kind)) = self.turns.ahead_of(lane, |other| self.lane(other).0 == class) else { return Ok(()) };
+        match self.budgets.ask(class, ahead, now) {
+            // It goes now, or is not there any more: then this one goes in the round after the next.
+            Ok(()) => Err(Refused { kind, reason: Reason::Turn, wait_ms: Some(1) }),
+            Err(refused) if refused.wait_ms.is_some() && is_gradual(refused) => {
+                Err(Refused { reason: Reason::Turn, ..refused })
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     fn within_windows(&mut self, now: &Stamp) -> Result<(), Refused> {
@@ -290,6 +313,7 @@ impl Permits {
         self.wire.set_ceiling(ceiling(Class::First), ceiling(Class::Other));
         self.wire.keep_ceiling();
         desk.held.clear();
+        desk.turns.begin();
     }
 
     /// Whose bytes are seen: of the lanes that go first only while nothing else is under way.
@@ -307,7 +331,7 @@ impl Permits {
         let now = self.view.clock.now();
         let mut desk = self.view.desk();
         let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
-        desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+        desk.ask_in_turn(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
     }
 
     /// Whether a batch that is as old as it should become may close, though it is not full: only if there is a request
@@ -351,6 +375,9 @@ impl Permits {
         let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
         let class = desk.lane(lane).0;
         let permit = desk.budgets.take(class, cost, &now);
+        let Desk { turns, lanes, .. } = &mut *desk;
+        let first = |lane: usize| lanes.get(lane).is_some_and(|lane| lane.first);
+        turns.went(lane, cost, |other| first(other) == (class == Class::First));
         if self.open.len() <= lane {
             self.open.resize_with(lane + 1, || None);
         }
@@ -424,6 +451,11 @@ impl Permits {
     }
 }
 
+/// Whether room for a request gathers little by little, so that small ones can keep it from coming together.
+fn is_gradual(refused: Refused) -> bool {
+    refused.reason == Reason::Pace || matches!(refused.kind, Kind::BytesPerHour | Kind::EventsPerMinute)
+}
+
 fn kept(used: BudgetUse) -> Kept {
     let BudgetUse { kind, period, used, first, told } = used;
     Kept { kind, period, used, first, told }
@@ -437,6 +469,58 @@ fn told(kept: Kept) -> BudgetUse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::forward::Flux;
+    use crate::shape::budget::Calendar;
+    use std::num::NonZeroU64;
+    use tidegate_protocol::terms::{Bound, Limit, Source, Terms};
+
+    /// With the default lanes and so many bytes an hour.
+    fn desk(an_hour: u64, now: &Stamp) -> Desk {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let mut desk = Desk {
+            budgets: Budgets::new(Calendar::Utc, &[], now),
+            windows: None,
+            bytes_per_second: None,
+            limited_bytes: true,
+            lanes: Vec::new(),
+            counting: EventsCount::Requests,
+            max_records: 1,
+            max_bytes: 1,
+            held: Vec::new(),
+            turns: Turns::default(),
+            sent: (0, 0),
+        };
+        desk.reconfigure(&options);
+        let source = Source::Operator { file: "test".into(), line: 1 };
+        let bound = Bound::BytesPerHour(NonZeroU64::new(an_hour).expect("some"));
+        desk.limit(&Limits::merge([&Terms::new([Limit::new(bound, source)])]), now);
+        desk
+    }
+
+    /// Two lanes that always have something: many small requests, and dear ones.
+    #[test]
+    fn small_requests_do_not_keep_a_dear_one_from_leaving() {
+        let at = |minute: u64| Stamp { wall_ms: 0, uptime_ms: minute * 60_000, boot: 1, trusted: false };
+        let mut desk = desk(1_000_000, &at(0));
+        let costs = [Cost { events: 1, bytes: 3_000, spare: 0 }, Cost { events: 1, bytes: 400_000, spare: 0 }];
+        let mut went = [0, 0];
+        for minute in 0..24 * 60 {
+            for _ in 0..10 {
+                desk.turns.begin();
+                // The small one is asked first.
+                let may = [1, 2].map(|lane| desk.ask_in_turn(lane, costs[lane - 1], &at(minute)).is_ok());
+                let Some(lane) = [1, 2].into_iter().find(|lane| may[lane - 1]) else { break };
+                let cost = costs[lane - 1];
+                let permit = desk.budgets.take(Class::Other, cost, &at(minute)).expect("it was asked");
+                desk.turns.went(lane, cost, |other| other > 0);
+                desk.budgets.count_bytes(Class::Other, cost.bytes, &at(minute));
+                desk.budgets.settle(permit, Outcome::Accepted, &at(minute));
+                went[lane - 1] += 1;
+            }
+        }
+        // Of 21.6 MB a ninth goes to the dear lane; the rest to the small one.
+        assert!(went[1] >= 4 && went[0] * 3_000 > 8_000_000, "{went:?}");
+    }
 
     #[test]
     fn the_least_budget_has_room_for_an_ordinary_request_and_not_much_more() {

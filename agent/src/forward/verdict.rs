@@ -100,7 +100,8 @@ impl Verdict {
                  credential is still valid; after a change of the configuration, reload"
             }
             Verdict::Quota => {
-                "see the account's usage in the SORACOM console: records are kept until it is raised or renewed"
+                "see the account's usage in the SORACOM console: records are kept until it is raised or \
+                 renewed; after raising it, reload"
             }
             Verdict::Misconfigured => "correct the endpoint's URL or credential in the configuration, then reload",
             Verdict::Poison { too_large: false } => {
