@@ -54,7 +54,7 @@ impl Pump {
             }
         };
         let Judged { verdict, reason } = judged;
-        self.permits.end(lane, &batch, was_sent, verdict);
+        self.permits.end(lane, was_sent, verdict);
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);
         if verdict == Verdict::Quota && (overtaken || !same_endpoint) {
