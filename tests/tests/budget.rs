@@ -289,3 +289,37 @@ fn an_hour_of_bytes_is_not_exceeded_and_a_power_cut_forgets_little_of_it() {
     wait_until_held(&agent, "normal", "used up");
     assert_eq!(flux.requests(), requests);
 }
+
+#[test]
+fn what_draining_costs_is_about_what_was_said_before() {
+    for (payload, count, events_count) in [(40, 600, "requests"), (2_000, 120, "requests"), (300, 50, "records")] {
+        let flux = Flux::start();
+        let mut setup = setup(&flux, 10_000);
+        setup.set("limits", "bytes_per_month", "\"50 MB\"").set(
+            "limits",
+            "events_count",
+            &format!("\"{events_count}\""),
+        );
+        let agent = setup.start();
+        let payload = format!("\"{}\"", "x".repeat(payload));
+        // So that the size of an event is known.
+        send(&agent, &flux, "alarm", 1);
+        flux.stop();
+        let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V311, "device"));
+        for id in 1..=count {
+            client.publish_acknowledged("devices/d/alarm", payload.as_bytes(), id);
+        }
+        let before = (on_the_wire(&agent), events(&agent)["used"].as_u64().expect("a number"));
+        let said = status(&agent)["budgets"]["drain"].clone();
+        assert_eq!(said["records"], count, "{said}");
+        flux.resume();
+        flux.wait_for(usize::from(count) + 1, BOUND);
+        wait::until("all is counted", BOUND, || status(&agent)["counts"]["waiting"] == 0);
+        let cost = on_the_wire(&agent) - before.0;
+        let used = events(&agent)["used"].as_u64().expect("a number") - before.1;
+        let number = |key: &str| said[key].as_u64().expect("a number");
+        println!("{events_count}: {cost} bytes and {used} events of {said}");
+        assert!(number("bytes") >= cost * 2 / 3 && number("bytes") <= cost * 3 / 2, "{cost} bytes, and {said}");
+        assert!(number("events").abs_diff(used) <= 2 + used / 4, "{used} events, and {said}");
+    }
+}

@@ -62,6 +62,7 @@ mod spans;
 mod stream;
 mod token;
 mod told;
+mod turns;
 mod verdict;
 mod ways;
 

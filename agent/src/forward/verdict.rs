@@ -111,7 +111,8 @@ impl Verdict {
                  credential is still valid; after a change of the configuration, reload"
             }
             Verdict::Quota => {
-                "see the account's usage in the SORACOM console: records are kept until it is raised or renewed"
+                "see the account's usage in the SORACOM console: records are kept until it is raised or \
+                 renewed; after raising it, reload"
             }
             Verdict::Ended => {
                 "see in the SORACOM console whether the contract or the Flux app has ended; what is stored stays, and \

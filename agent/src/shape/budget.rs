@@ -103,6 +103,8 @@ pub enum Reason {
     Window,
     /// Windows cannot be kept, because the time is not known.
     Clock,
+    /// There is room for it, but it is kept for another lane of its class that was passed over long enough.
+    Turn,
     /// One request alone is more than the limit ever allows.
     TooSmall,
 }
@@ -116,6 +118,7 @@ impl fmt::Display for Reason {
             Self::Pace => "what is left is spread over what remains of the month",
             Self::Told => "the provider says that the quota is used up",
             Self::Window => "the windows are closed",
+            Self::Turn => "another lane waits longer for what there is",
             Self::TooSmall => "the limit is less than one request takes",
             Self::Clock => "the windows cannot be kept while the clock is not known to be right",
         })

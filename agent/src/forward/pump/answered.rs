@@ -58,7 +58,7 @@ impl Pump {
             }
         };
         let Judged { verdict, reason } = judged;
-        self.permits.end(lane, &batch, was_sent, verdict);
+        self.permits.end(lane, was_sent, verdict);
         if link.is_to(&self.config) {
             self.tell(verdict, (status, failure), &reason, probe, now);
         }

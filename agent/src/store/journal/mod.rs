@@ -537,6 +537,7 @@ impl Shared {
                     name: known.name.clone(),
                     stored: view.next,
                     waiting,
+                    waiting_bytes: delivered::waiting_bytes(&view, &known.waiting),
                     bytes: view.bytes,
                     kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,
