@@ -14,6 +14,7 @@
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
 mod ask;
+mod identity;
 mod limits;
 mod options;
 mod stance;
@@ -139,6 +140,7 @@ struct Shared {
     broker: Arc<BrokerLink>,
     wire: Wire,
     limits: limits::Desk,
+    identity: identity::Desk,
     stance: stance::Desk,
 }
 
@@ -176,6 +178,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             started: Instant::now(),
             limits: limits::Desk::new(&config, source),
+            identity: identity::Desk::default(),
             stance: stance::Desk::new(&config, &clock.now()),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
@@ -255,7 +258,9 @@ impl Gateway {
             if let Some(credentials) = credentials {
                 credentials.reload().map_err(|error| told(&error))?;
             }
-            forward.reload(options::forward(&config, &lane_names(store))).map_err(|error| told(&error))?;
+            forward
+                .reload(identity::forward(&self.shared, &config, &lane_names(store)))
+                .map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
         if let Err(error) = watch::log::set_level(config.log.level.filter()) {

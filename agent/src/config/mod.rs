@@ -45,7 +45,7 @@ pub use keys::{KEYS, Key};
 pub use model::{
     Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FieldRule, FluxTarget,
     Forward, Gateway, Kind, Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion,
-    Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, Store, Tls,
+    NextFlux, Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, Store, Tls,
 };
 pub use tidegate_protocol::units;
 

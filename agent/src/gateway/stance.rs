@@ -25,7 +25,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, limits, options};
+use super::{Shared, identity, limits, options};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -127,7 +127,7 @@ pub(super) fn open(shared: &Shared, store: &Store) {
         }
         (state.open, state.log) = (true, log);
     }
-    tell(shared, Input::Endpoint { fingerprint: options::fingerprint(&config) });
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
 }
 
 /// Takes a reloaded configuration into use, and tries again now what was stopped: a reload is also how an operator says
@@ -135,8 +135,19 @@ pub(super) fn open(shared: &Shared, store: &Store) {
 pub(super) fn reload(shared: &Shared) {
     let config = shared.loaded().config;
     shared.stance.state().machine.set(options::machine(&config));
-    tell(shared, Input::Endpoint { fingerprint: options::fingerprint(&config) });
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
     tell(shared, Input::TryNow);
+}
+
+/// The endpoint in use is another one, or its credentials are.
+pub(super) fn another_endpoint(shared: &Shared) {
+    let config = shared.loaded().config;
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
+}
+
+/// From when the customer's identifier is another one, in ms since the Unix epoch, as far as notices say.
+pub(super) fn identity_from(shared: &Shared) -> Option<u64> {
+    shared.stance.state().machine.identity(&shared.clock.now()).map(|identity| identity.effective_ms)
 }
 
 /// Tells the machine something; whoever obeys it is told at once. Says what was written into the log.

@@ -24,8 +24,8 @@ mod tests;
 
 pub use status::{
     BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, GroundStatus,
-    HeldStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NoticeStatus, OldestWaiting, RefusedCount, SimStatus,
-    StanceStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
+    HeldStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NextIdentity, NoticeStatus, OldestWaiting,
+    RefusedCount, SimStatus, StanceStatus, Status, StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;
