@@ -42,7 +42,9 @@ impl Pump {
 
     /// Whether the identity in use is about to end: nothing is begun under it any more.
     pub(super) fn is_ending(&self) -> bool {
-        is_over(self.config.options.until_ms, LAST_MS, &self.store.clock().now())
+        // The clock is asked only where that matters: this runs at every turn of the loop.
+        let until_ms = self.config.options.until_ms;
+        until_ms.is_some() && is_over(until_ms, LAST_MS, &self.store.clock().now())
     }
 
     /// Whether anything of a lane may.
