@@ -230,7 +230,12 @@ fn switch(shared: &Shared, before: &InForce) {
 
 #[cfg(test)]
 mod tests {
+    use tidegate_protocol::notice::{Content, Notice, Scope};
+
     use super::*;
+    use crate::config;
+    use crate::gateway::Gateway;
+    use crate::provider::input::Input;
 
     #[test]
     fn the_next_identity_is_in_force_once_its_time_is_known_to_be_past_and_no_notice_moves_it_on() {
@@ -260,5 +265,54 @@ mod tests {
             state.note(&now);
             assert_eq!(state.latest_ms, latest_ms);
         }
+    }
+
+    /// Waits until the status says this of the next identity.
+    async fn until(gateway: &Gateway, what: &str, condition: impl Fn(&NextIdentity) -> bool) {
+        let waiting = async {
+            while !gateway.status().next_identity.is_some_and(|next| condition(&next)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let found = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+        assert!(found.is_ok(), "{what}: {:?}", gateway.status().next_identity);
+    }
+
+    #[tokio::test]
+    async fn a_notice_moves_the_time_to_a_later_one_and_to_no_earlier_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let marker = folder.path().join("synchronised");
+        std::fs::write(&marker, "").expect("written");
+        let text = format!(
+            "[gateway]\nid = \"g\"\n[collect.listener]\nbind = \"127.0.0.1:0\"\n[store]\npath = {:?}\nkeep_free = \"0B\"\n\
+             [clock]\nsynchronised_marker = {marker:?}\ntimedated = false\n[provider.metadata]\nenabled = false\n\
+             [forward.flux]\nkind = \"unified\"\nurl = \"http://127.0.0.1:9/\"\n\
+             [forward.flux_next]\nfrom = \"2026-01-01\"\nkind = \"unified\"\nurl = \"http://127.0.0.1:10/\"\n",
+            folder.path().join("store")
+        );
+        let config = config::parse(&text, "test").expect("a configuration");
+        let configured_ms = config.forward.next.as_ref().expect("a next one").from_ms;
+        let gateway = Gateway::start(config, "test").expect("it starts");
+        assert!(gateway.ready().await);
+        until(&gateway, "its time is past", |next| next.in_force && !next.moved).await;
+        assert!(gateway.status().endpoint.ends_with(":10"), "{}", gateway.status().endpoint);
+        let now_ms = gateway.shared.clock.now().wall_ms;
+        let tell = |issued_ms, effective_ms| {
+            let notice = Notice {
+                id: "move".into(),
+                issued_ms,
+                expires_ms: now_ms + 86_400_000,
+                scope: Scope::Fleet,
+                content: Content::Identity { effective_ms },
+                why: String::new(),
+            };
+            stance::tell(&gateway.shared, Input::Notice { notice, key: "k".into(), via: "test" });
+        };
+        tell(now_ms, now_ms + 3_600_000);
+        until(&gateway, "moved", |next| !next.in_force && next.moved && next.from_ms == now_ms + 3_600_000).await;
+        assert!(gateway.status().endpoint.ends_with(":9"), "{}", gateway.status().endpoint);
+        tell(now_ms + 1, configured_ms - 86_400_000);
+        until(&gateway, "as configured", |next| next.in_force && next.from_ms == configured_ms).await;
+        gateway.stop().await.expect("it stops");
     }
 }
