@@ -16,6 +16,7 @@
 mod alarm;
 mod ask;
 mod evidence;
+mod identity;
 mod inbox;
 mod limits;
 mod options;
@@ -144,6 +145,7 @@ struct Shared {
     broker: Arc<BrokerLink>,
     wire: Wire,
     limits: limits::Desk,
+    identity: identity::Desk,
     stance: stance::Desk,
     inbox: inbox::Desk,
     outages: outages::Ledger,
@@ -187,6 +189,7 @@ impl Gateway {
         let shared = Arc::new(Shared {
             started: Instant::now(),
             limits,
+            identity: identity::Desk::default(),
             stance: stance::Desk::new(&config, &clock.now()),
             inbox: inbox::Desk::default(),
             outages: outages::Ledger::default(),
@@ -271,7 +274,9 @@ impl Gateway {
             if let Some(credentials) = credentials {
                 credentials.reload().map_err(|error| told(&error))?;
             }
-            forward.reload(options::forward(&config, &lane_names(store))).map_err(|error| told(&error))?;
+            forward
+                .reload(identity::forward(&self.shared, &config, &lane_names(store)))
+                .map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
         if let Err(error) = watch::log::set_level(config.log.level.filter()) {

@@ -133,7 +133,7 @@ fn a_device_that_is_not_listed_is_refused_at_publish_with_the_answer_that_its_ve
             client.try_send(&publish.encode(version)).expect("sent");
             match client.receive(wait::BOUND) {
                 Ok(Packet::Puback { id: answered, reason: said }) => {
-                    assert_eq!((answered, said), (id, reason), "{device}")
+                    assert_eq!((answered, said), (id, reason), "{device}");
                 }
                 other => panic!("{other:?} is no PUBACK"),
             }

@@ -2,7 +2,7 @@
 //!
 //! # Constraints
 //! - Only certificates whose chain rustls has checked come here, yet a careless authority signs anything: what cannot
-//!   be read gives no name, never a panic, and no more than [`MAX_NAMES`] names of [`MAX_NAME`] bytes are kept.
+//!   be read gives no name, never a panic, and no more than 32 names of 256 bytes are kept.
 //! - rustls judges certificates and tells no names; of X.509 all that is needed here is the way to two fields.
 //!
 //! # Format

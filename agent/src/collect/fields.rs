@@ -16,7 +16,7 @@
 //! `{device}` is `+`. Unlike there, `#` and `+` match a topic that begins with `$`, too: what is to be kept from flash
 //! shall not pass by being published elsewhere. The pattern judges the topic alone; the topic itself is stored as it is.
 //!
-//! Of a rule, at each field ([`Path`](crate::field::Path)):
+//! Of a rule, at each field ([`Path`]):
 //!
 //! 1. `keep_only`: what is neither named, nor within what is named, nor on the way there, is dropped. A list on the way
 //!    loses the elements in which nothing can be kept.

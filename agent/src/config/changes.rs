@@ -63,9 +63,6 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("collect.allow.certificates", &config.collect.allow.certificates);
     put("collect.rule.topic", &config.collect.rules.iter().map(|rule| &rule.topic).collect::<Vec<_>>());
     put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
-    fn each<'a, T>(config: &'a Config, of: fn(&'a FieldRule) -> T) -> Vec<T> {
-        config.collect.fields.iter().map(of).collect()
-    }
     put("collect.fields.topic", &each(config, |rule| &rule.topic));
     put("collect.fields.keep_only", &each(config, |rule| &rule.keep_only));
     put("collect.fields.drop", &each(config, |rule| &rule.drop));
@@ -90,6 +87,11 @@ pub(super) fn facts(config: &Config) -> Facts {
     forward(config, &mut facts);
     limits(config, &mut facts);
     facts
+}
+
+/// One thing of each rule for fields.
+fn each<'a, T>(config: &'a Config, of: fn(&'a FieldRule) -> T) -> Vec<T> {
+    config.collect.fields.iter().map(of).collect()
 }
 
 /// Lines are no facts: a limit that only moved within the file has not changed.
@@ -203,6 +205,48 @@ fn broker(config: &Config, facts: &mut Facts) {
     put("collect.broker.max_packet_size", &broker.max_packet_size);
 }
 
+/// The keys of a target: kind, URL, and those of the API.
+type TargetKeys = [&'static str; 8];
+
+const PRESENT: TargetKeys = [
+    "forward.flux.kind",
+    "forward.flux.url",
+    "forward.flux.base_url",
+    "forward.flux.app_id",
+    "forward.flux.channel_id",
+    "forward.flux.auth_key_id",
+    "forward.flux.auth_key_file",
+    "forward.flux.token_timeout",
+];
+
+const NEXT: TargetKeys = [
+    "forward.flux_next.kind",
+    "forward.flux_next.url",
+    "forward.flux_next.base_url",
+    "forward.flux_next.app_id",
+    "forward.flux_next.channel_id",
+    "forward.flux_next.auth_key_id",
+    "forward.flux_next.auth_key_file",
+    "forward.flux_next.token_timeout",
+];
+
+fn target(target: &FluxTarget, keys: &TargetKeys, put: &mut dyn FnMut(&'static str, &dyn std::fmt::Debug)) {
+    let [kind, url, base, app, channel, key_id, key, timeout] = *keys;
+    put(kind, &target.kind());
+    match target {
+        FluxTarget::Webhook { url: hook } => put(url, &hook.expose()),
+        FluxTarget::Unified { url: unified } => put(url, unified),
+        FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
+            put(base, base_url);
+            put(app, app_id);
+            put(channel, channel_id);
+            put(key_id, &auth_key_id.expose());
+            put(key, &auth_key.expose());
+            put(timeout, token_timeout);
+        }
+    }
+}
+
 fn forward(config: &Config, facts: &mut Facts) {
     let mut put = |key, value: &dyn std::fmt::Debug| {
         facts.insert(key, format!("{value:?}"));
@@ -211,18 +255,10 @@ fn forward(config: &Config, facts: &mut Facts) {
     put("forward.order", &forward.order);
     put("forward.backlog_share", &forward.backlog_share);
     put("forward.interface", &forward.interface);
-    put("forward.flux.kind", &forward.target.kind());
-    match &forward.target {
-        FluxTarget::Webhook { url } => put("forward.flux.url", &url.expose()),
-        FluxTarget::Unified { url } => put("forward.flux.url", url),
-        FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
-            put("forward.flux.base_url", base_url);
-            put("forward.flux.app_id", app_id);
-            put("forward.flux.channel_id", channel_id);
-            put("forward.flux.auth_key_id", &auth_key_id.expose());
-            put("forward.flux.auth_key_file", &auth_key.expose());
-            put("forward.flux.token_timeout", token_timeout);
-        }
+    target(&forward.target, &PRESENT, &mut put);
+    if let Some(next) = &forward.next {
+        put("forward.flux_next.from", &next.from_ms);
+        target(&next.target, &NEXT, &mut put);
     }
     put("forward.flux.ca_file", &forward.ca_file);
     put("forward.flux.client_certificate", &forward.client_certificate.as_ref().map(|pair| &pair.0));

@@ -46,7 +46,8 @@ pub use keys::{KEYS, Key};
 pub use model::{
     Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FieldRule, FluxTarget,
     Forward, Gateway, Kind, Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion,
-    Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, StatusPage, Store, Tls,
+    NextFlux, Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, StatusPage,
+    Store, Tls,
 };
 pub use tidegate_protocol::units;
 

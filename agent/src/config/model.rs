@@ -284,6 +284,8 @@ pub struct Forward {
     pub interface: Option<String>,
     /// Where it goes to and how it proves itself.
     pub target: FluxTarget,
+    /// `[forward.flux_next]`: the same from a time on.
+    pub next: Option<NextFlux>,
     /// PEM file with the CA of the endpoint; without it the system's roots are used.
     pub ca_file: Option<PathBuf>,
     /// PEM files with a client certificate and its key.
@@ -390,6 +392,15 @@ impl FluxTarget {
         };
         super::address::origin(url)
     }
+}
+
+/// `[forward.flux_next]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextFlux {
+    /// From when it holds, in ms since the Unix epoch.
+    pub from_ms: u64,
+    /// Where it goes to and how it proves itself.
+    pub target: FluxTarget,
 }
 
 /// `[forward.flux.batch]`: when a batch closes, whichever comes first. `critical` does not wait for `max_age`.

@@ -40,13 +40,18 @@ fn parts(text: &str) -> Option<Parts> {
         return None;
     }
     let mut digits: Vec<u8> = all().skip_while(|byte| *byte == b'0').collect();
-    let mut exponent = exponent - fraction.len() as i64;
+    let mut exponent = exponent - places(fraction.len());
     while digits.last() == Some(&b'0') {
         digits.pop();
         exponent += 1;
     }
     let zero = digits.is_empty();
     Some(Parts { negative: negative && !zero, digits, exponent: if zero { 0 } else { exponent } })
+}
+
+/// A count of digits as an exponent; no text is so long that it would not be one.
+fn places(digits: usize) -> i64 {
+    i64::try_from(digits).unwrap_or(i64::MAX)
 }
 
 /// One text for all ways to write a number: `42`, `42.0` and `4.2e1` are `42`. `None` for what is no JSON number, or
@@ -59,7 +64,7 @@ pub fn canonical(text: &str) -> Option<String> {
         out.push('0');
     } else if (0..=WRITTEN_OUT).contains(&exponent) {
         out.push_str(&digits);
-        out.extend(std::iter::repeat_n('0', exponent as usize));
+        out.extend(std::iter::repeat_n('0', exponent.unsigned_abs() as usize));
     } else if (-WRITTEN_OUT..0).contains(&exponent) {
         point(&mut out, &digits, exponent.unsigned_abs() as usize);
     } else {
@@ -92,7 +97,7 @@ impl FromStr for Step {
 
     fn from_str(text: &str) -> Result<Self, StepFault> {
         let Parts { negative, digits, exponent } = parts(text).ok_or(StepFault)?;
-        let below = exponent + digits.len() as i64;
+        let below = exponent + places(digits.len());
         if negative || digits.is_empty() || exponent < -18 || below > 18 || digits.len() > 18 {
             return Err(StepFault);
         }
@@ -112,7 +117,7 @@ impl Step {
     pub fn round(&self, text: &str) -> Option<String> {
         let mut number = parts(text)?;
         if number.digits.len() > DIGITS {
-            number.exponent += (number.digits.len() - DIGITS) as i64;
+            number.exponent += places(number.digits.len() - DIGITS);
             number.digits.truncate(DIGITS);
         }
         let digits = std::str::from_utf8(&number.digits).ok()?;
@@ -137,7 +142,7 @@ impl Step {
         } else {
             out.push_str(&digits);
             if rounded > 0 {
-                out.extend(std::iter::repeat_n('0', self.exponent as usize));
+                out.extend(std::iter::repeat_n('0', self.exponent.unsigned_abs() as usize));
             }
         }
         Some(out)

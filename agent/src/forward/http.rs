@@ -36,7 +36,7 @@ use super::endpoint::{Endpoint, strike_out};
 use super::handle::Checked;
 use super::token::{self, Need};
 use super::verdict::{Answer, shown};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stamp};
 use crate::provider::line::Failure as How;
 use crate::shape::wire::{HeldBack, Wire, WireError};
 
@@ -91,6 +91,8 @@ pub(super) struct Link {
     endpoint: Endpoint,
     answer_timeout: Duration,
     idle_limit: Duration,
+    /// When nothing may be sent there any more.
+    until_ms: Option<u64>,
     connection: Option<Connection>,
     tokens: Arc<Tokens>,
 }
@@ -172,7 +174,12 @@ impl Link {
         (answer_timeout, idle_limit): (Duration, Duration),
         tokens: Arc<Tokens>,
     ) -> Self {
-        Self { wire, clock, endpoint, answer_timeout, idle_limit, connection: None, tokens }
+        Self { wire, clock, endpoint, answer_timeout, idle_limit, until_ms: None, connection: None, tokens }
+    }
+
+    /// The same, on which nothing is sent from a time on.
+    pub(super) fn until(self, until_ms: Option<u64>) -> Self {
+        Self { until_ms, ..self }
     }
 
     /// Whether there is a connection that will do for a while.
@@ -276,7 +283,7 @@ impl Link {
     pub(super) fn is_for(&self, config: &Checked) -> bool {
         let options = &config.options;
         let limits = (options.answer_timeout, options.idle_limit);
-        self.is_to(config) && (self.answer_timeout, self.idle_limit) == limits
+        self.is_to(config) && (self.answer_timeout, self.idle_limit) == limits && self.until_ms == options.until_ms
     }
 
     /// Strikes everything secret out of a text that is to be shown.
@@ -353,6 +360,9 @@ impl Link {
                 Some(connection) => connection,
                 None => self.connect().await.map_err(Failure::NotSent)?,
             };
+            if is_over(self.until_ms, 0, &self.clock.now()) {
+                return Err(Failure::NotSent("the identity that this would be sent under has ended".to_owned()));
+            }
             let asked_at = Instant::now();
             // Time in which the gate holds the request back is not the endpoint's.
             let held_back = connection.held.clone();
@@ -402,6 +412,11 @@ impl Link {
         });
         Ok(Connection { sender, driver: Some(driver), used_at: Instant::now(), held })
     }
+}
+
+/// Whether an identity that holds until then is over, or ends within so many ms. Only a clock that is right says so.
+pub(super) fn is_over(until_ms: Option<u64>, within_ms: u64, now: &Stamp) -> bool {
+    until_ms.is_some_and(|until| now.trusted && now.wall_ms.saturating_add(within_ms) >= until)
 }
 
 /// The answer, and whether all of it was read.
@@ -457,6 +472,22 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_is_over_by_a_right_clock_only() {
+        let now = |wall_ms, trusted| Stamp { wall_ms, trusted, ..Stamp::default() };
+        for (until_ms, within_ms, now, over) in [
+            (None, 0, now(900, true), false),
+            (Some(500), 0, now(499, true), false),
+            (Some(500), 0, now(500, true), true),
+            (Some(500), 100, now(400, true), true),
+            (Some(500), 100, now(399, true), false),
+            (Some(500), 100, now(900, false), false),
+            (Some(u64::MAX), 100, now(u64::MAX, true), true),
+        ] {
+            assert_eq!(is_over(until_ms, within_ms, &now), over, "{until_ms:?} {within_ms} {now:?}");
+        }
+    }
 
     #[test]
     fn an_answer_too_late_says_what_its_time_was_made_up_of() {

@@ -145,6 +145,10 @@ pub struct DelayRange {
 pub struct Options {
     /// Where to.
     pub flux: Flux,
+    /// When it no longer may be sent there, in ms since the Unix epoch, by a clock that is known to be right: no request is
+    /// begun from two seconds before it, and none that was begun before and has not got onto the wire is sent. Other
+    /// options are to follow ([`Handle::reload`](super::Handle::reload)).
+    pub until_ms: Option<u64>,
     /// How batches are cut.
     pub batch: BatchOptions,
     /// Records that waited longer are marked `replayed`, as are those sent before.
@@ -179,6 +183,7 @@ impl Options {
     pub fn new(flux: Flux) -> Self {
         Self {
             flux,
+            until_ms: None,
             batch: BatchOptions::default(),
             // Twice the batch's age: an ordinary wait for company is no replay, an outage is.
             replayed_after: Duration::from_secs(540),

@@ -25,7 +25,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, evidence, inbox, limits, options, outages};
+use super::{Shared, evidence, identity, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -133,7 +133,7 @@ pub(super) fn open(shared: &Shared, store: &Store) {
         }
         (state.open, state.log) = (true, log);
     }
-    tell(shared, Input::Endpoint { fingerprint: options::fingerprint(&config) });
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
 }
 
 /// Takes a reloaded configuration into use, and tries again now what was stopped: a reload is also how an operator says
@@ -141,13 +141,24 @@ pub(super) fn open(shared: &Shared, store: &Store) {
 pub(super) fn reload(shared: &Shared) {
     let config = shared.loaded().config;
     shared.stance.state().machine.set(options::machine(&config));
-    tell(shared, Input::Endpoint { fingerprint: options::fingerprint(&config) });
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
     tell(shared, Input::TryNow);
 }
 
 /// Whether the machine can be told something.
 pub(super) fn is_open(shared: &Shared) -> bool {
     shared.stance.state().open
+}
+
+/// The endpoint in use is another one, or its credentials are.
+pub(super) fn another_endpoint(shared: &Shared) {
+    let config = shared.loaded().config;
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
+}
+
+/// From when the customer's identifier is another one, in ms since the Unix epoch, as far as notices say.
+pub(super) fn identity_from(shared: &Shared) -> Option<u64> {
+    shared.stance.state().machine.identity(&shared.clock.now()).map(|identity| identity.effective_ms)
 }
 
 /// Tells the machine something; whoever obeys it is told at once. Says what was written into the log.

@@ -1,6 +1,6 @@
 //! What `status` shows, gathered from the rooms' own figures.
 
-use super::{Rooms, Shared};
+use super::{Rooms, Shared, identity};
 use crate::clock::{Clock as _, Stamp, SystemClock};
 use crate::collect;
 use crate::config::units::{format_duration, format_size};
@@ -32,7 +32,8 @@ pub(super) fn gather(shared: &Shared) -> Status {
         config_loaded_ms: loaded.at.by(&now),
         config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
         config_error: loaded.error.clone(),
-        endpoint: format!("{} {}", config.forward.target.kind().as_str(), config.forward.target.origin()),
+        endpoint: identity::described(identity::target(shared, config)),
+        next_identity: identity::status(shared, config),
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
         clock: clock(&shared.clock),
         stance: super::stance::status(shared),

@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, inbox, lane_names, limits, options, outages, page, stance,
-    status,
+    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, identity, inbox, lane_names, limits, options, outages, page,
+    stance, status,
 };
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -146,8 +146,10 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     if let Some(options) = &broker_options {
         options.validate()?;
     }
-    let (forwarder, handle) = Forwarder::new(options::forward(&config, &lane_names(&store)), store.clone(), wire)?;
     outages::open(shared, &config.store.path, &config.gateway.id);
+    identity::open(shared, &store);
+    let options = identity::forward(shared, &config, &lane_names(&store));
+    let (forwarder, handle) = Forwarder::new(options, store.clone(), wire)?;
     stance::open(shared, &store);
     let (teller, said) = tokio::sync::mpsc::channel(crate::forward::TOLD_WAITING);
     let forwarder = forwarder.limited_by(shared.limits.subscribe()).let_by(shared.stance.go()).telling(teller);
@@ -159,6 +161,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     let [intakes, forwarding, listening] = std::array::from_fn(|_| CancellationToken::new());
     tokio::spawn(limits::follow(Arc::clone(shared), told, forwarding.clone()));
     tokio::spawn(page::keep(Arc::clone(shared), forwarding.clone()));
+    tokio::spawn(identity::follow(Arc::clone(shared), store.clone(), forwarding.clone()));
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {
             store: store.clone(),

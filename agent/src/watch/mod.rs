@@ -24,9 +24,9 @@ mod tests;
 
 pub use status::{
     BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DrainStatus, FlashStatus, GroundStatus,
-    HeldStatus, InboxStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NoticeStatus, OldestWaiting,
-    OutageStatus, RefusedCount, RefusedNotice, SimStatus, StanceStatus, Status, StatusPageStatus, StoreStatus,
-    TermsFileStatus, TermsStatus, Usage, VerdictStatus,
+    HeldStatus, InboxStatus, LaneStatus, LimitSource, LimitStatus, LineStatus, NextIdentity, NoticeStatus,
+    OldestWaiting, OutageStatus, RefusedCount, RefusedNotice, SimStatus, StanceStatus, Status, StatusPageStatus,
+    StoreStatus, TermsFileStatus, TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

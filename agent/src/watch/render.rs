@@ -203,6 +203,16 @@ fn flux(out: &mut String, status: &Status) {
     let verdict = &status.verdict;
     title(out, "Flux");
     line(out, "endpoint", &plain(&status.endpoint));
+    if let Some(next) = &status.next_identity {
+        let from = time(next.from_ms);
+        let moved = if next.moved { " (moved by a notice)" } else { "" };
+        let text = match (next.in_force, status.clock.trusted) {
+            (true, _) => format!("{} since {from}{moved}", plain(&next.endpoint)),
+            (false, true) => format!("{} from {from}{moved} on", plain(&next.endpoint)),
+            (false, false) => format!("{} from {from}{moved} on, ! once the clock is right", plain(&next.endpoint)),
+        };
+        line(out, "next endpoint", &text);
+    }
     let mut text = match verdict.word.as_str() {
         "" | "unknown" => "nothing sent yet".to_owned(),
         word => plain(word),

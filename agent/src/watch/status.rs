@@ -52,6 +52,8 @@ pub struct Status {
     pub broker: Option<BrokerState>,
     /// Where it forwards to: kind and origin, such as `webhook https://api.soracom.io`. No secret.
     pub endpoint: String,
+    /// Where it forwards to from a time on; `None` if nothing is announced.
+    pub next_identity: Option<NextIdentity>,
     /// The clock.
     pub clock: ClockStatus,
     /// What limits what may leave, and who says so.
@@ -61,6 +63,20 @@ pub struct Status {
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
+}
+
+/// The endpoint and credentials that hold from a time on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct NextIdentity {
+    /// Kind and origin. No secret.
+    pub endpoint: String,
+    /// From when.
+    pub from_ms: u64,
+    /// A notice has moved that time: it is later than the configuration's.
+    pub moved: bool,
+    /// It is what records leave under now.
+    pub in_force: bool,
 }
 
 /// The way to the outside. All counts since the agent was started.

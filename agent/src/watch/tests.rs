@@ -4,6 +4,15 @@ mod control;
 mod metrics;
 mod render;
 
+fn next_identity() -> NextIdentity {
+    NextIdentity {
+        endpoint: "unified http://uni.soracom.io".into(),
+        from_ms: 1_796_050_800_000,
+        moved: true,
+        in_force: false,
+    }
+}
+
 /// A gateway in trouble, with hostile text where text comes from outside.
 fn sample() -> Status {
     Status {
@@ -95,6 +104,7 @@ fn sample() -> Status {
         }),
         broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
         endpoint: "webhook https://api.soracom.io".into(),
+        next_identity: Some(next_identity()),
         terms: crate::watch::TermsStatus::default(),
         budgets: budgets(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],

@@ -58,14 +58,13 @@ impl<'a> Pass<'a, '_> {
         let kept = kept || node.keep;
         let first = self.cursor.peek();
         match node.action {
-            None => {}
             Some(Action::Drop) => {
                 let from = self.cursor.value(depth).map_err(of_payload)?;
                 self.tell(|| node.path.to_string(), Deed::Dropped, from, None);
                 return Ok(false);
             }
             Some(action) if kept => return self.treat(node, action, first, depth).map(|()| true),
-            Some(_) => {}
+            _ => {}
         }
         match first {
             b'{' if node.has_members() && node.action.is_none() => return self.object(node, kept, depth + 1),

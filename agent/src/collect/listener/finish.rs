@@ -212,7 +212,6 @@ pub(super) async fn submit_will(shared: &Shared, client_id: &str, will: &Will) -
 }
 
 /// Where a will goes and what becomes of its payload, or why it is refused.
-#[expect(clippy::type_complexity, reason = "both halves are taken apart at once by the only caller")]
 fn judge_will<'a>(
     rules: &Rules,
     will: &'a Will,

@@ -150,6 +150,17 @@ const ELSEWHERE: &[&str] = &[
     "forward.flux.url_file",
     "forward.flux.auth_key_id_file",
     "forward.flux.auth_key_file",
+    "forward.flux_next.from",
+    "forward.flux_next.kind",
+    "forward.flux_next.url_file",
+    "forward.flux_next.url",
+    "forward.flux_next.base_url",
+    "forward.flux_next.app_id",
+    "forward.flux_next.channel_id",
+    "forward.flux_next.auth_key_id",
+    "forward.flux_next.auth_key_id_file",
+    "forward.flux_next.auth_key_file",
+    "forward.flux_next.token_timeout",
 ];
 
 fn with(changed: Option<&str>) -> Config {
@@ -259,6 +270,19 @@ fn a_changed_rule_for_fields_and_a_new_key_take_effect_at_once() {
     let mut rotated = base.clone();
     rotated.collect.pseudonym_key = Some(Secret::new("new"));
     assert_eq!(changes(&base, &rotated).applied, ["collect.pseudonyms.key_file"]);
+}
+
+#[test]
+fn another_identity_from_a_time_on_is_a_change_that_takes_effect_at_once() {
+    let with = |next: &str| good(&format!("{SMALLEST}[forward.flux_next]\nkind = \"webhook\"\n{next}\n"));
+    let base = with("url_file = \"/n\"\nfrom = \"2026-12-01T00:00:00+09:00\"");
+    assert_eq!(base.forward.next.as_ref().map(|next| next.from_ms), Some(1_796_050_800_000));
+    let later = with("url_file = \"/n\"\nfrom = 2027-01-01T00:00:00Z");
+    assert_eq!(changes(&base, &later).applied, ["forward.flux_next.from"]);
+    let other = with("url = \"https://other.example/x\"\nfrom = \"2026-12-01T00:00:00+09:00\"");
+    assert_eq!(changes(&base, &other).applied, ["forward.flux_next.url"]);
+    let none = changes(&base, &good(SMALLEST)).applied;
+    assert_eq!(none, ["forward.flux_next.from", "forward.flux_next.kind", "forward.flux_next.url"]);
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub(super) fn everything(kind: Kind) -> String {
     let misfit = |line: &Line| match line.key.as_deref() {
         // It means the same in two places, of which one may stand.
         Some("devices") => line.table == "collect",
-        Some("url") => line.table == "forward.flux" && kind != Kind::Unified,
+        Some("url") => line.table.starts_with("forward.flux") && kind != Kind::Unified,
         Some("url_file") => kind != Kind::Webhook,
         Some("auth_key_id_file") => true,
         Some("app_id" | "channel_id" | "auth_key_id" | "auth_key_file" | "base_url" | "token_timeout") => {
@@ -111,8 +111,15 @@ fn it_is_a_configuration_with_everything_for_each_kind() {
 
 /// What is only judged once something asks for it, and has a test of its own.
 fn apart(line: &Line) -> bool {
-    ["collect.broker", "collect.fields", "provider.metadata", "provider.statuspage", "provider.rule"]
-        .contains(&line.table.as_str())
+    [
+        "collect.broker",
+        "collect.fields",
+        "provider.metadata",
+        "provider.statuspage",
+        "provider.rule",
+        "forward.flux_next",
+    ]
+    .contains(&line.table.as_str())
 }
 
 #[test]

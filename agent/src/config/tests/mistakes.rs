@@ -257,6 +257,23 @@ fn lists_of_who_is_served_are_judged_with_what_they_need() {
 }
 
 #[test]
+fn another_endpoint_from_a_time_on_needs_that_time_and_is_judged_like_the_present_one() {
+    let next = |keys: &str| format!("{SMALLEST}[forward.flux_next]\n{keys}\n");
+    let unified = "kind = \"unified\"\nurl = \"http://other.example/\"";
+    one(&next(unified), 5, 1, "forward.flux_next.from", &["missing", "2026-12-01"]);
+    for from in ["\"+2h\"", "\"now\"", "\"tomorrow\"", "5"] {
+        let found = problems(&next(&format!("from = {from}\n{unified}")));
+        assert!(found.len() == 1 && found[0].key == "forward.flux_next.from", "{from}: {found:?}");
+    }
+    let from = "from = 2026-12-01T00:00:00+09:00";
+    one(&next(from), 5, 1, "forward.flux_next.kind", &["missing"]);
+    one(&next(&format!("{from}\nkind = \"webhook\"")), 5, 1, "forward.flux_next.url_file", &["webhook's URL"]);
+    one(&next(&format!("{from}\n{unified}\ntimeout = \"5s\"")), 9, 1, "forward.flux_next.timeout", &["unknown key"]);
+    let same = good(&next(&format!("{from}\nkind = \"unified\"")));
+    assert!(same.warnings.iter().any(|warning| warning.found.contains("the same as")), "{:?}", same.warnings);
+}
+
+#[test]
 fn a_gateway_id_that_cannot_be_used_is_said() {
     for id in ["", "a b", "-a", "ä", "a/b", &"x".repeat(65)] {
         let text = format!("[gateway]\nid = \"{id}\"\n[forward.flux]\nkind = \"unified\"");

@@ -104,8 +104,8 @@ fn written(value: &Value, escaped: bool) -> String {
         if !escaped {
             return json!(text).to_string();
         }
-        let units: String = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
-        format!("\"{units}\"")
+        let units: Vec<String> = text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+        format!("\"{}\"", units.concat())
     };
     match value {
         Value::String(string) => text(string),
@@ -151,13 +151,17 @@ proptest! {
                     members.entry(&**name).and_modify(|member| mark(member, rest));
                 }
                 (Some((Segment::Elements, rest)), Value::Array(elements)) => {
-                    elements.iter_mut().for_each(|element| mark(element, rest));
+                    for element in elements {
+                        mark(element, rest);
+                    }
                 }
                 _ => {}
             }
         }
         let mut value = value;
-        drop.iter().for_each(|path| mark(&mut value, path.segments()));
+        for path in &drop {
+            mark(&mut value, path.segments());
+        }
         let rule = Rule { drop, ..Rule::default() };
         if let Ok(stored) = treated(&rule, &written(&value, escaped)) {
             let plain = serde_json::from_str::<Value>(&stored).expect("JSON").to_string();
