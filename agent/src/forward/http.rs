@@ -361,7 +361,9 @@ impl Link {
                 None => self.connect().await.map_err(Failure::NotSent)?,
             };
             if is_over(self.until_ms, 0, &self.clock.now()) {
-                return Err(Failure::NotSent("the identity that this would be sent under has ended".to_owned()));
+                let reason = "the identity that this would be sent under has ended".to_owned();
+                // It says nothing of the line: a connection was there.
+                return Err(Failure::NotSent(Lack { reason, how: How::Cut }));
             }
             let asked_at = Instant::now();
             // Time in which the gate holds the request back is not the endpoint's.

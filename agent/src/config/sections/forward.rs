@@ -8,8 +8,8 @@ use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout, Nex
 use super::super::reader::{Section, Value};
 use super::super::surroundings::Content;
 use super::super::terms::DEVELOPER_EVENTS;
-use super::super::time;
 use super::{DAY, KIB, MIB, pair};
+use crate::clock::text as time;
 use crate::secret::Secret;
 use tidegate_protocol::units::format_count;
 
