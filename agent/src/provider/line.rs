@@ -177,11 +177,8 @@ fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
     if link_is_down {
         return Cause::OwnLine;
     }
-    match evidence.failure {
-        Failure::Connecting { stage: Stage::Tls, trouble: Trouble::Answered, .. } => {
-            return if evidence.clock_trusted { Cause::Unknown } else { Cause::OwnLine };
-        }
-        _ => {}
+    if let Failure::Connecting { stage: Stage::Tls, trouble: Trouble::Answered, .. } = evidence.failure {
+        return if evidence.clock_trusted { Cause::Unknown } else { Cause::OwnLine };
     }
     let unknown_name =
         matches!(evidence.failure, Failure::Connecting { stage: Stage::Name, trouble: Trouble::Answered, .. });

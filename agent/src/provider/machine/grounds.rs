@@ -49,7 +49,7 @@ impl Standing<'_> {
         grounds.extend(self.of_throttle());
         grounds.extend(self.of_hold());
         self.of_sim(&mut grounds, &mut ahead);
-        grounds.sort_by(|one, other| (one.stance, one.since_ms).cmp(&(other.stance, other.since_ms)));
+        grounds.sort_by_key(|ground| (ground.stance, ground.since_ms));
         ahead.sort_by_key(|ground| (ground.since_ms, ground.stance));
         (grounds, ahead)
     }

@@ -196,11 +196,10 @@ impl Item {
                 (*from.min(seen), Some(until.map_or(stale, |until| until.max(stale))), *until)
             }
             Said::Emergency { from, until } | Said::Restriction { from, until, .. } => (*from, *until, None),
-            Said::Suspension { from, .. } => (*from, None, None),
             Said::Quota { until } => (0, Some(*until), None),
             Said::End { at } => (*at, None, None),
             Said::Terms { .. } if !ways.holds_terms => return None,
-            Said::Terms { from, .. } | Said::Identity { from } => (*from, None, None),
+            Said::Suspension { from, .. } | Said::Terms { from, .. } | Said::Identity { from } => (*from, None, None),
             Said::Return { base, .. } => (*base, Some(*base), None),
         };
         let from = if from == 0 { self.received } else { from };

@@ -62,7 +62,9 @@ impl Log {
         };
         let mut log = Self::default();
         if let Some((VERSION, entries)) = read(bytes) {
-            entries.into_iter().for_each(|entry| log.push(entry));
+            for entry in entries {
+                log.push(entry);
+            }
         }
         log
     }

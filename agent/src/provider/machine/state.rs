@@ -140,7 +140,9 @@ impl State {
         self.failing = self.failing.map(|(since, count)| (since.min(steady), count));
         for (texts, most) in [(&mut self.accepted_terms, ACCEPTED), (&mut self.incidents, INCIDENTS)] {
             texts.truncate(most);
-            texts.iter_mut().for_each(|text| cut(text, ID_BYTES));
+            for text in texts {
+                cut(text, ID_BYTES);
+            }
         }
         self.delivered.truncate(ENDPOINTS);
         self.probes = self.probes.within_bounds(steady, span);

@@ -48,6 +48,7 @@ fn accept(version: &str) -> Do {
     Tell(Input::AcceptTerms { version: version.into() })
 }
 
+#[allow(clippy::too_many_lines, reason = "a table has as many rows as there are transitions")]
 fn from_notices() -> Vec<Row> {
     use Stance::{Ended, Maintenance, Open, Quota, Restricted, Suspended, Yield};
     let window = works(START + HOUR, START + 2 * HOUR);
@@ -232,6 +233,7 @@ fn from_notices() -> Vec<Row> {
     ]
 }
 
+#[allow(clippy::too_many_lines, reason = "a table has as many rows as there are transitions")]
 fn from_answers() -> Vec<Row> {
     use Stance::{Ended, Maintenance, Open, Quota, Restricted, Suspended};
     let told = |means| Tell(answer(means));
@@ -340,6 +342,7 @@ fn from_answers() -> Vec<Row> {
     ]
 }
 
+#[allow(clippy::too_many_lines, reason = "a table has as many rows as there are transitions")]
 fn from_the_page_the_sim_and_the_operator() -> Vec<Row> {
     use Progress::{Completed, InProgress, Scheduled};
     use Stance::{Ended, Held, Maintenance, Open, Restricted, Suspended};
