@@ -10,6 +10,7 @@
 pub mod local;
 pub mod synchronised;
 mod system;
+pub mod text;
 
 pub use system::{Source, SystemClock, Trust};
 

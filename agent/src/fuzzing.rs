@@ -2,7 +2,11 @@
 //! what must hold whatever the bytes are. The store as a whole and the configuration need nothing here: their interface is
 //! public.
 
+pub use crate::collect::fields::fuzzing::fields;
 pub use crate::collect::listener::fuzzing::intake;
+pub use crate::config::notice::fuzzing::notice;
 pub use crate::forward::fuzzing::judge;
+pub use crate::outage::fuzzing::outages;
+pub use crate::provider::fuzzing::{statuspage, subscriber};
 pub use crate::provider::machine::fuzzing::run as machine;
 pub use crate::store::fuzzing::decode;

@@ -13,9 +13,16 @@
 //! one thread needs neither locks between tasks nor the memory of more. A supervisor task opens the store, binds the
 //! listener, starts the rooms and ends them in order. Telemetry never passes through here.
 
+mod alarm;
 mod ask;
+mod evidence;
+mod identity;
+mod inbox;
 mod limits;
 mod options;
+mod outages;
+mod page;
+mod stance;
 mod status;
 mod supervise;
 
@@ -33,6 +40,7 @@ use crate::chain::chain;
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, Stamp, SystemClock};
 use crate::collect::broker::State as BrokerLink;
+use crate::collect::fields::{self, Fields};
 use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
@@ -43,6 +51,7 @@ use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
 
 pub use limits::limits_of_files;
+pub use stance::notices_of;
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough
 /// to cost nothing.
@@ -55,6 +64,9 @@ pub enum GatewayError {
     /// A topic rule cannot be used.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// A rule for fields cannot be used.
+    #[error(transparent)]
+    Fields(#[from] fields::RuleError),
     /// The endpoint's options cannot be used.
     #[error(transparent)]
     Forward(#[from] forward::OptionsError),
@@ -133,6 +145,12 @@ struct Shared {
     broker: Arc<BrokerLink>,
     wire: Wire,
     limits: limits::Desk,
+    identity: identity::Desk,
+    stance: stance::Desk,
+    inbox: inbox::Desk,
+    outages: outages::Ledger,
+    page: page::Desk,
+    evidence: evidence::Desk,
 }
 
 impl Shared {
@@ -166,9 +184,17 @@ impl Gateway {
         let rules = options::rules(&config)?;
         let wire = Wire::new(options::wire(&config)?);
         let clock = Arc::new(SystemClock::new());
+        let limits = limits::Desk::new(&config, source);
+        let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
         let shared = Arc::new(Shared {
             started: Instant::now(),
-            limits: limits::Desk::new(&config, source),
+            limits,
+            identity: identity::Desk::default(),
+            stance: stance::Desk::new(&config, &clock.now()),
+            inbox: inbox::Desk::default(),
+            outages: outages::Ledger::default(),
+            page,
+            evidence: evidence::Desk::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
                 source: source.into(),
@@ -183,6 +209,7 @@ impl Gateway {
             broker: Arc::default(),
             wire: wire.clone(),
         });
+        inbox::reload(&shared);
         // Before anything goes through it.
         wire.set_pace(shared.limits.subscribe().borrow().pace());
         let stop = CancellationToken::new();
@@ -247,7 +274,9 @@ impl Gateway {
             if let Some(credentials) = credentials {
                 credentials.reload().map_err(|error| told(&error))?;
             }
-            forward.reload(options::forward(&config, &lane_names(store))).map_err(|error| told(&error))?;
+            forward
+                .reload(identity::forward(&self.shared, &config, &lane_names(store)))
+                .map_err(|error| told(&error))?;
         }
         self.shared.rules.send_replace(rules);
         if let Err(error) = watch::log::set_level(config.log.level.filter()) {
@@ -260,6 +289,9 @@ impl Gateway {
         loaded.error = None;
         drop(loaded);
         limits::reload(&self.shared);
+        stance::reload(&self.shared);
+        page::reload(&self.shared);
+        inbox::reload(&self.shared);
         Ok(changes)
     }
 
@@ -276,6 +308,14 @@ impl Gateway {
         self.stop.cancel();
         self.ended().await
     }
+}
+
+/// The rules for fields that a configuration says, for who tries them out.
+///
+/// # Errors
+/// The first rule that cannot be used.
+pub fn fields_of_file(rules: &[config::FieldRule], key: Option<&config::Secret>) -> Result<Fields, GatewayError> {
+    options::fields(rules, key)
 }
 
 /// The store's lanes: those configured, then those that were and still hold something.

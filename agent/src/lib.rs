@@ -4,18 +4,23 @@
 //! leaves through [`shape`]. `gateway` alone knows all rooms; a room knows `tidegate_protocol` and what it is handed.
 #![forbid(unsafe_code)]
 
+pub mod answer;
 mod chain;
 pub mod clock;
 pub mod collect;
 pub mod config;
+pub mod field;
 pub mod forward;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod glob;
 pub mod hardware;
+pub mod outage;
 pub mod provider;
 pub mod secret;
 pub mod shape;
+pub mod shown;
 pub mod store;
 pub mod watch;

@@ -212,3 +212,66 @@ fn wrong_arguments_exit_with_2_and_the_version_is_told() {
     assert_eq!(text(&output.stdout), format!("tidegate {}\n", env!("CARGO_PKG_VERSION")));
     assert!(text(&tidegate(&["--help"]).stdout).contains("Exit codes"));
 }
+
+/// A configuration with these rules for fields in a folder, and its path. Nothing else of it is right.
+fn with_fields(folder: &Path, rules: &str) -> String {
+    let (file, key) = (path(folder, "t.toml"), path(folder, "key"));
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&key, mode).expect("only its owner may read it");
+    fs::write(&file, format!("[collect.pseudonyms]\nkey_file = \"{key}\"\n{rules}")).expect("write");
+    file
+}
+
+#[test]
+fn rules_for_fields_can_be_tried_and_a_refusal_is_exit_code_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = "[[collect.fields]]\ntopic = \"devices/+/telemetry\"\ndrop = [\"person.name\"]\npseudonymise = [\"who\"]\n\
+                 round = { t = 0.5 }\n";
+    let config = with_fields(folder.path(), rules);
+    let good = path(folder.path(), "good");
+    fs::write(&good, "{\"person\":{\"name\":\"Ann\"},\"who\":7,\"t\":21.74}\n{\"t\":1}\n").expect("write");
+    let output = tidegate(&["fields", "try", &good, "--config", &config]);
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
+    for words in [
+        "devices/+/telemetry",
+        "line 2",
+        "person.name  dropped        \"Ann\"",
+        "21.74 → 21.5",
+        "stored  {\"person\":{},\"who\":\"p_",
+        "2 payloads, 0 refused",
+    ] {
+        assert!(said.contains(words), "{words} in\n{said}");
+    }
+
+    let bad = path(folder.path(), "bad");
+    fs::write(&bad, "{\"person\":\"Ann\"}\n{\"t\":1}\n").expect("write");
+    let output = tidegate(&["fields", "try", &bad, "--json", "--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&said["refused"], &said["payloads"][0]["stored"]), (&1.into(), &serde_json::Value::Null));
+    assert_eq!(said["payloads"][0]["reason"], "person is a text and should be an object");
+    assert_eq!(said["payloads"][1]["stored"], "{\"t\":1.0}");
+    assert!(text(&output.stderr).contains("1 of 2 payloads would be refused"));
+
+    let other = tidegate(&["fields", "try", &bad, "--topic", "plant/x", "--config", &config]);
+    assert_eq!(other.status.code(), Some(0), "no rule treats it");
+    assert!(text(&other.stdout).contains("No rule treats this topic"));
+}
+
+#[test]
+fn with_several_rules_for_fields_the_topic_must_be_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules =
+        "[[collect.fields]]\ntopic = \"a/#\"\ndrop = [\"x\"]\n[[collect.fields]]\ntopic = \"b/#\"\ndrop = [\"y\"]\n";
+    let config = with_fields(folder.path(), rules);
+    let file = path(folder.path(), "payload");
+    fs::write(&file, "{\"x\":1,\n\"y\":2}").expect("write");
+    let output = tidegate(&["fields", "try", &file, "--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("a/#, b/#"), "{}", text(&output.stderr));
+    let output = tidegate(&["fields", "try", &file, "--topic", "b/1", "--config", &config]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("stored  {\"x\":1}"), "{}", text(&output.stdout));
+}

@@ -9,6 +9,22 @@
 //!   back by [`Content::Withdrawn`]. One that is issued no later than what is known of its id is a repeat.
 //!
 //! Times are milliseconds since the Unix epoch by the provider's clock.
+//!
+//! # How it works
+//! A notice is a CBOR map ([`wire`]) in a `COSE_Sign1` envelope ([`envelope`]) that one of the pinned [`Keys`] signed. Whoever
+//! has an envelope gives it to [`open`], with the gateway's id and what is known of the time, and gets the notice or why it
+//! is refused ([`NoticeError`]); [`Taken`] then tells what is new from what was taken in before. All of it is pure.
+
+mod check;
+pub mod envelope;
+mod keys;
+mod taken;
+pub mod wire;
+
+pub use check::{EARLIEST_MS, Flaw, LATEST_MS, LONGEST_MS, Now, RESUME_S, SKEW_MS};
+pub use envelope::{ENVELOPE_BYTES, NoticeError, Opened, SealError, open, peek, seal, verify};
+pub use keys::{KEYS, KeyError, Keys, PublicKey, SigningKey};
+pub use taken::{REMEMBERED, Taken, Turn};
 
 use crate::terms::Bound;
 
@@ -20,6 +36,12 @@ pub const WHY_BYTES: usize = 500;
 
 /// Gateways that a scope can name.
 pub const SCOPE_GATEWAYS: usize = 1_000;
+
+/// Longest version of terms, kind, and pattern of gateways, in bytes.
+pub const NAME_BYTES: usize = 64;
+
+/// Longest URL, in bytes.
+pub const URL_BYTES: usize = 500;
 
 /// What is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +172,42 @@ pub enum Content {
     },
 }
 
+impl Interruption {
+    /// Each with its word on the wire and in files.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("works", Self::Works),
+        ("upstream", Self::Upstream),
+        ("identifier", Self::Identifier),
+        ("security", Self::Security),
+        ("other", Self::Other),
+    ];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        word(&Self::WORDS, &self)
+    }
+}
+
+impl Breach {
+    /// Each with its word on the wire and in files.
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("unpaid", Self::Unpaid),
+        ("false_statement", Self::FalseStatement),
+        ("terms", Self::Terms),
+        ("card", Self::Card),
+        ("other", Self::Other),
+    ];
+
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        word(&Self::WORDS, &self)
+    }
+}
+
+fn word<T: PartialEq>(words: &[(&'static str, T)], meaning: &T) -> &'static str {
+    words.iter().find(|(_, known)| known == meaning).map_or("other", |(word, _)| word)
+}
+
 impl Content {
     /// The kind's name on the wire and in lists.
     pub fn kind(&self) -> &str {
@@ -182,6 +240,9 @@ impl Scope {
         }
     }
 }
+
+#[cfg(test)]
+mod samples;
 
 #[cfg(test)]
 mod tests {

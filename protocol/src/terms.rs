@@ -31,6 +31,7 @@ mod windows;
 
 use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::RangeInclusive;
 
 pub use clause::{Clause, ClauseError};
 pub use windows::{MINUTES_OF_WEEK, WindowError, Windows};
@@ -95,6 +96,23 @@ impl Kind {
             Self::Share => "share",
             Self::Windows => "windows",
         }
+    }
+
+    /// What a limit of this kind may be, in its unit: outside of it a number is a slip of the unit, or cannot be kept.
+    /// Windows have none.
+    pub const fn range(self) -> Option<RangeInclusive<u64>> {
+        Some(match self {
+            // From where a packet takes twelve seconds to beyond any gateway's line.
+            Self::RateUp | Self::RateDown => 1_000..=100_000_000_000,
+            // Two packets of 1,500 bytes: with fewer, the next could never be on the way while one is acknowledged.
+            Self::Burst => 3_000..=1 << 30,
+            // Up to a month at 2.5 Gbit/s.
+            Self::BytesPerHour | Self::BytesPerDay | Self::BytesPerMonth => 1_000..=1_000_000_000_000_000,
+            Self::EventsPerMinute => 1..=1_000_000,
+            Self::EventsPerDay | Self::EventsPerMonth => 1..=1_000_000_000,
+            Self::Share => 1..=Share::WHOLE as u64,
+            Self::Windows => return None,
+        })
     }
 
     /// The kind whose [`Kind::key`] this is.

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::flux::Flux;
 use crate::metadata::Metadata;
+use crate::statuspage::StatusPage;
 use crate::{ports, tools, wait};
 
 /// Lines of its log that a failed test shows.
@@ -43,7 +44,9 @@ pub struct Setup {
     port: u16,
     sections: BTreeMap<String, BTreeMap<String, String>>,
     rules: Vec<String>,
+    fields: Vec<String>,
     lanes: Vec<String>,
+    answers: Vec<String>,
     within: Vec<String>,
 }
 
@@ -57,8 +60,16 @@ impl Setup {
     pub fn bare() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = ports::free_port();
-        let mut setup =
-            Self { folder, port, sections: BTreeMap::new(), rules: Vec::new(), lanes: Vec::new(), within: Vec::new() };
+        let mut setup = Self {
+            folder,
+            port,
+            sections: BTreeMap::new(),
+            rules: Vec::new(),
+            fields: Vec::new(),
+            lanes: Vec::new(),
+            answers: Vec::new(),
+            within: Vec::new(),
+        };
         setup.set("gateway", "id", "\"gw-test\"");
         setup.set("collect.listener", "bind", &format!("\"127.0.0.1:{port}\""));
         setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
@@ -103,6 +114,11 @@ impl Setup {
         )
     }
 
+    /// Has it ask this status page. A reload makes it ask at once.
+    pub fn status_page(&mut self, page: &StatusPage) -> &mut Self {
+        self.set("provider.statuspage", "url", &format!("\"{}\"", page.url()))
+    }
+
     /// Puts the store elsewhere than in the temporary folder.
     pub fn store_at(&mut self, path: &Path) -> &mut Self {
         self.set("store", "path", &quoted(path))
@@ -126,9 +142,27 @@ impl Setup {
         self
     }
 
+    /// Adds a `[[collect.fields]]`.
+    pub fn fields(&mut self, lines: &str) -> &mut Self {
+        self.fields.push(lines.to_owned());
+        self
+    }
+
+    /// Takes every `[[collect.fields]]` away.
+    pub fn without_fields(&mut self) -> &mut Self {
+        self.fields.clear();
+        self
+    }
+
     /// Adds a `[[lane]]`; with the first of them the default lanes are gone.
     pub fn lane(&mut self, lines: &str) -> &mut Self {
         self.lanes.push(lines.to_owned());
+        self
+    }
+
+    /// Adds a `[[provider.rule]]`.
+    pub fn answer_rule(&mut self, lines: &str) -> &mut Self {
+        self.answers.push(lines.to_owned());
         self
     }
 
@@ -173,8 +207,14 @@ impl Setup {
         for lane in &self.lanes {
             let _ = writeln!(text, "[[lane]]\n{lane}");
         }
+        for rule in &self.answers {
+            let _ = writeln!(text, "[[provider.rule]]\n{rule}");
+        }
         for rule in &self.rules {
             let _ = writeln!(text, "[[collect.rule]]\n{rule}");
+        }
+        for rule in &self.fields {
+            let _ = writeln!(text, "[[collect.fields]]\n{rule}");
         }
         text
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::netns::{FOUR, SIX};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// Files of one authority and what it signed.
@@ -9,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 pub struct Certs {
     /// The authority's certificate.
     pub ca: PathBuf,
-    /// The server's certificate for `localhost` and `127.0.0.1`.
+    /// The server's certificate for `localhost`, `127.0.0.1` and the far end of a pair of namespaces.
     pub server: PathBuf,
     /// Its key.
     pub server_key: PathBuf,
@@ -26,8 +27,8 @@ pub fn make(folder: &Path) -> Certs {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(DnType::CommonName, "Tidegate test authority");
     let authority = CertifiedIssuer::self_signed(params, key()).expect("a self-signed authority");
-    let (server, server_key) =
-        signed(&authority, &["localhost", "127.0.0.1", &crate::netns::FAR.to_string()], "localhost");
+    let (four, six) = (FOUR[1].to_string(), SIX[1].to_string());
+    let (server, server_key) = signed(&authority, &["localhost", "127.0.0.1", &four, &six], "localhost");
     let (client, client_key) = signed(&authority, &[], "test client");
     Certs {
         ca: write(folder, "ca.pem", &authority.pem()),

@@ -25,9 +25,15 @@ impl Says {
     /// An active line of this speed class, with the documented fields around it.
     #[must_use]
     pub fn class(class: &str) -> Self {
+        Self::line(class, "active")
+    }
+
+    /// The same of a line with this status.
+    #[must_use]
+    pub fn line(class: &str, status: &str) -> Self {
         let body = serde_json::json!({
             "imsi": "001010000000001", "simId": "8981000000000000001", "operatorId": "OP0000000000", "groupId": "g",
-            "status": "active", "speedClass": class, "subscription": "plan01s", "type": class, "moduleType": "trio",
+            "status": status, "speedClass": class, "subscription": "plan01s", "type": class, "moduleType": "trio",
             "tags": {"name": "gw-test"}, "expiryTime": null, "expiryAction": null, "terminationEnabled": false,
             "lastModifiedTime": 1_745_309_392_313_u64,
             "sessionStatus": {"sessionId": "s", "online": true, "ueIpAddress": "10.0.0.2", "cell": {"radioType": "LTE"}},

@@ -1,12 +1,15 @@
 //! Two network namespaces with a wire between them, so that what really leaves a gateway can be weighed.
 //!
 //! In one of them, the *near* one, the agent runs; in the other, the *far* one, whoever it talks to. Between them is a
-//! veth pair without segmentation offload, so that each packet is counted as it would go over a line, and without IPv6,
-//! whose neighbours would talk unasked. Both counters and captures are the kernel's own, taken at the near end.
-//! Needs root, `ip` and `tc` (Debian's iproute2), `tcpdump`, and for offloads `ethtool`.
+//! veth pair without segmentation offload, so that each packet is counted as it would go over a line. It speaks IPv4 or
+//! IPv6, and nobody on it talks unasked: neighbours are told, not looked for. Both counters and captures are the kernel's
+//! own, taken at the near end. On a *long* wire each end leads into a third namespace, where `delay.py` keeps every frame
+//! for half of the round trip.
+//! Needs root, `ip` and `tc` (Debian's iproute2), `tcpdump`, for offloads `ethtool`, and for long wires `python3`.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::io::{BufRead as _, BufReader};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,14 +20,18 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::{tools, wait};
 
-/// The near end's address; every pair has the same, since no two know of each other.
-pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+/// The ends' IPv4 addresses, the near one's first; every pair has the same, since no two know of each other.
+pub const FOUR: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 77, 0, 1), Ipv4Addr::new(10, 77, 0, 2)];
 
-/// The far end's address.
-pub const FAR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+/// The ends' IPv6 addresses, likewise.
+pub const SIX: [Ipv6Addr; 2] = [Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2)];
 
 /// The interface at both ends.
 const INTERFACE: &str = "wire0";
+
+/// The interfaces between them on a long wire.
+const TO_NEAR: &str = "near0";
+const TO_FAR: &str = "far0";
 
 /// The ends' Ethernet addresses.
 const MACS: [&str; 2] = ["02:00:00:00:00:01", "02:00:00:00:00:02"];
@@ -64,6 +71,22 @@ impl Space {
         command
     }
 
+    /// No interface that is made in it from now on speaks IPv6.
+    #[track_caller]
+    fn forbid_six(&self) {
+        for scope in ["all", "default"] {
+            let sysctl = format!("echo 1 > /proc/sys/net/ipv6/conf/{scope}/disable_ipv6 2>/dev/null || true");
+            tools::run(self.command(Path::new("/bin/sh")).args(["-c", &sysctl]));
+        }
+    }
+
+    /// Has an interface handle each packet as a line carries it: none of several segments, checksums filled in.
+    #[track_caller]
+    fn as_on_a_line(&self, interface: &str) {
+        let offloads = ["tso", "off", "gso", "off", "gro", "off", "tx", "off"];
+        tools::run(self.command(&tools::find("ethtool", "ethtool")).args(["-K", interface]).args(offloads));
+    }
+
     /// Moves the calling thread into it for good; sockets made from then on are of this namespace.
     #[track_caller]
     pub fn enter(&self) {
@@ -93,42 +116,96 @@ pub struct Pair {
     pub near: Space,
     /// Where its counterpart runs.
     pub far: Space,
+    /// The addresses of both.
+    ends: [IpAddr; 2],
+    way: Option<Way>,
+}
+
+/// What lies between the ends of a long wire.
+#[derive(Debug)]
+struct Way {
+    space: Space,
+    carrier: Option<Child>,
 }
 
 impl Pair {
-    /// Makes them.
+    /// A pair with IPv4 on a wire that takes no time.
     #[track_caller]
     #[must_use]
     pub fn make() -> Self {
+        Self::of(FOUR.map(IpAddr::from), None)
+    }
+
+    /// A pair with IPv6 alone.
+    #[track_caller]
+    #[must_use]
+    pub fn make_six() -> Self {
+        Self::of(SIX.map(IpAddr::from), None)
+    }
+
+    /// A pair with IPv4 on a wire that a packet and its answer need so long for.
+    #[track_caller]
+    #[must_use]
+    pub fn make_long(round_trip: Duration) -> Self {
+        Self::of(FOUR.map(IpAddr::from), Some(round_trip))
+    }
+
+    #[track_caller]
+    fn of(ends: [IpAddr; 2], round_trip: Option<Duration>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = |end: &str| Space(format!("tidegate-{}-{number}-{end}", std::process::id()));
-        let pair = Self { near: name("near"), far: name("far") };
-        for space in [&pair.near, &pair.far] {
+        let way = round_trip.map(|_| Way { space: name("way"), carrier: None });
+        let mut pair = Self { near: name("near"), far: name("far"), ends, way };
+        for space in pair.spaces() {
             ip(&["netns", "add", &space.0]);
-            // Before an interface is there, so that none ever has an IPv6 address.
-            for scope in ["all", "default"] {
-                let sysctl = format!("echo 1 > /proc/sys/net/ipv6/conf/{scope}/disable_ipv6 2>/dev/null || true");
-                tools::run(space.command(Path::new("/bin/sh")).args(["-c", &sysctl]));
+            // Before an interface is there, so that none ever has an address of its own making.
+            if space.0.ends_with("way") || ends[0].is_ipv4() {
+                space.forbid_six();
             }
             ip(&["-n", &space.0, "link", "set", "lo", "up"]);
         }
-        let (near, far) = (&pair.near.0, &pair.far.0);
-        ip(&["link", "add", INTERFACE, "netns", near, "type", "veth", "peer", "name", INTERFACE, "netns", far]);
-        let ends = [(&pair.near, NEAR, MACS[0]), (&pair.far, FAR, MACS[1])];
-        for (space, address, mac) in ends {
-            let ethtool = tools::find("ethtool", "ethtool");
-            tools::run(space.command(&ethtool).args(["-K", INTERFACE, "tso", "off", "gso", "off", "gro", "off"]));
-            ip(&["-n", &space.0, "address", "add", &format!("{address}/24"), "dev", INTERFACE]);
-            ip(&["-n", &space.0, "link", "set", INTERFACE, "address", mac]);
+        let veth = |one: &Space, other: &Space, name: &str| {
+            ip(&["link", "add", INTERFACE, "netns", &one.0, "type", "veth", "peer", "name", name, "netns", &other.0]);
+        };
+        match &pair.way {
+            None => veth(&pair.near, &pair.far, INTERFACE),
+            Some(Way { space, .. }) => {
+                for (end, name) in [(&pair.near, TO_NEAR), (&pair.far, TO_FAR)] {
+                    veth(end, space, name);
+                    space.as_on_a_line(name);
+                    ip(&["-n", &space.0, "link", "set", name, "up"]);
+                }
+            }
+        }
+        let sides = [(&pair.near, ends[0], MACS[0]), (&pair.far, ends[1], MACS[1])];
+        for (space, address, mac) in sides {
+            space.as_on_a_line(INTERFACE);
+            ip(&["-n", &space.0, "link", "set", INTERFACE, "address", mac, "arp", "off", "addrgenmode", "none"]);
+            let length = if address.is_ipv4() { 24 } else { 64 };
+            ip(&["-n", &space.0, "address", "add", &format!("{address}/{length}"), "dev", INTERFACE, "nodad"]);
             ip(&["-n", &space.0, "link", "set", INTERFACE, "up"]);
         }
-        // Each knows the other, so that nobody has to ask: ARP is no part of what is weighed.
-        for ((space, ..), (_, address, mac)) in ends.into_iter().zip(ends.into_iter().rev()) {
+        // Each knows the other, so that nobody has to ask: that is no part of what is weighed.
+        for ((space, ..), (_, address, mac)) in sides.into_iter().zip(sides.into_iter().rev()) {
             let (address, dev) = (address.to_string(), ["dev", INTERFACE, "nud", "permanent"]);
             ip(&[&["-n", &*space.0, "neigh", "replace", &address, "lladdr", mac][..], &dev].concat());
         }
+        if let (Some(way), Some(round_trip)) = (&mut pair.way, round_trip) {
+            way.carry(round_trip / 2);
+        }
         pair
+    }
+
+    /// All its namespaces.
+    fn spaces(&self) -> impl Iterator<Item = &Space> {
+        [&self.near, &self.far].into_iter().chain(self.way.as_ref().map(|way| &way.space))
+    }
+
+    /// The far end's address.
+    #[must_use]
+    pub fn far_address(&self) -> IpAddr {
+        self.ends[1]
     }
 
     /// What has passed the near end, with what waits before it in the queue of a narrowed path.
@@ -182,7 +259,7 @@ impl Pair {
             .stderr(log)
             .spawn()
             .expect("tcpdump starts");
-        let capture = Capture { child: Some(child), file };
+        let capture = Capture { child: Some(child), file, near: self.ends[0] };
         wait::until("tcpdump listens", wait::BOUND, || {
             std::fs::read_to_string(&said).is_ok_and(|said| said.contains("listening on"))
         });
@@ -190,9 +267,40 @@ impl Pair {
     }
 }
 
+impl Way {
+    /// Starts what carries frames, each after this time.
+    #[track_caller]
+    fn carry(&mut self, delay: Duration) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("delay.py");
+        let mut child = self
+            .space
+            .command(&tools::python())
+            .arg(script)
+            .args([TO_NEAR, TO_FAR, &delay.as_millis().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python starts");
+        let mut said = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        self.carrier = Some(child);
+        BufReader::new(stdout).read_line(&mut said).expect("it says something");
+        assert_eq!(said.trim(), "ready", "frames are carried");
+    }
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.carrier.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 impl Drop for Pair {
     fn drop(&mut self) {
-        for space in [&self.near, &self.far] {
+        for space in self.spaces() {
             let _ = Command::new("ip").args(["netns", "delete", &space.0]).stderr(Stdio::null()).status();
         }
     }
@@ -223,16 +331,17 @@ pub struct Packet {
 pub struct Capture {
     child: Option<Child>,
     file: PathBuf,
+    near: IpAddr,
 }
 
 impl Capture {
-    /// Ends it and gives the IPv4 packets between the two ends in order of time.
+    /// Ends it and gives the IP packets between the two ends in order of time.
     #[track_caller]
     #[must_use]
     pub fn finish(mut self) -> Vec<Packet> {
         self.stop();
         let bytes = std::fs::read(&self.file).expect("a capture");
-        packets(&bytes)
+        packets(&bytes, self.near)
     }
 
     fn stop(&mut self) {
@@ -255,7 +364,7 @@ impl Drop for Capture {
 /// Reads a capture file: a head of 24 bytes, and for each packet one of 16 and what was kept of it, in this machine's
 /// byte order, with microseconds (the format's magic number says both).
 #[track_caller]
-fn packets(bytes: &[u8]) -> Vec<Packet> {
+fn packets(bytes: &[u8], near: IpAddr) -> Vec<Packet> {
     let number = |at: usize| {
         let four: [u8; 4] = bytes.get(at..at + 4)?.try_into().ok()?;
         Some(u32::from_ne_bytes(four))
@@ -267,15 +376,24 @@ fn packets(bytes: &[u8]) -> Vec<Packet> {
     {
         let Some(frame) = bytes.get(at + 16..at + 16 + kept as usize) else { break };
         at += 16 + kept as usize;
-        let Some(source) = frame.get(26..30).filter(|_| frame[12..14] == [0x08, 0x00]) else { continue };
+        let Some(source) = source(frame) else { continue };
         found.push(Packet {
             at: Duration::new(seconds.into(), micros * 1000),
             bytes: u64::from(length) - ETHERNET,
-            sent: source == NEAR.octets(),
+            sent: source == near,
         });
     }
     found.sort_by_key(|packet| packet.at);
     found
+}
+
+/// Who sent an IP packet in an Ethernet frame; `None` if there is something else in it.
+fn source(frame: &[u8]) -> Option<IpAddr> {
+    match frame.get(12..14)? {
+        [0x08, 0x00] => Some(<[u8; 4]>::try_from(frame.get(26..30)?).ok()?.into()),
+        [0x86, 0xdd] => Some(<[u8; 16]>::try_from(frame.get(22..38)?).ok()?.into()),
+        _ => None,
+    }
 }
 
 /// The most bytes that packets have within any window of this length.

@@ -75,13 +75,19 @@ pub fn mosquitto_pub(address: SocketAddr) -> Command {
     command
 }
 
-/// The Paho script `paho_publish.py`, ready for more arguments. It needs Debian's Python, where the package puts it;
-/// `TIDEGATE_TEST_PYTHON` names another.
+/// Debian's Python, where the package puts it; `TIDEGATE_TEST_PYTHON` names another.
 #[track_caller]
-pub fn paho_publish(address: SocketAddr) -> Command {
+pub fn python() -> PathBuf {
     let python =
         std::env::var_os("TIDEGATE_TEST_PYTHON").map_or_else(|| PathBuf::from("/usr/bin/python3"), PathBuf::from);
     assert!(python.is_file(), "this test needs {}: apt-get install python3", python.display());
+    python
+}
+
+/// The Paho script `paho_publish.py`, ready for more arguments.
+#[track_caller]
+pub fn paho_publish(address: SocketAddr) -> Command {
+    let python = python();
     let probe = Command::new(&python).args(["-c", "import paho.mqtt.client"]).output();
     assert!(
         probe.is_ok_and(|output| output.status.success()),

@@ -162,19 +162,29 @@ fn send_past(agent: &Agent, flux: &Flux) {
 }
 
 #[test]
-fn a_quota_answer_holds_everything_and_an_accepted_question_ends_that() {
+fn a_quota_answer_rests_over_restarts_until_a_reload_asks_and_is_accepted() {
     let flux = Flux::start();
     flux.answer_all(Answer::status(402));
     let mut setup = setup(&flux, 10_000);
     setup.set("forward.backoff", "probe_min", "\"1s\"").set("forward.backoff", "probe_max", "\"2s\"");
-    let agent = setup.start();
+    let mut agent = setup.start();
     publish(&agent, "telemetry", "1");
     wait::until("it is told", BOUND, || events(&agent)["told"] == true);
     assert_eq!(events(&agent)["used"].as_u64().filter(|used| *used > 1), None, "what is turned away is not counted");
     let text = String::from_utf8(agent.command(&["status"]).stdout).expect("text");
     assert!(text.contains("! the provider says that the quota is used up"), "{text}");
+    let held = wait_until_held(&agent, "normal", "provider says");
+    let day = status(&agent)["now_ms"].as_u64().map(|now| now + 86_400_000);
+    assert!(held["until_ms"].as_u64().is_some() && held["until_ms"].as_u64() <= day, "{held}");
     flux.answer_all(Answer::status(200));
-    flux.wait_for(1, BOUND);
+    wait::until("it is noted", BOUND, || status(&agent)["store"]["commits"].as_u64() > Some(2));
+    agent.kill();
+    agent.start();
+    publish(&agent, "alarm", "fire");
+    wait_until_held(&agent, "critical", "provider says");
+    assert_eq!(flux.requests(), 1);
+    agent.reload();
+    flux.wait_for(2, BOUND);
     wait::until("it is open again", BOUND, || events(&agent)["told"] == false);
 }
 
@@ -226,11 +236,90 @@ fn a_day_of_bytes_ends_sending_before_it_is_exceeded() {
     for _ in 0..20 {
         publish(&agent, "telemetry", &payload);
     }
-    let held = wait_until_held(&agent, "normal", "kept for lanes that go first");
+    let held = wait_until_held(&agent, "normal", "the budget is used up");
     assert_eq!(held["limit"], "bytes_per_day");
     let all = status(&agent)["budgets"]["budgets"].clone();
     let day =
         all.as_array().and_then(|all| all.iter().find(|one| one["kind"] == "bytes_per_day")).expect("a day").clone();
     let used = day["used"].as_u64().expect("a number");
     assert!((60_000..=95_000).contains(&used), "{day}");
+}
+
+fn budget(agent: &Agent, kind: &str) -> Value {
+    let all = status(agent)["budgets"]["budgets"].clone();
+    all.as_array().and_then(|all| all.iter().find(|one| one["kind"] == kind)).expect("it is limited").clone()
+}
+
+/// Bytes that the door has counted.
+fn on_the_wire(agent: &Agent) -> u64 {
+    let line = status(agent)["line"].clone();
+    line["sent"].as_u64().expect("a number") + line["received"].as_u64().expect("a number")
+}
+
+#[test]
+fn an_hour_of_bytes_is_not_exceeded_and_a_power_cut_forgets_little_of_it() {
+    let flux = Flux::start();
+    let mut setup = setup(&flux, 10_000);
+    let amount = 300_000;
+    setup.set("limits", "bytes_per_hour", "\"300 kB\"").set("limits", "events_per_month", "\"unlimited\"");
+    let mut agent = setup.start();
+    let payload = format!("\"{}\"", "x".repeat(20_000));
+    for _ in 0..20 {
+        publish(&agent, "telemetry", &payload);
+    }
+    let held = wait_until_held(&agent, "normal", "used up");
+    assert_eq!(held["limit"], "bytes_per_hour");
+    let (now, until) = (status(&agent)["now_ms"].as_u64(), held["until_ms"].as_u64());
+    assert!(until > now && until <= now.map(|now| now + 61 * 60_000), "{held}");
+    let used = budget(&agent, "bytes_per_hour")["used"].as_u64().expect("a number");
+    assert!((200_000..=amount * 9 / 10).contains(&used), "{used}");
+    assert!(on_the_wire(&agent) <= used, "all that passed is counted");
+    // Part of the hour is for alarms, and no more than that.
+    for _ in 0..10 {
+        publish(&agent, "alarm", &payload);
+    }
+    wait_until_held(&agent, "critical", "used up");
+    let used = budget(&agent, "bytes_per_hour")["used"].as_u64().expect("a number");
+    assert!(used <= amount && on_the_wire(&agent) <= amount, "{used}");
+    agent.kill();
+    agent.start();
+    let after = budget(&agent, "bytes_per_hour")["used"].as_u64().expect("a number");
+    assert!(after + amount / 100 >= used, "{used} before, {after} after");
+    let requests = flux.requests();
+    wait_until_held(&agent, "normal", "used up");
+    assert_eq!(flux.requests(), requests);
+}
+
+#[test]
+fn what_draining_costs_is_about_what_was_said_before() {
+    for (payload, count, events_count) in [(40, 600, "requests"), (2_000, 120, "requests"), (300, 50, "records")] {
+        let flux = Flux::start();
+        let mut setup = setup(&flux, 10_000);
+        setup.set("limits", "bytes_per_month", "\"50 MB\"").set(
+            "limits",
+            "events_count",
+            &format!("\"{events_count}\""),
+        );
+        let agent = setup.start();
+        let payload = format!("\"{}\"", "x".repeat(payload));
+        // So that the size of an event is known.
+        send(&agent, &flux, "alarm", 1);
+        flux.stop();
+        let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V311, "device"));
+        for id in 1..=count {
+            client.publish_acknowledged("devices/d/alarm", payload.as_bytes(), id);
+        }
+        let before = (on_the_wire(&agent), events(&agent)["used"].as_u64().expect("a number"));
+        let said = status(&agent)["budgets"]["drain"].clone();
+        assert_eq!(said["records"], count, "{said}");
+        flux.resume();
+        flux.wait_for(usize::from(count) + 1, BOUND);
+        wait::until("all is counted", BOUND, || status(&agent)["counts"]["waiting"] == 0);
+        let cost = on_the_wire(&agent) - before.0;
+        let used = events(&agent)["used"].as_u64().expect("a number") - before.1;
+        let number = |key: &str| said[key].as_u64().expect("a number");
+        println!("{events_count}: {cost} bytes and {used} events of {said}");
+        assert!(number("bytes") >= cost * 2 / 3 && number("bytes") <= cost * 3 / 2, "{cost} bytes, and {said}");
+        assert!(number("events").abs_diff(used) <= 2 + used / 4, "{used} events, and {said}");
+    }
 }

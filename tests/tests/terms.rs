@@ -196,6 +196,67 @@ fn a_terms_file_binds_and_when_it_turns_bad_the_last_good_one_stays_in_force() {
 }
 
 #[test]
+fn a_power_cut_and_a_bad_edit_make_nothing_faster_and_the_last_good_terms_are_in_force() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    let good = "[terms]\nversion = \"7\"\n[limits]\nrate = \"256 kbit/s\"\nbytes_per_day = \"20 MB\"\n";
+    let path = contract(&mut setup, good);
+    let mut agent = setup.start();
+    deliver(&agent, &flux, "before");
+    for bad in [Some("[limits]\nrate = 64\n"), None] {
+        agent.kill();
+        match bad {
+            Some(bad) => std::fs::write(&path, bad).expect("a terms file"),
+            None => std::fs::remove_file(&path).expect("it was there"),
+        }
+        agent.start();
+        let found = terms(&agent);
+        assert_eq!(binding(&found, "rate").expect("as before").0, "256 kbit/s");
+        assert_eq!(binding(&found, "bytes_per_day").expect("as before").0, "20MB a day");
+        assert!(found["file"]["error"].is_string() && found["file"]["in_force"] == true, "{}", found["file"]);
+        assert!(shown(&agent).contains("what was read before the start stays in force"), "{}", shown(&agent));
+        deliver(&agent, &flux, "all_the_same");
+    }
+    // Who names none has none, and it does not come back.
+    agent.setup.without("provider");
+    let _ = agent.setup.write();
+    agent.reload();
+    wait::until("none is in force", BOUND, || binding(&terms(&agent), "rate").is_none());
+    deliver(&agent, &flux, "without");
+    contract(&mut agent.setup, "[limits]\nrate = 64\n");
+    let _ = agent.setup.write();
+    agent.kill();
+    agent.start();
+    assert_eq!(binding(&terms(&agent), "rate"), None);
+}
+
+#[test]
+fn after_a_power_cut_the_speed_class_holds_until_another_is_told() {
+    let (flux, sim) = (Flux::start(), Metadata::start(Says::class("s1.slow")));
+    let mut setup = Setup::webhook(&flux);
+    setup.metadata(&sim);
+    let mut agent = setup.start();
+    wait_for(&agent, "rate", "128 kbit/s", "SIM speed class s1.slow");
+    deliver(&agent, &flux, "before");
+    agent.kill();
+    sim.say(Says::Nothing);
+    agent.start();
+    assert_eq!(binding(&terms(&agent), "rate").expect("from the first moment on").0, "128 kbit/s");
+    let found = terms(&agent);
+    assert!(found["sim"]["told_before_ms"].is_u64() && found["sim"]["answered_ago_ms"].is_null(), "{}", found["sim"]);
+    assert!(shown(&agent).contains("speed class s1.slow, told before the start"), "{}", shown(&agent));
+    sim.say(Says::class("s1.fast"));
+    agent.reload();
+    wait_for(&agent, "rate", "2 Mbit/s", "SIM speed class s1.fast");
+    assert!(terms(&agent)["sim"]["told_before_ms"].is_null());
+    deliver(&agent, &flux, "after");
+    agent.kill();
+    sim.say(Says::Status(500, String::new()));
+    agent.start();
+    assert_eq!(binding(&terms(&agent), "rate").expect("from the first moment on").0, "2 Mbit/s");
+}
+
+#[test]
 fn it_starts_with_a_terms_file_that_is_bad_or_missing_and_check_says_so() {
     for text in [Some("[limits]\nrate = 512\n"), None] {
         let flux = Flux::start();

@@ -25,12 +25,22 @@ pub struct TcpInfo {
     pub timestamps: bool,
     /// Payload bytes of a full segment that is sent (`tcpi_snd_mss`).
     pub send_mss: u32,
+    /// Segments sent that are not acknowledged (`tcpi_unacked`).
+    pub unacknowledged: u32,
+    /// Payload bytes of a full segment that is received, as the kernel takes it from those that came (`tcpi_rcv_mss`).
+    pub receive_mss: u32,
+    /// The round trip as smoothed by the kernel, in microseconds (`tcpi_rtt`); 0 before one was measured.
+    pub round_trip: u32,
     /// Payload bytes received in order (`tcpi_bytes_received`).
     pub bytes_received: u64,
     /// Segments sent, those without payload and those sent again included (`tcpi_segs_out`).
     pub segments_out: u32,
     /// Segments received, those without payload included (`tcpi_segs_in`).
     pub segments_in: u32,
+    /// Segments received that had payload, also such as had come before (`tcpi_data_segs_in`).
+    pub data_segments_in: u32,
+    /// Segments received that came out of order (`tcpi_rcv_ooopack`); 0 before Linux 5.4, which does not tell.
+    pub out_of_order: u32,
     /// Payload bytes handed over that have not left yet (`tcpi_notsent_bytes`).
     pub unsent: u32,
     /// Payload bytes sent, those sent again included (`tcpi_bytes_sent`).
@@ -47,9 +57,14 @@ impl TcpInfo {
         Some(Self {
             timestamps: bytes.get(5)? & OPTION_TIMESTAMPS != 0,
             send_mss: u32_at(16)?,
+            unacknowledged: u32_at(24)?,
+            receive_mss: u32_at(20)?,
+            round_trip: u32_at(68)?,
             bytes_received: u64_at(128)?,
             segments_out: u32_at(136)?,
             segments_in: u32_at(140)?,
+            data_segments_in: u32_at(152)?,
+            out_of_order: u32_at(224).unwrap_or(0),
             unsent: u32_at(144)?,
             bytes_sent: u64_at(200)?,
             bytes_sent_again: u64_at(208)?,
@@ -127,7 +142,8 @@ mod tests {
         // SYN, the handshake's acknowledgement, the data, perhaps an acknowledgement of the ten bytes.
         assert!((3..=4).contains(&info.segments_out), "{info:?}");
         assert!((2..=3).contains(&info.segments_in), "{info:?}");
-        assert!(info.send_mss > 500, "{info:?}");
+        assert!(info.send_mss > 500 && info.round_trip > 0 && info.round_trip < 1_000_000, "{info:?}");
+        assert_eq!((info.data_segments_in, info.out_of_order), (1, 0), "{info:?}");
         set_max_pacing_rate(&near, None).expect("and stops pacing");
     }
 

@@ -19,12 +19,15 @@
 //! name could not be told from another. As in MQTT, a topic that begins with `$` is not matched by a pattern that
 //! begins with `+`, `#` or `{device}`, nor taken by the fallback: such topics are a broker's own (`$SYS`).
 //!
-//! Besides, the rules may name the devices that may publish ([`Rules::only`]); a name that ends in `*` stands for all
-//! that begin so. Others are refused, whatever the topic rule says.
+//! Besides, the rules carry who is served at all ([`Rules::serving`], see [`allow`](super::allow)); others are refused,
+//! whatever the topic rule says. And what of a payload is kept ([`Rules::treating`], see [`fields`](super::fields)).
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
 use tidegate_protocol::LaneId;
+
+use super::allow::{Allowed, Identity, Names, Unlisted};
+use super::fields::{Fields, Treatment};
 
 /// The level that names the device.
 pub const DEVICE: &str = "{device}";
@@ -116,14 +119,8 @@ struct Pattern {
 pub struct Rules {
     patterns: Vec<Pattern>,
     fallback: Option<LaneId>,
-    devices: Option<Devices>,
-}
-
-/// Devices that may publish.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Devices {
-    names: HashSet<Box<str>>,
-    beginnings: Vec<Box<str>>,
+    allowed: Allowed,
+    fields: Fields,
 }
 
 impl Rules {
@@ -142,26 +139,44 @@ impl Rules {
                 fault,
             })?);
         }
-        Ok(Self { patterns, fallback, devices: None })
+        Ok(Self { patterns, fallback, allowed: Allowed::default(), fields: Fields::default() })
     }
 
-    /// The same rules for these devices only, by their names or, before a `*` at the end, the beginning of their names.
+    /// The same rules for these only.
+    #[must_use]
+    pub fn serving(self, allowed: Allowed) -> Self {
+        Self { allowed, ..self }
+    }
+
+    /// The same rules for these devices only, by their names, in which `*` stands for any characters.
     #[must_use]
     pub fn only<'a>(self, devices: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut only = Devices::default();
-        for device in devices {
-            match device.strip_suffix('*') {
-                Some(beginning) => only.beginnings.push(beginning.into()),
-                None => drop(only.names.insert(device.into())),
-            }
-        }
-        Self { devices: Some(only), ..self }
+        let allowed = Allowed { devices: Some(Names::new(devices)), ..self.allowed };
+        Self { allowed, ..self }
+    }
+
+    /// The same rules, with these for the fields of payloads.
+    #[must_use]
+    pub fn treating(self, fields: Fields) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// What becomes of the payloads on a topic before they are stored; `None` if they are stored as they come.
+    pub fn treatment(&self, topic: &str) -> Option<&Arc<Treatment>> {
+        self.fields.of(topic)
     }
 
     /// Whether a device that [`Rules::map`] named may publish.
     pub fn allows(&self, device: &str) -> bool {
-        let Some(devices) = &self.devices else { return true };
-        devices.names.contains(device) || devices.beginnings.iter().any(|beginning| device.starts_with(&**beginning))
+        self.allowed.device(device)
+    }
+
+    /// Whether a connection is served.
+    ///
+    /// # Errors
+    /// The list that it is not in.
+    pub fn admits(&self, identity: &Identity) -> Result<(), Unlisted> {
+        self.allowed.connection(identity)
     }
 
     /// The device and lane of a topic; `None` if it is to be refused.

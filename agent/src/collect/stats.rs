@@ -72,6 +72,10 @@ counters! {
     refused_device,
     /// Publishes refused because they are too large.
     refused_size,
+    /// Publishes refused because the rule for their fields cannot treat them.
+    refused_fields,
+    /// Records stored as they came although the rule for their fields cannot treat them, because it says so.
+    untreated,
     /// Device connections open now.
     connections,
     /// Device connections accepted in all.
@@ -86,6 +90,12 @@ counters! {
     not_reading,
     /// CONNECTs refused for their user name or password.
     not_authorized,
+    /// Connections refused or ended because their client identifier is not listed.
+    unlisted_client_id,
+    /// Connections refused or ended because their user name is not listed.
+    unlisted_user,
+    /// Connections refused or ended because no name of their certificate is listed.
+    unlisted_certificate,
     /// TLS handshakes that failed.
     tls_failed,
     /// Connections taken over by another with the same client id.

@@ -12,6 +12,8 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::allow::Unlisted;
+
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -52,6 +54,18 @@ causes! {
         default_lane in [collect]",
     /// A publish of a device that may not.
     Device = "device": "a publish is refused because its device may not publish; add the device to devices in [collect]",
+    /// A client identifier that is not listed.
+    ClientId = "client id": "a device is turned away because its client id is not listed; add it to client_ids in \
+        [collect.allow]",
+    /// A user name that is not listed, or none.
+    User = "user name": "a device is turned away because its user name is not listed; add it to usernames in \
+        [collect.allow]",
+    /// A certificate whose names are not listed, or none.
+    Certificate = "certificate": "a device is turned away because no name in its certificate is listed; add one to \
+        certificates in [collect.allow]",
+    /// A payload that the rule for its fields cannot treat.
+    Fields = "fields": "a publish is refused because the rule for its fields cannot treat its payload; see `tidegate \
+        fields try`, and correct the device or the [[collect.fields]] for its topic",
     /// A publish that is too large.
     Size = "size": "a publish is refused because it is larger than max_packet_size; raise that, or let the device send \
         less at a time",
@@ -119,6 +133,16 @@ struct Told {
 /// Logs what is turned away, seldom.
 #[derive(Debug, Default)]
 pub(super) struct TurnedAway(Mutex<[Told; Cause::COUNT]>);
+
+impl From<Unlisted> for Cause {
+    fn from(unlisted: Unlisted) -> Self {
+        match unlisted {
+            Unlisted::ClientId => Self::ClientId,
+            Unlisted::User => Self::User,
+            Unlisted::Certificate => Self::Certificate,
+        }
+    }
+}
 
 impl TurnedAway {
     /// Logs that `count` were turned away, of which `seen` is one.

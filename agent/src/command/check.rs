@@ -7,7 +7,9 @@ use tidegate::config::units::{format_duration, format_size};
 use tidegate::config::{
     self, Clock, Config, Forward, Lane, Layout, Listener, LogLevel, LogTarget, MqttVersion, Order, Policy,
 };
+use tidegate::field::Path as Field;
 use tidegate::watch::render::number;
+use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;
 
 use super::{Failure, print};
@@ -53,6 +55,9 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
         line("rule", format!("{} → {}", rule.topic, rule.lane));
     }
     line("", others(config));
+    for rule in &config.collect.fields {
+        line("fields", fields(rule));
+    }
     for text in store(&config.store) {
         line("store", text);
     }
@@ -73,9 +78,11 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
     let [min, max, probe_min, probe_max] =
         [backoff.min, backoff.max, backoff.probe_min, backoff.probe_max].map(format_duration);
     line("back-off", format!("{min} to {max}; where somebody must act first, {probe_min} to {probe_max}"));
+    line("alarm", alarm(&config.alarm));
     for text in limits(config, terms) {
         line("limits", text);
     }
+    line("notices", notices(&config.provider.notices));
     line("clock", clock(&config.clock));
     line("control", config.control.socket.display().to_string());
     line("metrics", config.metrics.bind.map_or_else(|| "none".into(), |bind| format!("http://{bind}/metrics")));
@@ -90,16 +97,46 @@ fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
     out
 }
 
+/// When people near the gateway are told that nothing is delivered.
+fn alarm(alarm: &config::Alarm) -> String {
+    let Some(after) = alarm.after else {
+        return "none: nobody near the gateway is told when nothing is delivered ([alarm] after)".into();
+    };
+    let (after, repeat) = (format_duration(after), format_duration(alarm.repeat));
+    let command = alarm.command.as_ref().map_or_else(String::new, |words| format!(", and runs {}", words.join(" ")));
+    format!("after {after} without a delivery while records wait, again every {repeat}{command}")
+}
+
 /// What becomes of the topics and devices that nothing names.
 fn others(config: &Config) -> String {
     let topics = config.collect.default_lane.as_ref().map_or_else(
         || "other topics are refused and counted".to_owned(),
         |lane| format!("other topics → {lane}, the whole topic being the device"),
     );
-    match &config.collect.devices {
-        Some(devices) => format!("{topics}; devices not among the {} named are refused and counted", devices.len()),
-        None => topics,
-    }
+    let allow = &config.collect.allow;
+    let devices = allow.devices.as_ref().or(config.collect.devices.as_ref());
+    let lists = [
+        ("devices", devices),
+        ("client ids", allow.client_ids.as_ref()),
+        ("user names", allow.usernames.as_ref()),
+        ("certificates", allow.certificates.as_ref()),
+    ];
+    lists.iter().filter_map(|(what, list)| Some((what, (*list)?.len()))).fold(topics, |text, (what, count)| {
+        format!("{text}; {what} not among the {count} listed are refused and counted")
+    })
+}
+
+/// What a rule for fields does.
+fn fields(rule: &config::FieldRule) -> String {
+    let named = |paths: &[Field]| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let round: Vec<Field> = rule.round.iter().map(|(path, _)| path.clone()).collect();
+    let lists = [("drops", &rule.drop), ("pseudonymises", &rule.pseudonymise), ("rounds", &round)];
+    let mut does: Vec<String> = rule.keep_only.iter().map(|paths| format!("keeps only {}", named(paths))).collect();
+    does.extend(
+        lists.iter().filter(|(_, paths)| !paths.is_empty()).map(|(does, paths)| format!("{does} {}", named(paths))),
+    );
+    let otherwise = if rule.store_untreated { "stored as it is" } else { "refused" };
+    format!("{}: {}; what cannot be treated is {otherwise}", rule.topic, does.join(", "))
 }
 
 fn store(store: &config::Store) -> [String; 3] {
@@ -161,6 +198,13 @@ fn limits(config: &Config, terms: Option<&Terms>) -> Vec<String> {
     });
     lines.push(format!("months and days by {}", config.limits.calendar.as_str()));
     lines
+}
+
+fn notices(notices: &config::Notices) -> String {
+    let Some(keys) = &notices.keys else { return "no signed notice is believed".to_owned() };
+    let names: Vec<&str> = keys.all().iter().map(PublicKey::kid).collect();
+    let folder = notices.folder.as_ref().map_or_else(String::new, |folder| format!(", also in {}", folder.display()));
+    format!("those that {} signed{folder}", names.join(", "))
 }
 
 fn clock(clock: &Clock) -> String {

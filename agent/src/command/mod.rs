@@ -7,6 +7,12 @@ mod buffer;
 mod check;
 mod config;
 mod demo;
+mod fields;
+mod hold;
+mod notice;
+mod notices;
+mod outages;
+mod provider;
 mod run;
 mod service;
 mod status;
@@ -34,7 +40,7 @@ pub(crate) const NOT_RUNNING: u8 = 3;
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, terms --socket).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket).\n\
                   Begin with: tidegate demo\n\
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
 )]
@@ -53,9 +59,23 @@ enum Command {
     Status(status::Args),
     /// Show every limit on what may leave: who says it, the clause it serves, which one holds
     Terms(terms::Args),
+    /// Show what the provider and the operator said, and what the agent did
+    Notices(notices::Args),
+    /// Make, show and apply signed notices of the provider
+    #[command(subcommand)]
+    Notice(notice::Which),
+    /// Show the time in which Flux could not be used, and what can be claimed for it
+    Outages(outages::Args),
+    /// Stop sending, until told otherwise or for a time; collecting goes on
+    Hold(hold::Args),
+    /// End what `hold` began
+    Resume(hold::ResumeArgs),
     /// Look into the buffer: what waits, what is kept, what is damaged, what was put aside
     #[command(subcommand)]
     Buffer(buffer::Which),
+    /// Try out what the rules for the fields of payloads do
+    #[command(subcommand)]
+    Fields(fields::Which),
     /// Watch it work: devices, agent and a Flux look-alike on this machine, nothing to configure
     Demo(demo::Args),
     /// Print configurations
@@ -101,7 +121,13 @@ pub(crate) fn run() -> Result<(), Failure> {
         Command::Check(file) => check::run(&file.config),
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),
+        Command::Notice(which) => notice::run(&which),
+        Command::Notices(args) => notices::run(&args),
+        Command::Outages(args) => outages::run(&args),
+        Command::Hold(args) => hold::run(&args),
+        Command::Resume(args) => hold::resume(&args),
         Command::Buffer(which) => buffer::run(&which),
+        Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
     }
@@ -150,6 +176,21 @@ mod tests {
             "tidegate terms",
             "tidegate terms --json --config a.toml",
             "tidegate terms --socket /run/x.sock",
+            "tidegate fields try payloads.json",
+            "tidegate fields try - --topic a/b --whole --json --config a.toml",
+            "tidegate notice keygen --out ops.key --kid ops-2026",
+            "tidegate notice sign --key ops.key m.toml -o m.notice",
+            "tidegate notice sign --key ops.key --kid b -",
+            "tidegate notice sign --key ops.key --id m --maintenance +1h +2h --gateway pole-* --gateway barn --why x",
+            "tidegate notice sign --key ops.key --withdraw m",
+            "tidegate notice show m.notice",
+            "tidegate notice show --config a.toml -",
+            "tidegate notice apply m.notice --json --socket /run/x.sock",
+            "tidegate notice apply m.notice --config a.toml",
+            "tidegate outages",
+            "tidegate outages --month 2026-11 --json --config a.toml",
+            "tidegate outages --csv --store /var/lib/tidegate",
+            "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
             "tidegate buffer status --json --config a.toml",
@@ -169,8 +210,20 @@ mod tests {
             "tidegate runn",
             "tidegate status --socket a --config b",
             "tidegate terms --socket a --config b",
+            "tidegate outages --month 2026-13",
+            "tidegate outages --json --csv",
+            "tidegate outages --verify --csv",
             "tidegate config",
+            "tidegate notice",
+            "tidegate notice keygen",
+            "tidegate notice sign --key ops.key",
+            "tidegate notice sign --key ops.key --maintenance +1h +2h",
+            "tidegate notice sign --key ops.key m.toml --withdraw m",
+            "tidegate notice show m.notice --trust ops",
+            "tidegate notice apply",
             "tidegate buffer",
+            "tidegate fields",
+            "tidegate fields try",
             "tidegate buffer export",
             "tidegate buffer export --format xml",
             "tidegate buffer inspect --from yesterday",

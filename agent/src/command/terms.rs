@@ -3,12 +3,13 @@
 use tidegate::clock::now_ms;
 use tidegate::config;
 use tidegate::gateway;
+use tidegate::provider::question::Ask;
 use tidegate::watch::TermsStatus;
 use tidegate::watch::control::{self, AskError};
 use tidegate::watch::render;
 
 use super::service::Service;
-use super::{Failure, print};
+use super::{Failure, print, provider};
 
 /// Whose limits, and how to show them.
 #[derive(Debug, clap::Args)]
@@ -19,10 +20,28 @@ use super::{Failure, print};
 pub(super) struct Args {
     #[command(flatten)]
     service: Service,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What to do instead of showing them.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Accept changed terms, so that what waits for it may be sent (`[terms] on_change`)
+    Accept {
+        #[command(flatten)]
+        agent: provider::Agent,
+        /// Their version, as the notice and `tidegate status` say it
+        version: String,
+    },
 }
 
 /// Asks or reads, and prints.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    if let Some(What::Accept { agent, version }) = &args.what {
+        let ask = Ask::AcceptTerms { version: version.clone() };
+        return print(&provider::done(agent.ask(&ask)?)?);
+    }
     let (terms, heading) = find(args)?;
     if args.service.json {
         return print(&(serde_json::to_string_pretty(&terms)? + "\n"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{KEYS, is_live};
-use super::model::{Config, FluxTarget};
+use super::model::{Config, FieldRule, FluxTarget};
 
 /// The keys in which two configurations differ, in alphabetical order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -57,10 +57,26 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("gateway.id", &config.gateway.id);
     put("collect.default_lane", &config.collect.default_lane);
     put("collect.devices", &config.collect.devices);
+    put("collect.allow.devices", &config.collect.allow.devices);
+    put("collect.allow.client_ids", &config.collect.allow.client_ids);
+    put("collect.allow.usernames", &config.collect.allow.usernames);
+    put("collect.allow.certificates", &config.collect.allow.certificates);
     put("collect.rule.topic", &config.collect.rules.iter().map(|rule| &rule.topic).collect::<Vec<_>>());
     put("collect.rule.lane", &config.collect.rules.iter().map(|rule| &rule.lane).collect::<Vec<_>>());
+    put("collect.fields.topic", &each(config, |rule| &rule.topic));
+    put("collect.fields.keep_only", &each(config, |rule| &rule.keep_only));
+    put("collect.fields.drop", &each(config, |rule| &rule.drop));
+    put("collect.fields.pseudonymise", &each(config, |rule| &rule.pseudonymise));
+    put("collect.fields.round", &each(config, |rule| &rule.round));
+    put("collect.fields.otherwise", &each(config, |rule| rule.store_untreated));
+    put("collect.pseudonyms.key_file", &config.collect.pseudonym_key.as_ref().map(super::Secret::expose));
     put("clock.synchronised_marker", &config.clock.synchronised_marker);
     put("clock.timedated", &config.clock.timedated);
+    put("alarm.after", &config.alarm.after);
+    put("alarm.repeat", &config.alarm.repeat);
+    put("alarm.command", &config.alarm.command);
+    put("alarm.command_timeout", &config.alarm.command_timeout);
+    put("alarm.topic", &config.alarm.topic);
     put("control.socket", &config.control.socket);
     put("metrics.bind", &config.metrics.bind);
     put("log.level", &config.log.level);
@@ -71,6 +87,11 @@ pub(super) fn facts(config: &Config) -> Facts {
     forward(config, &mut facts);
     limits(config, &mut facts);
     facts
+}
+
+/// One thing of each rule for fields.
+fn each<'a, T>(config: &'a Config, of: fn(&'a FieldRule) -> T) -> Vec<T> {
+    config.collect.fields.iter().map(of).collect()
 }
 
 /// Lines are no facts: a limit that only moved within the file has not changed.
@@ -92,7 +113,28 @@ fn limits(config: &Config, facts: &mut Facts) {
     put("provider.metadata.enabled", &provider.metadata.enabled);
     put("provider.metadata.url", &provider.metadata.url);
     put("provider.metadata.every", &provider.metadata.every);
+    let page = &provider.statuspage;
+    put("provider.statuspage.enabled", &page.enabled);
+    put("provider.statuspage.url", &page.url);
+    put("provider.statuspage.components", &page.components);
+    put("provider.statuspage.every", &page.every);
+    put("provider.statuspage.bytes_per_day", &page.bytes_per_day);
+    put("provider.statuspage.interface", &page.interface);
+    put("provider.statuspage.ca_file", &page.ca_file);
+    let rules = &provider.rules;
+    put("provider.rule.status", &rules.iter().map(|rule| rule.status).collect::<Vec<_>>());
+    put("provider.rule.means", &rules.iter().map(|rule| rule.means).collect::<Vec<_>>());
+    put("provider.rule.body", &rules.iter().map(|rule| &rule.body).collect::<Vec<_>>());
+    put("provider.rule.header", &rules.iter().map(|rule| &rule.header).collect::<Vec<_>>());
+    put("provider.rule.kinds", &rules.iter().map(|rule| &rule.kinds).collect::<Vec<_>>());
+    put("provider.notices.keys", &provider.notices.keys);
+    put("provider.notices.folder", &provider.notices.folder);
     put("provider.speed_class.name", &provider.speed_classes.iter().map(|class| &class.name).collect::<Vec<_>>());
+    put("provider.resume.spread", &provider.resume.spread);
+    put("provider.resume.ramp", &provider.resume.ramp);
+    put("provider.probe.min", &provider.probe.min);
+    put("provider.probe.max", &provider.probe.max);
+    put("terms.on_change", &provider.on_terms_change);
     put("provider.speed_class.rate", &provider.speed_classes.iter().map(|class| class.rate).collect::<Vec<_>>());
 }
 
@@ -163,6 +205,48 @@ fn broker(config: &Config, facts: &mut Facts) {
     put("collect.broker.max_packet_size", &broker.max_packet_size);
 }
 
+/// The keys of a target: kind, URL, and those of the API.
+type TargetKeys = [&'static str; 8];
+
+const PRESENT: TargetKeys = [
+    "forward.flux.kind",
+    "forward.flux.url",
+    "forward.flux.base_url",
+    "forward.flux.app_id",
+    "forward.flux.channel_id",
+    "forward.flux.auth_key_id",
+    "forward.flux.auth_key_file",
+    "forward.flux.token_timeout",
+];
+
+const NEXT: TargetKeys = [
+    "forward.flux_next.kind",
+    "forward.flux_next.url",
+    "forward.flux_next.base_url",
+    "forward.flux_next.app_id",
+    "forward.flux_next.channel_id",
+    "forward.flux_next.auth_key_id",
+    "forward.flux_next.auth_key_file",
+    "forward.flux_next.token_timeout",
+];
+
+fn target(target: &FluxTarget, keys: &TargetKeys, put: &mut dyn FnMut(&'static str, &dyn std::fmt::Debug)) {
+    let [kind, url, base, app, channel, key_id, key, timeout] = *keys;
+    put(kind, &target.kind());
+    match target {
+        FluxTarget::Webhook { url: hook } => put(url, &hook.expose()),
+        FluxTarget::Unified { url: unified } => put(url, unified),
+        FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
+            put(base, base_url);
+            put(app, app_id);
+            put(channel, channel_id);
+            put(key_id, &auth_key_id.expose());
+            put(key, &auth_key.expose());
+            put(timeout, token_timeout);
+        }
+    }
+}
+
 fn forward(config: &Config, facts: &mut Facts) {
     let mut put = |key, value: &dyn std::fmt::Debug| {
         facts.insert(key, format!("{value:?}"));
@@ -171,18 +255,10 @@ fn forward(config: &Config, facts: &mut Facts) {
     put("forward.order", &forward.order);
     put("forward.backlog_share", &forward.backlog_share);
     put("forward.interface", &forward.interface);
-    put("forward.flux.kind", &forward.target.kind());
-    match &forward.target {
-        FluxTarget::Webhook { url } => put("forward.flux.url", &url.expose()),
-        FluxTarget::Unified { url } => put("forward.flux.url", url),
-        FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
-            put("forward.flux.base_url", base_url);
-            put("forward.flux.app_id", app_id);
-            put("forward.flux.channel_id", channel_id);
-            put("forward.flux.auth_key_id", &auth_key_id.expose());
-            put("forward.flux.auth_key_file", &auth_key.expose());
-            put("forward.flux.token_timeout", token_timeout);
-        }
+    target(&forward.target, &PRESENT, &mut put);
+    if let Some(next) = &forward.next {
+        put("forward.flux_next.from", &next.from_ms);
+        target(&next.target, &NEXT, &mut put);
     }
     put("forward.flux.ca_file", &forward.ca_file);
     put("forward.flux.client_certificate", &forward.client_certificate.as_ref().map(|pair| &pair.0));

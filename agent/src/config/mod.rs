@@ -23,10 +23,12 @@
 //! system that the store is on and for what stands in the folder. It writes nothing.
 
 mod address;
+mod alarm;
 mod changes;
 mod error;
 mod keys;
 mod model;
+pub mod notice;
 mod pattern;
 mod reader;
 mod sections;
@@ -37,13 +39,15 @@ pub mod terms;
 mod tests;
 
 pub use crate::secret::Secret;
+pub use alarm::{ALARM_TOPIC, Alarm};
 pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
-    Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FluxTarget, Forward, Gateway, Kind,
-    Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion, Order, Policy, Provider,
-    Rule, SpeedClass, Stated, Store, Tls,
+    Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FieldRule, FluxTarget,
+    Forward, Gateway, Kind, Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion,
+    NextFlux, Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, StatusPage,
+    Store, Tls,
 };
 pub use tidegate_protocol::units;
 
@@ -110,6 +114,26 @@ pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
 pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::store_place(&text, &path.display().to_string())?)
+}
+
+/// What `[[collect.fields]]` and `[collect.pseudonyms]` of the file at `path` say, whatever else is wrong with it: who
+/// tries out rules need not be able to read all secrets, only the key to pseudonyms, if there are any.
+///
+/// # Errors
+/// As [`load`], with what is wrong in these two alone.
+pub fn fields(path: &Path) -> Result<(Vec<FieldRule>, Option<Secret>), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::fields(&text, &path.display().to_string())?)
+}
+
+/// The gateway's id and `[provider.notices]` as the file at `path` says them, whatever else is wrong with it: who looks at a
+/// notice need not be able to read the secrets.
+///
+/// # Errors
+/// As [`load`], with what is wrong in the two tables alone.
+pub fn gateway_and_notices(path: &Path) -> Result<(String, Notices), LoadError> {
+    let text = surroundings::read_text(path)?;
+    Ok(sections::gateway_and_notices(&text, &path.display().to_string())?)
 }
 
 /// `[limits]` and `[provider]` as the file at `path` says them, whatever else is wrong with it: who asks for the limits

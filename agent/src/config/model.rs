@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
+use crate::field::{Path, Step};
+use crate::glob::Glob;
 use crate::hardware::Source;
 use crate::secret::Secret;
+use tidegate_protocol::notice::Keys;
 use tidegate_protocol::terms::Bound;
 use tidegate_protocol::units::Amount;
 
@@ -30,6 +33,8 @@ pub struct Config {
     pub provider: Provider,
     /// `[clock]`: what says that the clock is right.
     pub clock: Clock,
+    /// `[alarm]`: telling people near the gateway.
+    pub alarm: super::Alarm,
     /// `[control]`: the socket that `tidegate status` asks.
     pub control: Control,
     /// `[metrics]`: the Prometheus page.
@@ -56,10 +61,29 @@ pub struct Collect {
     pub broker: Option<Broker>,
     /// The lane of topics that no rule matches; `None` refuses them. One of [`Config::lanes`].
     pub default_lane: Option<String>,
-    /// Devices that may publish, as the topic rules name them; a `*` at the end stands for any end. `None` lets all.
+    /// Devices that may publish, as `[collect]` itself names them; never with [`Allow::devices`].
     pub devices: Option<Vec<String>>,
+    /// `[collect.allow]`: who is served.
+    pub allow: Allow,
     /// Topic rules; the first that matches wins. Never empty; at most 256.
     pub rules: Vec<Rule>,
+    /// What of payloads is kept; the first that matches a topic treats its payloads. At most 64.
+    pub fields: Vec<FieldRule>,
+    /// `[collect.pseudonyms] key_file`: the key to pseudonyms; there if a rule makes any.
+    pub pseudonym_key: Option<Secret>,
+}
+
+/// `[collect.allow]`: names, in which `*` stands for any characters. `None` lets all pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Allow {
+    /// Devices that may publish, as the topic rules name them.
+    pub devices: Option<Vec<String>>,
+    /// MQTT client identifiers.
+    pub client_ids: Option<Vec<String>>,
+    /// User names.
+    pub usernames: Option<Vec<String>>,
+    /// Common and alternative names of client certificates.
+    pub certificates: Option<Vec<String>>,
 }
 
 /// `[[collect.rule]]`.
@@ -69,6 +93,23 @@ pub struct Rule {
     pub topic: String,
     /// One of [`Config::lanes`].
     pub lane: String,
+}
+
+/// `[[collect.fields]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldRule {
+    /// The pattern: literal levels, `+` or `{device}` for any one, a trailing `#`.
+    pub topic: String,
+    /// Fields that are kept, and no others; `None` keeps all.
+    pub keep_only: Option<Vec<Path>>,
+    /// Fields that are dropped.
+    pub drop: Vec<Path>,
+    /// Fields that are replaced by pseudonyms.
+    pub pseudonymise: Vec<Path>,
+    /// Fields that are rounded, and to what.
+    pub round: Vec<(Path, Step)>,
+    /// Whether a payload that cannot be treated is stored as it is, and not refused.
+    pub store_untreated: bool,
 }
 
 /// `[collect.listener]`. At least one of `bind` and `tls` is there.
@@ -243,6 +284,8 @@ pub struct Forward {
     pub interface: Option<String>,
     /// Where it goes to and how it proves itself.
     pub target: FluxTarget,
+    /// `[forward.flux_next]`: the same from a time on.
+    pub next: Option<NextFlux>,
     /// PEM file with the CA of the endpoint; without it the system's roots are used.
     pub ca_file: Option<PathBuf>,
     /// PEM files with a client certificate and its key.
@@ -349,6 +392,15 @@ impl FluxTarget {
         };
         super::address::origin(url)
     }
+}
+
+/// `[forward.flux_next]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextFlux {
+    /// From when it holds, in ms since the Unix epoch.
+    pub from_ms: u64,
+    /// Where it goes to and how it proves itself.
+    pub target: FluxTarget,
 }
 
 /// `[forward.flux.batch]`: when a batch closes, whichever comes first. `critical` does not wait for `max_age`.
@@ -502,9 +554,49 @@ pub struct Provider {
     pub terms: Option<PathBuf>,
     /// `[provider.metadata]`.
     pub metadata: Metadata,
+    /// `[provider.statuspage]`.
+    pub statuspage: StatusPage,
+    /// `[[provider.rule]]`: what answers of Flux mean, before what is known of them otherwise. At most 32.
+    pub rules: Vec<crate::answer::rule::Rule>,
+    /// `[provider.notices]`.
+    pub notices: Notices,
     /// What each speed class of a SIM carries: the defaults with what `[[provider.speed_class]]` changes and adds. Never
     /// empty.
     pub speed_classes: Vec<SpeedClass>,
+    /// `[provider.resume]`.
+    pub resume: Resume,
+    /// `[provider.probe]`.
+    pub probe: Probe,
+    /// `[terms] on_change`.
+    pub on_terms_change: OnTermsChange,
+}
+
+/// `[provider.resume]`: how the gateway comes back after an interruption of the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resume {
+    /// The time over which a fleet comes back, each gateway at a moment of its own, up to a day.
+    pub spread: Duration,
+    /// How long it takes from then until it may send as fast as before, up to a day.
+    pub ramp: Duration,
+}
+
+/// `[provider.probe]`: how often one record is sent to see whether what stopped the gateway is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// At first, 1 s to 7 days.
+    pub min: Duration,
+    /// At last, not below `min`.
+    pub max: Duration,
+}
+
+/// What follows when the provider changes the terms (clause 1.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTermsChange {
+    /// It is logged: using the service is consent.
+    #[default]
+    Continue,
+    /// Nothing is sent from then on until a person accepts them.
+    Hold,
 }
 
 /// `[provider.metadata]`: the SIM's own metadata service.
@@ -516,6 +608,34 @@ pub struct Metadata {
     pub url: String,
     /// How often it is asked, 1 min to 24 h.
     pub every: Duration,
+}
+
+/// `[provider.notices]`: signed notices.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Notices {
+    /// Whose notices are believed; nobody's without.
+    pub keys: Option<Keys>,
+    /// The folder that is watched for them. An absolute path; it may be missing. Only with `keys`.
+    pub folder: Option<PathBuf>,
+}
+
+/// `[provider.statuspage]`: the provider's status page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusPage {
+    /// Whether it is asked.
+    pub enabled: bool,
+    /// Its base URL without a trailing slash: `https://status.soracom.io`.
+    pub url: String,
+    /// What is found in the names of components that concern this gateway, 1 to 32.
+    pub components: Vec<Glob>,
+    /// How often it is asked at the most, 1 min to 24 h.
+    pub every: Duration,
+    /// Bytes on the wire that it may cost in a day, 4 kB to 1 GB.
+    pub bytes_per_day: u64,
+    /// The network interface that it is asked through; that of `[forward]` if none.
+    pub interface: Option<String>,
+    /// PEM file with the CA of the page; without it the system's roots are used.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[[provider.speed_class]]`.

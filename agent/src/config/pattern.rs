@@ -28,6 +28,29 @@ pub(super) fn rule(topic: &str) -> Result<(), String> {
     }
 }
 
+/// Judges the pattern of a rule for fields: literal levels, `{device}` or `+`, a trailing `#`. The error says what to
+/// write.
+pub(super) fn fields(topic: &str) -> Result<(), String> {
+    filter(&topic.split('/').map(|level| if level == DEVICE { "+" } else { level }).collect::<Vec<_>>().join("/"))
+        .map_err(|advice| advice.replace("; {device} belongs in [[collect.rule]]", ", or {device} for the device"))
+}
+
+/// Whether every topic that `other` matches is matched by `pattern`, both judged by [`fields`].
+pub(super) fn covers(pattern: &str, other: &str) -> bool {
+    let parts = |text: &str| -> (Vec<String>, bool) {
+        if text == "#" {
+            return (Vec::new(), true);
+        }
+        let (body, open) = open(text);
+        (body.split('/').map(str::to_owned).collect(), open)
+    };
+    let ((levels, is_open), (others, other_open)) = (parts(pattern), parts(other));
+    let wild = |level: &str| level == "+" || level == DEVICE;
+    let agree = levels.iter().zip(&others).all(|(level, other)| wild(level) || level == other);
+    let lengths = if is_open { others.len() >= levels.len() } else { others.len() == levels.len() && !other_open };
+    agree && lengths
+}
+
 /// Judges a topic filter to subscribe to. The error says what to write.
 pub(super) fn filter(topic: &str) -> Result<(), String> {
     common(topic)?;

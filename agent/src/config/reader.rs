@@ -53,6 +53,11 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Whether a mistake was entered.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     /// Whether no further mistake will be entered, so that none need be looked for.
     fn is_full(&self) -> bool {
         self.problems.borrow().len() >= MOST_PROBLEMS
@@ -125,10 +130,8 @@ impl<'a> Value<'a> {
     }
 
     fn warn_of_exposed(&self, path: &Path) {
-        self.warn(
-            format!("{} may be read or changed by every user of this machine", path.display()),
-            "chown it to the user that Tidegate runs as and chmod it 600",
-        );
+        let (found, advice) = exposed(path);
+        self.warn(found, advice);
     }
 
     /// Enters what is wrong with the file at `path`, which this value names. A value that may be the secret itself,
@@ -156,6 +159,36 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The text of a time, in quotes or without; otherwise a mistake.
+    pub(super) fn time_text(&self, advice: &str) -> Option<String> {
+        match self.node {
+            DeValue::Datetime(time) => Some(time.to_string()),
+            _ => self.text(advice).map(str::to_owned),
+        }
+    }
+
+    /// The names and values of a table; otherwise a mistake.
+    pub(super) fn entries(&self, advice: &str) -> Option<Vec<(&'a str, Value<'a>)>> {
+        let DeValue::Table(table) = self.node else {
+            self.wrong_type(advice);
+            return None;
+        };
+        let entry = |(name, value): (&'a Spanned<std::borrow::Cow<'_, str>>, &'a Spanned<DeValue<'a>>)| {
+            let value = Value { doc: self.doc, key: self.key.clone(), node: value.get_ref(), at: value.span().start };
+            (name.get_ref().as_ref(), value)
+        };
+        Some(table.iter().map(entry).collect())
+    }
+
+    /// A number as it is written, if it is a decimal one.
+    pub(super) fn number(&self) -> Option<&'a str> {
+        match self.node {
+            DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str()),
+            DeValue::Float(number) => Some(number.as_str()),
+            _ => None,
+        }
+    }
+
     fn integer(&self) -> Option<i128> {
         match self.node {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -171,6 +204,11 @@ impl<'a> Value<'a> {
     /// Whether it is a text.
     pub(super) fn is_text(&self) -> bool {
         self.node.is_str()
+    }
+
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.node.is_table()
     }
 
     /// Whether it is an array.
@@ -192,6 +230,12 @@ impl<'a> Value<'a> {
         };
         array.iter().map(element).collect()
     }
+}
+
+/// What is wrong with a file that everybody may read, and what to do.
+fn exposed(path: &Path) -> (String, &'static str) {
+    let found = format!("{} may be read or changed by every user of this machine", path.display());
+    (found, "chown it to the user that Tidegate runs as and chmod it 600")
 }
 
 /// What a value is, for a message.
@@ -354,6 +398,12 @@ impl<'a> Section<'a> {
         self.doc.problem(self.at, &path, found, advice);
     }
 
+    /// Enters a mistake about a key's value that only shows beside others; where the key is not there, about the table.
+    pub(super) fn problem_at(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+        let at = self.raw(key).map(|value| value.span().start).or(self.at);
+        self.doc.problem(at, &self.path_of(key), found, advice);
+    }
+
     /// Enters a warning about the table as a whole.
     pub(super) fn warn(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
         self.doc.warn(self.at, &self.path_of(key), found, advice);
@@ -373,6 +423,12 @@ impl<'a> Section<'a> {
 
     /// Enters every key of the table that was not asked for.
     pub(super) fn finish(self) {
+        let path = self.path.clone();
+        self.finish_with(|name| keys::instead_of(&path, name));
+    }
+
+    /// The same, with what to write instead of each.
+    pub(super) fn finish_with(self, instead: impl Fn(&str) -> String) {
         let asked = self.asked.borrow();
         for (name, _) in self.table.into_iter().flatten() {
             if self.doc.is_full() {
@@ -381,7 +437,7 @@ impl<'a> Section<'a> {
             if asked.contains(&name.get_ref().as_ref()) {
                 continue;
             }
-            let advice = keys::instead_of(&self.path, name.get_ref());
+            let advice = instead(name.get_ref());
             let shown_path = self.path_of(&shown_key(name.get_ref()));
             self.doc.problem(Some(name.span().start), &shown_path, "unknown key", advice);
         }
@@ -465,6 +521,25 @@ impl<'a> Section<'a> {
         Some((path, value))
     }
 
+    /// Judges the program that a value names by its path.
+    pub(super) fn program(&self, path: &str, value: &Value<'a>, content: Content) {
+        if !Path::new(path).is_absolute() {
+            value.problem(
+                format!("found {}", shown(path)),
+                "write the program's absolute path first: no shell looks for it",
+            );
+            return;
+        }
+        match self.doc.surroundings.usable(Path::new(path), content) {
+            Ok(true) => value.warn(
+                format!("{path} may be changed by every user of this machine"),
+                "chmod it 755: Tidegate runs it with its own rights",
+            ),
+            Ok(false) => {}
+            Err(fault) => value.problem(fault.found, fault.advice),
+        }
+    }
+
     /// Enters a mistake at `key` if it names a private key that does not belong to the certificate.
     pub(super) fn belongs(&self, certificate: &Path, key: &(PathBuf, Value<'a>)) {
         if let Err(fault) = self.doc.surroundings.belongs(certificate, &key.0) {
@@ -474,10 +549,22 @@ impl<'a> Section<'a> {
 
     /// The secret in the file that a key names.
     pub(super) fn secret_file(&self, key: &'static str) -> Option<(Secret, Value<'a>)> {
+        self.secret_of(key, false)
+    }
+
+    /// The same, where it is a mistake that every user may read the file.
+    pub(super) fn guarded_secret_file(&self, key: &'static str) -> Option<(Secret, Value<'a>)> {
+        self.secret_of(key, true)
+    }
+
+    fn secret_of(&self, key: &'static str, guarded: bool) -> Option<(Secret, Value<'a>)> {
         let (path, value) = self.path(key)?;
         match self.doc.surroundings.secret(&path) {
             Ok(file) => {
-                if file.exposed {
+                if file.exposed && guarded {
+                    let (found, advice) = exposed(&path);
+                    value.problem(found, advice);
+                } else if file.exposed {
                     value.warn_of_exposed(&path);
                 }
                 Some((file.secret, value))

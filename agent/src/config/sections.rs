@@ -1,9 +1,13 @@
 //! Asks for every key with its type, range and default. A key that is wrong is entered in the book and its default used
 //! from then on, so that reading goes on and finds the other mistakes.
 
+mod answers;
 mod collect;
 mod forward;
 pub(super) mod limits;
+mod notices;
+mod stance;
+mod statuspage;
 mod store;
 
 use std::net::SocketAddr;
@@ -14,10 +18,12 @@ use toml::de::DeTable;
 
 use super::address;
 use super::error::{Errors, shown};
-use super::model::{Clock, Config, Control, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Provider};
+use super::model::{
+    Clock, Config, Control, FieldRule, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Notices, Provider,
+};
 use super::reader::{Book, Document, Section, Value};
 use super::surroundings::{Content, Disk, Surroundings};
-use super::{DEFAULT_MARKER, DEFAULT_SOCKET};
+use super::{DEFAULT_MARKER, DEFAULT_SOCKET, Secret};
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
@@ -84,7 +90,26 @@ pub(super) fn limits_and_provider(text: &str, source_name: &str) -> Result<(Limi
     let (tree, _) = DeTable::parse_recoverable(text);
     let doc = Document::new(text, &Disk);
     let root = Section::root(&doc, tree.get_ref());
-    let found = (limits::limits(&root), limits::provider(&root, is_unified(&root)));
+    let found = (limits::limits(&root), limits::provider(&root, is_unified(&root), false));
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+}
+
+/// `[[collect.fields]]` and the key to pseudonyms, whatever else is wrong with the text.
+pub(super) fn fields(text: &str, source_name: &str) -> Result<(Vec<FieldRule>, Option<Secret>), Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let found = collect::fields(&Section::root(&doc, tree.get_ref()).section("collect"));
+    let problems = doc.close().problems;
+    if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+}
+
+/// The gateway's id and `[provider.notices]`, whatever else is wrong with the text.
+pub(super) fn gateway_and_notices(text: &str, source_name: &str) -> Result<(String, Notices), Errors> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let root = Section::root(&doc, tree.get_ref());
+    let found = (gateway(&root).id, notices::notices(root.section("provider").section("notices")));
     let problems = doc.close().problems;
     if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }
@@ -121,15 +146,18 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
     let lanes = store::lanes(&root, store.max_size);
     let limits = limits::limits(&root);
     let forward = forward::forward(&root, limits::monthly_events(&limits));
-    limits::judge_together(&root, &limits, &forward.target.origin());
+    let origin = forward.target.origin();
+    limits::judge_together(&root, &limits, &origin);
+    let at_soracom = statuspage::is_soracom(&origin);
     let config = Config {
         collect: collect::collect(&root, &gateway.id, &lanes),
         store,
         lanes,
         forward,
-        provider: limits::provider(&root, is_unified(&root)),
+        provider: limits::provider(&root, is_unified(&root), at_soracom),
         limits,
         clock: clock(&root),
+        alarm: super::alarm::alarm(&root),
         control: control(&root),
         metrics: metrics(&root),
         log: log(&root),

@@ -30,6 +30,8 @@ pub(super) enum Content {
     Key,
     /// Lines of user names and hashes.
     Passwords,
+    /// A program: a file that may be run.
+    Program,
 }
 
 /// Why a file that a key names cannot be used: what was found, and what to do.
@@ -100,8 +102,12 @@ impl Surroundings for Disk {
     }
 
     fn usable(&self, path: &Path, content: Content) -> Result<bool, Fault> {
+        if content == Content::Program {
+            return program(path);
+        }
         let (bytes, exposed) = contents(path)?;
         match content {
+            Content::Program => Ok(()),
             Content::Certificates => certificates(path, &bytes).map(|_| ()),
             Content::Key => key(path, &bytes).map(|_| ()),
             Content::Passwords => passwords(path, &bytes),
@@ -155,11 +161,23 @@ impl Surroundings for Disk {
     }
 }
 
+/// A regular file that somebody may run; says whether users other than its owner and group may write it.
+fn program(path: &Path) -> Result<bool, Fault> {
+    let about = std::fs::metadata(path).map_err(|error| fault(path, &error))?;
+    if !about.is_file() || about.mode() & 0o111 == 0 {
+        return Err(Fault {
+            found: format!("{} is no program", path.display()),
+            advice: "name a file that may be run (chmod 755)".into(),
+        });
+    }
+    Ok(about.mode() & 0o002 != 0)
+}
+
 /// Entries of a folder that are looked at to tell a store: a store has a dozen.
 const LOOKED_AT: usize = 1000;
 
 /// What a store that was cut off while it was made may hold, and what a file system of its own begins with.
-const MADE_BEFORE: [&str; 6] = ["lock", "reserve", "aside", "damaged", "index", "lost+found"];
+const MADE_BEFORE: [&str; 7] = ["lock", "reserve", "aside", "damaged", "index", "outages", "lost+found"];
 
 /// Opens a regular file. Its kind is asked for first: opening a FIFO would wait for a writer.
 fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {

@@ -65,6 +65,14 @@ pub enum TermsError {
 /// [`TermsError::Unreadable`] if there is no such file, it may not be read, is too long or no text;
 /// [`TermsError::Wrong`] with everything that is wrong in it otherwise.
 pub fn load(path: &Path) -> Result<Terms, TermsError> {
+    load_text(path).map(|(terms, _)| terms)
+}
+
+/// The same, with the text.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(path: &Path) -> Result<(Terms, String), TermsError> {
     let name = path.display().to_string();
     let (bytes, _) =
         contents(path).map_err(|fault| TermsError::Unreadable { found: fault.found, advice: fault.advice })?;
@@ -72,7 +80,7 @@ pub fn load(path: &Path) -> Result<Terms, TermsError> {
         found: format!("{name} is not text (UTF-8)"),
         advice: "name the right file".into(),
     })?;
-    parse(&text, &name).map_err(TermsError::Wrong)
+    parse(&text, &name).map(|terms| (terms, text)).map_err(TermsError::Wrong)
 }
 
 /// Reads terms from `text`; `name` stands in messages and as the limits' source.

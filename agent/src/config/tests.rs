@@ -7,11 +7,14 @@ use super::surroundings::{Content, Fault, Place, SecretFile, Surroundings, Volum
 use super::*;
 use crate::secret::Secret;
 
+mod alarm;
 mod changed;
 mod default_file;
 mod disk;
+mod fields;
 mod limits;
 mod mistakes;
+mod notices;
 mod parts;
 mod secrets;
 

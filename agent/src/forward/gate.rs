@@ -58,13 +58,14 @@ impl Gate {
                 self.probe.reset();
                 None
             }
-            // What is wrong is the batch; its lane waits, the endpoint need not.
-            Verdict::Poison { .. } | Verdict::Transient { costly: true } => None,
+            // What is wrong is the batch; its lane waits, the endpoint need not. A quota is the budgets' affair: they rest
+            // until the month turns, to the moment.
+            Verdict::Poison { .. } | Verdict::Transient { costly: true } | Verdict::Quota => None,
             Verdict::Throttled { until } | Verdict::Maintenance { until } => {
                 let spread = (until.saturating_duration_since(now) / 10).min(SPREAD);
                 Some(until + jitter.between(Duration::ZERO, spread))
             }
-            Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured => Some(now + self.probe.failed(jitter)),
+            Verdict::Suspended | Verdict::Ended | Verdict::Misconfigured => Some(now + self.probe.failed(jitter)),
             Verdict::Transient { costly: false } => Some(now + self.backoff.failed(jitter)),
         };
         self.count(verdict, now)
@@ -104,7 +105,8 @@ mod tests {
                 (Verdict::Throttled { until }, Some((40, 44))),
                 (Verdict::Maintenance { until }, Some((40, 44))),
                 (Verdict::Suspended, Some((60, 120))),
-                (Verdict::Quota, Some((60, 120))),
+                (Verdict::Quota, None),
+                (Verdict::Ended, Some((60, 120))),
                 (Verdict::Misconfigured, Some((60, 120))),
                 (Verdict::Transient { costly: false }, Some((1, 2))),
             ] {
@@ -129,6 +131,7 @@ mod tests {
             (Verdict::Misconfigured, true, false),
             (Verdict::Suspended, true, false),
             (Verdict::Quota, true, false),
+            (Verdict::Ended, true, false),
             (Verdict::Transient { costly: false }, true, false),
         ] {
             let mut gate = Gate::new(&options);

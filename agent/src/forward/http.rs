@@ -18,8 +18,8 @@
 //! # Recovery
 //! A connection that is found closed before anything of a request was written is replaced at once, and once. A
 //! connection that fails later, or whose answer is not whole in time, is dropped: nobody knows whether the batch
-//! arrived. With a 401 to a token that is not new, a new token is asked for and the request repeated, once: a 401
-//! says that it was not taken.
+//! arrived. With a 401 or 403 to a token that is not new, a new token is asked for and the request repeated, once: both
+//! say that it was not taken. A token that was refused with 403 when it was new is not replaced for another 403.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, UNIX_EPOCH};
@@ -36,8 +36,9 @@ use super::endpoint::{Endpoint, strike_out};
 use super::handle::Checked;
 use super::token::{self, Need};
 use super::verdict::{Answer, shown};
-use crate::clock::Clock;
-use crate::shape::wire::{HeldBack, Wire};
+use crate::clock::{Clock, Stamp};
+use crate::provider::line::Failure as How;
+use crate::shape::wire::{HeldBack, Wire, WireError};
 
 /// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -68,9 +69,18 @@ pub(super) enum Exchange {
         auth: bool,
     },
     /// Nothing of the batch left the gateway.
-    NotSent(String),
+    NotSent(Lack),
     /// The batch may have arrived; there is no answer.
-    Cut(String),
+    Cut(Lack),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Lack {
+    /// For people.
+    pub(super) reason: String,
+    /// As evidence of whose fault it is.
+    pub(super) how: How,
 }
 
 /// The connection, made when needed.
@@ -81,6 +91,8 @@ pub(super) struct Link {
     endpoint: Endpoint,
     answer_timeout: Duration,
     idle_limit: Duration,
+    /// When nothing may be sent there any more.
+    until_ms: Option<u64>,
     connection: Option<Connection>,
     tokens: Arc<Tokens>,
 }
@@ -140,15 +152,15 @@ struct Lost {
 }
 
 enum Failure {
-    NotSent(String),
-    Cut(String),
+    NotSent(Lack),
+    Cut(Lack),
 }
 
 impl From<Failure> for Exchange {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::NotSent(reason) => Exchange::NotSent(reason),
-            Failure::Cut(reason) => Exchange::Cut(reason),
+            Failure::NotSent(lack) => Exchange::NotSent(lack),
+            Failure::Cut(lack) => Exchange::Cut(lack),
         }
     }
 }
@@ -162,7 +174,12 @@ impl Link {
         (answer_timeout, idle_limit): (Duration, Duration),
         tokens: Arc<Tokens>,
     ) -> Self {
-        Self { wire, clock, endpoint, answer_timeout, idle_limit, connection: None, tokens }
+        Self { wire, clock, endpoint, answer_timeout, idle_limit, until_ms: None, connection: None, tokens }
+    }
+
+    /// The same, on which nothing is sent from a time on.
+    pub(super) fn until(self, until_ms: Option<u64>) -> Self {
+        Self { until_ms, ..self }
     }
 
     /// Whether there is a connection that will do for a while.
@@ -176,7 +193,7 @@ impl Link {
             self.connection = None;
             match self.connect().await {
                 Ok(connection) => self.connection = Some(connection),
-                Err(reason) => tracing::debug!(reason, "no connection could be made beforehand"),
+                Err(lack) => tracing::debug!(reason = lack.reason, "no connection could be made beforehand"),
             }
         }
         self.connection.is_some()
@@ -200,11 +217,18 @@ impl Link {
             Ok(answer) => answer,
             Err(failure) => return failure.into(),
         };
-        if answer.status != 401 || self.endpoint.auth.is_none() || fresh {
+        if !matches!(answer.status, 401 | 403) || self.endpoint.auth.is_none() || fresh {
+            if fresh && answer.status == 403 {
+                self.tokens.known().refused();
+            }
             return Exchange::Answered { answer, auth: false };
         }
         {
             let mut known = self.tokens.known();
+            if answer.status == 403 && known.was_refused() {
+                // It was refused when it was new: another one is no better, and asking for it is rate limited.
+                return Exchange::Answered { answer, auth: false };
+            }
             // Another link may have got a new one meanwhile.
             if known.headers() == used {
                 known.drop_held();
@@ -214,7 +238,12 @@ impl Link {
             return exchange;
         }
         match self.round_trip(self.request(batch)).await {
-            Ok(answer) => Exchange::Answered { answer, auth: false },
+            Ok(answer) => {
+                if answer.status == 403 {
+                    self.tokens.known().refused();
+                }
+                Exchange::Answered { answer, auth: false }
+            }
             Err(failure) => failure.into(),
         }
     }
@@ -240,6 +269,11 @@ impl Link {
         }
     }
 
+    /// The kind of endpoint that it leads to.
+    pub(super) fn kind(&self) -> &'static str {
+        self.endpoint.kind
+    }
+
     /// Whether it goes where the configuration says.
     pub(super) fn is_to(&self, config: &Checked) -> bool {
         self.endpoint == config.endpoint
@@ -249,7 +283,7 @@ impl Link {
     pub(super) fn is_for(&self, config: &Checked) -> bool {
         let options = &config.options;
         let limits = (options.answer_timeout, options.idle_limit);
-        self.is_to(config) && (self.answer_timeout, self.idle_limit) == limits
+        self.is_to(config) && (self.answer_timeout, self.idle_limit) == limits && self.until_ms == options.until_ms
     }
 
     /// Strikes everything secret out of a text that is to be shown.
@@ -275,7 +309,7 @@ impl Link {
                 Err(Exchange::Answered { answer, auth: true })
             }
             // Whatever became of the request for a token, the batch itself has not left.
-            Err(Failure::NotSent(reason) | Failure::Cut(reason)) => Err(Exchange::NotSent(reason)),
+            Err(Failure::NotSent(lack) | Failure::Cut(lack)) => Err(Exchange::NotSent(lack)),
         }
     }
 
@@ -326,6 +360,11 @@ impl Link {
                 Some(connection) => connection,
                 None => self.connect().await.map_err(Failure::NotSent)?,
             };
+            if is_over(self.until_ms, 0, &self.clock.now()) {
+                let reason = "the identity that this would be sent under has ended".to_owned();
+                // It says nothing of the line: a connection was there.
+                return Err(Failure::NotSent(Lack { reason, how: How::Cut }));
+            }
             let asked_at = Instant::now();
             // Time in which the gate holds the request back is not the endpoint's.
             let held_back = connection.held.clone();
@@ -339,10 +378,12 @@ impl Link {
                 Some(Err(Lost { unsent: Some(unsent), .. })) if reused => request = *unsent,
                 Some(Err(Lost { unsent, error })) => {
                     let reason = format!("the connection to {} broke: {}", self.endpoint.target.host, chain(&error));
-                    return Err(if unsent.is_some() { Failure::NotSent(reason) } else { Failure::Cut(reason) });
+                    let lack = Lack { reason, how: How::broken(&error) };
+                    return Err(if unsent.is_some() { Failure::NotSent(lack) } else { Failure::Cut(lack) });
                 }
                 None => {
-                    return Err(Failure::Cut(late(&self.endpoint.target.host, self.answer_timeout, for_body)));
+                    let reason = late(&self.endpoint.target.host, self.answer_timeout, for_body);
+                    return Err(Failure::Cut(Lack { reason, how: How::Silent }));
                 }
             }
         }
@@ -359,19 +400,25 @@ impl Link {
         self.clock.told(ms(date.saturating_add(half)), ms(half));
     }
 
-    async fn connect(&self) -> Result<Connection, String> {
-        let stream = self.wire.connect(&self.endpoint.target).await.map_err(|error| chain(&error))?;
+    async fn connect(&self) -> Result<Connection, Lack> {
+        let refused = |error: WireError| Lack { reason: chain(&error), how: How::from(&error) };
+        let stream = self.wire.connect(&self.endpoint.target).await.map_err(refused)?;
         let held = stream.held();
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES);
-        let handshake = builder.handshake(TokioIo::new(stream)).await;
-        let (sender, connection) = handshake.map_err(|error| chain(&error))?;
+        let broken = |error: hyper::Error| Lack { reason: chain(&error), how: How::broken(&error) };
+        let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let driver = tokio::spawn(async move {
             // Its error reaches whoever waits for an answer; without one, a closed connection is no event.
             let _ = connection.await;
         });
         Ok(Connection { sender, driver: Some(driver), used_at: Instant::now(), held })
     }
+}
+
+/// Whether an identity that holds until then is over, or ends within so many ms. Only a clock that is right says so.
+pub(super) fn is_over(until_ms: Option<u64>, within_ms: u64, now: &Stamp) -> bool {
+    until_ms.is_some_and(|until| now.trusted && now.wall_ms.saturating_add(within_ms) >= until)
 }
 
 /// The answer, and whether all of it was read.
@@ -427,6 +474,22 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_is_over_by_a_right_clock_only() {
+        let now = |wall_ms, trusted| Stamp { wall_ms, trusted, ..Stamp::default() };
+        for (until_ms, within_ms, now, over) in [
+            (None, 0, now(900, true), false),
+            (Some(500), 0, now(499, true), false),
+            (Some(500), 0, now(500, true), true),
+            (Some(500), 100, now(400, true), true),
+            (Some(500), 100, now(399, true), false),
+            (Some(500), 100, now(900, false), false),
+            (Some(u64::MAX), 100, now(u64::MAX, true), true),
+        ] {
+            assert_eq!(is_over(until_ms, within_ms, &now), over, "{until_ms:?} {within_ms} {now:?}");
+        }
+    }
 
     #[test]
     fn an_answer_too_late_says_what_its_time_was_made_up_of() {

@@ -62,6 +62,7 @@ mod spans;
 mod stream;
 mod token;
 mod told;
+mod turns;
 mod verdict;
 mod ways;
 
@@ -69,7 +70,7 @@ pub use crate::secret::Secret;
 pub use handle::{Handle, Standing, Stats};
 pub use leave::Go;
 pub use options::{BatchOptions, DelayRange, EventsCount, Flux, LaneOptions, Layout, Options, OptionsError, Order};
-pub use permit::{Held, Standing as BudgetStanding};
+pub use permit::{Held, LEAST_BYTES, Standing as BudgetStanding};
 pub use told::{ACCEPTED_EVERY, Told, WAITING as TOLD_WAITING};
 pub use verdict::{RateLimit, Verdict};
 

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use blake2::{Blake2s256, Digest as _};
+
 pub use tidegate_protocol::batch::Layout;
 
+use crate::answer::rule::Rule;
 use crate::secret::Secret;
 use crate::shape::budget::Calendar;
 
@@ -39,6 +42,25 @@ pub enum Flux {
 }
 
 impl Flux {
+    /// A number that tells endpoints with their credentials apart, the same at every start, and gives nothing of them away.
+    pub fn fingerprint(&self) -> u64 {
+        let parts: [&str; 5] = match self {
+            Flux::Webhook { url } => [url.expose(), "", "", "", ""],
+            Flux::Api { base, app_id, channel_id, auth_key_id, auth_key, .. } => {
+                [base, app_id, channel_id, auth_key_id.expose(), auth_key.expose()]
+            }
+            Flux::Unified { url } => [url, "", "", "", ""],
+        };
+        let mut hash = Blake2s256::new();
+        for part in std::iter::once(self.kind()).chain(parts) {
+            // Lengths keep two texts from running into one another.
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let bytes = hash.finalize();
+        bytes.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+
     /// The kind's name in configuration: `webhook`, `api` or `unified`.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -123,6 +145,10 @@ pub struct DelayRange {
 pub struct Options {
     /// Where to.
     pub flux: Flux,
+    /// When it no longer may be sent there, in ms since the Unix epoch, by a clock that is known to be right: no request is
+    /// begun from two seconds before it, and none that was begun before and has not got onto the wire is sent. Other
+    /// options are to follow ([`Handle::reload`](super::Handle::reload)).
+    pub until_ms: Option<u64>,
     /// How batches are cut.
     pub batch: BatchOptions,
     /// Records that waited longer are marked `replayed`, as are those sent before.
@@ -148,6 +174,8 @@ pub struct Options {
     pub calendar: Calendar,
     /// What counts as an event.
     pub events_count: EventsCount,
+    /// What answers mean, before what is known of them otherwise.
+    pub rules: Vec<Rule>,
 }
 
 impl Options {
@@ -155,6 +183,7 @@ impl Options {
     pub fn new(flux: Flux) -> Self {
         Self {
             flux,
+            until_ms: None,
             batch: BatchOptions::default(),
             // Twice the batch's age: an ordinary wait for company is no replay, an outage is.
             replayed_after: Duration::from_secs(540),
@@ -168,6 +197,7 @@ impl Options {
             idle_limit: Duration::from_secs(55),
             calendar: Calendar::default(),
             events_count: EventsCount::default(),
+            rules: Vec::new(),
         }
     }
 }

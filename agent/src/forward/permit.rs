@@ -5,7 +5,8 @@
 //! that are not full yet go on gathering, so that a batch's age stretches to what the pace has an event for.
 //!
 //! What is expected of a request in bytes is set aside from its beginning to its end; what is charged is what the wire
-//! counts, by whomever.
+//! counts, by whomever. Each time that is looked at, the wire is told up to where it may count (`Wire::set_ceiling`), so
+//! that a budget of bytes is not passed by what nobody expected.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -15,13 +16,14 @@ use tokio::sync::watch;
 
 use super::batch::{Batch, Cutting};
 use super::options::{EventsCount, LaneOptions, Options};
+use super::turns::Turns;
 use super::verdict::Verdict;
 use crate::clock::{Clock, Stamp, local};
 use crate::shape::budget::{
-    Budgets, Class, Cost, Drain, Figures, Kept, Load, Outcome, Permit, Reason, Refused, Urgency,
+    Budgets, Class, Cost, Drain, Figures, Kept, LEAST_BODY, Load, Outcome, Permit, Reason, Refused, Urgency,
 };
 use crate::shape::limits::Limits;
-use crate::shape::wire::Wire;
+use crate::shape::wire::{SENT_AGAIN, TAIL, Wire};
 use crate::store::{BudgetUse, Change, LaneStats, Store};
 
 /// Bytes of a request and its answer beside the body: some 700 of request head, 500 of the answer, and the packets'
@@ -34,8 +36,13 @@ const CONNECTION_BYTES: u64 = 6 * 1024;
 /// Of a body one part in so many is added for the headers of its packets (66 bytes with Ethernet's MTU) and TLS's.
 const PACKET_PART: u64 = 16;
 
-/// Before anything was sent, bytes that a record's event has beside its payload.
-const EVENT_BYTES: u64 = 150;
+/// Bytes that an hour, a day or a month must have for an ordinary request to leave: 4 KiB of body in packets, the request, a
+/// connection, and what the wire keeps back for two connections; of it lanes that do not go first may have nine tenths.
+pub const LEAST_BYTES: u64 = 42_000;
+
+/// Bytes that an event has more than its record on disk: the names of its fields, gateway, epoch, lane and time in words,
+/// less frame and stamp. With the names of the tests' gateway, lanes and topics it is 95.
+const EVENT_BYTES: u64 = 100;
 
 /// A batch that waits for its pace is looked at again after twice the mean time between two requests before its records
 /// count as late.
@@ -43,6 +50,9 @@ const LATE_AFTER: u32 = 2;
 
 /// While bytes are limited, the wire's count is looked at so often though nothing is sent: others use it too.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// The same while requests are under way: what the kernel sends again by itself is noticed after so long.
+const LOOK_OFTEN: Duration = Duration::from_secs(1);
 
 /// A note that is due waits so long at least for a commit that is under way.
 const LEAST_WAIT_MS: u64 = 1_000;
@@ -83,8 +93,7 @@ pub(super) struct Desk {
     max_records: u64,
     max_bytes: u64,
     held: Vec<Held>,
-    /// Records and bytes of bodies that were accepted.
-    sent: (u64, u64),
+    turns: Turns,
 }
 
 /// A view of it for others.
@@ -109,7 +118,7 @@ impl View {
             max_records: 1,
             max_bytes: 1,
             held: Vec::new(),
-            sent: (0, 0),
+            turns: Turns::default(),
         };
         desk.reconfigure(options);
         Self { desk: Arc::new(Mutex::new(desk)), clock }
@@ -155,12 +164,13 @@ impl Desk {
         (class, options.is_some_and(|lane| lane.windowed))
     }
 
-    fn cost(&self, requests: u64, records: u64, body: u64) -> Cost {
+    fn cost(&self, line: Line, requests: u64, records: u64, body: u64) -> Cost {
         let events = match self.counting {
             EventsCount::Requests => requests,
             EventsCount::Records => records,
         };
-        Cost { events, bytes: body + body / PACKET_PART + REQUEST_BYTES + CONNECTION_BYTES }
+        let connection = if line.is_connected { 0 } else { CONNECTION_BYTES };
+        Cost { events, bytes: body + body / PACKET_PART + REQUEST_BYTES + connection, spare: line.spare }
     }
 
     fn ask(&mut self, lane: usize, cost: Cost, now: &Stamp) -> Result<(), Refused> {
@@ -169,6 +179,26 @@ impl Desk {
             self.within_windows(now)?;
         }
         self.budgets.ask(class, cost, now)
+    }
+
+    /// Whether a batch that is at hand may leave. Another of its class that was passed over often enough goes before it, if
+    /// all that it waits for is that small requests leave it the room: what turns over with a day or a month is full then.
+    fn ask_in_turn(&mut self, lane: usize, cost: Cost, now: &Stamp) -> Result<(), Refused> {
+        self.ask(lane, cost, now).inspect_err(|refused| {
+            if is_gradual(*refused) {
+                self.turns.refused(lane, cost, refused.kind);
+            }
+        })?;
+        let class = self.lane(lane).0;
+        let Some((ahead, kind)) = self.turns.ahead_of(lane, |other| self.lane(other).0 == class) else { return Ok(()) };
+        match self.budgets.ask(class, ahead, now) {
+            // It goes now, or is not there any more: then this one goes in the round after the next.
+            Ok(()) => Err(Refused { kind, reason: Reason::Turn, wait_ms: Some(1) }),
+            Err(refused) if refused.wait_ms.is_some() && is_gradual(refused) => {
+                Err(Refused { reason: Reason::Turn, ..refused })
+            }
+            Err(_) => Ok(()),
+        }
     }
 
     fn within_windows(&mut self, now: &Stamp) -> Result<(), Refused> {
@@ -195,12 +225,11 @@ impl Desk {
     /// What waits, as events and bytes.
     fn load(&self, lanes: &[LaneStats]) -> Load {
         let mut load = Load::default();
+        let largest = self.max_bytes.min(self.budgets.largest_body());
         for lane in lanes.iter().filter(|lane| lane.waiting > 0) {
-            let (records, bytes) = self.sent;
-            let on_disk = lane.bytes / lane.waiting;
-            // What is on disk may be delivered already; measured sizes are better.
-            let each = bytes.checked_div(records).unwrap_or(on_disk.min(self.max_bytes) + EVENT_BYTES);
-            let a_request = (self.max_bytes / each.max(1)).clamp(1, self.max_records);
+            // What waits may be other than what was sent before: its own size counts.
+            let each = lane.waiting_bytes / lane.waiting + EVENT_BYTES;
+            let a_request = (largest / each).clamp(1, self.max_records);
             let requests = lane.waiting.div_ceil(a_request);
             let body = lane.waiting.saturating_mul(each);
             load.records += lane.waiting;
@@ -208,6 +237,24 @@ impl Desk {
             load.bytes += body + body / PACKET_PART + requests.saturating_mul(REQUEST_BYTES);
         }
         load
+    }
+}
+
+/// The wire as a cost depends on it.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    is_connected: bool,
+    spare: u64,
+}
+
+impl Line {
+    fn of(wire: &Wire) -> Self {
+        Self { is_connected: wire.is_connected(), spare: wire.spare().min(Self::worst().spare) }
+    }
+
+    /// Nothing is connected that could be used, and one connection idles.
+    const fn worst() -> Self {
+        Self { is_connected: false, spare: 2 * TAIL + SENT_AGAIN }
     }
 }
 
@@ -239,6 +286,12 @@ impl Permits {
     /// Takes new options into use.
     pub(super) fn reconfigure(&self, options: &Options) {
         self.view.desk().reconfigure(options);
+        self.ask_again();
+    }
+
+    /// The operator may have bought more: a quota that was said to be used up is asked for at once.
+    pub(super) fn ask_again(&self) {
+        self.view.desk().budgets.ask_again();
     }
 
     /// Before it is looked what can be sent: takes in what has changed.
@@ -250,17 +303,32 @@ impl Permits {
         }
         let counts = self.wire.counts();
         let total = counts.sent + counts.received;
-        desk.budgets.count_bytes(total.saturating_sub(self.seen), &now);
+        let class = self.class_under_way(&desk);
+        desk.budgets.count_bytes(class, total.saturating_sub(self.seen), &now);
         self.seen = total;
+        let mut ceiling = |class| desk.budgets.room(class, &now).map(|room| total.saturating_add(room));
+        self.wire.set_ceiling(ceiling(Class::First), ceiling(Class::Other));
+        self.wire.keep_ceiling();
         desk.held.clear();
+        desk.turns.begin();
+    }
+
+    /// Whose bytes are seen: of the lanes that go first only while nothing else is under way.
+    fn class_under_way(&self, desk: &Desk) -> Class {
+        let mut lanes = self.open.iter().enumerate().filter(|(_, permit)| permit.is_some()).map(|(lane, _)| lane);
+        let first = lanes.next().map(|lane| desk.lane(lane).0);
+        match first {
+            Some(Class::First) if lanes.all(|lane| desk.lane(lane).0 == Class::First) => Class::First,
+            _ => Class::Other,
+        }
     }
 
     /// Whether a batch of a lane may leave now; if not, the lane is held.
     pub(super) fn may(&self, lane: usize, batch: &Batch) -> bool {
         let now = self.view.clock.now();
         let mut desk = self.view.desk();
-        let cost = desk.cost(1, batch.events as u64, batch.body.len() as u64);
-        desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+        let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
+        desk.ask_in_turn(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
     }
 
     /// Whether a batch that is as old as it should become may close, though it is not full: only if there is a request
@@ -272,17 +340,41 @@ impl Permits {
             return true;
         }
         let requests = ahead as u64 + 1;
-        let cost = desk.cost(requests, requests, 0);
+        let cost = desk.cost(Line::of(&self.wire), requests, requests, 0);
         desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+    }
+
+    /// Why a record can never leave under the limits as they are, if an ordinary one can: it alone costs more than one of
+    /// them allows.
+    pub(super) fn is_too_dear(&self, lane: usize, batch: &Batch) -> Option<String> {
+        if batch.events != 1 {
+            return None;
+        }
+        let desk = self.view.desk();
+        let cost = |body| desk.cost(Line::worst(), 1, 1, body);
+        let cost_of_it = cost(batch.body.len() as u64);
+        let class = desk.lane(lane).0;
+        let (kind, most) = desk.budgets.never(class, cost_of_it)?;
+        if desk.budgets.never(class, cost(LEAST_BODY)).is_some() {
+            return None;
+        }
+        let (bytes, key) = (cost_of_it.bytes + cost_of_it.spare, kind.key());
+        Some(format!(
+            "its request needs room for {bytes} bytes on the wire, and {key} has {most} for its lane: raise the limit and \
+             try it again with `tidegate buffer quarantine retry`"
+        ))
     }
 
     /// A request begins that [`Permits::may`] permits.
     pub(super) fn begin(&mut self, lane: usize, batch: &Batch) {
         let now = self.view.clock.now();
         let mut desk = self.view.desk();
-        let cost = desk.cost(1, batch.events as u64, batch.body.len() as u64);
+        let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
         let class = desk.lane(lane).0;
         let permit = desk.budgets.take(class, cost, &now);
+        let Desk { turns, lanes, .. } = &mut *desk;
+        let first = |lane: usize| lanes.get(lane).is_some_and(|lane| lane.first);
+        turns.went(lane, cost, |other| first(other) == (class == Class::First));
         if self.open.len() <= lane {
             self.open.resize_with(lane + 1, || None);
         }
@@ -291,7 +383,7 @@ impl Permits {
     }
 
     /// The lane's request has ended: with this verdict, or nothing of it has left.
-    pub(super) fn end(&mut self, lane: usize, batch: &Batch, was_sent: bool, verdict: Verdict) {
+    pub(super) fn end(&mut self, lane: usize, was_sent: bool, verdict: Verdict) {
         // Its bytes first.
         self.look();
         let now = self.view.clock.now();
@@ -301,12 +393,9 @@ impl Permits {
             Verdict::Accepted => Outcome::Accepted,
             Verdict::Quota => Outcome::Quota,
             // Turned away at the door: it has not reached the channel, where events are counted.
-            Verdict::Throttled { .. } | Verdict::Suspended | Verdict::Misconfigured => Outcome::Free,
+            Verdict::Throttled { .. } | Verdict::Suspended | Verdict::Ended | Verdict::Misconfigured => Outcome::Free,
             Verdict::Maintenance { .. } | Verdict::Poison { .. } | Verdict::Transient { .. } => Outcome::Counted,
         };
-        if outcome == Outcome::Accepted {
-            desk.sent = (desk.sent.0 + batch.events as u64, desk.sent.1 + batch.body.len() as u64);
-        }
         if let Some(permit) = self.open.get_mut(lane).and_then(Option::take) {
             desk.budgets.settle(permit, outcome, &now);
         }
@@ -342,7 +431,8 @@ impl Permits {
         let desk = self.view.desk();
         let note =
             desk.budgets.note_in(&self.view.clock.now()).map(|ms| now + Duration::from_millis(ms.max(LEAST_WAIT_MS)));
-        let look = desk.limited_bytes.then(|| now + LOOK_EVERY);
+        let under_way = self.open.iter().any(Option::is_some);
+        let look = desk.limited_bytes.then(|| now + if under_way { LOOK_OFTEN } else { LOOK_EVERY });
         let held = desk.held.iter().filter_map(|held| held.until).map(|until| until.max(now));
         held.chain(note).chain(look).min()
     }
@@ -355,6 +445,11 @@ impl Permits {
     }
 }
 
+/// Whether room for a request gathers little by little, so that small ones can keep it from coming together.
+fn is_gradual(refused: Refused) -> bool {
+    refused.reason == Reason::Pace || matches!(refused.kind, Kind::BytesPerHour | Kind::EventsPerMinute)
+}
+
 fn kept(used: BudgetUse) -> Kept {
     let BudgetUse { kind, period, used, first, told } = used;
     Kept { kind, period, used, first, told }
@@ -363,4 +458,67 @@ fn kept(used: BudgetUse) -> Kept {
 fn told(kept: Kept) -> BudgetUse {
     let Kept { kind, period, used, first, told } = kept;
     BudgetUse { kind, period, used, first, told }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::forward::Flux;
+    use crate::shape::budget::Calendar;
+    use std::num::NonZeroU64;
+    use tidegate_protocol::terms::{Bound, Limit, Source, Terms};
+
+    /// With the default lanes and so many bytes an hour.
+    fn desk(an_hour: u64, now: &Stamp) -> Desk {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let mut desk = Desk {
+            budgets: Budgets::new(Calendar::Utc, &[], now),
+            windows: None,
+            bytes_per_second: None,
+            limited_bytes: true,
+            lanes: Vec::new(),
+            counting: EventsCount::Requests,
+            max_records: 1,
+            max_bytes: 1,
+            held: Vec::new(),
+            turns: Turns::default(),
+        };
+        desk.reconfigure(&options);
+        let source = Source::Operator { file: "test".into(), line: 1 };
+        let bound = Bound::BytesPerHour(NonZeroU64::new(an_hour).expect("some"));
+        desk.limit(&Limits::merge([&Terms::new([Limit::new(bound, source)])]), now);
+        desk
+    }
+
+    /// Two lanes that always have something: many small requests, and dear ones.
+    #[test]
+    fn small_requests_do_not_keep_a_dear_one_from_leaving() {
+        let at = |minute: u64| Stamp { wall_ms: 0, uptime_ms: minute * 60_000, boot: 1, trusted: false };
+        let mut desk = desk(1_000_000, &at(0));
+        let costs = [Cost { events: 1, bytes: 3_000, spare: 0 }, Cost { events: 1, bytes: 400_000, spare: 0 }];
+        let mut went = [0, 0];
+        for minute in 0..24 * 60 {
+            for _ in 0..10 {
+                desk.turns.begin();
+                // The small one is asked first.
+                let may = [1, 2].map(|lane| desk.ask_in_turn(lane, costs[lane - 1], &at(minute)).is_ok());
+                let Some(lane) = [1, 2].into_iter().find(|lane| may[lane - 1]) else { break };
+                let cost = costs[lane - 1];
+                let permit = desk.budgets.take(Class::Other, cost, &at(minute)).expect("it was asked");
+                desk.turns.went(lane, cost, |other| other > 0);
+                desk.budgets.count_bytes(Class::Other, cost.bytes, &at(minute));
+                desk.budgets.settle(permit, Outcome::Accepted, &at(minute));
+                went[lane - 1] += 1;
+            }
+        }
+        // Of 21.6 MB a ninth goes to the dear lane; the rest to the small one.
+        assert!(went[1] >= 4 && went[0] * 3_000 > 8_000_000, "{went:?}");
+    }
+
+    #[test]
+    fn the_least_budget_has_room_for_an_ordinary_request_and_not_much_more() {
+        let cost = LEAST_BODY + LEAST_BODY / PACKET_PART + REQUEST_BYTES + CONNECTION_BYTES + Line::worst().spare;
+        let others = LEAST_BYTES - LEAST_BYTES / 10;
+        assert!(cost <= others && cost + 1_000 > others, "{cost} of {others}");
+    }
 }

@@ -10,6 +10,7 @@
 //! of them it looks what can be done now ([`Pump::step`]); what an answer leads to stands in `answered`.
 
 mod answered;
+mod dear;
 mod stance;
 
 use std::future::Future;
@@ -242,6 +243,7 @@ impl Pump {
             let open = gate_open && self.lets(index);
             self.read(index, side, open, cutting);
         }
+        self.put_dear_aside(now);
         if self.leave.is_probing() {
             self.start_probe();
         } else if gate_open {

@@ -46,7 +46,7 @@ impl Report {
         match verdict {
             Verdict::Accepted if first => tracing::info!("Flux accepts records"),
             Verdict::Accepted => tracing::info!("Flux accepts records again"),
-            Verdict::Suspended | Verdict::Quota | Verdict::Misconfigured => {
+            Verdict::Suspended | Verdict::Quota | Verdict::Ended | Verdict::Misconfigured => {
                 tracing::error!(
                     verdict = word,
                     reason,
@@ -72,7 +72,14 @@ impl Report {
         self.put_asides_due(now);
         let (first, last, records, lane) = (batch.first(), batch.last(), batch.events, shown(&batch.lane_name));
         if self.aside.note(index, &lane, (first, last, records as u64), now) {
-            tracing::warn!(lane, first, last, records, reason, "records put aside: Flux takes others, not these");
+            tracing::warn!(
+                lane,
+                first,
+                last,
+                records,
+                reason,
+                "records put aside: others can be delivered, these cannot"
+            );
         } else {
             tracing::debug!(lane, first, last, records, reason, "records put aside");
         }

@@ -1,5 +1,6 @@
 //! The forwarder between the store and a Flux on loopback.
 
+mod budget;
 mod bytes;
 mod flux;
 mod order;
@@ -36,8 +37,13 @@ impl Bench {
     }
 
     fn on(store: Store, folder: tempfile::TempDir, options: Options) -> Self {
+        Self::limited(store, folder, options, Limits::default())
+    }
+
+    fn limited(store: Store, folder: tempfile::TempDir, options: Options, limits: Limits) -> Self {
         let (forwarder, handle) =
             Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).expect("the options are good");
+        let forwarder = forwarder.limited_by(watch::channel(Arc::new(limits)).1);
         let stop = CancellationToken::new();
         let task = tokio::spawn(forwarder.run(stop.clone()));
         Self { store, handle, stop, task, folder }

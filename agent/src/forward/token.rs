@@ -1,7 +1,7 @@
 //! The API's token: when it must be renewed, and what an answer to the request for one holds.
 //!
 //! A token is renewed when a tenth of its life is left, before it can expire in the middle of a request, and at once
-//! when the API answers 401 although it should be good (somebody revoked it, or the gateway slept). A renewal that
+//! when the API answers 401 or 403 although it should be good (somebody revoked it, or the gateway slept). A renewal that
 //! fails while the token is still good is tried again after [`RETRY_AFTER`]; one that fails when it is not is
 //! answered like a failed delivery, so that the forwarder's back-off limits the rate: `POST /v1/auth` is rate
 //! limited per source address.
@@ -37,6 +37,8 @@ struct Token {
     value: HeaderValue,
     renew_at: Instant,
     expires_at: Instant,
+    /// It was refused with 403 when it was new.
+    refused: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,8 +67,8 @@ impl Tokens {
         };
         let Ok(granted) = serde_json::from_slice::<Granted>(body) else { return false };
         let Some((api_key, token)) = header(&granted.api_key).zip(header(&granted.token)) else { return false };
-        self.held =
-            Some(Token { api_key, value: token, renew_at: asked_at + life / 10 * 9, expires_at: asked_at + life });
+        let (renew_at, expires_at) = (asked_at + life / 10 * 9, asked_at + life);
+        self.held = Some(Token { api_key, value: token, renew_at, expires_at, refused: false });
         true
     }
 
@@ -75,6 +77,18 @@ impl Tokens {
         if let Some(token) = &mut self.held {
             token.renew_at = (now + RETRY_AFTER).min(token.expires_at);
         }
+    }
+
+    /// The API refused it with 403 when it was new: what is wrong is not the token.
+    pub(super) fn refused(&mut self) {
+        if let Some(token) = &mut self.held {
+            token.refused = true;
+        }
+    }
+
+    /// Whether that was so.
+    pub(super) fn was_refused(&self) -> bool {
+        self.held.as_ref().is_some_and(|token| token.refused)
     }
 
     /// The API refused it.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 
 use super::verdict::Verdict;
 use crate::clock::Stamp;
+use crate::provider::line::Failure;
 
 /// While all is accepted it is said so often. It keeps the time of the last delivery known to within a tenth of the
 /// shortest interval that anything is concluded from.
@@ -27,12 +28,16 @@ pub struct Told {
     pub verdict: Verdict,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
+    /// How it failed, if there was no answer: evidence of whose fault that is.
+    pub failure: Option<Failure>,
     /// How long the answer asks to wait.
     pub wait: Option<Duration>,
     /// Why: cut, escaped, secrets struck out. Empty if accepted.
     pub reason: String,
     /// It was a probe.
     pub probe: bool,
+    /// Exchanges in the minute up to it, itself left out.
+    pub per_minute: u32,
 }
 
 /// Tells.
@@ -42,17 +47,50 @@ pub(super) struct Teller {
     /// When an acceptance was told last, if nothing else was since.
     accepted: Option<Instant>,
     full: bool,
+    recent: Recent,
+}
+
+/// Exchanges of the last minute, by the second.
+#[derive(Debug)]
+struct Recent {
+    start: Instant,
+    /// The second that was counted last, and the counts of the sixty up to it, each in the place of its remainder.
+    second: u64,
+    counts: [u32; 60],
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self { start: Instant::now(), second: 0, counts: [0; 60] }
+    }
+}
+
+impl Recent {
+    /// How many there were in the minute up to now; counts one more.
+    fn count(&mut self, now: Instant) -> u32 {
+        let second = now.saturating_duration_since(self.start).as_secs().max(self.second);
+        for passed in self.second + 1..=second.min(self.second + 60) {
+            self.counts[(passed % 60) as usize] = 0;
+        }
+        self.second = second;
+        let before = self.counts.iter().fold(0_u32, |sum, count| sum.saturating_add(*count));
+        let slot = &mut self.counts[(second % 60) as usize];
+        *slot = slot.saturating_add(1);
+        before
+    }
 }
 
 impl Teller {
     /// Tells `to`.
     pub(super) fn new(to: mpsc::Sender<Told>) -> Self {
-        Self { to: Some(to), accepted: None, full: false }
+        Self { to: Some(to), ..Self::default() }
     }
 
     /// Tells of an exchange, unless it only says again that all is well.
+    /// Its `per_minute` is counted here.
     pub(super) fn tell(&mut self, told: Told, now: Instant) {
         let Some(to) = &self.to else { return };
+        let told = Told { per_minute: self.recent.count(now), ..told };
         let accepted = told.verdict == Verdict::Accepted;
         let again = self.accepted.is_some_and(|at| now.saturating_duration_since(at) < ACCEPTED_EVERY);
         if accepted && again && !told.probe {
@@ -79,7 +117,26 @@ mod tests {
     use super::*;
 
     fn told(verdict: Verdict) -> Told {
-        Told { at: Stamp::default(), verdict, status: None, wait: None, reason: String::new(), probe: false }
+        Told {
+            at: Stamp::default(),
+            verdict,
+            status: None,
+            failure: None,
+            wait: None,
+            reason: String::new(),
+            probe: false,
+            per_minute: 0,
+        }
+    }
+
+    #[test]
+    fn exchanges_of_the_last_minute_are_counted() {
+        let mut recent = Recent::default();
+        let start = recent.start;
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let counts: Vec<u32> =
+            [0, 0, 30, 59, 60, 89, 90, 1000].into_iter().map(|second| recent.count(at(second))).collect();
+        assert_eq!(counts, [0, 1, 2, 3, 2, 3, 3, 0]);
     }
 
     #[test]

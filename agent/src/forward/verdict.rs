@@ -8,21 +8,25 @@
 //! | 2xx but 207, without `"result":"ng"` at the top or in `body` | accepted |
 //! | 207, or `"result":"ng"` | transient, *costly*: the flow may have run and the event may be counted |
 //! | 429 | throttled until `X-Soracom-Ratelimit-Seconds-Before-Refresh` or `Retry-After`, clamped |
-//! | 503 with `Retry-After` | maintenance until then, clamped |
+//! | what a rule of the configuration matches | what the rule says |
+//! | 503 with `Retry-After` | maintenance until then, clamped to a day |
 //! | 402, or 403 whose error speaks of a quota | quota |
-//! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended |
+//! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended; 410 then ended |
 //! | 400, 422; 413 | poison; too large |
 //! | 408, 409, 425, other 5xx, no whole answer | transient |
 //! | 3xx and all else | misconfigured: a redirect is not followed, it would carry records where nobody sent them |
 //!
 //! An answer to the request for a token is judged alike, but 400 and 422 then speak of the key, not of a record,
-//! and are misconfigured.
+//! and are misconfigured. A 401 or 403 comes here only once the API has refused a token that was new (`http`).
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
-use hyper::header::{DATE, RETRY_AFTER};
+
+use crate::answer::rule::{self, Rule};
+use crate::answer::{retry_after, seconds};
+use crate::provider::input::Means;
 
 /// Seconds until the rate limit is refreshed (general notes of the API's reference).
 const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";
@@ -36,11 +40,15 @@ pub(super) const MIN_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait that an answer can ask for: a date in another century shall not silence a gateway.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 
+/// Longest time that works on the service can ask for. It is told again by whoever asks after a day; a single answer shall not
+/// silence a gateway for longer.
+pub(super) const MAX_MAINTENANCE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long an answer that a rule takes for works on the service, and that says no time, stops the gateway.
+const DEFAULT_MAINTENANCE: Duration = Duration::from_secs(300);
+
 /// The wait after a 429 that says nothing: the API's rate limit is per minute.
 const DEFAULT_THROTTLE: Duration = Duration::from_secs(60);
-
-/// Characters of an endpoint's message that are kept.
-const MESSAGE_CHARS: usize = 200;
 
 /// What Flux said of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +69,8 @@ pub enum Verdict {
     Suspended,
     /// The account has used up what it may use.
     Quota,
+    /// It is gone for good: the service, the contract or the app has ended.
+    Ended,
     /// It never worked as configured.
     Misconfigured,
     /// This body is refused; another may not be.
@@ -84,6 +94,7 @@ impl Verdict {
             Verdict::Maintenance { .. } => "maintenance",
             Verdict::Suspended => "suspended",
             Verdict::Quota => "quota",
+            Verdict::Ended => "ended",
             Verdict::Misconfigured => "misconfigured",
             Verdict::Poison { .. } => "poison",
             Verdict::Transient { .. } => "transient",
@@ -100,7 +111,12 @@ impl Verdict {
                  credential is still valid; after a change of the configuration, reload"
             }
             Verdict::Quota => {
-                "see the account's usage in the SORACOM console: records are kept until it is raised or renewed"
+                "see the account's usage in the SORACOM console: records are kept until it is raised or \
+                 renewed; after raising it, reload"
+            }
+            Verdict::Ended => {
+                "see in the SORACOM console whether the contract or the Flux app has ended; what is stored stays, and \
+                 `tidegate buffer export` writes it out; with another endpoint in the configuration, reload"
             }
             Verdict::Misconfigured => "correct the endpoint's URL or credential in the configuration, then reload",
             Verdict::Poison { too_large: false } => {
@@ -128,7 +144,11 @@ pub(super) struct Answer {
 
 /// What is known besides the answer.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Context {
+pub(super) struct Context<'a> {
+    /// The configuration's rules for answers.
+    pub(super) rules: &'a [Rule],
+    /// The kind of endpoint, as the configuration names it.
+    pub(super) kind: &'a str,
     /// Something was delivered to this endpoint before.
     pub(super) delivered: bool,
     /// It answers a request for a token.
@@ -147,7 +167,7 @@ pub(super) struct Judged {
 }
 
 /// Says what an answer means.
-pub(super) fn judge(answer: &Answer, context: &Context) -> Judged {
+pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
     if context.auth && (200..=299).contains(&answer.status) {
         // The body is not shown: it may be half a token.
         let reason = format!("HTTP {} to the request for a token, without a token", answer.status);
@@ -156,27 +176,33 @@ pub(super) fn judge(answer: &Answer, context: &Context) -> Judged {
     let message = Message::of(&answer.body);
     let refused = if context.delivered { Verdict::Suspended } else { Verdict::Misconfigured };
     let after = |wait: Duration| context.now + wait.clamp(MIN_WAIT, MAX_WAIT);
-    let verdict = match answer.status {
+    let works = |wait: Duration| Verdict::Maintenance { until: context.now + wait.clamp(MIN_WAIT, MAX_MAINTENANCE) };
+    let by_rule = by_rule(answer, context);
+    let verdict = by_rule.unwrap_or_else(|| match answer.status {
         207 => Verdict::Transient { costly: true },
         200..=299 if message.ng => Verdict::Transient { costly: true },
-        200..=299 => return Judged { verdict: Verdict::Accepted, reason: String::new() },
+        200..=299 => Verdict::Accepted,
         429 => {
             let wait = refresh(&answer.headers).or_else(|| retry_after(&answer.headers, context.wall));
             Verdict::Throttled { until: after(wait.unwrap_or(DEFAULT_THROTTLE)) }
         }
         503 => match retry_after(&answer.headers, context.wall) {
-            Some(wait) => Verdict::Maintenance { until: after(wait) },
+            Some(wait) => works(wait),
             None => Verdict::Transient { costly: false },
         },
         402 => Verdict::Quota,
         403 if message.speaks_of_quota() => Verdict::Quota,
+        410 if context.delivered && !context.auth => Verdict::Ended,
         401 | 403 | 404 | 410 => refused,
         400 | 422 if context.auth => refused,
         400 | 422 => Verdict::Poison { too_large: false },
         413 if !context.auth => Verdict::Poison { too_large: true },
         408 | 409 | 425 | 500..=599 => Verdict::Transient { costly: false },
         _ => Verdict::Misconfigured,
-    };
+    });
+    if verdict == Verdict::Accepted {
+        return Judged { verdict, reason: String::new() };
+    }
     let what = if context.auth { "to the request for a token" } else { "" };
     let mut reason = format!("HTTP {}", answer.status);
     for part in [what, if message.ng { "result ng" } else { "" }, &message.text] {
@@ -185,7 +211,37 @@ pub(super) fn judge(answer: &Answer, context: &Context) -> Judged {
             reason.push_str(part);
         }
     }
+    if by_rule.is_some() {
+        reason.push_str(" (as a rule of the configuration has it)");
+    }
     Judged { verdict, reason }
+}
+
+/// What the first rule says that matches. Of a request for a token it says nothing of records.
+fn by_rule(answer: &Answer, context: &Context<'_>) -> Option<Verdict> {
+    let wait = || retry_after(&answer.headers, context.wall);
+    let until = |wait: Duration, most| context.now + wait.clamp(MIN_WAIT, most);
+    Some(match rule::first(context.rules, context.kind, answer.status, &answer.headers, &answer.body)? {
+        Means::Accepted | Means::Poison if context.auth => return None,
+        // Only an answer that says so itself may take records from the store; the configuration sees to that, too.
+        Means::Accepted if !(200..=299).contains(&answer.status) => return None,
+        Means::Accepted => Verdict::Accepted,
+        Means::Throttled => {
+            let wait = refresh(&answer.headers).or_else(wait).unwrap_or(DEFAULT_THROTTLE);
+            Verdict::Throttled { until: until(wait, MAX_WAIT) }
+        }
+        Means::Maintenance => {
+            Verdict::Maintenance { until: until(wait().unwrap_or(DEFAULT_MAINTENANCE), MAX_MAINTENANCE) }
+        }
+        Means::Suspended => Verdict::Suspended,
+        Means::Quota => Verdict::Quota,
+        Means::Ended => Verdict::Ended,
+        Means::Misconfigured => Verdict::Misconfigured,
+        Means::Poison => Verdict::Poison { too_large: answer.status == 413 },
+        Means::Transient => Verdict::Transient { costly: (200..=299).contains(&answer.status) },
+        // They are no answers.
+        Means::OwnLine | Means::Unreachable => return None,
+    })
 }
 
 /// What an answer says of the rate limit that it was counted under.
@@ -206,25 +262,6 @@ pub(super) fn rate_limit(headers: &HeaderMap, now: Instant) -> Option<RateLimit>
 
 fn refresh(headers: &HeaderMap) -> Option<Duration> {
     seconds(headers.get(RATE_LIMIT_REFRESH)?.to_str().ok()?)
-}
-
-/// `Retry-After` as seconds or as a date (RFC 9110, 10.2.3). A date is taken relative to the answer's own `Date`,
-/// because the gateway's clock may be wrong by years.
-fn retry_after(headers: &HeaderMap, wall: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
-    if let Some(wait) = seconds(value) {
-        return Some(wait);
-    }
-    let at = httpdate::parse_http_date(value.trim()).ok()?;
-    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
-    Some(at.duration_since(date.unwrap_or(wall)).unwrap_or(Duration::ZERO))
-}
-
-fn seconds(text: &str) -> Option<Duration> {
-    let text = text.trim();
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // More digits than a u64 holds is a wait beyond every clamp.
-    digits.then(|| text.parse().map_or(Duration::MAX, Duration::from_secs))
 }
 
 /// What a body says, if it says anything that is understood.
@@ -256,24 +293,9 @@ impl Message {
     }
 }
 
-/// A text from outside, cut and with control characters escaped.
+/// A text from outside, cut and without what is not seen where it stands.
 pub(super) fn shown(text: &str) -> String {
-    let mut out = String::new();
-    let mut characters = text.trim().chars();
-    for character in characters.by_ref().take(MESSAGE_CHARS) {
-        match character {
-            // Bidirectional overrides would let a message rewrite the line it stands in.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                out.extend(character.escape_unicode());
-            }
-            _ if character.is_control() => out.extend(character.escape_default()),
-            _ => out.push(character),
-        }
-    }
-    if characters.next().is_some() {
-        out.push('…');
-    }
-    out
+    crate::shown::shown(text, crate::shown::MESSAGE)
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) fn new_link(store: &Store, wire: &Wire, config: &Checked, tokens: &Ar
     let options = &config.options;
     let (wire, clock) = (wire.for_class(class), Arc::clone(store.clock()));
     let limits = (options.answer_timeout, options.idle_limit);
-    Link::new(wire, clock, config.endpoint.clone(), limits, Arc::clone(tokens))
+    Link::new(wire, clock, config.endpoint.clone(), limits, Arc::clone(tokens)).until(options.until_ms)
 }
 
 /// What came of a request.

@@ -5,13 +5,17 @@
 //! terms file ────────────────────────────┤
 //! SIM ── provider::metadata ── class ────┼─▶ shape::limits ─▶ watch channel ─▶ the door, budgets, status
 //! answers ── forward ── rate limit ──────┤
+//! notices, a stop's end ── stance ───────┤
 //! default: the Developer plan's events ──┘
 //! ```
 //!
 //! # Constraints
 //! - It starts: a terms file that is missing or wrong is said, in the log and in `status`, and stops nothing. The last one
-//!   that was good stays in force while the agent runs; after a start there is none.
+//!   that was good stays in force, over restarts and power cuts too, until another is good or none is configured.
+//! - A start never makes the gateway faster: the speed class that was told last holds until another is told (`kept`).
 //! - What changes takes effect at once: a reload, another speed class, a limit that an answer tells or that has ended.
+
+mod kept;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,13 +25,15 @@ use tidegate_protocol::terms::{Bound, Kind, Limit, Provider, Source, Terms};
 use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{Rooms, Shared};
 use crate::chain::chain;
+use crate::clock::Clock as _;
 use crate::config::{self, Config, terms};
-use crate::forward::RateLimit;
+use crate::forward::{LEAST_BYTES, RateLimit};
 use crate::provider::metadata::{self, Line};
 use crate::shape::limits::{Binding, Limits};
 use crate::shape::wire::Wire;
+use crate::store::Store;
 use crate::watch::{LimitSource, LimitStatus, SimStatus, TermsFileStatus, TermsStatus};
 
 /// Everything that limits what may leave, as it stands.
@@ -43,8 +49,12 @@ pub(super) struct Desk {
 /// The contract's terms file.
 #[derive(Debug, Default)]
 struct File {
-    /// The last one that was good.
+    /// The last one that was good, its text and its path.
     terms: Option<Terms>,
+    text: Option<String>,
+    path: Option<String>,
+    /// When it was read, if that was before the start (ms since the Unix epoch).
+    kept_ms: Option<u64>,
     /// Why the one that is configured now cannot be used.
     error: Option<String>,
 }
@@ -56,8 +66,8 @@ impl File {
             *self = Self::default();
             return;
         };
-        match terms::load(path) {
-            Ok(read) => {
+        match terms::load_text(path) {
+            Ok((read, text)) => {
                 if read.unknown_count > 0 {
                     let (count, first) = (read.unknown_count, read.unknown.join(", "));
                     tracing::warn!(
@@ -65,7 +75,8 @@ impl File {
                         path.display()
                     );
                 }
-                *self = Self { terms: Some(read), error: None };
+                let path = Some(path.display().to_string());
+                *self = Self { terms: Some(read), text: Some(text), path, kept_ms: None, error: None };
             }
             Err(error) => {
                 let error = chain(&error);
@@ -101,6 +112,11 @@ impl Desk {
     /// What may leave, now and from now on.
     pub(super) fn subscribe(&self) -> channel::Receiver<Arc<Limits>> {
         self.limits.subscribe()
+    }
+
+    /// What is known of the line, now and from now on.
+    pub(super) fn line(&self) -> channel::Receiver<Line> {
+        self.line.subscribe()
     }
 
     fn file(&self) -> MutexGuard<'_, File> {
@@ -141,6 +157,7 @@ fn publish(shared: &Shared, now: Instant) -> Option<Instant> {
     if let Some(class) = &desk.line.borrow().told.speed_class {
         documents.push(of_class(class, &loaded.config.provider.speed_classes));
     }
+    documents.push(shared.stance.view().limits.clone());
     let told = *desk.told.borrow();
     let answer = told.and_then(|told| of_answer(told, now));
     let ends = answer.is_some().then_some(told).flatten().map(|told| told.until);
@@ -172,7 +189,7 @@ fn report(before: &Limits, now: &Limits) {
         } else {
             tracing::info!(limit, source, "limit");
         }
-        if let Some(problem) = problem(binding) {
+        if let Some(problem) = problem(binding, now) {
             tracing::warn!("{problem}");
         }
     }
@@ -188,30 +205,60 @@ fn who(binding: &Binding) -> String {
 }
 
 /// What is wrong with limits that are each right.
-fn problem(binding: &Binding) -> Option<String> {
-    let Bound::Windows(windows) = &binding.bound else { return None };
-    windows.is_never().then(|| {
-        format!("the windows never open together, so lanes that wait for them never leave: see {}", who(binding))
-    })
+fn problem(binding: &Binding, limits: &Limits) -> Option<String> {
+    let key = binding.bound.kind().key();
+    let too_small = |bytes: Option<u64>| {
+        let bytes = bytes.filter(|bytes| *bytes < LEAST_BYTES)?;
+        Some(format!(
+            "{key} leaves this gateway {bytes} bytes, and one ordinary request needs room for {LEAST_BYTES}: nothing leaves \
+             under it; see {}",
+            who(binding)
+        ))
+    };
+    match &binding.bound {
+        Bound::Windows(windows) => windows.is_never().then(|| {
+            format!("the windows never open together, so lanes that wait for them never leave: see {}", who(binding))
+        }),
+        Bound::BytesPerMonth(_) => too_small(limits.bytes_per_month()),
+        Bound::BytesPerDay(bytes) | Bound::BytesPerHour(bytes) => too_small(Some(bytes.get())),
+        Bound::EventsPerMonth(_) if limits.events_per_month() == Some(0) => Some(format!(
+            "{key} leaves this gateway no event, because its share is {}: nothing leaves; see {}",
+            limits.share(),
+            who(binding)
+        )),
+        _ => None,
+    }
+}
+
+/// Merges anew: the machine says other limits.
+pub(super) fn renew(shared: &Shared) {
+    publish(shared, Instant::now());
 }
 
 /// Takes a reloaded configuration into use, reads its terms file again and asks the metadata service anew.
 pub(super) fn reload(shared: &Shared) {
     let config = shared.loaded().config;
     shared.limits.file().read(config.provider.terms.as_deref());
+    if let Rooms::Running { store, .. } = &*shared.rooms() {
+        kept::note_terms(&shared.limits, store, shared.clock.now().wall_ms);
+    }
     // Also if they are the same: a reload is how an operator says "try again now".
     shared.limits.settings.send_replace(settings(&config));
     publish(shared, Instant::now());
 }
 
-/// Asks the metadata service, and merges anew whenever something that limits changes, until `stop`.
-pub(super) async fn keep(shared: Arc<Shared>, wire: Wire, stop: CancellationToken) {
+pub(super) use kept::remember;
+
+/// Asks the metadata service, and merges anew whenever something that limits changes, until `stop`. Once the store is open
+/// ([`remember`]): before, nothing knows what of the budgets is used.
+pub(super) async fn keep(shared: Arc<Shared>, store: Store, wire: Wire, stop: CancellationToken) {
     let desk = &shared.limits;
-    let poller = metadata::run(desk.settings.subscribe(), wire, desk.line.clone(), stop.clone());
+    let poller = metadata::run(desk.settings.subscribe(), shared.stance.leave(), wire, desk.line.clone(), stop.clone());
     let merger = async {
         let (mut line, mut told) = (desk.line.subscribe(), desk.told.subscribe());
         loop {
             let ends = publish(&shared, Instant::now());
+            kept::note_line(&shared, &store);
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = line.changed() => {}
@@ -252,7 +299,10 @@ pub(super) fn status(shared: &Shared) -> TermsStatus {
     let metadata = &config.provider.metadata;
     let sim = metadata.enabled.then(|| sim(&desk.line.borrow(), &metadata.url));
     let file = desk.file();
-    let file = config.provider.terms.as_deref().map(|path| file_status(path, file.terms.as_ref(), file.error.clone()));
+    let file = config.provider.terms.as_deref().map(|path| TermsFileStatus {
+        kept_ms: file.kept_ms,
+        ..file_status(path, file.terms.as_ref(), file.error.clone())
+    });
     TermsStatus { sim, file, provider_known: true, ..shown(&limits, config.limits.calendar) }
 }
 
@@ -296,6 +346,7 @@ fn sim(line: &Line, url: &str) -> SimStatus {
         status: told.status.clone(),
         expiry_ms: told.expiry.as_ref().map(|expiry| expiry.at_ms),
         expiry_action: told.expiry.as_ref().map_or_else(String::new, |expiry| expiry.action.clone()),
+        told_before_ms: line.kept_ms,
         answered_ago_ms: line.answered.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
         failures: line.failures.into(),
         problem: line.problem.as_ref().map_or_else(String::new, |problem| problem.reason.clone()),
@@ -311,7 +362,7 @@ fn shown(limits: &Limits, calendar: config::Calendar) -> TermsStatus {
             .filter(|kind| limits.of(*kind).is_none())
             .map(|kind| kind.key().to_owned())
             .collect(),
-        problems: limits.bindings().iter().filter_map(problem).collect(),
+        problems: limits.bindings().iter().filter_map(|binding| problem(binding, limits)).collect(),
         calendar: calendar.as_str().to_owned(),
         ..TermsStatus::default()
     }

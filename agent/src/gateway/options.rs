@@ -7,11 +7,14 @@ use tidegate_protocol::LaneId;
 
 use super::GatewayError;
 use crate::clock::{Clock, synchronised};
+use crate::collect::allow::{Allowed, Names};
+use crate::collect::fields::Fields;
 use crate::collect::mapping::{Rule, Rules};
-use crate::collect::{broker, listener};
+use crate::collect::{broker, fields, listener};
 use crate::config::{self, Config};
 use crate::forward;
 use crate::hardware;
+use crate::provider::machine;
 use crate::secret::Secret;
 use crate::shape::{budget, wire};
 use crate::store;
@@ -26,11 +29,51 @@ pub(super) fn rules(config: &Config) -> Result<Arc<Rules>, GatewayError> {
     };
     let rules = config.collect.rules.iter().map(|rule| Rule { topic: rule.topic.clone(), lane: lane(&rule.lane) });
     let fallback = config.collect.default_lane.as_deref().map(lane);
-    let mut rules = Rules::new(rules.collect(), fallback)?;
-    if let Some(devices) = &config.collect.devices {
-        rules = rules.only(devices.iter().map(String::as_str));
+    let rules = Rules::new(rules.collect(), fallback)?;
+    let fields = fields(&config.collect.fields, config.collect.pseudonym_key.as_ref())?;
+    Ok(Arc::new(rules.serving(allowed(&config.collect)).treating(fields)))
+}
+
+/// What of payloads is kept.
+pub(super) fn fields(rules: &[config::FieldRule], key: Option<&Secret>) -> Result<Fields, GatewayError> {
+    let rule = |rule: &config::FieldRule| fields::Rule {
+        topic: rule.topic.clone(),
+        keep_only: rule.keep_only.clone(),
+        drop: rule.drop.clone(),
+        pseudonymise: rule.pseudonymise.clone(),
+        round: rule.round.clone(),
+        otherwise: if rule.store_untreated { fields::Otherwise::Store } else { fields::Otherwise::Refuse },
+    };
+    let rules: Vec<fields::Rule> = rules.iter().map(rule).collect();
+    let key = key.map(|key| Arc::new(fields::Key::new(key.clone())));
+    Ok(Fields::new(&rules, key.as_ref())?)
+}
+
+fn allowed(collect: &config::Collect) -> Allowed {
+    let names = |list: &Option<Vec<String>>| list.as_ref().map(|list| Names::new(list.iter().map(String::as_str)));
+    let allow = &collect.allow;
+    Allowed {
+        devices: names(&allow.devices).or_else(|| names(&collect.devices)),
+        client_ids: names(&allow.client_ids),
+        users: names(&allow.usernames),
+        certificates: names(&allow.certificates),
     }
-    Ok(Arc::new(rules))
+}
+
+/// What the provider's machine is set to.
+pub(super) fn machine(config: &Config) -> machine::Settings {
+    let provider = &config.provider;
+    machine::Settings {
+        resume: provider.resume.spread,
+        ramp: provider.resume.ramp,
+        probe: (provider.probe.min, provider.probe.max),
+        on_terms_change: match provider.on_terms_change {
+            config::OnTermsChange::Continue => machine::OnTermsChange::Continue,
+            config::OnTermsChange::Hold => machine::OnTermsChange::Hold,
+        },
+        calendar: calendar(config),
+        ..machine::Settings::new(config.gateway.id.clone())
+    }
 }
 
 pub(super) fn store(config: &Config, clock: Arc<dyn Clock>) -> store::Options {
@@ -155,16 +198,26 @@ pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
         backoff: forward::DelayRange { min: forward.backoff.min, max: forward.backoff.max },
         probe: forward::DelayRange { min: forward.backoff.probe_min, max: forward.backoff.probe_max },
         answer_timeout: forward.timeout,
-        calendar: match config.limits.calendar {
-            config::Calendar::Jst => budget::Calendar::Jst,
-            config::Calendar::Utc => budget::Calendar::Utc,
-        },
+        calendar: calendar(config),
+        rules: config.provider.rules.clone(),
         events_count: match config.limits.events_count {
             config::EventsCount::Requests => forward::EventsCount::Requests,
             config::EventsCount::Records => forward::EventsCount::Records,
         },
         ..forward::Options::new(flux)
     }
+}
+
+fn calendar(config: &Config) -> budget::Calendar {
+    match config.limits.calendar {
+        config::Calendar::Jst => budget::Calendar::Jst,
+        config::Calendar::Utc => budget::Calendar::Utc,
+    }
+}
+
+/// Tells the configured endpoint with its credentials from others.
+pub(super) fn fingerprint(config: &Config) -> u64 {
+    forward(config, &[]).flux.fingerprint()
 }
 
 pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
@@ -187,6 +240,18 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
         interface,
         ..wire::Options::default()
     })
+}
+
+/// The door to the status page.
+pub(super) fn page_wire(config: &Config) -> Result<wire::Options, GatewayError> {
+    let page = &config.provider.statuspage;
+    let roots = match &page.ca_file {
+        None => wire::Roots::System,
+        Some(path) => wire::Roots::Pem(read(path)?),
+    };
+    let limit = config.forward.connect_timeout;
+    let interface = page.interface.clone().or_else(|| config.forward.interface.clone());
+    Ok(wire::Options { roots, connect_timeout: limit, handshake_timeout: limit, interface, ..wire::Options::default() })
 }
 
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
@@ -226,7 +291,16 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
             ..new.forward
         },
         limits: new.limits,
-        provider: new.provider,
+        provider: config::Provider {
+            statuspage: config::StatusPage {
+                interface: running.provider.statuspage.interface,
+                ca_file: running.provider.statuspage.ca_file,
+                ..new.provider.statuspage
+            },
+            ..new.provider
+        },
+        // The broker intake is told the topic at its start.
+        alarm: config::Alarm { topic: running.alarm.topic, ..new.alarm },
         control: running.control,
         metrics: running.metrics,
         log: config::Log { target: running.log.target, ..new.log },

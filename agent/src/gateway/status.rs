@@ -1,6 +1,6 @@
 //! What `status` shows, gathered from the rooms' own figures.
 
-use super::{Rooms, Shared};
+use super::{Rooms, Shared, identity};
 use crate::clock::{Clock as _, Stamp, SystemClock};
 use crate::collect;
 use crate::config::units::{format_duration, format_size};
@@ -32,12 +32,15 @@ pub(super) fn gather(shared: &Shared) -> Status {
         config_loaded_ms: loaded.at.by(&now),
         config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
         config_error: loaded.error.clone(),
-        endpoint: format!("{} {}", config.forward.target.kind().as_str(), config.forward.target.origin()),
+        endpoint: identity::described(identity::target(shared, config)),
+        next_identity: identity::status(shared, config),
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
         clock: clock(&shared.clock),
+        stance: super::stance::status(shared),
+        outage: super::outages::status(shared),
         terms: super::limits::status(shared),
         limits: limits(config),
-        line: line(&shared.wire),
+        line: line(&shared.wire, config.forward.batch.max_bytes as u64),
         ..Status::default()
     };
     status.store.path = config.store.path.display().to_string();
@@ -69,8 +72,13 @@ pub(super) fn gather(shared: &Shared) -> Status {
     status
 }
 
-fn line(wire: &Wire) -> LineStatus {
+/// `max_bytes`: of a request's body.
+fn line(wire: &Wire, max_bytes: u64) -> LineStatus {
     let (counts, pace) = (wire.counts(), wire.pace());
+    let at_most = |(rate, round_trip): (Rate, _)| {
+        let at_most = rate.with_pauses(max_bytes, round_trip);
+        (at_most.saturating_mul(100) < rate.bytes_per_second().saturating_mul(98)).then_some(at_most)
+    };
     LineStatus {
         sent: counts.sent,
         received: counts.received,
@@ -78,6 +86,8 @@ fn line(wire: &Wire) -> LineStatus {
         connections: counts.connections,
         rate: pace.up.map(Rate::bytes_per_second),
         rate_down: pace.down.map(Rate::bytes_per_second),
+        round_trip_ms: counts.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        one_at_a_time: pace.up.zip(counts.round_trip).and_then(at_most),
     }
 }
 
@@ -113,22 +123,39 @@ fn listener(
     collected: &collect::Snapshot,
 ) -> Connections {
     let plain = plain.iter().map(ToString::to_string);
+    let turned_away = [
+        ("client id", collected.unlisted_client_id),
+        ("user name", collected.unlisted_user),
+        ("certificate", collected.unlisted_certificate),
+        ("password", collected.not_authorized),
+        ("TLS", collected.tls_failed),
+        ("protocol", collected.malformed),
+        ("not reading", collected.not_reading),
+        ("limit", collected.connections_refused),
+    ];
     Connections {
         addresses: plain.chain(tls.iter().map(|address| format!("{address} (TLS)"))).collect(),
         connections: Usage { now: collected.connections, limit: config.max_connections as u64 },
         sessions: Usage { now: collected.sessions, limit: config.max_sessions as u64 },
-        turned_away: collected.connections_refused
-            + collected.malformed
-            + collected.not_reading
-            + collected.not_authorized
-            + collected.tls_failed,
+        turned_away: turned_away.iter().map(|(_, count)| count).sum(),
+        turned_away_by: by_cause(turned_away),
     }
+}
+
+/// What was counted, without the causes of which there was none.
+fn by_cause<const CAUSES: usize>(counts: [(&str, u64); CAUSES]) -> Vec<RefusedCount> {
+    let counted = counts.into_iter().filter(|(_, count)| *count > 0);
+    counted.map(|(cause, count)| RefusedCount { cause: cause.into(), count }).collect()
 }
 
 fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::Stats) -> Counts {
     let sum = |figure: fn(&store::LaneStats) -> u64| stored.lanes.iter().map(figure).sum();
-    let refused =
-        [("topic", collected.refused_topic), ("device", collected.refused_device), ("size", collected.refused_size)];
+    let refused = [
+        ("topic", collected.refused_topic),
+        ("device", collected.refused_device),
+        ("size", collected.refused_size),
+        ("fields", collected.refused_fields),
+    ];
     Counts {
         collected: collected.collected,
         stored: sum(|lane| lane.stored),
@@ -141,11 +168,8 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
         gaps_pending: stored.gaps_pending,
         gaps_told: stored.gaps_told,
         refused: stored.refused,
-        refused_by: refused
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(cause, count)| RefusedCount { cause: cause.into(), count })
-            .collect(),
+        refused_by: by_cause(refused),
+        untreated: collected.untreated,
         requests: sent.requests,
         requests_failed: sent.requests.saturating_sub(sent.batches),
         connect_failures: sent.connect_failures,

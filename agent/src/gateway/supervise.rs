@@ -6,12 +6,15 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{GatewayError, OPEN_AGAIN, Rooms, Shared, ask, lane_names, limits, options, status};
+use super::{
+    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, identity, inbox, lane_names, limits, options, outages, page,
+    stance, status,
+};
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
 use crate::collect::listener::Listener;
-use crate::collect::{Alarm, Alarms, broker, listener};
+use crate::collect::{Alarm, Alarms, Subject, broker, listener};
 use crate::forward::Forwarder;
 use crate::shape::wire::Wire;
 use crate::store::{Opened, Store, StoreError};
@@ -22,10 +25,13 @@ struct Running {
     store: Store,
     intakes: CancellationToken,
     forwarding: CancellationToken,
+    listening: CancellationToken,
+    stance: JoinHandle<()>,
     listener: Option<JoinHandle<()>>,
     broker: Option<JoinHandle<Result<(), broker::OptionsError>>>,
     forwarder: JoinHandle<()>,
     alarms: JoinHandle<()>,
+    watching: Vec<JoinHandle<()>>,
 }
 
 pub(super) async fn run(
@@ -36,11 +42,10 @@ pub(super) async fn run(
 ) -> Result<(), GatewayError> {
     raise_descriptor_limit();
     let time = tokio::spawn(watch_time(Arc::clone(&shared)));
-    // Before the first byte leaves. Here the door is to be told too: it follows `shared.limits.subscribe()`.
-    let limits = tokio::spawn(limits::keep(Arc::clone(&shared), wire.clone(), stop.clone()));
+    let folder = tokio::spawn(inbox::watch(Arc::clone(&shared), stop.clone()));
     let result = run_rooms(shared, wire, up, stop).await;
+    folder.abort();
     time.abort();
-    limits.abort();
     result
 }
 
@@ -56,13 +61,16 @@ async fn run_rooms(
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     let Some((store, opened)) = open(&shared, &stop).await? else { return Ok(()) };
-    let mut running = match start(&shared, store.clone(), opened, wire) {
+    // Before the first byte leaves: what was in force before the start is in force again.
+    limits::remember(&shared, &store);
+    let mut running = match start(&shared, store.clone(), opened, wire.clone()) {
         Ok(running) => running,
         Err(error) => {
             close(store).await;
             return Err(error);
         }
     };
+    let limits = tokio::spawn(limits::keep(Arc::clone(&shared), store, wire, stop.clone()));
     up.send_replace(true);
     let ended = tokio::select! {
         () = stop.cancelled() => None,
@@ -70,8 +78,10 @@ async fn run_rooms(
         () = finished(running.broker.as_mut()) => Some("the broker intake"),
         _ = &mut running.forwarder => Some("the forwarder"),
     };
+    // It has a handle on the store, which is closed when the last one goes.
+    limits.abort();
     let result = ended.map_or(Ok(()), |room| Err(GatewayError::Ended { room }));
-    end(running).await;
+    end(&shared, running).await;
     result
 }
 
@@ -131,19 +141,27 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     };
     let bind = |config: &_| Listener::bind(options::listener(config), deps);
     let listener = config.collect.listener.as_ref().map(bind).transpose()?;
-    let broker_options = config.collect.broker.as_ref().map(options::broker);
+    let told_on = |options| broker::Options { alarm_topic: config.alarm.topic.clone(), ..options };
+    let broker_options = config.collect.broker.as_ref().map(options::broker).map(told_on);
     if let Some(options) = &broker_options {
         options.validate()?;
     }
-    let (forwarder, handle) = Forwarder::new(options::forward(&config, &lane_names(&store)), store.clone(), wire)?;
-    let forwarder = forwarder.limited_by(shared.limits.subscribe());
+    outages::open(shared, &config.store.path, &config.gateway.id);
+    identity::open(shared, &store);
+    let options = identity::forward(shared, &config, &lane_names(&store));
+    let (forwarder, handle) = Forwarder::new(options, store.clone(), wire)?;
+    stance::open(shared, &store);
+    let (teller, said) = tokio::sync::mpsc::channel(crate::forward::TOLD_WAITING);
+    let forwarder = forwarder.limited_by(shared.limits.subscribe()).let_by(shared.stance.go()).telling(teller);
     let told = handle.rate_limit();
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
     let credentials = listener.as_ref().map(Listener::credentials);
     *shared.rooms() = Rooms::Running { store: store.clone(), forward: handle, credentials, plain, tls };
 
-    let (intakes, forwarding) = (CancellationToken::new(), CancellationToken::new());
+    let [intakes, forwarding, listening] = std::array::from_fn(|_| CancellationToken::new());
     tokio::spawn(limits::follow(Arc::clone(shared), told, forwarding.clone()));
+    tokio::spawn(page::keep(Arc::clone(shared), forwarding.clone()));
+    tokio::spawn(identity::follow(Arc::clone(shared), store.clone(), forwarding.clone()));
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {
             store: store.clone(),
@@ -151,6 +169,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
             rules: shared.rules.subscribe(),
             stats: Arc::clone(&shared.stats),
             state: Arc::clone(&shared.broker),
+            alarms: alarms.clone(),
         };
         tokio::spawn(broker::run(options, deps, intakes.clone()))
     });
@@ -164,10 +183,16 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
         listener: listener.map(|listener| tokio::spawn(listener.run(intakes.clone()))),
         broker,
         forwarder: tokio::spawn(forwarder.run(forwarding.clone())),
+        stance: tokio::spawn(stance::keep(Arc::clone(shared), store.clone(), said, listening.clone())),
+        watching: vec![
+            tokio::spawn(outages::follow(Arc::clone(shared), listening.clone())),
+            tokio::spawn(alarm::watch(Arc::clone(shared), alarms.clone(), listening.clone())),
+        ],
         alarms: tokio::spawn(raise_alarms(store.clone(), alarms)),
         store,
         intakes,
         forwarding,
+        listening,
     })
 }
 
@@ -179,8 +204,8 @@ async fn finished<T>(room: Option<&mut JoinHandle<T>>) {
     }
 }
 
-/// Intakes first, so that nothing new comes; then the forwarder; then the store.
-async fn end(running: Running) {
+/// Intakes first, so that nothing new comes; then the forwarder; then the machine; then the store.
+async fn end(shared: &Arc<Shared>, running: Running) {
     running.intakes.cancel();
     if let Some(listener) = running.listener.filter(|room| !room.is_finished()) {
         let _ = listener.await;
@@ -192,6 +217,13 @@ async fn end(running: Running) {
     if !running.forwarder.is_finished() {
         let _ = running.forwarder.await;
     }
+    // It has heard all that came of the last requests, and makes it last.
+    running.listening.cancel();
+    let _ = running.stance.await;
+    for room in running.watching {
+        let _ = room.await;
+    }
+    outages::close(shared).await;
     running.alarms.abort();
     close(running.store).await;
 }
@@ -220,11 +252,11 @@ async fn raise_alarms(store: Store, alarms: Alarms) {
 fn tell(alarms: &Alarms, stalled: Option<&str>, time_ms: u64) {
     let Some(reason) = stalled else {
         let text = serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": time_ms});
-        alarms.end(Alarm(text.to_string().into()));
+        alarms.end(Subject::Store, Alarm(text.to_string().into()));
         return;
     };
     let text = serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": time_ms});
-    alarms.raise(Alarm(text.to_string().into()));
+    alarms.raise(Subject::Store, Alarm(text.to_string().into()));
 }
 
 /// Serves the control socket and the metrics page until the returned token is cancelled.
@@ -237,8 +269,9 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToke
     };
     let control = watch::control::bind(&config.control.socket)
         .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
-    let streams = ask::streams(shared, stop.clone());
-    tokio::spawn(control.serve(Arc::clone(&source), Some(streams), stop.clone()));
+    let rooms: watch::control::Rooms =
+        Arc::new([("buffer", ask::streams(shared, stop.clone())), ("provider", stance::streams(shared))]);
+    tokio::spawn(control.serve(Arc::clone(&source), rooms, stop.clone()));
     if let Some(address) = config.metrics.bind {
         let page = watch::metrics::bind(address)
             .await
@@ -262,15 +295,16 @@ fn raise_descriptor_limit() {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_stall_is_in_force_until_the_store_has_recovered() {
+    #[tokio::test]
+    async fn a_stall_is_in_force_until_the_store_has_recovered() {
         let alarms = Alarms::default();
         tell(&alarms, Some("no space"), 7);
-        let (in_force, mut next) = alarms.subscribe();
-        let text = in_force.expect("in force").0;
+        let mut heard = alarms.subscribe();
+        let text = heard.next().await.expect("in force").0;
         assert_eq!(&*text, r#"{"alarm":"store","reason":"no space","state":"stalled","time_ms":7}"#);
         tell(&alarms, None, 8);
-        assert!(next.try_recv().expect("told").0.contains("recovered"));
-        assert_eq!(alarms.subscribe().0, None);
+        assert!(heard.next().await.expect("told").0.contains("recovered"));
+        tell(&alarms, Some("again"), 9);
+        assert!(alarms.subscribe().next().await.expect("in force").0.contains("again"), "the one before is over");
     }
 }

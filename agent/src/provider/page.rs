@@ -16,11 +16,11 @@ pub struct Page {
 /// How far a maintenance is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Progress {
-    /// It is to come.
+    /// It is to come; also in a word that is not known, where its window says more than the word.
     Scheduled,
-    /// It is under way, also while it is verified, or in a word that is not known.
+    /// It is under way, also while it is verified.
     InProgress,
-    /// It is over.
+    /// It is over, or does not take place.
     Completed,
 }
 
@@ -31,7 +31,7 @@ pub struct Planned {
     pub id: String,
     /// Its title, cut and escaped.
     pub name: String,
-    /// Its beginning, in ms since the Unix epoch.
+    /// Its beginning, in ms since the Unix epoch; 0 where nobody says since when it is under way.
     pub from_ms: u64,
     /// Its end; where the page says none, or one before its beginning, as long as it is said to be under way.
     pub until_ms: Option<u64>,

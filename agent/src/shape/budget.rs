@@ -1,17 +1,21 @@
 //! Budgets: what may be used in a minute, an hour, a day and a month, and how a month is made to last.
 //!
 //! # Constraints
-//! - Nothing permitted ever exceeds what is limited: what a request is expected to cost is set aside when it begins, and
-//!   counts until it is known what it did cost. Bytes that could not be foreseen (retransmissions, a handshake) are counted
-//!   when they are seen.
+//! - Nothing ever exceeds what is limited. Events: what a request costs is set aside when it begins, and counts until it
+//!   is known whether it did cost that. Bytes: what a request is *expected* to cost is set aside likewise, but whoever
+//!   sends is also told how many bytes may still pass in all ([`Budgets::room`]), and the wire stops there
+//!   (`shape::wire`, its ceiling): retransmissions, long answers, handshakes, name resolution and polls of the metadata
+//!   service cannot pass it either. That a request is asked for with something to spare ([`Cost::spare`]) makes it a stop
+//!   that is hardly ever met.
 //! - A spent budget is no error: [`Budgets::ask`] refuses with a [`Reason`] and with when to ask again, no later than it
 //!   would be permitted.
 //! - A wrong clock never empties or refills a budget. Days and months turn over only when a trusted clock says so, and a jump
 //!   of a trusted clock counts once it has stood for an hour (`reckoning`). A clock that is put back changes nothing. As
 //!   long as no time is known, use counts against the last period known. Minutes and hours are measured by the uptime, in
 //!   windows that slide.
-//! - A power cut forgets no more than a minute or a hundredth of a budget: [`Budgets::notes`] says what is to be made
-//!   durable and how urgent it is. Requests under way are noted as if they counted.
+//! - A power cut forgets no more than a minute or a hundredth of a budget, and of what is only counted no more than a minute:
+//!   [`Budgets::notes`] says what is to be made durable and how urgent it is. Requests under way are noted as if they
+//!   counted.
 //!
 //! # Who may have what
 //! Of a day or a month a twentieth is kept for lanes that go first; the rest is the common part (`account`). A month is
@@ -34,7 +38,7 @@ use tidegate_protocol::terms::Kind;
 
 use super::limits::Limits;
 use crate::clock::Stamp;
-use account::{Account, Place};
+use account::{Account, Place, Told};
 use calendar::Span;
 use reckoning::Reckoning;
 use sliding::Sliding;
@@ -45,7 +49,7 @@ pub use figures::{Drain, Figures, Load};
 /// Of a minute and an hour, one part in so many is left to the other class of lanes.
 const OTHERS_PART: u64 = 10;
 
-/// What is not noted for so long goes along with a commit that goes anyway.
+/// What was not noted for so long goes along with a commit that goes anyway.
 const NOTE_ALONG_MS: u64 = 15_000;
 
 /// What is not noted for so long is noted by itself: a quarter of a minute before the minute is over, for the commit.
@@ -58,7 +62,7 @@ const FORGET: u64 = 100;
 const BODY_PART: u64 = 8;
 
 /// But bodies are not made smaller than this for it: below, headers cost more than is gained.
-const LEAST_BODY: u64 = 4 * 1024;
+pub const LEAST_BODY: u64 = 4 * 1024;
 
 /// Which lanes ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,12 +74,14 @@ pub enum Class {
 }
 
 /// What a request is expected to cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Events of the account's quota.
     pub events: u64,
     /// Bytes on the wire, both directions.
     pub bytes: u64,
+    /// Bytes that must be left besides, because the wire keeps them back for what cannot be foreseen.
+    pub spare: u64,
 }
 
 /// Why nothing may leave now.
@@ -90,12 +96,17 @@ pub enum Reason {
     Share,
     /// What is left is spread over what remains of the month.
     Pace,
-    /// The provider answered that the quota is spent; one request at a time asks again.
+    /// The provider answered that the quota is spent. That lasts to the end of the month; one request a day asks whether it
+    /// is still so, since more may have been bought.
     Told,
     /// The windows of lanes that can wait are closed.
     Window,
     /// Windows cannot be kept, because the time is not known.
     Clock,
+    /// There is room for it, but it is kept for another lane of its class that was passed over long enough.
+    Turn,
+    /// One request alone is more than the limit ever allows.
+    TooSmall,
 }
 
 impl fmt::Display for Reason {
@@ -107,6 +118,8 @@ impl fmt::Display for Reason {
             Self::Pace => "what is left is spread over what remains of the month",
             Self::Told => "the provider says that the quota is used up",
             Self::Window => "the windows are closed",
+            Self::Turn => "another lane waits longer for what there is",
+            Self::TooSmall => "the limit is less than one request takes",
             Self::Clock => "the windows cannot be kept while the clock is not known to be right",
         })
     }
@@ -187,7 +200,7 @@ impl Window {
 
     fn ask(&mut self, class: Class, cost: u64, uptime_ms: u64) -> Result<(), Refused> {
         let Some(amount) = self.amount.filter(|_| cost > 0) else { return Ok(()) };
-        let mine = amount - if amount > 1 { (amount / OTHERS_PART).max(1) } else { 0 };
+        let mine = self.part();
         // Of all for lanes that go first, what they have themselves; of the others what all have.
         let (all, own) = match class {
             Class::First => (amount, Some(mine)),
@@ -205,6 +218,19 @@ impl Window {
             _ => None,
         };
         Err(Refused { kind: self.kind, reason: Reason::Spent, wait_ms })
+    }
+
+    /// What may still be added now.
+    fn room(&mut self, class: Class, uptime_ms: u64) -> Option<u64> {
+        let amount = self.amount?;
+        let limit = if class == Class::First { amount } else { self.part() };
+        Some(limit.saturating_sub(self.all.sum(uptime_ms)))
+    }
+
+    /// What one class may have at most.
+    fn part(&self) -> u64 {
+        let amount = self.amount.unwrap_or(u64::MAX);
+        amount - if amount > 1 { (amount / OTHERS_PART).max(1) } else { 0 }
     }
 
     fn add(&mut self, class: Class, amount: u64, uptime_ms: u64) {
@@ -315,6 +341,9 @@ impl Budgets {
     /// # Errors
     /// Why not, and when it may: of several limits that which lasts longest.
     pub fn ask(&mut self, class: Class, cost: Cost, now: &Stamp) -> Result<(), Refused> {
+        if let Some((kind, _)) = self.never(class, cost) {
+            return Err(Refused { kind, reason: Reason::TooSmall, wait_ms: None });
+        }
         let time = self.turn(now);
         let places = self.places(time, now);
         let mut worst: Option<Refused> = None;
@@ -325,17 +354,29 @@ impl Budgets {
             }
         };
         for (account, place) in self.accounts.iter().zip(&places) {
-            if let Err((reason, wait_ms)) = account.ask(class, of(account.kind, cost), place) {
+            let spare = if counts_events(account.kind) { 0 } else { cost.spare };
+            if let Err((reason, wait_ms)) = account.ask(class, of(account.kind, cost), spare, place) {
                 note(Refused { kind: account.kind, reason, wait_ms });
             }
         }
         if let Err(refused) = self.minute.ask(class, cost.events, now.uptime_ms) {
             note(refused);
         }
-        if let Err(refused) = self.hour.ask(class, cost.bytes.saturating_add(self.expected), now.uptime_ms) {
+        let bytes = cost.bytes.saturating_add(cost.spare).saturating_add(self.expected);
+        if let Err(refused) = self.hour.ask(class, bytes, now.uptime_ms) {
             note(refused);
         }
         worst.map_or(Ok(()), Err)
+    }
+
+    /// The limit that such a request can never keep, even if nothing else were used, and what that has for the class;
+    /// `None` if there is none.
+    pub fn never(&self, class: Class, cost: Cost) -> Option<(Kind, u64)> {
+        let bytes = cost.bytes.saturating_add(cost.spare);
+        let accounts = self.accounts.iter().filter(|account| !counts_events(account.kind));
+        let accounts = accounts.filter_map(|account| Some((account.kind, account.most(class)?)));
+        let hour = self.hour.amount.map(|_| (self.hour.kind, self.hour.part()));
+        accounts.chain(hour).find(|(_, most)| bytes > *most)
     }
 
     /// Begins a request that [`Budgets::ask`] permits.
@@ -365,19 +406,16 @@ impl Budgets {
             if counts_events(account.kind) {
                 account.settle(class, cost.events, if counts { cost.events } else { 0 }, place);
             } else {
-                // Its bytes were counted as they went; what it paid the pace in advance stays paid.
-                account.release(class, cost.bytes, now.uptime_ms);
+                // Its bytes were counted as they went.
+                account.release(class, cost.bytes, place);
             }
             if account.kind == Kind::EventsPerMonth {
-                account.told = match outcome {
-                    Outcome::Accepted => false,
-                    Outcome::Quota => true,
-                    _ => account.told,
-                };
+                match outcome {
+                    Outcome::Accepted => account.told = None,
+                    Outcome::Quota => account.told = Some(Told::At(now.uptime_ms)),
+                    _ => {}
+                }
             }
-        }
-        if class == Class::First {
-            self.hour.first.add(cost.bytes, now.uptime_ms);
         }
         if !counts {
             self.minute.take_back(class, cost.events);
@@ -385,17 +423,38 @@ impl Budgets {
         self.expected = self.expected.saturating_sub(cost.bytes);
     }
 
-    /// So many bytes were seen on the wire, in both directions, whoever caused them.
-    pub fn count_bytes(&mut self, bytes: u64, now: &Stamp) {
+    /// So many bytes were seen on the wire, in both directions, whoever caused them. `class`: of the requests under way;
+    /// [`Class::Other`] if there are both or none.
+    pub fn count_bytes(&mut self, class: Class, bytes: u64, now: &Stamp) {
         if bytes == 0 {
             return;
         }
-        self.turn(now);
-        for account in self.accounts.iter_mut().filter(|account| !counts_events(account.kind)) {
-            account.count(Class::Other, bytes, now.uptime_ms);
+        let time = self.turn(now);
+        let places = self.places(time, now);
+        for (account, place) in self.accounts.iter_mut().zip(&places).filter(|(it, _)| !counts_events(it.kind)) {
+            account.count_bytes(class, bytes, place);
         }
-        self.hour.add(Class::Other, bytes, now.uptime_ms);
+        self.hour.add(class, bytes, now.uptime_ms);
         self.hour_unnoted.get_or_insert(now.uptime_ms);
+    }
+
+    /// Bytes that may still pass now, whatever for, beyond those that were counted ([`Budgets::count_bytes`]); `None` for any
+    /// number. As long as no more pass than this said last, no budget of bytes is exceeded: not in a day, not in a month,
+    /// and not in any hour, since what was counted by then leaves the window later than it passed.
+    pub fn room(&mut self, class: Class, now: &Stamp) -> Option<u64> {
+        let time = self.turn(now);
+        let places = self.places(time, now);
+        let accounts = self.accounts.iter().zip(&places).filter(|(it, _)| !counts_events(it.kind));
+        let room = accounts.filter_map(|(account, place)| account.room(class, place)).min();
+        let hour = self.hour.room(class, now.uptime_ms);
+        room.into_iter().chain(hour).min()
+    }
+
+    /// Someone who knows more says that it is worth asking again at once whether the quota is still used up.
+    pub fn ask_again(&mut self) {
+        for account in &mut self.accounts {
+            account.told = account.told.map(|_| Told::AskNow);
+        }
     }
 
     /// What is to be made durable now; handed out once.
@@ -405,12 +464,15 @@ impl Budgets {
         let old = |since: Option<u64>, limit| since.is_some_and(|since| now.uptime_ms.saturating_sub(since) >= limit);
         for account in &mut self.accounts {
             let much = account.amount.is_some_and(|amount| account.forgotten() > amount / FORGET);
+            // That the quota is used up is said once, and asking again may cost.
+            let much = much || account.told.is_some() != account.noted.told;
             let due = account.unnoted.is_some()
+                && account.is_shown()
                 && match urgency {
-                    Urgency::Along => much || old(account.unnoted, NOTE_ALONG_MS),
-                    // What is not limited may wait for company.
-                    Urgency::Alone => account.amount.is_some() && (much || old(account.unnoted, NOTE_ALONE_MS)),
-                    // The figures of what is not limited are worth no commit.
+                    // Where requests are rare, with the acknowledgement of each: no commit goes for it alone then.
+                    Urgency::Along => much || account.noted_at.is_none() || old(account.noted_at, NOTE_ALONG_MS),
+                    Urgency::Alone => much || old(account.unnoted, NOTE_ALONE_MS),
+                    // What is only counted is worth no commit of its own before its time.
                     Urgency::Last => account.amount.is_some(),
                 };
             let kept = account.kept();
@@ -419,7 +481,7 @@ impl Budgets {
                 notes.push(kept);
             }
             if due {
-                account.unnoted = None;
+                (account.unnoted, account.noted_at) = (None, Some(now.uptime_ms));
             }
         }
         notes.extend(self.note_hour(urgency, now));
@@ -445,7 +507,7 @@ impl Budgets {
 
     /// In how many ms something is to be noted by itself, if nothing more is used.
     pub fn note_in(&self, now: &Stamp) -> Option<u64> {
-        let accounts = self.accounts.iter().filter(|account| account.amount.is_some()).filter_map(|it| it.unnoted);
+        let accounts = self.accounts.iter().filter(|account| account.is_shown()).filter_map(|it| it.unnoted);
         let first = accounts.chain(self.hour_unnoted.filter(|_| self.hour.amount.is_some())).min()?;
         Some((first + NOTE_ALONE_MS).saturating_sub(now.uptime_ms))
     }

@@ -192,6 +192,9 @@ pub struct LaneStats {
     pub stored: u64,
     /// Records that wait to be delivered.
     pub waiting: u64,
+    /// Bytes that these take on disk, about.
+    #[serde(default)]
+    pub waiting_bytes: u64,
     /// Bytes on disk in this lane's segments.
     pub bytes: u64,
     /// Of these the bytes in segments that are delivered and only kept (`keep_delivered`).

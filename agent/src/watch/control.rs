@@ -4,7 +4,7 @@
 //! → {"request":"status"}\n
 //! ← {"ok":{…Status…}}\n
 //!
-//! → {"request":"buffer","ask":{…}}\n             // what stands in `ask` is for whoever answers ([`Streams`])
+//! → {"request":"buffer","ask":{…}}\n             // what stands in `ask` is for whoever answers it ([`Rooms`])
 //! ← {"item":{…}}\n                               // as many as there are
 //! ← {"end":{…}}\n                                // the last line
 //!
@@ -19,7 +19,7 @@
 //! chunks; a reader that takes none of it for [`SLOW`] is left (see `stream`).
 //!
 //! Who may ask is a matter of the file system: the socket has mode 0660, so its owner and group. They may see what
-//! devices published, and have it delivered again or dropped from what was put aside.
+//! devices published, have it delivered again or dropped from what was put aside, and hold the gateway.
 
 mod client;
 mod stream;
@@ -43,8 +43,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Source, Status};
 
-/// Longest request in bytes: filters with names and dates stay below 1 KB.
-pub const MAX_LINE: usize = 4096;
+/// Longest request in bytes: filters with names and dates stay below 1 KB, a signed notice of 16 KiB has 22 KB in base64.
+pub const MAX_LINE: usize = 32 * 1024;
 
 /// Connections at one time. People and one watchdog script ask; sixteen leave room for forgotten ones.
 pub const MAX_CONNECTIONS: usize = 16;
@@ -95,6 +95,9 @@ pub struct Bound {
     identity: (u64, u64),
 }
 
+/// Who answers which request that has an `ask`, by its name.
+pub type Rooms = Arc<[(&'static str, Streams)]>;
+
 #[derive(Deserialize)]
 struct Request {
     request: String,
@@ -106,7 +109,7 @@ struct Request {
 #[derive(Clone)]
 struct Answers {
     source: Source,
-    streams: Option<Streams>,
+    rooms: Rooms,
     /// One answer of many lines at a time: it occupies a thread and the disk.
     looking: Arc<Semaphore>,
 }
@@ -167,10 +170,10 @@ pub fn bind(path: &Path) -> Result<Bound, ControlError> {
 }
 
 impl Bound {
-    /// Answers until `stop`; the socket goes with `self`. Without `streams`, `buffer` is an unknown request.
-    pub async fn serve(self, source: Source, streams: Option<Streams>, stop: CancellationToken) {
+    /// Answers until `stop`; the socket goes with `self`. `status` is answered by `source`, everything else by `rooms`.
+    pub async fn serve(self, source: Source, rooms: Rooms, stop: CancellationToken) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let answers = Answers { source, streams, looking: Arc::new(Semaphore::new(1)) };
+        let answers = Answers { source, rooms, looking: Arc::new(Semaphore::new(1)) };
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
@@ -229,10 +232,10 @@ async fn converse(mut stream: UnixStream, answers: &Answers) -> io::Result<()> {
                         stream::answer(&mut stream, streams, ask, place, SLOW).await?;
                         continue;
                     }
-                    _ => (refused("busy", "another look into the buffer is under way; try again later"), false),
+                    _ => (refused("busy", "another question is being answered; try again later"), false),
                 },
             },
-            Line::TooLong => (refused("too_long", "a request is one line of at most 4096 bytes"), true),
+            Line::TooLong => (refused("too_long", "a request is one line of at most 32 KiB"), true),
         };
         timeout(IDLE, stream.write_all(&encode(&answer))).await??;
         if last {
@@ -275,11 +278,17 @@ async fn line(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> io::Result<Optio
 
 fn answer(line: &[u8], answers: &Answers) -> Reply {
     Reply::One(match serde_json::from_slice::<Request>(line) {
-        Ok(Request { request, ask }) => match (request.as_str(), ask, &answers.streams) {
-            ("status", _, _) => Answer::Ok(Box::new((answers.source)())),
-            ("buffer", Some(ask), Some(streams)) => return Reply::Many(streams.clone(), ask),
-            ("buffer", None, Some(_)) => refused("malformed", "write what to ask: {\"request\":\"buffer\",\"ask\":…}"),
-            _ => refused("unknown_request", "this agent answers: status, buffer"),
+        Ok(Request { request, .. }) if request == "status" => Answer::Ok(Box::new((answers.source)())),
+        Ok(Request { request, ask }) => match (answers.rooms.iter().find(|(name, _)| *name == request), ask) {
+            (Some((_, room)), Some(ask)) => return Reply::Many(room.clone(), ask),
+            (Some((name, _)), None) => {
+                refused("malformed", &format!("write what to ask: {{\"request\":\"{name}\",\"ask\":…}}"))
+            }
+            (None, _) => {
+                let known: Vec<&str> =
+                    std::iter::once("status").chain(answers.rooms.iter().map(|room| room.0)).collect();
+                refused("unknown_request", &format!("this agent answers: {}", known.join(", ")))
+            }
         },
         Err(_) => refused("malformed", "write one line such as {\"request\":\"status\"}"),
     })

@@ -246,6 +246,11 @@ fn records(page: &mut Page, status: &Status) {
     }
     let told = counts.refused_by.iter().fold(0, |sum: u64, refused| sum.saturating_add(refused.count));
     page.sample("tidegate_publishes_refused_total", &[("cause", "other")], counts.refused.saturating_sub(told));
+    page.counter(
+        "tidegate_records_untreated_total",
+        "Records stored as they came although a rule is for their fields, since the agent was started.",
+        counts.untreated,
+    );
     let store = &status.store;
     page.gauge("tidegate_store_bytes", "Bytes that the store uses on disk.", store.bytes);
     page.gauge("tidegate_store_limit_bytes", "Bytes that the store may use on disk.", store.max_bytes);
@@ -276,8 +281,8 @@ fn flash(page: &mut Page, flash: &FlashStatus) {
 }
 
 /// The words a verdict may be, so that each has a sample and an alert can name it before it happens.
-const VERDICTS: [&str; 8] =
-    ["accepted", "throttled", "maintenance", "suspended", "quota", "misconfigured", "poison", "transient"];
+const VERDICTS: [&str; 9] =
+    ["accepted", "throttled", "maintenance", "suspended", "quota", "ended", "misconfigured", "poison", "transient"];
 
 fn flux(page: &mut Page, status: &Status) {
     let counts = &status.counts;
@@ -349,6 +354,9 @@ fn wire(page: &mut Page, status: &Status) {
             page.sample("tidegate_wire_limit_bytes_per_second", &[("direction", direction)], rate);
         }
     }
+    if let Some(millis) = wire.round_trip_ms {
+        page.gauge("tidegate_wire_round_trip_seconds", "The longest of the open connections.", millis as f64 / 1000.0);
+    }
 }
 
 /// What keeps Flux from being asked, or from being asked for more.
@@ -394,6 +402,11 @@ fn intake(page: &mut Page, status: &Status) {
             "Connections refused or dropped, since the agent was started.",
             listener.turned_away,
         );
+        let name = "tidegate_listener_turned_away_by_cause_total";
+        page.metric(name, "counter", "The same by cause.");
+        for refused in &listener.turned_away_by {
+            page.sample(name, &[("cause", &refused.cause)], refused.count);
+        }
     }
     if let Some(broker) = &status.broker {
         page.gauge("tidegate_broker_connected", "1 while connected and subscribed.", u8::from(broker.connected));

@@ -1,6 +1,8 @@
 //! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
 
 mod budgets;
+mod outages;
+mod stance;
 mod terms;
 
 use std::fmt::Write as _;
@@ -8,10 +10,11 @@ use std::fmt::Write as _;
 use tidegate_protocol::event::write_time;
 use tidegate_protocol::units::format_rate;
 
+pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
-use super::{BrokerState, Connections, FlashStatus, Status, Usage};
+use super::{BrokerState, Connections, FlashStatus, RefusedCount, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
 const NAMES: usize = 18;
@@ -32,6 +35,8 @@ const SHOWN: usize = 300;
 pub fn human(status: &Status) -> String {
     let mut out = String::new();
     head(&mut out, status);
+    stance::section(&mut out, &status.stance, status.now_ms);
+    outages::section(&mut out, &status.outage);
     records(&mut out, status);
     lanes(&mut out, status);
     flux(&mut out, status);
@@ -122,15 +127,10 @@ fn records(out: &mut String, status: &Status) {
         let age = oldest.age_ms.map_or_else(|| "an unknown time".into(), span);
         format!("the oldest for {age} ({}, lane {})", time(oldest.time_ms), plain(&oldest.lane))
     });
-    let causes: Vec<String> = counts
-        .refused_by
-        .iter()
-        .filter(|refused| refused.count > 0)
-        .map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count)))
-        .collect();
+    let causes = by_cause(&counts.refused_by);
     let mut refused = CREATED.to_owned();
     if !causes.is_empty() {
-        let _ = write!(refused, "; {STARTED}: {}", causes.join(", "));
+        let _ = write!(refused, "; {STARTED}: {causes}");
     }
     let rows = [
         ("collected", counts.collected, STARTED.to_owned()),
@@ -142,13 +142,23 @@ fn records(out: &mut String, status: &Status) {
         ("expired", counts.expired, note(counts.expired, "! dropped: older than their lane's max_age")),
         ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
         ("refused", counts.refused, refused),
+        ("untreated", counts.untreated, format!("! stored as they came: otherwise = \"store\", {STARTED}")),
     ];
     let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
-    // Lanes have no age limit unless one is set.
-    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| *name != "expired" || *count > 0) {
+    // Lanes have no age limit and topics no rule for fields unless one is set.
+    let seldom = ["expired", "untreated"];
+    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| !seldom.contains(name) || *count > 0) {
         let text = format!("{:>width$}  {remark}", number(count));
         line(out, name, text.trim_end());
     }
+}
+
+/// Counts by cause, one behind the other.
+fn by_cause(counts: &[RefusedCount]) -> String {
+    let counted = counts.iter().filter(|refused| refused.count > 0);
+    let counts: Vec<String> =
+        counted.map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count))).collect();
+    counts.join(", ")
 }
 
 /// Since when a count runs, and what it means if it is not 0.
@@ -193,6 +203,16 @@ fn flux(out: &mut String, status: &Status) {
     let verdict = &status.verdict;
     title(out, "Flux");
     line(out, "endpoint", &plain(&status.endpoint));
+    if let Some(next) = &status.next_identity {
+        let from = time(next.from_ms);
+        let moved = if next.moved { " (moved by a notice)" } else { "" };
+        let text = match (next.in_force, status.clock.trusted) {
+            (true, _) => format!("{} since {from}{moved}", plain(&next.endpoint)),
+            (false, true) => format!("{} from {from}{moved} on", plain(&next.endpoint)),
+            (false, false) => format!("{} from {from}{moved} on, ! once the clock is right", plain(&next.endpoint)),
+        };
+        line(out, "next endpoint", &text);
+    }
     let mut text = match verdict.word.as_str() {
         "" | "unknown" => "nothing sent yet".to_owned(),
         word => plain(word),
@@ -255,6 +275,14 @@ fn wire(out: &mut String, status: &Status) {
             line(out, name, &format_rate(rate.saturating_mul(8)));
         }
     }
+    if let Some(millis) = wire.round_trip_ms {
+        line(out, "round trip", &format!("{} ms", number(millis)));
+    }
+    if let Some(rate) = wire.one_at_a_time {
+        let rate = format_rate((rate.saturating_mul(8) / 1000).max(1) * 1000);
+        line(out, "", &format!("one request at a time is at most {rate} over that round trip: with a larger"));
+        line(out, "", "[forward.flux.batch] max_bytes (and max_records) more leaves, in fewer events");
+    }
 }
 
 fn store(out: &mut String, status: &Status) {
@@ -306,7 +334,11 @@ fn listener(out: &mut String, listener: &Connections) {
     line(out, "listens on", &addresses.join(", "));
     line(out, "connections", &usage(listener.connections));
     line(out, "sessions", &usage(listener.sessions));
-    line(out, "turned away", &format!("{} {STARTED}", number(listener.turned_away)));
+    let mut turned_away = format!("{} {STARTED}", number(listener.turned_away));
+    if !listener.turned_away_by.is_empty() {
+        let _ = write!(turned_away, ": {}", by_cause(&listener.turned_away_by));
+    }
+    line(out, "turned away", &turned_away);
 }
 
 fn broker(out: &mut String, broker: &BrokerState, now_ms: u64) {

@@ -36,6 +36,10 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     /// What Flux said last.
     pub verdict: VerdictStatus,
+    /// What the provider allows now, and why.
+    pub stance: StanceStatus,
+    /// Time in which Flux could not be used.
+    pub outage: OutageStatus,
     /// The oldest record that waits, of all lanes.
     pub oldest_waiting: Option<OldestWaiting>,
     /// What went over the wire to the outside.
@@ -48,6 +52,8 @@ pub struct Status {
     pub broker: Option<BrokerState>,
     /// Where it forwards to: kind and origin, such as `webhook https://api.soracom.io`. No secret.
     pub endpoint: String,
+    /// Where it forwards to from a time on; `None` if nothing is announced.
+    pub next_identity: Option<NextIdentity>,
     /// The clock.
     pub clock: ClockStatus,
     /// What limits what may leave, and who says so.
@@ -57,6 +63,20 @@ pub struct Status {
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
+}
+
+/// The endpoint and credentials that hold from a time on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct NextIdentity {
+    /// Kind and origin. No secret.
+    pub endpoint: String,
+    /// From when.
+    pub from_ms: u64,
+    /// A notice has moved that time: it is later than the configuration's.
+    pub moved: bool,
+    /// It is what records leave under now.
+    pub in_force: bool,
 }
 
 /// The way to the outside. All counts since the agent was started.
@@ -75,6 +95,11 @@ pub struct LineStatus {
     pub rate: Option<u64>,
     /// What may come in, likewise.
     pub rate_down: Option<u64>,
+    /// The longest round trip of the open connections, in milliseconds; `None` while none is known.
+    pub round_trip_ms: Option<u64>,
+    /// Bytes a second that leave at most because each request waits for the answer to the one before; `None` while that
+    /// is 98 % of the rate or more, or nothing is limited.
+    pub one_at_a_time: Option<u64>,
 }
 
 /// Records, counted.
@@ -103,8 +128,11 @@ pub struct Counts {
     pub gaps_told: u64,
     /// Publishes refused, in all.
     pub refused: u64,
-    /// Those since the agent was started by cause: `topic`, `device`, `size`.
+    /// Those since the agent was started by cause: `topic`, `device`, `size`, `fields`.
     pub refused_by: Vec<RefusedCount>,
+    /// Records stored since the agent was started as they came, although the rule for their fields cannot treat them,
+    /// because it says `otherwise = "store"`.
+    pub untreated: u64,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.
@@ -115,7 +143,7 @@ pub struct Counts {
     pub token_refusals: u64,
 }
 
-/// Publishes refused for one cause.
+/// Publishes refused, or connections turned away, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct RefusedCount {
@@ -177,6 +205,153 @@ pub struct VerdictStatus {
     pub suspects: u64,
     /// The largest body in use, if a 413 taught that it must be below the configured one.
     pub learnt_body_limit: Option<u64>,
+}
+
+/// What the provider allows now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct StanceStatus {
+    /// The design's word for the first of those that hold: `ended`, `suspended`, `held`, `quota`, `maintenance`, `yield`,
+    /// `restricted`, or `open` if none does.
+    pub stance: String,
+    /// Which telemetry may leave: `all`, `first` (only lanes that go first) or `nothing`.
+    pub telemetry: String,
+    /// Why, in the order in which stances are shown; empty while open.
+    pub grounds: Vec<GroundStatus>,
+    /// What is announced and has not begun.
+    pub ahead: Vec<GroundStatus>,
+    /// In how many ms the next probe is due: one record that is sent to see whether it is taken.
+    pub probe_in_ms: Option<u64>,
+    /// The provider's status page; `None` if it is not asked.
+    pub page: Option<StatusPageStatus>,
+    /// The last entries of the log of notices, the oldest first; `tidegate notices` shows all.
+    pub notices: Vec<NoticeStatus>,
+    /// Signed notices that were brought.
+    pub inbox: InboxStatus,
+}
+
+/// Signed notices that were brought since the start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct InboxStatus {
+    /// The ids of the keys that are believed.
+    pub keys: Vec<String>,
+    /// The folder that is watched, if one is.
+    pub folder: Option<String>,
+    /// Why it cannot be looked into, if so.
+    pub folder_problem: Option<String>,
+    /// Taken in.
+    pub accepted: u64,
+    /// Brought again.
+    pub repeated: u64,
+    /// Refused, by reason.
+    pub refused: Vec<RefusedCount>,
+    /// The last of them, the newest last.
+    pub last: Vec<RefusedNotice>,
+}
+
+/// A notice that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct RefusedNotice {
+    /// When.
+    pub at_ms: u64,
+    /// How it came: `socket`, or `folder` and the file's name.
+    pub from: String,
+    /// The reason's word.
+    pub code: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Time in which Flux could not be used, by the outage ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct OutageStatus {
+    /// The first failed attempt of the interval that is open (ms since the Unix epoch).
+    pub since_ms: Option<u64>,
+    /// Whose side it is: `own-line`, `announced`, `provider` or `unknown`; empty if none is open.
+    pub class: String,
+    /// What of it is proved, in ms.
+    pub proved_ms: u64,
+    /// The longest uninterrupted time of it that can be claimed, in ms.
+    pub uninterrupted_ms: u64,
+    /// Attempts that failed in it.
+    pub attempts: u64,
+    /// Intervals that touch this month (JST).
+    pub month: u64,
+    /// The longest uninterrupted time of them that can be claimed, in ms.
+    pub month_longest_ms: u64,
+    /// The local alarm is in force: nothing was delivered for the set time.
+    pub alarm: bool,
+    /// Why the ledger cannot be written now.
+    pub problem: Option<String>,
+}
+
+/// The provider's status page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct StatusPageStatus {
+    /// Which page it asks.
+    pub url: String,
+    /// How long ago it answered; `None` if it has not since the agent was started.
+    pub answered_ago_ms: Option<u64>,
+    /// Maintenances on it that concern this gateway.
+    pub maintenances: u64,
+    /// Incidents on it that concern this gateway and go on, the first five.
+    pub incidents: Vec<String>,
+    /// All of them.
+    pub incidents_count: u64,
+    /// Entries of its last answer that could not be read.
+    pub skipped: u64,
+    /// Questions since the agent was started.
+    pub asked: u64,
+    /// Of these, answers that nothing has changed.
+    pub unchanged: u64,
+    /// Bytes on the wire that they cost, both directions.
+    pub bytes: u64,
+    /// Questions since the last answer that were not answered.
+    pub failures: u64,
+    /// Why it did not answer the last one; empty if it did.
+    pub problem: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+/// Why a stance holds, or will.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct GroundStatus {
+    /// Which one.
+    pub stance: String,
+    /// Who says so.
+    pub source: String,
+    /// What and why.
+    pub cause: String,
+    /// The clause of the terms of service; empty if none.
+    pub clause: String,
+    /// Since when, or from when.
+    pub since_ms: u64,
+    /// Until when, if that is known.
+    pub until_ms: Option<u64>,
+    /// What a person should do; empty if nothing.
+    pub advice: String,
+}
+
+/// A line of the log of notices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct NoticeStatus {
+    /// When it was received.
+    pub at_ms: u64,
+    /// What.
+    pub what: String,
+    /// From whom.
+    pub source: String,
+    /// Its text.
+    pub text: String,
+    /// What the agent did.
+    pub did: String,
 }
 
 /// The oldest record that waits.
@@ -269,8 +444,12 @@ pub struct Connections {
     pub connections: Usage,
     /// Lasting sessions.
     pub sessions: Usage,
-    /// Connections turned away or dropped for breaking the protocol or a limit, since the agent was started.
+    /// Connections turned away or dropped for breaking the protocol or a limit, or because they are not listed, since
+    /// the agent was started.
     pub turned_away: u64,
+    /// These by cause: `client id`, `user name` and `certificate` (not listed), `password` (wrong, or none), `TLS` (the
+    /// handshake failed), `protocol`, `not reading`, `limit` (of connections or sessions).
+    pub turned_away_by: Vec<RefusedCount>,
 }
 
 /// The broker intake.
@@ -359,6 +538,8 @@ pub struct SimStatus {
     pub expiry_ms: Option<u64>,
     /// What: `suspend`, `terminate` and so on; empty if that is not said.
     pub expiry_action: String,
+    /// When the speed class was told, if that was before the agent was started (ms since the Unix epoch).
+    pub told_before_ms: Option<u64>,
     /// How long ago it answered; `None` if it has not since the agent was started.
     pub answered_ago_ms: Option<u64>,
     /// Questions since then that it did not answer.
@@ -381,6 +562,8 @@ pub struct TermsFileStatus {
     pub version: String,
     /// Whether its limits, or those of an earlier reading, are in force.
     pub in_force: bool,
+    /// When what is in force was read, if that was before the agent was started (ms since the Unix epoch).
+    pub kept_ms: Option<u64>,
     /// Keys in it that this version does not know and that have no effect: the first of them.
     pub unknown: Vec<String>,
     /// How many there are.

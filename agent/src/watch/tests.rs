@@ -4,6 +4,15 @@ mod control;
 mod metrics;
 mod render;
 
+fn next_identity() -> NextIdentity {
+    NextIdentity {
+        endpoint: "unified http://uni.soracom.io".into(),
+        from_ms: 1_796_050_800_000,
+        moved: true,
+        in_force: false,
+    }
+}
+
 /// A gateway in trouble, with hostile text where text comes from outside.
 fn sample() -> Status {
     Status {
@@ -51,6 +60,8 @@ fn sample() -> Status {
             suspects: 2,
             learnt_body_limit: Some(32_768),
         },
+        stance: StanceStatus::default(),
+        outage: OutageStatus::default(),
         oldest_waiting: Some(OldestWaiting {
             lane: "normal".into(),
             time_ms: 1_795_336_100_000,
@@ -63,6 +74,8 @@ fn sample() -> Status {
             connections: 9,
             rate: Some(4_000),
             rate_down: None,
+            round_trip_ms: Some(1_600),
+            one_at_a_time: Some(3_604),
         },
         store: StoreStatus {
             path: "/var/lib/tidegate".into(),
@@ -87,9 +100,11 @@ fn sample() -> Status {
             connections: Usage { now: 3, limit: 1000 },
             sessions: Usage { now: 2, limit: 4096 },
             turned_away: 9,
+            turned_away_by: vec![RefusedCount { cause: "client id".into(), count: 7 }],
         }),
         broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
         endpoint: "webhook https://api.soracom.io".into(),
+        next_identity: Some(next_identity()),
         terms: crate::watch::TermsStatus::default(),
         budgets: budgets(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],

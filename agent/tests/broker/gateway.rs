@@ -60,6 +60,7 @@ impl Gateway {
             rules,
             stats: Arc::clone(&stats),
             state: Arc::clone(&link),
+            alarms: tidegate::collect::Alarms::default(),
         };
         let token = stop.clone();
         let task =

@@ -27,7 +27,7 @@ pub use received::{Event, Id, Log, Received};
 use server::Command;
 
 use crate::certs::Certs;
-use crate::netns::{self, Pair, Space};
+use crate::netns::Pair;
 use crate::{ports, wait};
 
 /// The authentication key id that `/v1/auth` takes.
@@ -112,13 +112,13 @@ impl Flux {
     /// Starts one at the far end of a pair of namespaces, with HTTPS if there are certificates.
     #[must_use]
     pub fn start_far(pair: &Pair, certs: Option<&Certs>) -> Self {
-        let flux = Self::build(certs, Some(&pair.far));
+        let flux = Self::build(certs, Some(pair));
         flux.resume();
         flux
     }
 
-    fn build(certs: Option<&Certs>, space: Option<&Space>) -> Self {
-        let ip = if space.is_some() { netns::FAR } else { Ipv4Addr::LOCALHOST };
+    fn build(certs: Option<&Certs>, pair: Option<&Pair>) -> Self {
+        let ip = pair.map_or(Ipv4Addr::LOCALHOST.into(), Pair::far_address);
         let address = SocketAddr::from((ip, ports::free_port()));
         let shared = Arc::new(Shared {
             program: Mutex::new(Program { next: VecDeque::new(), rule: Box::new(|_| Answer::Accept) }),
@@ -128,7 +128,7 @@ impl Flux {
             logins: Mutex::default(),
         });
         let (commands, inbox) = tokio::sync::mpsc::unbounded_channel();
-        let (for_thread, space) = (Arc::clone(&shared), space.cloned());
+        let (for_thread, space) = (Arc::clone(&shared), pair.map(|pair| pair.far.clone()));
         let thread = std::thread::Builder::new()
             .name("flux".to_owned())
             .spawn(move || {

@@ -43,6 +43,8 @@ pub(super) struct Tally {
     pub(super) refused_topic: u64,
     pub(super) refused_device: u64,
     pub(super) refused_size: u64,
+    pub(super) refused_fields: u64,
+    pub(super) untreated: u64,
     pub(super) retained_repeats: u64,
 }
 
@@ -91,15 +93,42 @@ impl Bunch {
             self.tally.refused_size += 1;
             return self.refuse(judge, Cause::Size, mapped.device, &seen);
         }
+        let treatment = judge.rules.treatment(topic);
+        let treated = match treatment.map(|treatment| treatment.treat(&publish.payload)).transpose() {
+            Ok(treated) => treated,
+            Err(refused) => {
+                self.tally.refused_fields += 1;
+                let what = refused.to_string();
+                let seen = Seen { what: Some(&what), ..seen };
+                return self.refuse(judge, Cause::Fields, mapped.device, &seen);
+            }
+        };
+        // Only a hash of the payload is kept there, and in memory.
         if judge.last_seen.repeats(topic, &publish.payload) && publish.retained {
             self.tally.retained_repeats += 1;
             return;
         }
+        let payload = treated.as_ref().map_or(&*publish.payload, |treated| &treated.payload);
         self.tally.records += 1;
-        self.tally.payload_bytes += publish.payload.len() as u64;
-        let record =
-            NewRecord { device: mapped.device, topic, payload: &publish.payload, stamp, origin: None, will: false };
+        self.tally.payload_bytes += payload.len() as u64;
+        self.tally.untreated += u64::from(treated.as_ref().is_some_and(|treated| treated.untreated.is_some()));
+        let record = NewRecord { device: mapped.device, topic, payload, stamp, origin: None, will: false };
         self.submission.push(mapped.lane, &record);
+    }
+
+    /// Takes a publish that is only to be acknowledged.
+    pub(super) fn pass(&mut self, publish: &Publish) {
+        self.tally.publishes += 1;
+        self.acks.extend(publish.ack);
+    }
+
+    /// Keeps the room that a publish takes, until all is committed.
+    pub(super) fn hold(&mut self, room: Option<OwnedSemaphorePermit>) {
+        match (&mut self.held, room) {
+            (Some(held), Some(room)) => held.merge(room),
+            (Some(_), None) => {}
+            (held, room) => *held = room,
+        }
     }
 
     /// Hands the refusals to the submission; nothing more is taken after it.
@@ -191,6 +220,25 @@ mod tests {
         }
         assert_eq!((bunch.tally.refused_device, bunch.tally.records), (1, 1));
         assert_eq!((bunch.refusals[0].cause.as_str(), bunch.refusals[0].who.as_str()), ("device", "a"));
+    }
+
+    #[test]
+    fn fields_are_treated_before_the_record_is_made_and_what_cannot_be_is_refused() {
+        use crate::collect::fields::{Fields, Rule};
+        let rule = Rule { topic: "devices/#".into(), drop: vec!["name".parse().expect("a field")], ..Rule::default() };
+        let rules = rules().treating(Fields::new(&[rule], None).expect("a rule"));
+        let (mut last_seen, log) = (LastSeen::default(), TurnedAway::default());
+        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100, log: (&log, "broker:1883") };
+        let mut bunch = Bunch::default();
+        let topic = Some("devices/a/telemetry");
+        for (payload, retained) in
+            [(&br#"{"name":"Ann","t":1}"#[..], false), (br#"{"name":"Ann","t":1}"#, true), (b"Ann", false)]
+        {
+            bunch.take(&publish(topic, payload, retained), &mut judge, Stamp::default());
+        }
+        assert_eq!((bunch.tally.records, bunch.tally.payload_bytes), (1, 7));
+        assert_eq!((bunch.tally.retained_repeats, bunch.tally.refused_fields), (1, 1));
+        assert_eq!((bunch.refusals[0].cause.as_str(), bunch.refusals[0].who.as_str()), ("fields", "a"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ use super::state::printable;
 use super::{Deps, Options};
 use crate::clock::now_ms;
 use crate::collect::turned_away::TurnedAway;
+use crate::collect::{Alarm, Heard};
 use crate::store::{Committed, IN_FLIGHT_BYTES, Submission};
 
 /// Bytes of publishes received and not yet committed, one more publish excepted: a quarter of what the store lets be
@@ -125,6 +127,8 @@ pub(super) struct Intake<'a> {
     waiting: VecDeque<Waiting>,
     asked: Vec<String>,
     retry_filters: Option<Instant>,
+    /// The alarms, from when the connection is there.
+    alarms: Option<Heard>,
 }
 
 impl<'a> Intake<'a> {
@@ -153,6 +157,7 @@ impl<'a> Intake<'a> {
             waiting: VecDeque::new(),
             asked: Vec::new(),
             retry_filters: None,
+            alarms: None,
         };
         (intake, way)
     }
@@ -184,6 +189,7 @@ impl<'a> Intake<'a> {
                     self.submit(permit);
                 }
                 () = at(self.retry_filters), if open => self.ask_again(),
+                alarm = next(&mut self.alarms), if open => self.sound(&alarm),
                 arrived = self.arrivals.recv(),
                     if open && self.acquiring.is_none() && self.waiting.len() < MAX_SUBMISSIONS =>
                 {
@@ -206,14 +212,18 @@ impl<'a> Intake<'a> {
                 Arrival::Connected { session_present } => self.connected(session_present),
                 Arrival::Subscribed(grants) => self.subscribed(grants),
                 Arrival::Publish(publish) => {
+                    // A subscription that is wide enough hears this gateway's own alarms.
+                    if publish.topic.as_ref() == Some(&self.options.alarm_topic) {
+                        self.bunch.pass(&publish);
+                        self.bunch.hold(room);
+                        next = if self.bunch.is_full() { None } else { self.arrivals.try_recv().ok() };
+                        continue;
+                    }
                     let max_size = self.options.max_packet_size;
                     let log = (self.log, self.name.as_str());
                     let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_size, log };
                     self.bunch.take(&publish, &mut judge, stamp);
-                    match (&mut self.bunch.held, room) {
-                        (Some(held), Some(room)) => held.merge(room),
-                        (held, room) => *held = room,
-                    }
+                    self.bunch.hold(room);
                 }
             }
             next = if self.bunch.is_full() { None } else { self.arrivals.try_recv().ok() };
@@ -248,6 +258,8 @@ impl<'a> Intake<'a> {
         stats.refused_topic.add(tally.refused_topic);
         stats.refused_device.add(tally.refused_device);
         stats.refused_size.add(tally.refused_size);
+        stats.refused_fields.add(tally.refused_fields);
+        stats.untreated.add(tally.untreated);
         let given = acks.iter().take_while(|ack| self.client.acknowledge(**ack)).count();
         self.deps.state.change(|state| {
             state.acknowledged += given as u64;
@@ -280,6 +292,20 @@ impl<'a> Intake<'a> {
         // topics may have changed since.
         self.asked.clone_from(&self.options.topics);
         self.client.subscribe(&self.asked);
+        self.alarms = Some(self.deps.alarms.subscribe());
+    }
+
+    fn sound(&mut self, alarm: &Result<Alarm, RecvError>) {
+        match alarm {
+            Ok(Alarm(text)) => {
+                if !self.client.publish(&self.options.alarm_topic, text) {
+                    tracing::warn!(broker = %self.name, "the broker could not be told of an alarm");
+                }
+            }
+            // What was missed is older than what comes next.
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => self.alarms = None,
+        }
     }
 
     fn ask_again(&mut self) {
@@ -324,6 +350,14 @@ impl<'a> Intake<'a> {
 async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next alarm; for ever if nobody listens.
+async fn next(alarms: &mut Option<Heard>) -> Result<Alarm, RecvError> {
+    match alarms {
+        Some(heard) => heard.next().await,
         None => std::future::pending().await,
     }
 }

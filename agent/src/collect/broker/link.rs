@@ -188,6 +188,16 @@ impl Client {
         }
     }
 
+    /// Publishes at QoS 1, not retained. Says whether it was taken: not while more than the window wait, or if the topic
+    /// is none.
+    pub(super) fn publish(&self, topic: &str, payload: &str) -> bool {
+        let payload = payload.as_bytes().to_vec();
+        match self {
+            Self::V4(client) => client.try_publish(topic, QoS4::AtLeastOnce, false, payload).is_ok(),
+            Self::V5(client) => client.try_publish(topic, QoS5::AtLeastOnce, false, payload).is_ok(),
+        }
+    }
+
     /// Says good-bye; the broker keeps the session.
     pub(super) fn disconnect(&self) -> bool {
         match self {

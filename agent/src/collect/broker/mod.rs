@@ -30,6 +30,8 @@
 //! **Retained messages** come again after each SUBSCRIBE; one that equals the last seen on its topic is acknowledged,
 //! counted and not stored (`retained`).
 //!
+//! **Alarms** are published on a topic of the broker, those in force again after each connect.
+//!
 //! **Reconnecting** is by exponential back-off with full jitter, begun anew only after a connection has been good for
 //! [`GOOD_AFTER`]. It subscribes again after every connect, whatever the broker says of the session.
 //! A refused subscription is reported for an operator and asked for again every five minutes.
@@ -59,9 +61,9 @@ use self::backoff::Delays;
 use self::error::LinkError;
 use self::intake::{Ended, Intake, pump};
 use self::retained::LastSeen;
-use super::Stats;
 use super::mapping::Rules;
 use super::turned_away::TurnedAway;
+use super::{Alarms, Stats};
 use crate::clock::Clock;
 use crate::secret::Secret;
 use crate::store::Store;
@@ -81,6 +83,9 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Packet ids of unknown releases that are remembered; more than one has not been seen.
 const MAX_UNRELEASED: usize = 64;
+
+/// The topic that alarms are published on unless told otherwise.
+const ALARM_TOPIC: &str = "tidegate/alarm";
 
 /// Version of MQTT to speak with the broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -116,6 +121,8 @@ pub struct Options {
     pub protocol: Protocol,
     /// Topic filters, subscribed at QoS 1.
     pub topics: Vec<String>,
+    /// The topic that alarms are published on, at QoS 1 and not retained; what comes back on it is not stored.
+    pub alarm_topic: String,
     /// User name and password, if the broker asks for them.
     pub credentials: Option<Credentials>,
     /// Longest silence before a ping, 5 to 65,535 s.
@@ -143,6 +150,7 @@ impl Options {
             client_id: client_id.into(),
             protocol: Protocol::default(),
             topics,
+            alarm_topic: ALARM_TOPIC.into(),
             credentials: None,
             keep_alive: Duration::from_secs(30),
             // A week: the longest a gateway may be off, for instance over a holiday, before its broker forgets it.
@@ -206,6 +214,8 @@ pub struct Deps {
     pub stats: Arc<Stats>,
     /// Where the state of the link is shown.
     pub state: Arc<State>,
+    /// What is published on [`Options::alarm_topic`].
+    pub alarms: Alarms,
 }
 
 /// Keeps a subscription on the broker, over its restarts and ours, until told to stop or the store is closed.

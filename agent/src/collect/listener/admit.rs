@@ -17,6 +17,7 @@ use super::serve::{Batch, Ended, Parts, Serving};
 use super::table::Seat;
 use super::wire::{self, Version, kind};
 use crate::collect::Counter;
+use crate::collect::allow::{Identity, Unlisted};
 use crate::collect::session::{Granted, PacketIds};
 use crate::collect::turned_away::{Cause, Seen};
 use crate::store::Submission;
@@ -37,8 +38,8 @@ pub(super) struct Visitor<S> {
     /// Until when its CONNECT must be answered.
     pub(super) deadline: Instant,
     pub(super) from: SocketAddr,
-    /// Whether its TLS certificate was checked.
-    pub(super) certified: bool,
+    /// The names in its TLS certificate, once that was checked; `None` if it showed none.
+    pub(super) certificate: Option<Box<[Box<str>]>>,
 }
 
 /// Why a visitor is not served.
@@ -101,10 +102,13 @@ async fn deny<S: AsyncRead + AsyncWrite + Unpin, T>(
 }
 
 /// What counts those who are not let in.
-fn counter(shared: &Shared, cause: Cause) -> &Counter {
+pub(super) fn counter(shared: &Shared, cause: Cause) -> &Counter {
     let stats = &shared.stats;
     match cause {
         Cause::Password | Cause::NoUser => &stats.not_authorized,
+        Cause::ClientId => &stats.unlisted_client_id,
+        Cause::User => &stats.unlisted_user,
+        Cause::Certificate => &stats.unlisted_certificate,
         Cause::Late | Cause::Store => &stats.timeouts,
         Cause::Connections | Cause::Sessions => &stats.connections_refused,
         _ => &stats.malformed,
@@ -127,13 +131,47 @@ async fn enter<S>(visitor: &Visitor<S>, hello: &Hello) -> Result<Seat, Denied> {
         () = visitor.shared.stop.cancelled() => return Err(Denied::Gone),
         allowed = authorize(visitor, hello) => allowed?,
     }
+    // Behind the password, so that nobody learns from the answer which names are listed.
+    let admitted = visitor.shared.rules.borrow().admits(&identity(visitor, hello));
+    admitted.map_err(|unlisted| Denied::Refused(unlisted_answer(hello.version, unlisted)))?;
     take_seat(visitor, hello).await
+}
+
+/// What the client has shown of itself.
+fn identity<S>(visitor: &Visitor<S>, hello: &Hello) -> Identity {
+    Identity {
+        client_id: hello.client_id.as_str().into(),
+        user: hello.user.as_deref().map(Into::into),
+        certificate: visitor.certificate.clone().unwrap_or_default(),
+    }
+}
+
+/// The CONNACK for a client that is not listed.
+fn unlisted_answer(version: Version, unlisted: Unlisted) -> Refused {
+    let (v3, v5, what) = match unlisted {
+        Unlisted::ClientId => (
+            ConnectReturnCode::IdentifierRejected,
+            ConnectReasonCode::ClientIdentifierNotValid,
+            "its client id is not in client_ids",
+        ),
+        Unlisted::User => (
+            ConnectReturnCode::NotAuthorized,
+            ConnectReasonCode::NotAuthorized,
+            "its user name, or that it gives none, is not in usernames",
+        ),
+        Unlisted::Certificate => (
+            ConnectReturnCode::NotAuthorized,
+            ConnectReasonCode::NotAuthorized,
+            "no name of its certificate, or no certificate, is in certificates",
+        ),
+    };
+    refuse(version, Some(v3), v5, unlisted.into(), what)
 }
 
 async fn authorize<S>(visitor: &Visitor<S>, hello: &Hello) -> Result<(), Denied> {
     let Some(passwords) = visitor.shared.credentials.passwords() else { return Ok(()) };
     let Some(user) = &hello.user else {
-        if visitor.shared.allow_anonymous || visitor.certified {
+        if visitor.shared.allow_anonymous || visitor.certificate.is_some() {
             return Ok(());
         }
         let (v3, v5) = (Some(ConnectReturnCode::NotAuthorized), ConnectReasonCode::NotAuthorized);
@@ -330,6 +368,7 @@ fn assemble<S: AsyncRead + AsyncWrite + Unpin>(
     seat: Seat,
     input: Vec<u8>,
 ) -> Serving<S> {
+    let identity = identity(&visitor, &hello);
     let shared = visitor.shared;
     let (session, unreleased, subscribed) = match granted.session {
         Some(session) => (Some(session.id), session.unreleased, session.subscribed),
@@ -344,6 +383,7 @@ fn assemble<S: AsyncRead + AsyncWrite + Unpin>(
         receive_maximum: u32::from(shared.receive_maximum),
         expiry_s: granted.expiry_s,
         rules: shared.rules.clone(),
+        identity,
     };
     Serving::new(Parts {
         stream: visitor.stream,

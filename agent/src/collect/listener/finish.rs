@@ -10,11 +10,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use super::Shared;
+use super::admit::counter;
 use super::connect::Will;
 use super::intake::{Cause, Intake};
 use super::serve::{Batch, Ended, Serving};
 use super::table::Seat;
 use super::wire::{self, Version};
+use crate::collect::fields::{Refused, Treated};
+use crate::collect::mapping::{Mapped, Rules};
 use crate::collect::session::Session;
 use crate::collect::turned_away::{self, Seen};
 use crate::store::{Change, NewRecord, RECORD_OVERHEAD, Refusal, Submission};
@@ -57,6 +60,7 @@ pub(super) async fn finish<S: AsyncRead + AsyncWrite + Unpin>(mut serving: Box<S
 fn reason(ended: Ended) -> Option<Reason> {
     match ended {
         Ended::Fault(fault) => Some(fault.reason),
+        Ended::Unlisted(_) => Some(Reason::NotAuthorized),
         Ended::Silent => Some(Reason::KeepAliveTimeout),
         Ended::TakenOver => Some(Reason::SessionTakenOver),
         Ended::Stopping => Some(Reason::ServerShuttingDown),
@@ -75,6 +79,12 @@ fn note<S>(serving: &Serving<S>, ended: Ended) {
                 1,
                 &Seen { what: Some(fault.what), ..serving.seen() },
             );
+        }
+        Ended::Unlisted(unlisted) => {
+            let cause = unlisted.into();
+            counter(&serving.shared, cause).add(1);
+            let seen = Seen { what: Some("it was connected when the lists changed"), ..serving.seen() };
+            serving.shared.turned_away.tell(cause, 1, &seen);
         }
         Ended::Silent => stats.timeouts.add(1),
         Ended::NotReading => stats.not_reading.add(1),
@@ -131,7 +141,8 @@ async fn settle(
     }
     let setup = intake.setup;
     let mut expiry_s = setup.expiry_s;
-    let mut with_will = !matches!(ended, Ended::Stopping | Ended::StoreClosed | Ended::Refused);
+    // Who may not publish any more may not do so by dying either.
+    let mut with_will = !matches!(ended, Ended::Stopping | Ended::StoreClosed | Ended::Refused | Ended::Unlisted(_));
     if let Ended::Left { with_will: keep, expiry_s: changed } = ended {
         expiry_s = changed.unwrap_or(expiry_s);
         with_will = keep;
@@ -172,34 +183,45 @@ pub(super) async fn store_will(shared: &Shared, client_id: &str, will: Will) {
 /// `None` if the store has been closed.
 pub(super) async fn submit_will(shared: &Shared, client_id: &str, will: &Will) -> Option<Batch> {
     let rules = shared.rules.borrow().clone();
-    let mapped = rules.map(&will.topic);
     let mut submission = Submission::new();
     let mut batch = Batch::default();
-    let refused = match mapped {
-        Some(mapped) if rules.allows(mapped.device) => {
-            let bytes = RECORD_OVERHEAD + 2 * will.topic.len() + will.payload.len();
+    match judge_will(&rules, will) {
+        Ok((mapped, treated)) => {
+            let payload = treated.as_ref().map_or(&*will.payload, |treated| &treated.payload);
+            let bytes = RECORD_OVERHEAD + 2 * will.topic.len() + payload.len();
             // Closed only with the store.
             batch.permit = Some(shared.store.in_flight().clone().acquire_many_owned(bytes as u32).await.ok()?);
-            (batch.records, batch.payload_bytes, batch.wills) = (1, will.payload.len() as u64, 1);
-            let (device, topic, payload) = (mapped.device, &*will.topic, &*will.payload);
-            let stamp = shared.clock.now();
+            (batch.records, batch.payload_bytes, batch.wills) = (1, payload.len() as u64, 1);
+            batch.untreated = u32::from(treated.as_ref().is_some_and(|treated| treated.untreated.is_some()));
+            let (device, topic, stamp) = (mapped.device, &*will.topic, shared.clock.now());
             submission.push(mapped.lane, &NewRecord { device, topic, payload, stamp, origin: None, will: true });
-            None
         }
-        Some(_) => Some(Cause::Device),
-        None => Some(Cause::Topic),
-    };
-    if let Some(cause) = refused {
-        let (topic, size) = (Some(will.topic.as_bytes()), Some(will.payload.len()));
-        let seen = Seen { client: Some(client_id), topic, size, what: Some("a last will"), ..Seen::default() };
-        shared.turned_away.tell(cause.logged(), 1, &seen);
-        batch.refused[cause as usize] = 1;
-        let refusal = Refusal { cause: cause.logged().name().to_owned(), who: cut(client_id).to_owned(), count: 1 };
-        submission.change(Change::Refused(refusal));
+        Err((cause, why)) => {
+            let (topic, size) = (Some(will.topic.as_bytes()), Some(will.payload.len()));
+            let what = why.map_or_else(|| "a last will".to_owned(), |why| format!("a last will: {why}"));
+            let seen = Seen { client: Some(client_id), topic, size, what: Some(&what), ..Seen::default() };
+            shared.turned_away.tell(cause.logged(), 1, &seen);
+            batch.refused[cause as usize] = 1;
+            let refusal = Refusal { cause: cause.logged().name().to_owned(), who: cut(client_id).to_owned(), count: 1 };
+            submission.change(Change::Refused(refusal));
+        }
     }
     batch.wait = Some(submission.on_commit());
     shared.store.submit(submission);
     Some(batch)
+}
+
+/// Where a will goes and what becomes of its payload, or why it is refused.
+fn judge_will<'a>(
+    rules: &Rules,
+    will: &'a Will,
+) -> Result<(Mapped<'a>, Option<Treated<'a>>), (Cause, Option<Refused>)> {
+    let mapped = rules.map(&will.topic).ok_or((Cause::Topic, None))?;
+    if !rules.allows(mapped.device) {
+        return Err((Cause::Device, None));
+    }
+    let treated = rules.treatment(&will.topic).map(|treatment| treatment.treat(&will.payload)).transpose();
+    Ok((mapped, treated.map_err(|refused| (Cause::Fields, Some(refused)))?))
 }
 
 /// As much of a client identifier as a refusal names: 128 bytes.

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use super::intake::{Intake, Round, Setup, Step};
 use super::wire::Version;
 use crate::clock::Stamp;
+use crate::collect::allow::Identity;
 use crate::collect::mapping::{Rule, Rules};
 use crate::collect::session::PacketIds;
 use crate::store::LaneId;
@@ -46,7 +47,7 @@ pub fn intake(bytes: &[u8], version_5: bool, lasting: bool, piece: usize) {
                     assert!(need > allowed || stored > 0, "full, and nothing in it");
                     allowed = need.max(BUDGET);
                 }
-                Step::Leave { .. } | Step::Fault(_) => return,
+                Step::Leave { .. } | Step::Fault(_) | Step::Unlisted(_) => return,
             }
         }
     }
@@ -64,5 +65,6 @@ fn accepted(version: Version, lasting: bool) -> Option<Intake> {
         receive_maximum: 20,
         expiry_s: 60,
         rules,
+        identity: Identity::default(),
     }))
 }

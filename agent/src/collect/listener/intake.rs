@@ -3,7 +3,8 @@
 //! # Constraints
 //! - No I/O and no waiting: the caller reads, hands over what it read, submits, and writes the answers when the
 //!   store has committed. All that a read holds becomes **one** submission with one answer.
-//! - Nothing is allocated for a publish: it goes from the read buffer into the submission's buffer.
+//! - Nothing is allocated for a publish whose fields no rule treats: it goes from the read buffer into the submission's
+//!   buffer.
 //! - Acknowledgements leave in the order of the packets they answer, over all kinds (MQTT 5, section 4.6): each
 //!   [`Round`] collects its answers in that order, and rounds are answered in theirs.
 //! - A record's bytes may be many times the bytes read (a topic alias names a topic with two), so a round has a budget
@@ -20,6 +21,8 @@ use super::connect::MAX_ALIASES;
 use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
 use crate::clock::Stamp;
+use crate::collect::allow::{Identity, Unlisted};
+use crate::collect::fields::{Refused, Treatment};
 use crate::collect::mapping::Rules;
 use crate::collect::session::{PacketIds, record};
 use crate::collect::turned_away::{self, SHOWN, Seen, TurnedAway};
@@ -43,10 +46,14 @@ pub(super) enum Cause {
     Topic,
     Device,
     Size,
+    Fields,
 }
 
+/// How many causes there are.
+pub(super) const CAUSES: usize = Cause::ALL.len();
+
 impl Cause {
-    const ALL: [Self; 3] = [Self::Topic, Self::Device, Self::Size];
+    const ALL: [Self; 4] = [Self::Topic, Self::Device, Self::Size, Self::Fields];
 
     /// How it is called in the log and in what is counted.
     pub(super) fn logged(self) -> turned_away::Cause {
@@ -54,6 +61,7 @@ impl Cause {
             Self::Topic => turned_away::Cause::Topic,
             Self::Device => turned_away::Cause::Device,
             Self::Size => turned_away::Cause::Size,
+            Self::Fields => turned_away::Cause::Fields,
         }
     }
 
@@ -63,6 +71,8 @@ impl Cause {
             (Version::V3, _) | (_, Self::Size) => 0,
             (Version::V5, Self::Topic) => 0x90,
             (Version::V5, Self::Device) => 0x87,
+            // Payload format invalid.
+            (Version::V5, Self::Fields) => 0x99,
         }
     }
 }
@@ -79,9 +89,11 @@ pub(super) struct Round {
     /// Payload bytes of its records.
     pub(super) payload_bytes: u64,
     /// Publishes refused, by [`Cause`].
-    pub(super) refused: [u32; 3],
+    pub(super) refused: [u32; CAUSES],
     /// The first refused of each, for the log.
-    examples: [Option<Example>; 3],
+    examples: [Option<Example>; CAUSES],
+    /// Records that are stored as they came although a rule is for their fields.
+    pub(super) untreated: u32,
     /// QoS 2 publishes known already.
     pub(super) repeats: u32,
     /// Publishes that are no longer under way when `answers` has been written (section 4.9).
@@ -95,15 +107,17 @@ struct Example {
     topic: Option<Box<[u8]>>,
     /// Bytes of its packet.
     size: usize,
+    /// What more there is to say.
+    what: Option<Box<str>>,
 }
 
 impl Round {
-    fn refuse(&mut self, cause: Cause, topic: Option<&[u8]>, size: usize) {
+    fn refuse(&mut self, cause: Cause, topic: Option<&[u8]>, size: usize, what: Option<&Refused>) {
         self.refused[cause as usize] += 1;
         self.examples[cause as usize].get_or_insert_with(|| {
             // One byte more than is shown, so that it can be seen that it was cut.
             let topic = topic.map(|topic| topic[..topic.len().min(SHOWN + 1)].into());
-            Example { topic, size }
+            Example { topic, size, what: what.map(|what| what.to_string().into()) }
         });
     }
 
@@ -111,7 +125,8 @@ impl Round {
     pub(super) fn log(&self, log: &TurnedAway, seen: &Seen<'_>) {
         for cause in Cause::ALL {
             if let Some(example) = &self.examples[cause as usize] {
-                let seen = Seen { topic: example.topic.as_deref(), size: Some(example.size), ..*seen };
+                let (topic, size) = (example.topic.as_deref(), Some(example.size));
+                let seen = Seen { topic, size, what: example.what.as_deref(), ..*seen };
                 log.tell(cause.logged(), u64::from(self.refused[cause as usize]), &seen);
             }
         }
@@ -145,6 +160,8 @@ pub(super) enum Step {
     },
     /// The client broke the protocol.
     Fault(Fault),
+    /// The client is not, or no longer, among those that are served.
+    Unlisted(Unlisted),
 }
 
 /// What the last topic was mapped to, so that a device that publishes on one topic is mapped once.
@@ -154,6 +171,8 @@ struct Place {
     device: Range<usize>,
     /// `Err` if publishes on it are refused.
     lane: Result<LaneId, Cause>,
+    /// What becomes of their payloads; `None` if they are stored as they come.
+    treatment: Option<Arc<Treatment>>,
     /// Whether `topic` is the topic: there is none before the first, and one that is too long is not remembered.
     remembered: bool,
 }
@@ -185,6 +204,8 @@ pub(super) struct Setup {
     /// The session expiry granted; a DISCONNECT may not make it of 0 another.
     pub(super) expiry_s: u32,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
+    /// What the client has shown of itself.
+    pub(super) identity: Identity,
 }
 
 /// The receiving half of a connection's state.
@@ -192,6 +213,8 @@ pub(super) struct Setup {
 pub(super) struct Intake {
     pub(super) setup: Setup,
     rules: Arc<Rules>,
+    /// Whether `rules` were found to serve this client. What was asked at its CONNECT may have changed since.
+    admitted: bool,
     place: Place,
     aliases: Vec<Option<Box<str>>>,
     /// QoS 1 and 2 publishes under way.
@@ -205,7 +228,16 @@ impl Intake {
     pub(super) fn new(mut setup: Setup) -> Self {
         let rules = setup.rules.borrow_and_update().clone();
         let kept_subscribed = setup.subscribed;
-        Self { setup, rules, place: Place::new(), aliases: Vec::new(), under_way: 0, kept_subscribed, discard: None }
+        Self {
+            setup,
+            rules,
+            admitted: false,
+            place: Place::new(),
+            aliases: Vec::new(),
+            under_way: 0,
+            kept_subscribed,
+            discard: None,
+        }
     }
 
     /// What is to be kept of a lasting session whose client has subscribed or unsubscribed since it was last asked.
@@ -228,6 +260,13 @@ impl Intake {
         if self.setup.rules.has_changed().unwrap_or(false) {
             self.rules = self.setup.rules.borrow_and_update().clone();
             self.place.remembered = false;
+            self.admitted = false;
+        }
+        if !self.admitted {
+            if let Err(unlisted) = self.rules.admits(&self.setup.identity) {
+                return (0, Step::Unlisted(unlisted));
+            }
+            self.admitted = true;
         }
         let mut at = match self.discard(input, round) {
             Ok(taken) => taken,
@@ -306,17 +345,18 @@ impl Intake {
         let place = &self.place;
         let lane = match place.lane {
             Ok(lane) => lane,
-            Err(cause) => {
-                // A topic that is too long is not in `place`, one that an alias stands for is not in the packet.
-                let topic = if publish.topic.is_empty() { place.topic.as_bytes() } else { publish.topic };
-                round.refuse(cause, Some(topic), size);
-                self.count(publish.qos)?;
-                round.credits += u32::from(publish.qos > 0);
-                answer(round, publish.qos, publish.packet_id, cause.reason(self.setup.version));
-                return Ok(None);
-            }
+            Err(cause) => return self.refuse(cause, publish, size, None, round),
         };
-        let need = RECORD_OVERHEAD + place.topic.len() + place.device.len() + publish.payload.len();
+        // In a round that is full it is done once more in the next: only what many publishes ask for in few bytes.
+        let treated = match &place.treatment {
+            None => None,
+            Some(treatment) => match treatment.treat(publish.payload) {
+                Ok(treated) => Some(treated),
+                Err(refused) => return self.refuse(Cause::Fields, publish, size, Some(&refused), round),
+            },
+        };
+        let payload = treated.as_ref().map_or(publish.payload, |treated| &treated.payload);
+        let need = RECORD_OVERHEAD + place.topic.len() + place.device.len() + payload.len();
         if round.submission.bytes() + need > budget {
             return Ok(Some(Step::Full(need)));
         }
@@ -327,11 +367,30 @@ impl Intake {
             origin = self.setup.session.map(|session| Origin { session, packet_id: publish.packet_id });
         }
         let (topic, device) = (&*self.place.topic, &self.place.topic[self.place.device.clone()]);
-        let record = NewRecord { device, topic, payload: publish.payload, stamp, origin, will: false };
+        let record = NewRecord { device, topic, payload, stamp, origin, will: false };
         round.submission.push(lane, &record);
-        round.payload_bytes += publish.payload.len() as u64;
+        round.payload_bytes += payload.len() as u64;
+        round.untreated += u32::from(treated.is_some_and(|treated| treated.untreated.is_some()));
         round.credits += u32::from(publish.qos == 1);
         answer(round, publish.qos, publish.packet_id, 0);
+        Ok(None)
+    }
+
+    /// Answers a publish that is refused.
+    fn refuse(
+        &mut self,
+        cause: Cause,
+        publish: &Publish<'_>,
+        size: usize,
+        what: Option<&Refused>,
+        round: &mut Round,
+    ) -> Result<Option<Step>, Fault> {
+        // A topic that is too long is not in `place`, one that an alias stands for is not in the packet.
+        let topic = if publish.topic.is_empty() { self.place.topic.as_bytes() } else { publish.topic };
+        round.refuse(cause, Some(topic), size, what);
+        self.count(publish.qos)?;
+        round.credits += u32::from(publish.qos > 0);
+        answer(round, publish.qos, publish.packet_id, cause.reason(self.setup.version));
         Ok(None)
     }
 
@@ -414,7 +473,7 @@ impl Intake {
         if self.setup.version == Version::V5 || header.total > MAX_DISCARDED {
             // The connection ends at once: what is not here of the topic by now is not waited for.
             let topic = length.map(|length| &body[2..body.len().min(2 + length)]);
-            round.refuse(Cause::Size, topic, header.total);
+            round.refuse(Cause::Size, topic, header.total, None);
             return Err(fault);
         }
         let Some(length) = length else { return Ok(None) };
@@ -440,7 +499,7 @@ impl Intake {
         if discard.qos > 0 && discard.packet_id == 0 {
             return Err(malformed("packet identifier 0"));
         }
-        round.refuse(Cause::Size, Some(&discard.shown), discard.total);
+        round.refuse(Cause::Size, Some(&discard.shown), discard.total, None);
         answer(round, discard.qos, discard.packet_id, 0);
         Ok(taken)
     }
@@ -476,7 +535,7 @@ fn answer(round: &mut Round, qos: u8, packet_id: u16, reason: u8) {
 
 impl Place {
     fn new() -> Self {
-        Self { topic: String::new(), device: 0..0, lane: Err(Cause::Topic), remembered: false }
+        Self { topic: String::new(), device: 0..0, lane: Err(Cause::Topic), treatment: None, remembered: false }
     }
 
     fn find(&mut self, topic: &[u8], rules: &Rules) -> Result<(), Fault> {
@@ -486,6 +545,7 @@ impl Place {
         let name = wire::topic_name(topic)?;
         self.device = 0..0;
         self.topic.clear();
+        self.treatment = None;
         self.remembered = name.len() <= MAX_TOPIC;
         if !self.remembered {
             self.lane = Err(Cause::Topic);
@@ -501,6 +561,7 @@ impl Place {
                 if rules.allows(mapped.device) { Ok(mapped.lane) } else { Err(Cause::Device) }
             }
         };
+        self.treatment = rules.treatment(&self.topic).cloned();
         Ok(())
     }
 }

@@ -74,7 +74,7 @@ use crate::collect::mapping::Rules;
 use crate::collect::session::{Limits, Now, Sessions};
 use crate::collect::tls::Acceptor;
 use crate::collect::turned_away::{Cause, Seen, TurnedAway};
-use crate::collect::{Alarms, Stats};
+use crate::collect::{Alarms, Stats, certificate};
 use crate::store::{Store, Submission};
 
 /// Connections the system may hold that are not accepted yet: devices that all come back at once after a power cut.
@@ -319,7 +319,7 @@ impl Drop for Open {
 async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: SocketAddr, tls: Option<Acceptor>) {
     let shared = open.0.clone();
     let Some(acceptor) = tls else {
-        return converse(Visitor { stream, shared, deadline, from, certified: false }).await;
+        return converse(Visitor { stream, shared, deadline, from, certificate: None }).await;
     };
     let handshake = async {
         tokio::select! {
@@ -331,9 +331,10 @@ async fn connection(stream: TcpStream, open: &Open, deadline: Instant, from: Soc
     // Boxed, so that it does not count for the connection that comes of it.
     match Box::pin(handshake).await {
         Some(Ok(Ok(stream))) => {
-            let certified = stream.get_ref().1.peer_certificates().is_some();
+            let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let certificate = certificate.map(|certificate| certificate::names(certificate));
             let stream = Box::new(stream);
-            converse(Visitor { stream, shared, deadline, from, certified }).await;
+            converse(Visitor { stream, shared, deadline, from, certificate }).await;
         }
         Some(Ok(Err(error))) => {
             shared.stats.tls_failed.add(1);

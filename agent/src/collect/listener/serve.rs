@@ -41,11 +41,12 @@ use tokio_util::sync::PollSemaphore;
 
 use super::Shared;
 use super::connect::Will;
-use super::intake::{Intake, Round, Step};
+use super::intake::{CAUSES, Intake, Round, Step};
 use super::subscribe::{self, Following, follow, next_alarm};
 use super::table::{Go, Seat};
 use super::wire::Fault;
 use crate::collect::Alarm;
+use crate::collect::allow::Unlisted;
 use crate::collect::turned_away::Seen;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
 
@@ -95,6 +96,8 @@ pub(super) enum Ended {
     Left { with_will: bool, expiry_s: Option<u32> },
     /// The client broke the protocol.
     Fault(Fault),
+    /// The client is no longer among those that are served.
+    Unlisted(Unlisted),
     /// The client closed the connection, or the network did.
     Broken,
     /// Nothing was heard for one and a half times the keep-alive, or a packet was not completed.
@@ -122,7 +125,8 @@ pub(super) struct Batch {
     pub(super) permit: Option<OwnedSemaphorePermit>,
     pub(super) records: u64,
     pub(super) payload_bytes: u64,
-    pub(super) refused: [u32; 3],
+    pub(super) refused: [u32; CAUSES],
+    pub(super) untreated: u32,
     pub(super) wills: u64,
     repeats: u32,
     credits: u32,
@@ -300,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
 
     fn poll_alarms(&mut self, context: &mut Context<'_>) -> bool {
         let Some(alarms) = &mut self.alarms else { return false };
-        let Poll::Ready((alarm, receiver)) = alarms.poll(context) else { return false };
+        let Poll::Ready((alarm, heard)) = alarms.poll(context) else { return false };
         match alarm {
             Ok(Alarm(text)) => {
                 let packet = subscribe::alarm(&text, self.intake.setup.version);
@@ -315,11 +319,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
                 return false;
             }
         }
-        alarms.set(next_alarm(None, receiver));
+        alarms.set(next_alarm(heard));
         true
     }
 
-    /// Begins or ends listening for alarms, as the client subscribed; begins with the one in force.
+    /// Begins or ends listening for alarms, as the client subscribed; begins with those in force.
     fn follow_alarms(&mut self) {
         if self.intake.setup.subscribed != self.alarms.is_some() {
             self.alarms = self.intake.setup.subscribed.then(|| follow(&self.shared.alarms));
@@ -498,6 +502,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             }
             Step::Leave { with_will, expiry_s } => Err(Ended::Left { with_will, expiry_s }),
             Step::Fault(fault) => Err(Ended::Fault(fault)),
+            Step::Unlisted(unlisted) => Err(Ended::Unlisted(unlisted)),
         }
     }
 
@@ -514,6 +519,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             records: round.submission.records() as u64,
             payload_bytes: round.payload_bytes,
             refused: round.refused,
+            untreated: round.untreated,
             repeats: round.repeats,
             credits: round.credits,
             ..Batch::default()
@@ -586,9 +592,12 @@ impl Batch {
         if self.repeats > 0 {
             stats.repeats.add(u64::from(self.repeats));
         }
-        for (count, counter) in
-            self.refused.iter().zip([&stats.refused_topic, &stats.refused_device, &stats.refused_size])
-        {
+        if self.untreated > 0 {
+            stats.untreated.add(u64::from(self.untreated));
+        }
+        let refused: [_; CAUSES] =
+            [&stats.refused_topic, &stats.refused_device, &stats.refused_size, &stats.refused_fields];
+        for (count, counter) in self.refused.iter().zip(refused) {
             if *count > 0 {
                 counter.add(u64::from(*count));
             }

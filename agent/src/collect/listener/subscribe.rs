@@ -5,30 +5,23 @@ use mqtt_protocol_core::mqtt::result_code::{
     MqttError, SubackReasonCode, SubackReturnCode, UnsubackReasonCode as Unsuback,
 };
 
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::ReusableBoxFuture;
 
 use super::wire::{Fault, Version, from_library};
-use crate::collect::{Alarm, Alarms};
+use crate::collect::{Alarm, Alarms, Heard};
 
 /// The next alarm for a client that has subscribed; its memory is used again for each.
-pub(super) type Following = ReusableBoxFuture<'static, (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>)>;
+pub(super) type Following = ReusableBoxFuture<'static, (Result<Alarm, RecvError>, Heard)>;
 
-/// Begins with the alarm in force.
+/// Begins with the alarms in force.
 pub(super) fn follow(alarms: &Alarms) -> Following {
-    let (current, receiver) = alarms.subscribe();
-    ReusableBoxFuture::new(next_alarm(current, receiver))
+    ReusableBoxFuture::new(next_alarm(alarms.subscribe()))
 }
 
 /// What is there already, or else what comes next.
-pub(super) async fn next_alarm(
-    there: Option<Alarm>,
-    mut alarms: broadcast::Receiver<Alarm>,
-) -> (Result<Alarm, RecvError>, broadcast::Receiver<Alarm>) {
-    match there {
-        Some(alarm) => (Ok(alarm), alarms),
-        None => (alarms.recv().await, alarms),
-    }
+pub(super) async fn next_alarm(mut heard: Heard) -> (Result<Alarm, RecvError>, Heard) {
+    (heard.next().await, heard)
 }
 
 /// The topic that alarms are published on.

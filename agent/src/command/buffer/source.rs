@@ -104,7 +104,7 @@ impl Place {
 
 fn ask_service(socket: &Path, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, AskedError> {
     let mut failed = None;
-    let end = control::ask_stream(socket, ask, &mut |json| {
+    let end = control::ask_stream(socket, "buffer", ask, &mut |json| {
         let taken = match serde_json::from_str::<Item<'_>>(json) {
             Ok(item) => take(item),
             Err(error) => Err(Stop::Failed(error.into())),

@@ -1,5 +1,10 @@
 //! `[collect]`: listener, broker, rules.
 
+mod allow;
+mod fields;
+
+pub(super) use fields::fields;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -18,9 +23,6 @@ const MAX_RULES: usize = 256;
 /// Most topic filters: one SUBSCRIBE carries them all, and no broker seen refuses a packet of that size.
 const MAX_TOPICS: usize = 64;
 
-/// Most devices named: ten times the connections that are allowed by default.
-const MAX_DEVICES: usize = 10_000;
-
 /// Longest MQTT client identifier taken here. A broker must take 23 bytes (MQTT 3.1.1, section 3.1.3.1) and all
 /// known ones take more than this.
 const MAX_CLIENT_ID: usize = 128;
@@ -36,7 +38,7 @@ pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> C
     let listener = section.section("listener");
     let broker = section.section("broker");
     let default_lane = section.get("default_lane").and_then(|value| lane(&value, lanes));
-    let devices = devices(&section);
+    let devices = allow::devices(&section);
     let rules = rules(&section, lanes);
     let broker_there = broker.is_there();
     let broker = broker_there.then(|| self::broker(broker, gateway_id, &rules, default_lane.is_some())).flatten();
@@ -53,8 +55,11 @@ pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> C
             );
         }
     }
+    let allow = allow::allow(&section, listener.as_ref());
+    let (fields, pseudonym_key) = fields(&section);
     section.finish();
-    Collect { listener, broker: broker.map(|(broker, _)| broker), default_lane, devices, rules }
+    let broker = broker.map(|(broker, _)| broker);
+    Collect { listener, broker, default_lane, devices, allow, rules, fields, pseudonym_key }
 }
 
 /// The lanes' names as a message lists them.
@@ -74,32 +79,6 @@ fn lane(value: &Value<'_>, lanes: &[Lane]) -> Option<String> {
     let near = nearest(text, &names).map_or_else(String::new, |near| format!(" (perhaps \"{near}\")"));
     value.problem(format!("{} is not a lane", shown(text)), advice + &near);
     None
-}
-
-/// Devices that may publish; `None` if the file does not say.
-fn devices(section: &Section<'_>) -> Option<Vec<String>> {
-    const ADVICE: &str = "write devices = [\"pump-3\", \"meter-*\"]";
-    let value = section.get("devices")?;
-    let elements = value.elements(ADVICE);
-    if !(1..=MAX_DEVICES).contains(&elements.len()) && value.is_array() {
-        value.problem(
-            format!("found {} devices", elements.len()),
-            format!("write 1 to {MAX_DEVICES}, or remove the key to let all devices publish"),
-        );
-    }
-    let mut devices = Vec::new();
-    for element in elements {
-        let Some(device) = element.text("write each device in quotes") else { continue };
-        let name = device.strip_suffix('*').unwrap_or(device);
-        if name.contains(['*', '+', '#']) || device.is_empty() {
-            element.problem(
-                format!("found {}", shown(device)),
-                "write a device's name as it stands in its topics, or its beginning and one `*` at the end",
-            );
-        }
-        devices.push(device.to_owned());
-    }
-    Some(devices)
 }
 
 /// The rules that stand when the file has none.

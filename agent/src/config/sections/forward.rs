@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::super::address::{self, Url};
 use super::super::error::shown;
-use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout, Order};
+use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout, NextFlux, Order};
 use super::super::reader::{Section, Value};
 use super::super::surroundings::Content;
 use super::super::terms::DEVELOPER_EVENTS;
 use super::{DAY, KIB, MIB, pair};
+use crate::clock::text as time;
 use crate::secret::Secret;
 use tidegate_protocol::units::format_count;
 
@@ -30,7 +31,8 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
     let backlog_share = section.percent("backlog_share", &(1..=99), 20);
     let interface = interface(&section);
     let flux = section.section("flux");
-    let target = target(&flux);
+    let target = self::target(&flux);
+    let next = next(section.section("flux_next"), &target);
     let ca_file = flux.file("ca_file", Content::Certificates).map(|(path, _)| path);
     let client_certificate = pair(&flux, "client_certificate", "client_key");
     let seconds = Duration::from_secs;
@@ -54,6 +56,7 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
         backlog_share,
         interface,
         target,
+        next,
         ca_file,
         client_certificate,
         connect_timeout,
@@ -64,8 +67,36 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
     }
 }
 
+/// `[forward.flux_next]`, if it is there. `present`: the target until then.
+fn next(section: Section<'_>, present: &FluxTarget) -> Option<NextFlux> {
+    const ADVICE: &str = "write from = \"2026-12-01T00:00:00+09:00\", the time that the provider has announced";
+    if !section.is_there() {
+        return None;
+    }
+    let mut from_ms = None;
+    match section.get("from") {
+        None => section.missing("from", ADVICE),
+        Some(value) => {
+            if let Some(text) = value.time_text(ADVICE) {
+                // What is counted from now would be another time at each start.
+                let absolute = !text.trim().starts_with(['+', '-']) && text.trim() != "now";
+                from_ms = time::parse(&text, 0).ok().filter(|_| absolute);
+                if from_ms.is_none() {
+                    value.problem(format!("found {}", shown(&text)), ADVICE);
+                }
+            }
+        }
+    }
+    let target = target(&section);
+    if target == *present && section.has("kind") {
+        section.warn("", "it says the same as [forward.flux]", "remove it, or correct what differs from that time on");
+    }
+    section.finish();
+    Some(NextFlux { from_ms: from_ms?, target })
+}
+
 /// A network interface's name, as the kernel takes it: at most 15 bytes, no `/`, no white space.
-fn interface(section: &Section<'_>) -> Option<String> {
+pub(super) fn interface(section: &Section<'_>) -> Option<String> {
     const ADVICE: &str = "write the interface's name, such as \"wwan0\", as `ip link` shows it";
     let (text, value) = section.text("interface", ADVICE)?;
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
@@ -337,8 +368,14 @@ fn warn_of_events(section: &Section<'_>, layout: Layout, events: f64, quota: u64
         let age = (31.0 * 86_400.0 / quota.max(1) as f64 / 10.0).ceil() * 10.0;
         section.warn(
             "max_age",
-            format!("one batch each max_age is up to {events:.0} events a month; {plan}"),
-            format!("write \"{age:.0}s\" or more, or [limits] events_per_month as the plan has it"),
+            format!(
+                "one batch each max_age would be up to {events:.0} events a month, but {plan}; so after the first few \
+                 requests batches wait longer than max_age, as long as the month's pace makes them"
+            ),
+            format!(
+                "leave it if that is meant; write \"{age:.0}s\" to have all wait the same, or [limits] events_per_month as \
+                 the plan has it"
+            ),
         );
     }
 }

@@ -11,16 +11,7 @@ use super::super::error::shown;
 use super::super::model::{Calendar, EventsCount, Limits, Metadata, Provider, SpeedClass, Stated};
 use super::super::reader::{Section, Value};
 use super::super::terms::DEVELOPER_EVENTS;
-use super::{DAY, GIB};
-
-/// From where a packet takes twelve seconds to beyond any gateway's line, in bit/s.
-const RATES: RangeInclusive<u64> = 1_000..=100_000_000_000;
-
-/// Two packets of 1,500 bytes: with fewer, the next could never be on the way while one is acknowledged.
-const LEAST_BURST: u64 = 3_000;
-
-/// The largest volume that is no slip of the unit: a month at 2.5 Gbit/s.
-const MOST_BYTES: u64 = 1_000_000_000_000_000;
+use super::DAY;
 
 /// More would be a table for a program to write, and no rule that a person can follow.
 const MAX_WINDOWS: usize = 32;
@@ -74,30 +65,30 @@ pub(in super::super) fn stated(section: &Section<'_>) -> Vec<Stated> {
 /// A limit that stands in the table; `None` if it is wrong, which is then entered.
 fn bound(section: &Section<'_>, kind: Kind, value: &Value<'_>) -> Option<Bound> {
     let key = kind.key();
-    let rate = || section.rate(key, &RATES).and_then(NonZeroU64::new);
+    // Only windows have no range.
+    let range = kind.range().unwrap_or(0..=0);
+    let rate = || section.rate(key, &range).and_then(NonZeroU64::new);
     // What is wrong is entered by the reader; the range's start stands in for it until the book is closed.
-    let size = |range: RangeInclusive<u64>| NonZeroU64::new(section.size(key, &range, *range.start()));
-    let volume = || size(1_000..=MOST_BYTES);
-    let count = |range: RangeInclusive<u64>| NonZeroU64::new(section.integer(key, &range, *range.start()));
+    let size = || NonZeroU64::new(section.size(key, &range, *range.start()));
+    let count = || NonZeroU64::new(section.integer(key, &range, *range.start()));
     match kind {
         Kind::RateUp => rate().map(Bound::RateUp),
         Kind::RateDown => rate().map(Bound::RateDown),
-        Kind::Burst => size(LEAST_BURST..=GIB).map(Bound::Burst),
-        Kind::BytesPerHour => volume().map(Bound::BytesPerHour),
-        Kind::BytesPerDay => volume().map(Bound::BytesPerDay),
-        Kind::BytesPerMonth => volume().map(Bound::BytesPerMonth),
-        Kind::EventsPerMinute => count(1..=1_000_000).map(Bound::EventsPerMinute),
-        Kind::EventsPerDay => count(1..=1_000_000_000).map(Bound::EventsPerDay),
-        Kind::EventsPerMonth => quota(section, value).map(Bound::EventsPerMonth),
+        Kind::Burst => size().map(Bound::Burst),
+        Kind::BytesPerHour => size().map(Bound::BytesPerHour),
+        Kind::BytesPerDay => size().map(Bound::BytesPerDay),
+        Kind::BytesPerMonth => size().map(Bound::BytesPerMonth),
+        Kind::EventsPerMinute => count().map(Bound::EventsPerMinute),
+        Kind::EventsPerDay => count().map(Bound::EventsPerDay),
+        Kind::EventsPerMonth => quota(section, value, &range).map(Bound::EventsPerMonth),
         Kind::Share => section.share(key).map(Bound::Share),
         Kind::Windows => windows(value).map(Bound::Windows),
     }
 }
 
-fn quota(section: &Section<'_>, value: &Value<'_>) -> Option<Quota> {
-    const MOST: u64 = 1_000_000_000;
+fn quota(section: &Section<'_>, value: &Value<'_>, range: &RangeInclusive<u64>) -> Option<Quota> {
     if !value.is_text() {
-        return NonZeroU64::new(section.integer(Kind::EventsPerMonth.key(), &(1..=MOST), 1)).map(Quota::Events);
+        return NonZeroU64::new(section.integer(Kind::EventsPerMonth.key(), range, 1)).map(Quota::Events);
     }
     let text = value.text("write \"unlimited\" or a number without quotes")?;
     if text == "unlimited" {
@@ -105,7 +96,7 @@ fn quota(section: &Section<'_>, value: &Value<'_>) -> Option<Quota> {
     }
     value.problem(
         format!("found {}", shown(text)),
-        format!("write a number from 1 to {MOST} without quotes, or \"unlimited\" for a plan without a quota"),
+        format!("write a number from 1 to {} without quotes, or \"unlimited\" for a plan without a quota", range.end()),
     );
     None
 }
@@ -132,14 +123,19 @@ fn windows(value: &Value<'_>) -> Option<Windows> {
     if texts.is_empty() { None } else { Windows::parse(texts).ok() }
 }
 
-/// `unified`: the endpoint is the Unified Endpoint, so the line is SORACOM's.
-pub(super) fn provider(root: &Section<'_>, unified: bool) -> Provider {
+/// `unified`: the endpoint is the Unified Endpoint, so the line is SORACOM's. `at_soracom`: the endpoint is any of SORACOM's.
+pub(super) fn provider(root: &Section<'_>, unified: bool, at_soracom: bool) -> Provider {
     let section = root.section("provider");
     let terms = section.path("terms").map(|(path, _)| path);
     let metadata = metadata(section.section("metadata"), unified);
+    let statuspage = super::statuspage::statuspage(section.section("statuspage"), at_soracom);
+    let rules = super::answers::rules(&section);
+    let notices = super::notices::notices(section.section("notices"));
+    let (resume, probe) = (super::stance::resume(&section), super::stance::probe(&section));
     let speed_classes = speed_classes(&section);
     section.finish();
-    Provider { terms, metadata, speed_classes }
+    let on_terms_change = super::stance::on_terms_change(root);
+    Provider { terms, metadata, statuspage, rules, notices, speed_classes, resume, probe, on_terms_change }
 }
 
 /// Over another line than SORACOM's the service's name is asked of a public resolver, and whoever answers, in plain HTTP,
@@ -176,7 +172,8 @@ fn speed_classes(section: &Section<'_>) -> Vec<SpeedClass> {
         if !table.has("rate") {
             table.missing("rate", "write what it carries, such as \"128 kbit/s\"");
         }
-        let rate = table.rate("rate", &RATES).and_then(NonZeroU64::new);
+        let rates = Kind::RateUp.range().unwrap_or(0..=0);
+        let rate = table.rate("rate", &rates).and_then(NonZeroU64::new);
         if let Some((text, value)) = &name {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {

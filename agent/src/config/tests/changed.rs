@@ -10,6 +10,9 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("gateway.id", "\"a\"", "\"b\""),
     ("collect.default_lane", "\"bulk\"", "\"normal\""),
     ("collect.devices", "[\"a\"]", "[\"a\", \"b*\"]"),
+    ("collect.allow.client_ids", "[\"a\"]", "[\"b\"]"),
+    ("collect.allow.usernames", "[\"a\"]", "[\"b\"]"),
+    ("collect.allow.certificates", "[\"a\"]", "[\"b\"]"),
     ("collect.listener.bind", "\"127.0.0.1:1\"", "\"127.0.0.1:2\""),
     ("collect.listener.tls_bind", "\"127.0.0.1:3\"", "\"127.0.0.1:4\""),
     ("collect.listener.tls_certificate", "\"/a\"", "\"/b\""),
@@ -85,6 +88,29 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("provider.metadata.enabled", "true", "false"),
     ("provider.metadata.url", "\"http://a\"", "\"http://b\""),
     ("provider.metadata.every", "\"10m\"", "\"11m\""),
+    ("provider.statuspage.enabled", "true", "false"),
+    ("provider.statuspage.url", "\"https://a\"", "\"https://b\""),
+    ("provider.statuspage.components", "[\"a\"]", "[\"b\"]"),
+    ("provider.statuspage.every", "\"10m\"", "\"11m\""),
+    ("provider.statuspage.bytes_per_day", "\"1MB\"", "\"2MB\""),
+    ("provider.statuspage.interface", "\"wlan0\"", "\"eth0\""),
+    ("provider.statuspage.ca_file", "\"/a\"", "\"/b\""),
+    (
+        "provider.notices.keys",
+        "[\"a:TEDE9ZIaX1JlLIXvr+sWTi+KCOibmi8brJmxnBqG0u4=\"]",
+        "[\"b:TEDE9ZIaX1JlLIXvr+sWTi+KCOibmi8brJmxnBqG0u4=\"]",
+    ),
+    ("provider.notices.folder", "\"/a\"", "\"/b\""),
+    ("provider.resume.spread", "\"10m\"", "\"11m\""),
+    ("provider.resume.ramp", "\"10m\"", "\"11m\""),
+    ("provider.probe.min", "\"1h\"", "\"2h\""),
+    ("provider.probe.max", "\"24h\"", "\"25h\""),
+    ("terms.on_change", "\"hold\"", "\"continue\""),
+    ("alarm.after", "\"6h\"", "\"7h\""),
+    ("alarm.repeat", "\"1h\"", "\"2h\""),
+    ("alarm.command", "[\"/a\", \"--on\"]", "[\"/a\", \"--off\"]"),
+    ("alarm.command_timeout", "\"30s\"", "\"31s\""),
+    ("alarm.topic", "\"a\"", "\"b\""),
     ("clock.synchronised_marker", "\"/a\"", "\"/b\""),
     ("clock.timedated", "true", "false"),
     ("control.socket", "\"/a\"", "\"/b\""),
@@ -95,14 +121,27 @@ const VALUES: &[(&str, &str, &str)] = &[
 
 /// Keys of the same configuration that the other tests below change.
 const ELSEWHERE: &[&str] = &[
+    "collect.allow.devices",
     "collect.rule.topic",
     "collect.rule.lane",
+    "collect.fields.topic",
+    "collect.fields.keep_only",
+    "collect.fields.drop",
+    "collect.fields.pseudonymise",
+    "collect.fields.round",
+    "collect.fields.otherwise",
+    "collect.pseudonyms.key_file",
     "lane.name",
     "lane.first",
     "lane.weight",
     "lane.windowed",
     "lane.reserve",
     "lane.max_age",
+    "provider.rule.status",
+    "provider.rule.means",
+    "provider.rule.body",
+    "provider.rule.header",
+    "provider.rule.kinds",
     "provider.speed_class.name",
     "provider.speed_class.rate",
     "collect.broker.password_file",
@@ -111,6 +150,17 @@ const ELSEWHERE: &[&str] = &[
     "forward.flux.url_file",
     "forward.flux.auth_key_id_file",
     "forward.flux.auth_key_file",
+    "forward.flux_next.from",
+    "forward.flux_next.kind",
+    "forward.flux_next.url_file",
+    "forward.flux_next.url",
+    "forward.flux_next.base_url",
+    "forward.flux_next.app_id",
+    "forward.flux_next.channel_id",
+    "forward.flux_next.auth_key_id",
+    "forward.flux_next.auth_key_id_file",
+    "forward.flux_next.auth_key_file",
+    "forward.flux_next.token_timeout",
 ];
 
 fn with(changed: Option<&str>) -> Config {
@@ -191,15 +241,60 @@ fn a_new_secret_under_an_old_path_is_a_change() {
 }
 
 #[test]
+fn the_devices_may_move_into_the_table_of_lists() {
+    let before = good(&format!("{SMALLEST}[collect]\ndevices = [\"a\"]"));
+    let after = good(&format!("{SMALLEST}[collect.allow]\ndevices = [\"a\", \"b\"]"));
+    assert_eq!(changes(&before, &after).applied, ["collect.allow.devices", "collect.devices"]);
+}
+
+#[test]
+fn a_changed_rule_for_fields_and_a_new_key_take_effect_at_once() {
+    let with = |rule: &str| {
+        good(&format!(
+            "{SMALLEST}[collect.pseudonyms]\nkey_file = \"/k\"\n[[collect.fields]]\npseudonymise = [\"p\"]\n{rule}"
+        ))
+    };
+    let base = with("topic = \"a\"");
+    for (rule, key) in [
+        ("topic = \"b\"", "collect.fields.topic"),
+        ("topic = \"a\"\nkeep_only = [\"p\"]", "collect.fields.keep_only"),
+        ("topic = \"a\"\ndrop = [\"q\"]", "collect.fields.drop"),
+        ("topic = \"a\"\nround = { t = 0.5 }", "collect.fields.round"),
+        ("topic = \"a\"\notherwise = \"store\"", "collect.fields.otherwise"),
+    ] {
+        assert_eq!(changes(&base, &with(rule)).applied, [key]);
+    }
+    let mut other = base.clone();
+    other.collect.fields[0].pseudonymise.clear();
+    assert_eq!(changes(&base, &other).applied, ["collect.fields.pseudonymise"]);
+    let mut rotated = base.clone();
+    rotated.collect.pseudonym_key = Some(Secret::new("new"));
+    assert_eq!(changes(&base, &rotated).applied, ["collect.pseudonyms.key_file"]);
+}
+
+#[test]
+fn another_identity_from_a_time_on_is_a_change_that_takes_effect_at_once() {
+    let with = |next: &str| good(&format!("{SMALLEST}[forward.flux_next]\nkind = \"webhook\"\n{next}\n"));
+    let base = with("url_file = \"/n\"\nfrom = \"2026-12-01T00:00:00+09:00\"");
+    assert_eq!(base.forward.next.as_ref().map(|next| next.from_ms), Some(1_796_050_800_000));
+    let later = with("url_file = \"/n\"\nfrom = 2027-01-01T00:00:00Z");
+    assert_eq!(changes(&base, &later).applied, ["forward.flux_next.from"]);
+    let other = with("url = \"https://other.example/x\"\nfrom = \"2026-12-01T00:00:00+09:00\"");
+    assert_eq!(changes(&base, &other).applied, ["forward.flux_next.url"]);
+    let none = changes(&base, &good(SMALLEST)).applied;
+    assert_eq!(none, ["forward.flux_next.from", "forward.flux_next.kind", "forward.flux_next.url"]);
+}
+
+#[test]
 fn new_rules_another_kind_and_a_new_intake_are_changes() {
     let base = good(SMALLEST);
     let rules = good(&format!("{SMALLEST}[[collect.rule]]\ntopic = \"{{device}}\"\nlane = \"bulk\""));
     assert_eq!(changes(&base, &rules).applied, ["collect.rule.lane", "collect.rule.topic"]);
     let webhook = good("[gateway]\nid = \"gw-1\"\n[forward.flux]\nkind = \"webhook\"\nurl_file = \"/u\"");
-    // Only with `unified` is the line known to be SORACOM's.
+    // Only with `unified` is the line known to be SORACOM's, and another host is not SORACOM's.
     assert_eq!(
         changes(&base, &webhook).applied,
-        ["forward.flux.kind", "forward.flux.url", "provider.metadata.enabled"]
+        ["forward.flux.kind", "forward.flux.url", "provider.metadata.enabled", "provider.statuspage.enabled"]
     );
     let broker =
         good(&format!("{SMALLEST}[collect.listener]\n[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"devices/#\"]"));

@@ -40,7 +40,9 @@ fn joined<'a>(lines: impl Iterator<Item = &'a Line>) -> String {
 /// The default file with every value there is that fits the kind; the broker is reached over TLS, which some need.
 pub(super) fn everything(kind: Kind) -> String {
     let misfit = |line: &Line| match line.key.as_deref() {
-        Some("url") => line.table == "forward.flux" && kind != Kind::Unified,
+        // It means the same in two places, of which one may stand.
+        Some("devices") => line.table == "collect",
+        Some("url") => line.table.starts_with("forward.flux") && kind != Kind::Unified,
         Some("url_file") => kind != Kind::Webhook,
         Some("auth_key_id_file") => true,
         Some("app_id" | "channel_id" | "auth_key_id" | "auth_key_file" | "base_url" | "token_timeout") => {
@@ -109,7 +111,15 @@ fn it_is_a_configuration_with_everything_for_each_kind() {
 
 /// What is only judged once something asks for it, and has a test of its own.
 fn apart(line: &Line) -> bool {
-    line.table == "collect.broker" || line.table == "provider.metadata"
+    [
+        "collect.broker",
+        "collect.fields",
+        "provider.metadata",
+        "provider.statuspage",
+        "provider.rule",
+        "forward.flux_next",
+    ]
+    .contains(&line.table.as_str())
 }
 
 #[test]
@@ -125,6 +135,19 @@ fn the_values_it_shows_as_defaults_of_the_metadata_service_are_the_defaults() {
     let (all, enabled) = (metadata(&|_| true), metadata(&|key| key == "enabled"));
     assert_eq!(good(&all).provider, good(&enabled).provider);
     assert!(good(&all).provider.metadata.enabled && !good(DEFAULT_FILE).provider.metadata.enabled);
+}
+
+#[test]
+fn the_values_it_shows_as_defaults_of_the_status_page_are_the_defaults() {
+    let page = |only: &dyn Fn(&Line) -> bool| -> String {
+        let lines = lines();
+        let chosen =
+            lines.iter().filter(|line| line.table == "provider.statuspage" && line.key.is_some() && only(line));
+        DEFAULT_FILE.replace("[provider.statuspage]\n", &format!("[provider.statuspage]\n{}\n", joined(chosen)))
+    };
+    let (all, enabled) = (page(&|line| !line.example), page(&|line| line.key.as_deref() == Some("enabled")));
+    assert_eq!(good(&all).provider, good(&enabled).provider);
+    assert!(good(&all).provider.statuspage.enabled && !good(DEFAULT_FILE).provider.statuspage.enabled);
 }
 
 #[test]

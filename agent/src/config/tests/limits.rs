@@ -226,3 +226,78 @@ proptest! {
         let _ = terms::parse(&text, "t");
     }
 }
+
+#[test]
+fn the_status_page_is_asked_where_the_endpoint_is_soracoms_or_somebody_says_so() {
+    let hook = "[gateway]\nid = \"g\"\n[forward.flux]\nkind = \"webhook\"\nurl_file = \"/u\"\n";
+    for (text, enabled) in [
+        (SMALLEST.to_owned(), true),
+        (hook.to_owned(), false),
+        (format!("{hook}[provider.statuspage]\n"), false),
+        (format!("{hook}[provider.statuspage]\nevery = \"10m\""), true),
+        (format!("{hook}[provider.statuspage]\nenabled = true"), true),
+        (format!("{SMALLEST}[provider.statuspage]\nenabled = false"), false),
+    ] {
+        assert_eq!(good(&text).provider.statuspage.enabled, enabled, "{text}");
+    }
+    let page = good(SMALLEST).provider.statuspage;
+    assert_eq!(
+        (page.url.as_str(), page.every.as_secs(), page.bytes_per_day),
+        ("https://status.soracom.io", 300, 330_000)
+    );
+    assert_eq!(page.components.iter().map(ToString::to_string).collect::<Vec<_>>(), ["flux", "unified", "api"]);
+    let key = |line: &str, column: usize, key: &str, words: &[&str]| {
+        behind(&format!("[provider.statuspage]\n{line}"), 2, column, &format!("provider.statuspage.{key}"), words);
+    };
+    key("url = \"ftp://x\"", 7, "url", &["https://"]);
+    key("url = \"https://x/?a\"", 7, "url", &["query"]);
+    key("every = \"1s\"", 9, "every", &["\"60s\""]);
+    key("components = []", 14, "components", &["found 0", "[\"*\"]"]);
+    key("components = \"flux\"", 14, "components", &["in an array"]);
+    key("components = [\"flux\", \"\"]", 23, "components", &["empty"]);
+    key("bytes_per_day = \"1kB\"", 17, "bytes_per_day", &["\"4kB\""]);
+    key("interface = \"a/b\"", 13, "interface", &["ip link"]);
+    let plain = good(&format!("{SMALLEST}[provider.statuspage]\nurl = \"http://status.example\""));
+    assert!(plain.warnings.iter().any(|warning| warning.key == "provider.statuspage.url"), "{:?}", plain.warnings);
+}
+
+#[test]
+fn rules_for_answers_are_read_in_order_and_their_mistakes_said() {
+    use crate::answer::rule::Statuses;
+    use crate::provider::input::Means;
+    let rules = good(&format!(
+        "{SMALLEST}[[provider.rule]]\nstatus = 403\nmeans = \"suspended\"\nbody = \"stopped\"\n[[provider.rule]]\n\
+         status = \"5xx\"\nmeans = \"maintenance\"\nheader = \"X-Reason: works*\"\nkinds = [\"api\"]\n\
+         [[provider.rule]]\nstatus = 207\nmeans = \"accepted\"\n"
+    ))
+    .provider
+    .rules;
+    let said: Vec<_> = rules.iter().map(|rule| (rule.status, rule.means, rule.kinds.clone())).collect();
+    assert_eq!(
+        said,
+        [
+            (Statuses::One(403), Means::Suspended, vec![]),
+            (Statuses::Class(5), Means::Maintenance, vec!["api"]),
+            (Statuses::One(207), Means::Accepted, vec![])
+        ]
+    );
+    assert_eq!(
+        rules[1].header.as_ref().map(|(name, glob)| (name.as_str(), glob.to_string())).expect("one").0,
+        "x-reason"
+    );
+    let rule = |lines: &str, line: usize, column: usize, key: &str, words: &[&str]| {
+        let path = if key.is_empty() { "provider.rule".to_owned() } else { format!("provider.rule.{key}") };
+        behind(&format!("[[provider.rule]]\n{lines}"), line, column, &path, words);
+    };
+    rule("means = \"quota\"", 1, 1, "status", &["missing", "403"]);
+    rule("status = 403", 1, 1, "means", &["missing", "suspended"]);
+    rule("status = 99\nmeans = \"quota\"", 2, 10, "status", &["100 to 599"]);
+    rule("status = \"6xx\"\nmeans = \"quota\"", 2, 10, "status", &["\"5xx\""]);
+    rule("status = 403\nmeans = \"suspend\"", 3, 9, "means", &["\"suspended\""]);
+    rule("status = 403\nmeans = \"quota\"\nheader = \"x\"", 4, 10, "header", &["x-reason"]);
+    rule("status = 403\nmeans = \"quota\"\nbody = \"\"", 4, 8, "body", &["empty"]);
+    rule("status = 403\nmeans = \"quota\"\nkinds = [\"mqtt\"]", 4, 10, "kinds", &["webhook"]);
+    rule("status = 404\nmeans = \"accepted\"", 1, 1, "means", &["deleted", "200 to 299"]);
+    let many = "[[provider.rule]]\nstatus = 403\nmeans = \"quota\"\n".repeat(33);
+    behind(&many, 97, 1, "provider.rule", &["at most 32"]);
+}

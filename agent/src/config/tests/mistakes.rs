@@ -228,9 +228,9 @@ fn devices_are_judged_one_by_one() {
         ("\"pump-3\"", "found the text \"pump-3\""),
         ("[]", "found 0 devices"),
         ("[\"pump-3\", \"\"]", "found \"\""),
-        ("[\"a*b\"]", "found \"a*b\""),
+        ("[\"*a*b*c*d*\"]", "found \"*a*b*c*d*\""),
         ("[\"a/#\"]", "found \"a/#\""),
-        ("[7]", "write each device in quotes"),
+        ("[7]", "write each in quotes"),
     ] {
         let found = problems(&format!("{SMALLEST}[collect]\ndevices = {value}"));
         let [problem] = &found[..] else { panic!("{value}: {found:?}") };
@@ -239,6 +239,38 @@ fn devices_are_judged_one_by_one() {
     }
     let config = good(&format!("{SMALLEST}[collect]\ndevices = [\"pump-3\", \"meter-*\"]"));
     assert_eq!(config.collect.devices.as_deref(), Some(&["pump-3".to_owned(), "meter-*".to_owned()][..]));
+}
+
+#[test]
+fn lists_of_who_is_served_are_judged_with_what_they_need() {
+    let allow = |lists: &str| format!("{SMALLEST}[collect.allow]\n{lists}\n");
+    one(&allow("client_ids = []"), 6, 14, "collect.allow.client_ids", &["found 0 client ids"]);
+    one(&allow("usernames = [\"\"]"), 6, 14, "collect.allow.usernames", &["a user name"]);
+    one(&allow("devices = [\"a/+\"]"), 6, 12, "collect.allow.devices", &["topics"]);
+    one(&allow("certificates = [\"a\"]"), 6, 16, "collect.allow.certificates", &["tls_client_ca"]);
+    let twice = format!("{SMALLEST}[collect]\ndevices = [\"a\"]\n[collect.allow]\ndevices = [\"a\"]");
+    one(&twice, 8, 11, "collect.allow.devices", &["[collect]", "the same"]);
+    let config = good(&allow("devices = [\"a*b\"]\nclient_ids = [\"+\", \"#\"]\nusernames = [\"*\"]"));
+    assert_eq!(config.collect.allow.devices.as_deref(), Some(&["a*b".to_owned()][..]));
+    let [warning] = &config.warnings[..] else { panic!("{:?}", config.warnings) };
+    assert_eq!((warning.key.as_str(), warning.line), ("collect.allow.usernames", 8));
+}
+
+#[test]
+fn another_endpoint_from_a_time_on_needs_that_time_and_is_judged_like_the_present_one() {
+    let next = |keys: &str| format!("{SMALLEST}[forward.flux_next]\n{keys}\n");
+    let unified = "kind = \"unified\"\nurl = \"http://other.example/\"";
+    one(&next(unified), 5, 1, "forward.flux_next.from", &["missing", "2026-12-01"]);
+    for from in ["\"+2h\"", "\"now\"", "\"tomorrow\"", "5"] {
+        let found = problems(&next(&format!("from = {from}\n{unified}")));
+        assert!(found.len() == 1 && found[0].key == "forward.flux_next.from", "{from}: {found:?}");
+    }
+    let from = "from = 2026-12-01T00:00:00+09:00";
+    one(&next(from), 5, 1, "forward.flux_next.kind", &["missing"]);
+    one(&next(&format!("{from}\nkind = \"webhook\"")), 5, 1, "forward.flux_next.url_file", &["webhook's URL"]);
+    one(&next(&format!("{from}\n{unified}\ntimeout = \"5s\"")), 9, 1, "forward.flux_next.timeout", &["unknown key"]);
+    let same = good(&next(&format!("{from}\nkind = \"unified\"")));
+    assert!(same.warnings.iter().any(|warning| warning.found.contains("the same as")), "{:?}", same.warnings);
 }
 
 #[test]

@@ -110,7 +110,7 @@ fn a_slip_finds_its_key_and_another_word_does_not() {
     assert_eq!(keys::nearest("MAX_SIZE", &known), Some("max_size"));
     assert_eq!(keys::nearest("retention", &known), None);
     assert_eq!(keys::nearest(&"x".repeat(1_000_000), &known), None);
-    assert_eq!(keys::children("forward"), ["order", "backlog_share", "interface", "flux", "backoff"]);
+    assert_eq!(keys::children("forward"), ["order", "backlog_share", "interface", "flux", "flux_next", "backoff"]);
 }
 
 #[track_caller]

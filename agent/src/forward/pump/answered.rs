@@ -41,7 +41,7 @@ impl Pump {
             Exchange::Answered { auth: true, .. } => stats.token_refusals += 1,
             Exchange::Answered { .. } | Exchange::Cut(_) => stats.requests += 1,
         });
-        let mut status = None;
+        let (mut status, mut failure) = (None, None);
         let judged = match exchange {
             Exchange::Answered { mut answer, auth } => {
                 status = Some(answer.status);
@@ -49,19 +49,24 @@ impl Pump {
                 // Before anything is cut: half a secret would not be recognised.
                 answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
                 let wall = SystemTime::now();
-                judge(&answer, &Context { delivered: self.delivered, auth, now, wall })
+                let (rules, kind) = (&self.config.options.rules, link.kind());
+                judge(&answer, &Context { rules, kind, delivered: self.delivered, auth, now, wall })
             }
-            Exchange::NotSent(reason) | Exchange::Cut(reason) => {
-                Judged { verdict: Verdict::Transient { costly: false }, reason }
+            Exchange::NotSent(lack) | Exchange::Cut(lack) => {
+                failure = Some(lack.how);
+                Judged { verdict: Verdict::Transient { costly: false }, reason: lack.reason }
             }
         };
         let Judged { verdict, reason } = judged;
-        self.permits.end(lane, &batch, was_sent, verdict);
+        self.permits.end(lane, was_sent, verdict);
         if link.is_to(&self.config) {
-            self.tell(verdict, status, &reason, probe, now);
+            self.tell(verdict, (status, failure), &reason, probe, now);
         }
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);
+        if verdict == Verdict::Quota && (overtaken || !same_endpoint) {
+            self.permits.ask_again();
+        }
         let link = if link.is_for(&self.config) { link } else { self.new_link(class) };
         self.way(class).link = Some(link);
         if !self.leave.lets_any() {
@@ -133,16 +138,21 @@ impl Pump {
             self.lanes[index].stream(side).wait(settled.pace, now, &mut self.jitter);
         }
         if settled.put_aside {
-            for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
-                self.ledger.put_aside(index, seq, reason);
-            }
-            self.handle.update(|stats| stats.put_aside += batch.events as u64);
-            self.report.put_aside(index, batch, reason, now);
+            self.set_aside(index, batch, reason, now);
         }
         if let Some(done) = settled.done {
             self.lanes[index].is_done(done);
             self.ledger.acknowledge(index, done);
         }
         settled.put_aside
+    }
+
+    /// Puts a batch's records aside.
+    pub(super) fn set_aside(&mut self, index: usize, batch: &Batch, reason: &str, now: Instant) {
+        for seq in batch.runs.iter().flat_map(|run| run.from..run.below) {
+            self.ledger.put_aside(index, seq, reason);
+        }
+        self.handle.update(|stats| stats.put_aside += batch.events as u64);
+        self.report.put_aside(index, batch, reason, now);
     }
 }

@@ -3,12 +3,18 @@
 use std::time::Instant;
 
 use super::Pump;
+use crate::forward::http::is_over;
 use crate::forward::leave::Turn;
 use crate::forward::plan::Side;
 use crate::forward::told::Told;
 use crate::forward::verdict::Verdict;
 use crate::forward::ways::CLASSES;
+use crate::provider::line::Failure;
 use crate::shape::wire::Class;
+
+/// How long before an identity ends no request is begun under it: a clock that is right by the `Date` of an answer may be
+/// wrong by more than half a second, and a request takes a moment until it is on the wire.
+const LAST_MS: u64 = 2_000;
 
 impl Pump {
     /// Takes in what the stance lets leave now.
@@ -32,7 +38,14 @@ impl Pump {
 
     /// Whether anything may leave now, as far as the stance and the endpoint's own pace go.
     pub(super) fn is_open(&self, now: Instant) -> bool {
-        self.leave.is_probing() || self.leave.lets_any() && self.gate.closed_until(now).is_none()
+        !self.is_ending() && (self.leave.is_probing() || self.leave.lets_any() && self.gate.closed_until(now).is_none())
+    }
+
+    /// Whether the identity in use is about to end: nothing is begun under it any more.
+    pub(super) fn is_ending(&self) -> bool {
+        // The clock is asked only where that matters: this runs at every turn of the loop.
+        let until_ms = self.config.options.until_ms;
+        until_ms.is_some() && is_over(until_ms, LAST_MS, &self.store.clock().now())
     }
 
     /// Whether anything of a lane may.
@@ -57,12 +70,20 @@ impl Pump {
     }
 
     /// Says what came of an exchange.
-    pub(super) fn tell(&mut self, verdict: Verdict, status: Option<u16>, reason: &str, probe: bool, now: Instant) {
+    pub(super) fn tell(
+        &mut self,
+        verdict: Verdict,
+        (status, failure): (Option<u16>, Option<Failure>),
+        reason: &str,
+        probe: bool,
+        now: Instant,
+    ) {
         let wait = match verdict {
             Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until.saturating_duration_since(now)),
             _ => None,
         };
         let at = self.store.clock().now();
-        self.teller.tell(Told { at, verdict, status, wait, reason: reason.to_owned(), probe }, now);
+        self.teller
+            .tell(Told { at, verdict, status, failure, wait, reason: reason.to_owned(), probe, per_minute: 0 }, now);
     }
 }

@@ -79,3 +79,28 @@ async fn what_another_endpoint_said_is_not_held_against_the_new_one() {
         assert_eq!(bench.stop().await, kept);
     }
 }
+
+#[tokio::test]
+async fn nothing_is_begun_in_the_last_moments_of_an_identity_and_all_goes_under_the_next() {
+    const UNTIL_MS: u64 = 1_796_050_800_000;
+    let stamp = |before_ms, trusted| Stamp { wall_ms: UNTIL_MS - before_ms, uptime_ms: 60_000, boot: 7, trusted };
+    let (folder, clock) =
+        (tempfile::tempdir().expect("a folder"), Arc::new(crate::clock::SetClock::at(stamp(0, false))));
+    let options = store::Options { clock: clock.clone(), ..store_options(&folder) };
+    let store = Store::open(options).expect("a store can be opened").0;
+    let (old, new) = (flux::Flux::scripted([]).await, flux::Flux::scripted([]).await);
+    let bench = Bench::on(store, folder, Options { until_ms: Some(UNTIL_MS), ..webhook(&old) });
+    bench.publish(1, numbers(0..1));
+    bench.until_forwarded(1).await;
+    clock.set(stamp(5_000, true));
+    bench.publish(1, numbers(1..2));
+    bench.until_forwarded(2).await;
+    clock.set(stamp(1_500, true));
+    bench.publish(1, numbers(2..5));
+    // Only time can tell that nothing is sent.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!((old.seen().len(), bench.handle.stats().forwarded), (2, 2), "an untrusted clock ends nothing");
+    bench.handle.reload(webhook(&new)).expect("good options");
+    bench.until_forwarded(5).await;
+    assert_eq!((old.seen().len(), bench.stop().await), (2, 0));
+}

@@ -18,7 +18,8 @@ async fn each_put_aside_is_in_the_log_with_its_lane_and_number() {
     bench.until_settled(25).await;
     assert_eq!(bench.stop().await, 0);
     let text = log.text();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains("records put aside: Flux takes others")).collect();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| line.contains("records put aside: others can be delivered")).collect();
     assert_eq!(lines.len(), 20, "{text}");
     let has_line = |seq: &u64| lines.iter().any(|line| line.contains(&format!("first={seq} last={seq} records=1 ")));
     let rest: Vec<u64> = bad.into_iter().filter(|seq| !has_line(seq)).collect();

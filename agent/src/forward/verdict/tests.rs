@@ -1,6 +1,7 @@
 //! Tests of the verdict.
 
 use super::*;
+use hyper::header::RETRY_AFTER;
 use proptest::prelude::*;
 
 fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
@@ -8,15 +9,15 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
     Answer { status, headers, body: body.as_bytes().to_vec() }
 }
 
-fn context(delivered: bool) -> Context {
+fn context(delivered: bool) -> Context<'static> {
     // 2026-11-22T08:30:00Z
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_336_200);
-    Context { delivered, auth: false, now: Instant::now(), wall }
+    Context { rules: &[], kind: "webhook", delivered, auth: false, now: Instant::now(), wall }
 }
 
 #[test]
 fn each_status_means_what_the_table_says_before_and_after_a_delivery() {
-    use Verdict::{Accepted, Misconfigured, Poison, Quota, Suspended, Transient};
+    use Verdict::{Accepted, Ended, Misconfigured, Poison, Quota, Suspended, Transient};
     let (cheap, costly) = (Transient { costly: false }, Transient { costly: true });
     let (bad, large) = (Poison { too_large: false }, Poison { too_large: true });
     for (status, body, before, after) in [
@@ -42,7 +43,7 @@ fn each_status_means_what_the_table_says_before_and_after_a_delivery() {
         (405, "", Misconfigured, Misconfigured),
         (408, "", cheap, cheap),
         (409, "", cheap, cheap),
-        (410, "", Misconfigured, Suspended),
+        (410, "", Misconfigured, Ended),
         (413, "", large, large),
         (415, "", Misconfigured, Misconfigured),
         (422, "", bad, bad),
@@ -73,6 +74,51 @@ fn a_refused_request_for_a_token_is_never_held_against_a_record() {
 }
 
 #[test]
+fn a_rule_goes_before_what_is_known_otherwise_but_takes_no_record_that_was_not_taken() {
+    use crate::answer::rule::Statuses;
+    let rule = |status, means| Rule { status, body: None, header: None, kinds: vec![], means };
+    let (one, class) = (Statuses::One, Statuses::Class);
+    let judged = |rules: &[Rule], status, headers: &[(&'static str, &str)], auth| {
+        let context = Context { rules, auth, ..context(true) };
+        let judged = judge(&answer(status, headers, ""), &context);
+        let wait = match judged.verdict {
+            Verdict::Throttled { until } | Verdict::Maintenance { until } => Some((until - context.now).as_secs()),
+            _ => None,
+        };
+        assert_eq!(judged.reason.contains("rule"), judged.verdict.word() != "accepted" && !rules.is_empty());
+        (judged.verdict.word(), wait)
+    };
+    let after = [("retry-after", "7200")];
+    for (status, means, headers, expected) in [
+        (one(403), Means::Quota, &[][..], ("quota", None)),
+        (one(403), Means::Ended, &[], ("ended", None)),
+        (one(403), Means::Misconfigured, &[], ("misconfigured", None)),
+        (one(403), Means::Poison, &[], ("poison", None)),
+        (one(403), Means::Transient, &[], ("transient", None)),
+        (class(4), Means::Maintenance, &[], ("maintenance", Some(300))),
+        (class(4), Means::Maintenance, &after, ("maintenance", Some(7200))),
+        (one(403), Means::Throttled, &after, ("throttled", Some(3600))),
+    ] {
+        assert_eq!(judged(&[rule(status, means)], 403, headers, false), expected, "{means:?}");
+    }
+    let accepted = [rule(class(2), Means::Accepted)];
+    assert_eq!(judged(&accepted, 207, &[], false), ("accepted", None));
+    let refused = [rule(one(403), Means::Accepted)];
+    let context = Context { rules: &refused, ..context(true) };
+    assert_eq!(judge(&answer(403, &[], ""), &context).verdict, Verdict::Suspended);
+    let costly = [rule(one(200), Means::Transient)];
+    let context = Context { rules: &costly, ..context };
+    assert_eq!(judge(&answer(200, &[], ""), &context).verdict, Verdict::Transient { costly: true });
+    // Of a request for a token nothing is concluded for a record.
+    let poison = [rule(one(400), Means::Poison), rule(class(2), Means::Accepted)];
+    for status in [400, 200] {
+        let context = Context { rules: &poison, auth: true, ..context };
+        assert_ne!(judge(&answer(status, &[], ""), &context).verdict.word(), "accepted");
+        assert_ne!(judge(&answer(status, &[], ""), &context).verdict.word(), "poison");
+    }
+}
+
+#[test]
 fn waits_come_from_either_header_and_are_clamped() {
     let refresh = "X-Soracom-Ratelimit-Seconds-Before-Refresh";
     for (status, headers, expected_s) in [
@@ -89,7 +135,8 @@ fn waits_come_from_either_header_and_are_clamped() {
         (429, vec![("retry-after", "Sun, 22 Nov 2026 08:00:00 GMT")], 1),
         (429, vec![("retry-after", "Thu, 01 Jan 1970 00:02:00 GMT"), ("date", "Thu, 01 Jan 1970 00:00:00 GMT")], 120),
         (503, vec![("retry-after", "120")], 120),
-        (503, vec![("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")], 3600),
+        (503, vec![("retry-after", "7200")], 7200),
+        (503, vec![("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT")], 86_400),
     ] {
         let context = context(true);
         let until = context.now + Duration::from_secs(expected_s);
@@ -99,7 +146,7 @@ fn waits_come_from_either_header_and_are_clamped() {
 }
 
 #[test]
-fn a_named_wait_is_never_below_a_second_nor_above_an_hour_whatever_it_says() {
+fn a_named_wait_is_never_below_a_second_nor_above_an_hour_or_with_503_a_day_whatever_it_says() {
     let refresh = "x-soracom-ratelimit-seconds-before-refresh";
     // What says nothing that is understood counts as nothing said.
     let nonsense = [
@@ -145,7 +192,8 @@ fn a_named_wait_is_never_below_a_second_nor_above_an_hour_whatever_it_says() {
     for (text, expected) in clamped {
         assert_eq!(wait_of(429, &[("retry-after", text)]), Some(expected), "{text:?}");
         assert_eq!(wait_of(429, &[(refresh, text)]), Some(expected), "{text:?}");
-        assert_eq!(wait_of(503, &[("retry-after", text)]), Some(expected), "{text:?}");
+        let works = text.trim().parse().map_or(86_400, |wait: u64| wait.clamp(1, 86_400));
+        assert_eq!(wait_of(503, &[("retry-after", text)]), Some(works), "{text:?}");
     }
 }
 
@@ -202,8 +250,11 @@ proptest! {
         if judged.verdict == Verdict::Accepted {
             prop_assert!((200..300).contains(&status) && status != 207);
         }
-        if let Verdict::Throttled { until } | Verdict::Maintenance { until } = judged.verdict {
+        if let Verdict::Throttled { until } = judged.verdict {
             prop_assert!(until >= context.now + MIN_WAIT && until <= context.now + MAX_WAIT);
+        }
+        if let Verdict::Maintenance { until } = judged.verdict {
+            prop_assert!(until >= context.now + MIN_WAIT && until <= context.now + MAX_MAINTENANCE);
         }
         prop_assert!(judged.reason.chars().all(|character| !character.is_control()));
     }

@@ -80,3 +80,23 @@ fn files_alone_say_what_they_say_and_that_the_provider_is_unknown() {
     let file = limits_of_files(&limits, &provider, "tidegate.toml").file.expect("a terms file");
     assert!(!file.in_force && file.error.is_some());
 }
+
+#[test]
+fn limits_under_which_nothing_leaves_are_said_to_be_so() {
+    let share = tidegate_protocol::terms::Share::of_millionths(1).expect("a millionth");
+    let bytes = |amount| NonZeroU64::new(amount).expect("not 0");
+    let events = Bound::EventsPerMonth(tidegate_protocol::terms::Quota::Events(bytes(10_000)));
+    for (bounds, words) in [
+        (vec![Bound::BytesPerDay(bytes(20_000))], Some("bytes_per_day leaves this gateway 20000 bytes")),
+        (vec![Bound::BytesPerHour(bytes(LEAST_BYTES))], None),
+        (vec![Bound::BytesPerMonth(bytes(1_000_000_000)), Bound::Share(share)], Some("bytes_per_month leaves")),
+        (vec![events.clone(), Bound::Share(share)], Some("no event, because its share is 0.0001 %")),
+        (vec![events], None),
+    ] {
+        let source = || Source::Operator { file: "t.toml".into(), line: 7 };
+        let limits = Limits::merge([&Terms::new(bounds.into_iter().map(|bound| Limit::new(bound, source())))]);
+        let found: Vec<String> = limits.bindings().iter().filter_map(|it| problem(it, &limits)).collect();
+        assert_eq!(found.len(), usize::from(words.is_some()), "{found:?}");
+        assert!(words.is_none_or(|words| found[0].contains(words) && found[0].contains("t.toml line 7")), "{found:?}");
+    }
+}

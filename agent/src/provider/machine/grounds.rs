@@ -290,6 +290,8 @@ fn texts(item: &Item, stance: Stance) -> (String, String) {
             (words::join(cause, why), advice.to_owned())
         }
         Said::Terms { version, .. } => {
+            // The log names the version too.
+            let why = why.strip_prefix(&format!("version {version}")).map_or(why, |rest| rest.trim_start_matches(": "));
             (words::join(&format!("terms {version} are not accepted"), why), words::accept(version))
         }
         Said::Return { .. } => (format!("the way back from {stance}"), words::WAIT.to_owned()),

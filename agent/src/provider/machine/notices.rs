@@ -36,7 +36,8 @@ fn said(content: &Content, why: &str) -> Option<(Said, String)> {
         Content::TermsChanged { version, effective_ms, url } => {
             let mut version = version.clone();
             cut(&mut version, ID_BYTES);
-            Some((Said::Terms { version, from: *effective_ms, accepted: false }, words::join(why, url)))
+            let text = words::join(&format!("version {version}"), &words::join(why, url));
+            Some((Said::Terms { version, from: *effective_ms, accepted: false }, text))
         }
         Content::Identity { effective_ms } => plain(Said::Identity { from: *effective_ms }),
         Content::Information | Content::Withdrawn => plain(Said::Gone),

@@ -13,7 +13,7 @@ pub struct Settings {
     pub resume: Duration,
     /// How long it takes until a gateway that came back may send as fast as before: up to a day; 0 for at once.
     pub ramp: Duration,
-    /// The shortest and the longest time between two probes while suspended or without quota: 1 min to 7 days.
+    /// The shortest and the longest time between two probes while suspended or without quota: 1 s to 7 days.
     pub probe: (Duration, Duration),
     /// What follows from changed terms.
     pub on_terms_change: OnTermsChange,
@@ -66,7 +66,7 @@ impl Span {
 
     pub(super) fn of(settings: &Settings) -> Self {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let probe_min = ms(settings.probe.0).clamp(60_000, 7 * DAY_MS);
+        let probe_min = ms(settings.probe.0).clamp(1_000, 7 * DAY_MS);
         Self {
             resume: ms(settings.resume).min(Self::MOST_RESUME_MS),
             ramp: ms(settings.ramp).min(DAY_MS),

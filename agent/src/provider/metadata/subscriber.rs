@@ -30,7 +30,7 @@ impl Subscriber {
     ///
     /// # Errors
     /// It is no JSON, or (`None`) no object.
-    pub(super) fn read(body: &[u8]) -> Result<Self, Option<serde_json::Error>> {
+    pub(in crate::provider) fn read(body: &[u8]) -> Result<Self, Option<serde_json::Error>> {
         let answer: Value = serde_json::from_slice(body).map_err(Some)?;
         let Value::Object(fields) = answer else { return Err(None) };
         let word =
@@ -45,7 +45,7 @@ impl Subscriber {
 
     /// Takes over what was told now; what was left out stays. The expiry alone ends with an answer that has none: null is
     /// how the service says that there is none.
-    pub(super) fn learn(&mut self, told: Self) {
+    pub(in crate::provider) fn learn(&mut self, told: Self) {
         self.speed_class = told.speed_class.or(self.speed_class.take());
         self.status = told.status.or(self.status.take());
         self.expiry = told.expiry;

@@ -1,55 +1,16 @@
 //! The poller against servers on loopback that do as they are told.
 
-use std::sync::{Arc, Mutex};
-
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::time::timeout;
 
 use super::*;
-use crate::shape::wire::Options;
-
-/// What the next connections get, in order, byte by byte; the last stays.
-type Script = Arc<Mutex<Vec<String>>>;
-
-/// A server that answers each connection with the next text of its script, and keeps what was asked.
-async fn server(script: &[String]) -> (String, Script) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
-    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-    let (script, asked) = (script.to_vec(), Script::default());
-    let kept = Arc::clone(&asked);
-    tokio::spawn(async move {
-        for count in 0.. {
-            let Ok((mut stream, _)) = listener.accept().await else { return };
-            let mut question = Vec::new();
-            while !question.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                if stream.read(&mut byte).await.unwrap_or(0) == 0 {
-                    break;
-                }
-                question.extend_from_slice(&byte);
-            }
-            let text = String::from_utf8_lossy(&question).into_owned();
-            kept.lock().expect("no test panics with it").push(text);
-            let answer = script.get(count).or(script.last()).cloned().unwrap_or_default();
-            // Whoever asked may have had enough.
-            let _ = stream.write_all(answer.as_bytes()).await;
-        }
-    });
-    (url, asked)
-}
-
-fn http(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-}
-
-fn wire() -> Wire {
-    Wire::new(Options::default())
-}
+use crate::provider::ask::LONGEST;
+use crate::provider::scripted::{http, server, wire};
 
 #[tokio::test]
 async fn the_service_is_asked_as_documented_and_its_answer_read() {
     let (url, asked) = server(&[http("200 OK", r#"{"speedClass":"s1.slow","status":"active"}"#)]).await;
-    let told = ask(&format!("{url}/base"), &wire()).await.expect("an answer");
+    let told = question(&format!("{url}/base"), &wire()).await.expect("an answer");
     assert_eq!(told.speed_class.as_deref(), Some("s1.slow"));
     let asked = asked.lock().expect("no panic")[0].to_lowercase();
     assert!(asked.starts_with("get /base/v1/subscriber http/1.1\r\n"), "{asked}");
@@ -66,7 +27,11 @@ async fn whatever_is_answered_instead_is_said_with_what_to_do() {
     for (answer, reason, advice) in [
         (http("403 Forbidden", "You are not allowed to access Metadata Server."), "HTTP 403: You are not", "SIM group"),
         (http("404 Not Found", ""), "HTTP 404", "leads to"),
-        (http("302 Found", ""), "HTTP 302", "leads to"),
+        (
+            "HTTP/1.1 302 Found\r\nlocation: http://elsewhere/<b>\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            "HTTP 302: a redirect to http://elsewhere/\\u{3c}b\\u{3e}, which is not followed",
+            "leads to",
+        ),
         (http("500 Oops", "\u{1b}[31m\u{202e}x"), "\\u{1b}[31m\\u{202e}x", "leads to"),
         (http("200 OK", "<html>hello</html>"), "not a JSON object", "leads to"),
         (http("200 OK", "[]"), "not a JSON object", "leads to"),
@@ -76,13 +41,13 @@ async fn whatever_is_answered_instead_is_said_with_what_to_do() {
         (String::new(), "the connection broke", "SORACOM line"),
     ] {
         let (url, _) = server(std::slice::from_ref(&answer)).await;
-        let error = ask(&url, &wire()).await.expect_err(reason);
+        let error = question(&url, &wire()).await.expect_err(reason);
         assert!(chain(&error).contains(reason), "{reason}: {}", chain(&error));
         assert!(error.advice().contains(advice), "{reason}: {}", error.advice());
     }
-    let error = ask("http://127.0.0.1:1", &wire()).await.expect_err("nobody listens there");
-    assert!(matches!(error, AskError::Unreachable(_)), "{error:?}");
-    assert!(matches!(ask("mqtt://x", &wire()).await, Err(AskError::Url)));
+    let error = question("http://127.0.0.1:1", &wire()).await.expect_err("nobody listens there");
+    assert!(matches!(error, Failure::NoAnswer(AskError::Unreachable(_))), "{error:?}");
+    assert!(matches!(question("mqtt://x", &wire()).await, Err(Failure::NoAnswer(AskError::Url))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,8 +56,8 @@ async fn an_answer_that_does_not_come_is_not_waited_for_longer_than_set() {
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
     let begin = tokio::time::Instant::now();
     // The kernel accepts for a listener that does not.
-    let error = ask(&url, &wire()).await.expect_err("no answer");
-    assert!(matches!(error, AskError::Late | AskError::Unreachable(_)), "{error:?}");
+    let error = question(&url, &wire()).await.expect_err("no answer");
+    assert!(matches!(error, Failure::NoAnswer(AskError::Late(_) | AskError::Unreachable(_))), "{error:?}");
     assert!(begin.elapsed() <= PATIENCE + Duration::from_secs(1));
 }
 
@@ -104,7 +69,7 @@ async fn what_is_known_outlasts_failures_and_ends_with_whom_is_asked() {
     let (control, receiver) = watch::channel(settings(&url));
     let (sender, mut line) = watch::channel(Line::default());
     let stop = CancellationToken::new();
-    let task = tokio::spawn(run(receiver, wire(), sender, stop.clone()));
+    let task = tokio::spawn(run(receiver, watch::channel(Leave::ALL).1, wire(), sender, stop.clone()));
     let mut next = async |what: &str, holds: &dyn Fn(&Line) -> bool| {
         let waited = timeout(Duration::from_secs(20), line.wait_for(holds)).await;
         waited.expect(what).expect("the poller lives").clone()
@@ -140,4 +105,31 @@ fn waits_differ_by_a_fifth_and_grow_with_failures_up_to_a_bound() {
     for _ in 0..100 {
         assert!((0.0..1.0).contains(&random()));
     }
+}
+
+#[tokio::test]
+async fn while_the_stance_forbids_it_nobody_is_asked_and_what_is_known_stays() {
+    let (url, asked) = server(&[http("200 OK", r#"{"speedClass":"s1.slow"}"#)]).await;
+    let settings = Some(Settings { url, every: Duration::from_millis(5) });
+    let (_control, settings) = watch::channel(settings);
+    let forbidden = Leave { poll: false, ..Leave::ALL };
+    let (leave, receiver) = watch::channel(forbidden);
+    let (sender, mut line) = watch::channel(Line::default());
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(run(settings, receiver, wire(), sender, stop.clone()));
+    // Beyond the first question's spread.
+    tokio::time::sleep(SPREAD + Duration::from_millis(100)).await;
+    assert_eq!(asked.lock().expect("no panic").len(), 0);
+    leave.send_replace(Leave::ALL);
+    let limit = Duration::from_secs(20);
+    timeout(limit, line.wait_for(|line| line.answered.is_some())).await.expect("asked").expect("it lives");
+    leave.send_replace(forbidden);
+    // One may be under way.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let before = asked.lock().expect("no panic").len();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(asked.lock().expect("no panic").len(), before);
+    assert_eq!(line.borrow().told.speed_class.as_deref(), Some("s1.slow"));
+    stop.cancel();
+    task.await.expect("it ends when told to");
 }

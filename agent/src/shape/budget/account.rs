@@ -28,6 +28,14 @@ const LEAST_BURST_EVENTS: u64 = 10;
 /// The same for bytes, as a part of the budget: one in so many.
 const LEAST_BURST_BYTES: u64 = 100;
 
+/// How long after the provider said that the quota is used up it is asked whether it still is. Apps do not execute for the
+/// rest of the month then, and a question may cost: one a day is enough to notice that somebody bought more.
+const ASK_AGAIN_MS: u64 = super::calendar::DAY_MS;
+
+/// The reserve shrinks in so many steps at most: of a month's bytes one in 84 minutes, each a moment at which who waits looks
+/// again. By single bytes it would be a thousand looks a second.
+const RESERVE_STEPS: u64 = 512;
+
 /// Parts of an event or a byte that credit is kept in: the pace of one event a month, 0.4 · 10⁻⁹ a millisecond, is still a
 /// number of four digits.
 const FINE: i128 = 1_000_000_000_000;
@@ -49,7 +57,7 @@ pub(super) struct Account {
     /// Of requests under way.
     pub(super) pending: u64,
     /// The provider says that it is spent.
-    pub(super) told: bool,
+    pub(super) told: Option<Told>,
     /// What the pace has for the common part at `credit_at`, in [`FINE`] parts; below 0 after more was taken than was there.
     credit: i128,
     credit_at: u64,
@@ -60,9 +68,20 @@ pub(super) struct Account {
     pub(super) noted: Kept,
     /// Since when, by the uptime, something is not noted.
     pub(super) unnoted: Option<u64>,
+    /// When it was noted last.
+    pub(super) noted_at: Option<u64>,
     /// What was used within a day, and since when that is counted.
     recent: Sliding,
     started: u64,
+}
+
+/// The provider says that it is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// At this uptime.
+    At(u64),
+    /// But somebody wants it to be asked now.
+    AskNow,
 }
 
 /// Where in its period an account stands.
@@ -91,13 +110,15 @@ impl Account {
             used: noted.used,
             first: noted.first,
             pending: 0,
-            told: noted.told,
+            // A start is no reason to ask: it may be one of many.
+            told: noted.told.then_some(Told::At(uptime_ms)),
             credit: 0,
             credit_at: uptime_ms,
             reserve: 0,
             reserve_at: uptime_ms,
             noted,
             unnoted: None,
+            noted_at: None,
             recent: Sliding::new(super::calendar::DAY_MS / 60),
             started: uptime_ms,
         }
@@ -126,7 +147,7 @@ impl Account {
         let number = self.span.at(calendar, now);
         match self.period {
             Some(known) if number > known => {
-                (self.period, self.used, self.first, self.told) = (Some(number), 0, 0, false);
+                (self.period, self.used, self.first, self.told) = (Some(number), 0, 0, None);
                 true
             }
             // A period that lies further ahead than a clock's step at a boundary was never: an earlier run was told a wrong
@@ -157,6 +178,11 @@ impl Account {
         Place { uptime_ms, length, remaining, ends_ms }
     }
 
+    /// Whether anyone wants to know of it: what is limited, and the month's use in any case.
+    pub(super) fn is_shown(&self) -> bool {
+        self.amount.is_some() || self.span == Span::Month
+    }
+
     /// What is not used.
     pub(super) fn left(&self) -> u64 {
         self.amount.unwrap_or(u64::MAX).saturating_sub(self.used).saturating_sub(self.pending)
@@ -176,8 +202,25 @@ impl Account {
 
     /// What of the reserve is still kept.
     pub(super) fn floor(&self, place: &Place) -> u64 {
-        let kept = u128::from(self.whole_reserve()) * u128::from(place.remaining);
-        kept.div_ceil(u128::from(place.length)) as u64
+        let kept = u128::from(self.whole_reserve()) * u128::from(self.step(place));
+        kept.div_ceil(u128::from(self.steps())) as u64
+    }
+
+    /// Steps in which the reserve shrinks.
+    fn steps(&self) -> u64 {
+        self.whole_reserve().clamp(1, RESERVE_STEPS)
+    }
+
+    /// Steps that are still to come.
+    fn step(&self, place: &Place) -> u64 {
+        let steps = u128::from(self.steps()) * u128::from(place.remaining);
+        steps.div_ceil(u128::from(place.length)) as u64
+    }
+
+    /// In how many ms no more than so many steps are to come.
+    fn until_step(&self, step: u64, place: &Place) -> u64 {
+        let then = u128::from(step.min(self.steps())) * u128::from(place.length) / u128::from(self.steps());
+        place.remaining.saturating_sub(then as u64)
     }
 
     /// What of the common part lanes that do not go first may still have.
@@ -217,24 +260,53 @@ impl Account {
         (self.reserve + earned).min(self.reserve_burst())
     }
 
+    /// What a class may have at most, in one request, at the period's beginning; `None` for any amount.
+    pub(super) fn most(&self, class: Class) -> Option<u64> {
+        let amount = self.amount?;
+        Some(if class == Class::First { amount } else { self.common() })
+    }
+
     /// Whether so much may be used now; if not, why, and in how many ms it may if nothing else changes (`None`: not before
     /// the time is known).
-    pub(super) fn ask(&self, class: Class, cost: u64, place: &Place) -> Result<(), (Reason, Option<u64>)> {
-        if self.amount.is_none() || cost == 0 {
+    pub(super) fn ask(&self, class: Class, cost: u64, spare: u64, place: &Place) -> Result<(), (Reason, Option<u64>)> {
+        if cost == 0 {
             return Ok(());
         }
-        if self.told {
-            // One at a time asks whether it is still so.
-            return if self.pending == 0 { Ok(()) } else { Err((Reason::Told, None)) };
+        if let Some(told) = self.told {
+            return self.ask_told(told, place);
         }
-        let left = self.left();
-        if cost > left {
+        if self.amount.is_none() {
+            return Ok(());
+        }
+        // What is to spare is not used: it must be there, and counts for nothing else.
+        let Some(left) = self.left().checked_sub(spare).filter(|left| cost <= *left) else {
             return Err((Reason::Spent, place.ends_ms.map(|_| place.remaining)));
-        }
+        };
         match class {
             Class::First => self.ask_first(cost, left, place),
             Class::Other => self.ask_other(cost, left, place),
         }
+    }
+
+    /// One request asks whether it is still spent, and if it is, the next one a day later. At the end of the period
+    /// it is not.
+    fn ask_told(&self, told: Told, place: &Place) -> Result<(), (Reason, Option<u64>)> {
+        let ends = place.ends_ms.map_or(u64::MAX, |_| place.remaining);
+        let wait = match told {
+            Told::AskNow => 0,
+            Told::At(at) => (at + ASK_AGAIN_MS).saturating_sub(place.uptime_ms),
+        };
+        match wait {
+            0 if self.pending == 0 => Ok(()),
+            0 => Err((Reason::Told, None)),
+            wait => Err((Reason::Told, Some(wait.min(ends)))),
+        }
+    }
+
+    /// Bytes that may still be used, whatever for.
+    pub(super) fn room(&self, class: Class, place: &Place) -> Option<u64> {
+        let left = self.amount?.saturating_sub(self.used);
+        Some(if class == Class::First { left } else { left.saturating_sub(self.floor(place)) })
     }
 
     fn ask_first(&self, cost: u64, left: u64, place: &Place) -> Result<(), (Reason, Option<u64>)> {
@@ -259,11 +331,11 @@ impl Account {
     }
 
     fn ask_other(&self, cost: u64, left: u64, place: &Place) -> Result<(), (Reason, Option<u64>)> {
-        let open = self.open(place);
+        let open = left.saturating_sub(self.floor(place));
         if cost > open {
             // The reserve shrinks with what remains of the period.
-            let enough = u128::from(left - cost) * u128::from(place.length) / u128::from(self.whole_reserve().max(1));
-            let wait = place.remaining.saturating_sub(enough.min(u128::from(u64::MAX)) as u64);
+            let enough = u128::from(left - cost) * u128::from(self.steps()) / u128::from(self.whole_reserve().max(1));
+            let wait = self.until_step(enough.min(u128::from(u64::MAX)) as u64, place);
             return Err((Reason::Reserved, place.ends_ms.map(|_| wait)));
         }
         let credit = self.credit(place);
@@ -277,11 +349,9 @@ impl Account {
         Err((Reason::Pace, Some(rises.map_or(wait, |rises| rises.min(wait)))))
     }
 
-    /// In how many ms the reserve that is kept is less by one.
+    /// In how many ms the reserve that is kept is less by a step.
     fn floor_shrinks_in(&self, place: &Place) -> Option<u64> {
-        let below = u128::from(self.floor(place).checked_sub(1)?);
-        let then = below * u128::from(place.length) / u128::from(self.whole_reserve().max(1));
-        Some(place.remaining.saturating_sub(then.min(u128::from(u64::MAX)) as u64).max(1))
+        Some(self.until_step(self.step(place).checked_sub(1)?, place).max(1))
     }
 
     /// In how many ms the pace gives what is needed. What it gives rises as the period shrinks, if its end is known.
@@ -298,7 +368,7 @@ impl Account {
     /// Begins a request.
     pub(super) fn take(&mut self, class: Class, cost: u64, place: &Place) {
         self.touch(place.uptime_ms);
-        if self.amount.is_some() && !self.told {
+        if self.amount.is_some() && self.told.is_none() {
             match class {
                 Class::Other => {
                     (self.credit, self.credit_at) = (self.credit(place) - fine(cost), place.uptime_ms);
@@ -316,7 +386,7 @@ impl Account {
     pub(super) fn settle(&mut self, class: Class, cost: u64, counts: u64, place: &Place) {
         self.touch(place.uptime_ms);
         self.pending = self.pending.saturating_sub(cost);
-        if class == Class::Other && counts < cost && self.amount.is_some() && !self.told {
+        if class == Class::Other && counts < cost && self.amount.is_some() && self.told.is_none() {
             self.credit += fine(cost - counts);
         }
         self.count(class, counts, place.uptime_ms);
@@ -335,12 +405,28 @@ impl Account {
         self.recent.add(amount, uptime_ms);
     }
 
-    /// A request has ended whose use was counted already.
-    pub(super) fn release(&mut self, class: Class, cost: u64, uptime_ms: u64) {
-        self.touch(uptime_ms);
+    /// Bytes were used: it is these that the pace has to bear, not what was expected.
+    pub(super) fn count_bytes(&mut self, class: Class, bytes: u64, place: &Place) {
+        self.bear(class, -fine(bytes), place);
+        self.count(class, bytes, place.uptime_ms);
+    }
+
+    /// A request has ended whose bytes were counted already: what was expected of it is given back to the pace.
+    pub(super) fn release(&mut self, class: Class, cost: u64, place: &Place) {
+        self.touch(place.uptime_ms);
         self.pending = self.pending.saturating_sub(cost);
-        if class == Class::First {
-            self.first = self.first.saturating_add(cost).min(self.used);
+        self.bear(class, fine(cost), place);
+    }
+
+    /// Adds to the credit that a class draws on.
+    fn bear(&mut self, class: Class, amount: i128, place: &Place) {
+        match class {
+            _ if self.amount.is_none() => {}
+            Class::Other => (self.credit, self.credit_at) = (self.credit(place) + amount, place.uptime_ms),
+            Class::First if self.left() < self.fair(place) => {
+                (self.reserve, self.reserve_at) = (self.reserve(place) + amount, place.uptime_ms);
+            }
+            Class::First => {}
         }
     }
 
@@ -356,7 +442,7 @@ impl Account {
             period: self.period,
             used: self.used.saturating_add(self.pending),
             first: self.first,
-            told: self.told,
+            told: self.told.is_some(),
         }
     }
 

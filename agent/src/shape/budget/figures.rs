@@ -59,7 +59,7 @@ impl Budgets {
         let places = self.places(time, now);
         let mut all = Vec::new();
         for (account, place) in self.accounts.iter_mut().zip(&places) {
-            if account.amount.is_none() && is_of_a_day(account.kind) {
+            if !account.is_shown() {
                 continue;
             }
             let a_day = account.a_day(now.uptime_ms);
@@ -74,7 +74,7 @@ impl Budgets {
                 reserved: account.floor(place).min(account.left()),
                 ends_ms: place.ends_ms,
                 runs_out_ms: runs_out.filter(|at| place.ends_ms.is_some_and(|end| *at < end)),
-                told: account.told,
+                told: account.told.is_some(),
             });
         }
         for window in [&mut self.minute, &mut self.hour] {
@@ -93,7 +93,7 @@ impl Budgets {
         let mut drain = Drain { load, share: None, time_ms: Some(0) };
         for (account, place) in self.accounts.iter().zip(&places) {
             let cost = if super::counts_events(account.kind) { load.events } else { load.bytes };
-            let takes = if account.told { None } else { account.time_for(cost, place) };
+            let takes = if account.told.is_some() { None } else { account.time_for(cost, place) };
             // A day begins again tomorrow; a month that has not so much is said to have not.
             let days = account.amount.filter(|_| is_of_a_day(account.kind));
             let takes = takes.or_else(|| Some(cost.div_ceil(days?.max(1)).saturating_mul(super::calendar::DAY_MS)));

@@ -17,7 +17,7 @@ fn stamp(since: u64) -> Stamp {
 }
 
 fn event() -> Cost {
-    Cost { events: 1, bytes: 0 }
+    Cost { events: 1, ..Cost::default() }
 }
 
 fn number(number: u64) -> NonZeroU64 {
@@ -129,20 +129,63 @@ fn a_clock_that_is_put_back_changes_nothing_and_one_that_was_years_ahead_does_no
     assert_eq!(second.ask(Class::First, event(), &stamp(30 * DAY)), Ok(()));
 }
 
+/// Sends an event that is answered so.
+fn settled(budgets: &mut Budgets, outcome: Outcome, now: &Stamp) {
+    let permit = budgets.take(Class::Other, event(), now).expect("open");
+    budgets.settle(permit, outcome, now);
+}
+
 #[test]
-fn a_quota_answer_spends_the_month_and_only_an_accepted_question_lifts_that() {
+fn a_quota_answer_rests_until_the_month_turns_and_asks_once_a_day() {
+    let begin = 20 * DAY;
+    let now = stamp(begin);
+    // Also where the plan is said to have no quota.
+    for bound in [events(10_000), Bound::EventsPerMonth(Quota::Unlimited)] {
+        let mut budgets = budgets([bound], &[], &now);
+        settled(&mut budgets, Outcome::Quota, &now);
+        assert_eq!(used(&mut budgets, Kind::EventsPerMonth, &now), 0, "turned away");
+        let mut asked = Vec::new();
+        for minute in 0..10 * 24 * 60 {
+            let now = stamp(begin + minute * MINUTE);
+            let Err(refused) = budgets.ask(Class::First, event(), &now) else {
+                asked.push(minute);
+                settled(&mut budgets, Outcome::Quota, &now);
+                continue;
+            };
+            let ends = 30 * DAY - now.uptime_ms;
+            assert!(refused.reason == Reason::Told && refused.wait_ms.is_some_and(|wait| wait <= ends), "{refused:?}");
+        }
+        assert_eq!(asked, (1..10).map(|day| day * 24 * 60).collect::<Vec<_>>());
+        // The month turns: it goes in that moment.
+        assert_eq!(budgets.ask(Class::Other, event(), &stamp(30 * DAY - 1)).map_err(|it| it.wait_ms), Err(Some(1)));
+        assert_eq!(budgets.ask(Class::Other, event(), &stamp(30 * DAY)), Ok(()));
+        assert!(!budgets.figures(&stamp(30 * DAY))[0].told);
+    }
+}
+
+#[test]
+fn whoever_bought_more_has_it_asked_at_once_and_an_acceptance_ends_the_rest() {
     let now = stamp(0);
     let mut budgets = budgets([events(10_000)], &[], &now);
-    let permit = budgets.take(Class::Other, event(), &now).expect("open");
-    budgets.settle(permit, Outcome::Quota, &now);
-    assert_eq!(used(&mut budgets, Kind::EventsPerMonth, &now), 0, "turned away");
+    settled(&mut budgets, Outcome::Quota, &now);
+    assert!(budgets.notes(Urgency::Alone, &now).iter().any(|kept| kept.told), "at once");
+    budgets.ask_again();
     let question = budgets.take(Class::Other, event(), &now).expect("one asks again");
     let refused = budgets.ask(Class::First, event(), &now).expect_err("one at a time");
-    assert_eq!(refused.reason, Reason::Told);
+    assert_eq!((refused.reason, refused.wait_ms), (Reason::Told, None));
     let kept = budgets.notes(Urgency::Last, &now);
     assert!(kept[0].told && kept[0].used == 1, "{kept:?}");
-    budgets.settle(question, Outcome::Accepted, &now);
+    budgets.settle(question, Outcome::Counted, &now);
+    assert_eq!(budgets.ask(Class::First, event(), &now), Ok(()), "it was not answered: once more");
+    settled(&mut budgets, Outcome::Accepted, &now);
     assert_eq!(budgets.ask(Class::First, event(), &now), Ok(()));
+    // A start is no reason to ask: a gateway that starts over and over would ask over and over.
+    let later = Stamp { boot: 2, ..stamp(DAY) };
+    let mut after = super::tests::budgets([events(10_000)], &kept, &later);
+    assert_eq!(
+        after.ask(Class::First, event(), &later).map_err(|it| (it.reason, it.wait_ms)),
+        Err((Reason::Told, Some(DAY)))
+    );
 }
 
 #[test]
@@ -160,15 +203,15 @@ fn in_no_window_of_a_minute_are_there_more_and_either_side_leaves_the_other_some
 #[test]
 fn bytes_expected_are_set_aside_and_bytes_seen_are_counted() {
     let now = stamp(0);
-    let bytes = Cost { events: 1, bytes: 60_000 };
+    let bytes = Cost { events: 1, bytes: 60_000, spare: 0 };
     let mut budgets = budgets([Bound::BytesPerDay(number(200_000)), Bound::BytesPerHour(number(150_000))], &[], &now);
     let permit = budgets.take(Class::Other, bytes, &now).expect("open");
     assert_eq!(used(&mut budgets, Kind::BytesPerDay, &now), 60_000);
-    budgets.count_bytes(61_234, &now);
+    budgets.count_bytes(Class::Other, 61_234, &now);
     budgets.settle(permit, Outcome::Accepted, &now);
     assert_eq!(used(&mut budgets, Kind::BytesPerDay, &now), 61_234);
     let permit = budgets.take(Class::Other, bytes, &now).expect("open");
-    budgets.count_bytes(60_000, &now);
+    budgets.count_bytes(Class::Other, 60_000, &now);
     budgets.settle(permit, Outcome::Accepted, &now);
     let refused = budgets.ask(Class::Other, bytes, &now).expect_err("the hour is full");
     assert_eq!((refused.kind, refused.wait_ms), (Kind::BytesPerHour, Some(61 * MINUTE)));
@@ -182,8 +225,8 @@ fn what_is_noted_is_what_a_later_start_counts() {
     let bounds = || [events(10_000), Bound::BytesPerHour(number(1_000_000))];
     let mut before = budgets(bounds(), &[], &now);
     burst(&mut before, Class::Other, &now);
-    before.count_bytes(5_000, &now);
-    let open = before.take(Class::First, Cost { events: 1, bytes: 700 }, &now).expect("open");
+    before.count_bytes(Class::Other, 5_000, &now);
+    let open = before.take(Class::First, Cost { events: 1, bytes: 700, spare: 0 }, &now).expect("open");
     assert!(before.notes(Urgency::Alone, &now).is_empty(), "neither a hundredth nor a minute");
     let kept = before.notes(Urgency::Along, &stamp(NOTE_ALONG_MS));
     let mut after = budgets(bounds(), &kept, &now);
@@ -212,6 +255,72 @@ fn a_loop_in_a_lane_that_goes_first_leaves_the_others_nearly_half_of_the_month()
         others += burst(&mut budgets, Class::Other, &now);
     }
     assert!(others > 4_000 && first > 4_000 && first + others <= 10_000, "{first} {others}");
+}
+
+#[test]
+fn what_is_only_counted_is_noted_within_a_minute_too_and_with_the_first_commit_that_goes_anyway() {
+    let mut all = budgets([Bound::EventsPerMonth(Quota::Unlimited)], &[], &stamp(0));
+    let kinds = |notes: Vec<Kept>| notes.into_iter().map(|kept| kept.kind).collect::<Vec<_>>();
+    all.count_bytes(Class::Other, 1, &stamp(0));
+    assert_eq!(all.notes(Urgency::Alone, &stamp(0)), []);
+    assert!(all.note_in(&stamp(0)).is_some_and(|wait| wait < MINUTE));
+    assert!(kinds(all.clone().notes(Urgency::Alone, &stamp(NOTE_ALONE_MS))).contains(&"bytes_per_month".into()));
+    assert!(kinds(all.notes(Urgency::Along, &stamp(5))).contains(&"bytes_per_month".into()));
+    all.count_bytes(Class::Other, 1, &stamp(10));
+    assert_eq!(all.notes(Urgency::Along, &stamp(11)), [], "not with each of many");
+    assert_eq!(all.notes(Urgency::Along, &stamp(5 + NOTE_ALONG_MS)).len(), 1);
+}
+
+/// What is noted of the month's events by itself.
+fn note(budgets: &mut Budgets, now: u64) -> Option<u64> {
+    let notes = budgets.notes(Urgency::Alone, &stamp(now));
+    notes.iter().find(|kept| kept.kind == Kind::EventsPerMonth.key()).map(|kept| kept.used)
+}
+
+/// A month of bytes whose requests cost less, or more, than is expected of them.
+#[test]
+fn a_month_of_bytes_is_used_though_requests_cost_other_than_expected() {
+    let amount = 100_000_000;
+    for (expected, real) in [(60_000, 12_000), (60_000, 55_000), (60_000, 90_000)] {
+        let mut all = budgets([Bound::BytesPerMonth(number(amount))], &[], &stamp(0));
+        let cost = Cost { events: 1, bytes: expected, spare: 30_000 };
+        let (mut now, mut days) = (0, [0; 30]);
+        while now < 30 * DAY {
+            match all.take(Class::Other, cost, &stamp(now)) {
+                Ok(permit) => {
+                    all.count_bytes(Class::Other, real, &stamp(now));
+                    all.settle(permit, Outcome::Accepted, &stamp(now));
+                    days[(now / DAY) as usize] += real;
+                }
+                Err(refused) => now += refused.wait_ms.expect("the time is known"),
+            }
+        }
+        let sum: u64 = days.iter().sum();
+        assert!((amount / 100 * 99..=amount).contains(&sum), "{expected} {real}: {sum}");
+        let even = amount / 30 / 4 * 3..amount / 30 / 2 * 3;
+        assert!(days.iter().all(|day| even.contains(day)), "{expected} {real}: {days:?}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_pace_of_bytes_looks_seldom() {
+    for amount in [1_000_000, 500_000_000, 5_000_000_000_000] {
+        let mut all = budgets([Bound::BytesPerMonth(number(amount))], &[], &stamp(0));
+        let cost = Cost { events: 1, bytes: amount / 50, spare: 0 };
+        let (mut now, mut looks, mut sent) = (0, 0, 0);
+        while now < 10 * DAY {
+            looks += 1;
+            match all.take(Class::Other, cost, &stamp(now)) {
+                Ok(permit) => {
+                    all.count_bytes(Class::Other, cost.bytes, &stamp(now));
+                    all.settle(permit, Outcome::Accepted, &stamp(now));
+                    sent += 1;
+                }
+                Err(refused) => now += refused.wait_ms.expect("the time is known"),
+            }
+        }
+        assert!(looks < 300 && sent > 10, "{amount}: {looks} looks for {sent}");
+    }
 }
 
 proptest! {
@@ -253,11 +362,11 @@ proptest! {
                     let class = if what < 6 { Class::First } else { Class::Other };
                     let trusted = what % 3 > 0 || now.wall_ms == right;
                     let now = Stamp { trusted, ..now };
-                    let cost = Cost { events: 1, bytes: size };
+                    let cost = Cost { events: 1, bytes: size, spare: 0 };
                     let count = if what % 2 == 0 { 20 } else { 1 };
                     for _ in 0..count {
                         let Ok(permit) = all.take(class, cost, &now) else { break };
-                        all.count_bytes(size, &now);
+                        all.count_bytes(Class::Other, size, &now);
                         all.settle(permit, Outcome::Counted, &now);
                         *months.entry(Span::Month.at(Calendar::Utc, right)).or_insert(0) += 1;
                         *counts.entry(Span::Day.at(Calendar::Utc, right)).or_insert(0) += 1;
@@ -330,17 +439,48 @@ proptest! {
             let due = all.note_in(&stamp(now)).map(|wait| now + wait).filter(|due| *due <= now + pause);
             for moment in [due, Some(now + pause)].into_iter().flatten() {
                 now = moment;
-                noted = all.notes(Urgency::Alone, &stamp(now)).first().map_or(noted, |kept| kept.used);
+                noted = note(&mut all, now).unwrap_or(noted);
             }
             for _ in 0..count {
                 let Ok(permit) = all.take(Class::First, event(), &stamp(now)) else { break };
                 all.settle(permit, Outcome::Counted, &stamp(now));
                 log.push(now);
-                noted = all.notes(Urgency::Alone, &stamp(now)).first().map_or(noted, |kept| kept.used);
+                noted = note(&mut all, now).unwrap_or(noted);
                 let forgotten = log.len() as u64 - noted;
                 let recent = log.iter().filter(|at| **at + MINUTE > now).count() as u64;
                 prop_assert!(forgotten <= 100 || forgotten <= recent, "{forgotten} {recent}");
             }
+        }
+    }
+
+    /// Whoever stops where it is told to never exceeds a budget of bytes, whatever was expected: in no hour, no day and no
+    /// month, with bytes that nobody asked for and looks that come late.
+    #[test]
+    fn no_budget_of_bytes_is_exceeded_by_what_nobody_expected(
+        hour in 20_000..200_000_u64, day in 50_000..500_000_u64, month in 100_000..3_000_000_u64,
+        steps in prop::collection::vec((0..4_u8, 0..3 * 3_600_000_u64, 0..60_000_u64), 1..400),
+    ) {
+        let bounds = [Bound::BytesPerHour(number(hour)), Bound::BytesPerDay(number(day)), Bound::BytesPerMonth(number(month))];
+        let mut all = budgets(bounds, &[], &stamp(0));
+        let (mut now, mut ceilings, mut total, mut seen) = (27 * DAY, [0_u64; 2], 0_u64, 0_u64);
+        let mut passed: Vec<(u64, u64)> = Vec::new();
+        for (what, pause, bytes) in steps {
+            // The wire counts, up to where it was told at the last look, at any moment until the next.
+            let class = if what < 2 { Class::First } else { Class::Other };
+            let most = ceilings[usize::from(class == Class::Other)].saturating_sub(total);
+            total += bytes.min(most);
+            passed.push((now, bytes.min(most)));
+            now += if what % 2 == 0 { pause } else { pause % 30_000 };
+            all.count_bytes(class, total - seen, &stamp(now));
+            seen = total;
+            ceilings = [Class::First, Class::Other].map(|class| total + all.room(class, &stamp(now)).expect("limited"));
+        }
+        for (at, _) in &passed {
+            let within = |from: u64, below: u64| passed.iter().filter(|(at, _)| (from..below).contains(at)).map(|(_, bytes)| bytes).sum::<u64>();
+            prop_assert!(within(*at, at + 3_600_000) <= hour);
+            prop_assert!(within(at / DAY * DAY, at / DAY * DAY + DAY) <= day);
+            let begin = if *at < 30 * DAY { 0 } else { 30 * DAY };
+            prop_assert!(within(begin, begin + 30 * DAY) <= month);
         }
     }
 }

@@ -110,6 +110,10 @@ fn the_door_is_told_bytes_a_second_and_a_burst() {
     }
     let said =
         pace(&[rate(512_000), (Bound::Burst(some(10_000)), operator(2)), (Bound::RateDown(some(80_000)), operator(3))]);
+    for (bits, burst) in [(32_000, 10_000), (8_000_000, 1_006_000), (100_000_000, 1 << 20)] {
+        let down = pace(&[(Bound::RateDown(some(bits)), operator(1))]).down.expect("a rate");
+        assert_eq!(down.burst(), burst, "{bits} bit/s");
+    }
     assert_eq!(said.up.map(Rate::burst), Some(10_000));
     assert_eq!(said.down.map(|rate| (rate.bytes_per_second(), rate.burst())), Some((10_000, 10_000)));
 }

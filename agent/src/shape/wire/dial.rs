@@ -8,8 +8,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::error::too_long;
-use super::line::{Line, window};
+use super::ceiling;
+use super::error::{CannotBind, more_telling, too_long};
+use super::line::{Line, Window};
 use super::meter::Traffic;
 use super::packet::{SYN_EXTRA, Segments};
 use super::{Direction, Target, Wire, WireError};
@@ -28,7 +29,10 @@ impl Wire {
                 Ok(dialled) => return Ok(dialled),
                 Err(failure) => {
                     tracing::debug!(%address, error = %failure, "cannot connect");
-                    last = Some(failure);
+                    last = Some(match last {
+                        Some(before) => more_telling(before, failure),
+                        None => failure,
+                    });
                 }
             }
         }
@@ -42,18 +46,20 @@ impl Wire {
 
     /// Connects. The socket is watched from its first segment, so that a handshake that fails is counted too.
     pub(super) async fn dial_address(&self, address: SocketAddr) -> io::Result<Dialled> {
-        let pace = self.pace();
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         self.bind_interface(&socket)?;
-        if let Some(rate) = pace.down {
-            // Before the handshake, which says how large the window can become.
-            self.door.meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(window(rate) as usize));
-        }
+        self.door.gate.pass_window(self.class).await;
+        let window = Window::new(&self.door.gate, self.class);
+        // Before the handshake, which offers it.
+        window.adjust(&socket, &self.door.meter, true);
         // SYN and the acknowledgement of its answer.
         let handshake = 2 * Segments::assumed(address.ip()).header + SYN_EXTRA;
         self.door.gate.pass(Direction::Up, self.class, handshake).await;
+        if !self.has_room(ceiling::TAIL + handshake) {
+            return Err(ceiling::spent());
+        }
         match socket.connect(&address.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
@@ -61,7 +67,7 @@ impl Wire {
         }
         let tcp = TcpStream::from_std(socket.into())?;
         let booked = Traffic { up: handshake, down: 0 };
-        let line = Arc::new(Line::new(&tcp, address.ip(), Arc::clone(&self.door.meter), booked)?);
+        let line = Arc::new(Line::new(&tcp, address.ip(), Arc::clone(&self.door.meter), booked, window)?);
         self.door.meter.watch(&line);
         let limit = self.door.options.connect_timeout;
         match timeout(limit, tcp.writable()).await {
@@ -81,6 +87,6 @@ impl Wire {
         let Some(interface) = &self.door.options.interface else { return Ok(()) };
         socket
             .bind_device(Some(interface.as_bytes()))
-            .map_err(|error| io::Error::new(error.kind(), format!("cannot bind to the interface {interface}: {error}")))
+            .map_err(|source| io::Error::new(source.kind(), CannotBind { interface: interface.clone(), source }))
     }
 }

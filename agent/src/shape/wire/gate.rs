@@ -5,6 +5,8 @@
 //! - Nobody polls: who waits sleeps until the moment that [`Admission`] named, and is woken before if the pace changes
 //!   or its turn comes otherwise.
 //! - A new pace takes effect at once, also for who waits.
+//! - What passed and may still come at any time counts against the burst: what the kernel has not sent yet, and the windows
+//!   that peers were given. A bucket holds what these leave of it.
 //!
 //! # Why so much at a time
 //! What is handed over at once leaves at the speed of the link, so it should be little: [`hand_over`] gives two full
@@ -21,9 +23,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::line::window;
+use super::meter::difference;
+use super::window::{self, Open};
 use crate::shape::bucket::{Admission, Answer, Bucket, Class, Nanos};
-use crate::shape::pace::{Pace, Rate};
+use crate::shape::pace::{PACKET, Pace, Rate};
 
 /// Hand-overs a second above which each takes more: one of 10 ms is ten times the timer's grain and a tenth of what a
 /// person notices.
@@ -55,7 +58,23 @@ pub(super) struct Gate {
     origin: Instant,
     up: Way,
     down: Way,
+    /// What may leave, in all, and the bytes of it that the kernel has taken and not sent yet.
+    to_leave: Mutex<(Option<Rate>, u64)>,
+    /// What may come in, in all, and the windows that peers have of it.
+    let_in: Mutex<LetIn>,
     tickets: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct LetIn {
+    rate: Option<Rate>,
+    open: Open,
+}
+
+impl LetIn {
+    fn bucket(&self) -> Option<Rate> {
+        self.rate.map(|rate| self.open.bucket(rate))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -99,6 +118,24 @@ impl Way {
         }
     }
 
+    /// Has the bucket hold another burst. Nobody need be woken: no bytes are there sooner.
+    fn resize(&self, rate: Rate, now: Nanos) {
+        if let Some(admission) = &mut self.state().admission {
+            admission.bucket().set_rate(rate, now);
+        }
+    }
+
+    /// Takes `bytes` that a peer is invited to send; if they are not there, only if that `may` leave a debt.
+    fn invite(&self, bytes: u64, may_owe: bool, now: Nanos) -> bool {
+        let mut state = self.state();
+        let Some(admission) = &mut state.admission else { return true };
+        if may_owe {
+            admission.bucket().charge(bytes, now);
+            return true;
+        }
+        admission.bucket().take(bytes, now).is_ok()
+    }
+
     /// Charges what passed beyond what was taken, or gives back what was taken and did not pass.
     fn settle(&self, difference: i64, now: Nanos) {
         let mut state = self.state();
@@ -117,16 +154,85 @@ impl Way {
 impl Gate {
     /// Nothing is limited.
     pub(super) fn open() -> Self {
-        Self { origin: Instant::now(), up: Way::default(), down: Way::default(), tickets: AtomicU64::new(0) }
+        let (up, down) = (Way::default(), Way::default());
+        let (to_leave, let_in) = (Mutex::default(), Mutex::default());
+        Self { origin: Instant::now(), up, down, to_leave, let_in, tickets: AtomicU64::new(0) }
     }
 
     /// Limits what passes from now on.
     pub(super) fn set(&self, pace: Pace) {
         let now = self.now();
+        let mut to_leave = self.to_leave.lock().unwrap_or_else(PoisonError::into_inner);
+        *to_leave = (pace.up, 0);
         self.up.set(pace.up, now);
-        // A peer may have a window's worth on the way beyond what was let in.
-        let let_in = |rate: Rate| Rate::new(rate.per_second(), rate.burst().saturating_sub(window(rate)));
-        self.down.set(pace.down.map(let_in), now);
+        drop(to_leave);
+        let mut let_in = self.let_in();
+        let_in.rate = pace.down;
+        self.down.set(let_in.bucket(), now);
+    }
+
+    /// The kernel has so many bytes that passed and did not leave. They may leave at any time, so they take up as much of
+    /// the burst: else a window that a line's outage had closed would let both go at once.
+    pub(super) fn unsent(&self, bytes: u64) {
+        let mut to_leave = self.to_leave.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(rate), before) = *to_leave else { return };
+        if before != bytes {
+            to_leave.1 = bytes;
+            let left = rate.burst().saturating_sub(bytes).max(PACKET.min(rate.burst()));
+            self.up.resize(rate.with_burst(left), self.now());
+        }
+    }
+
+    fn let_in(&self) -> MutexGuard<'_, LetIn> {
+        self.let_in.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A window for a connection that has one of `before` segments: as large as there is room for now, or `None` if what
+    /// comes in is not limited. What it is larger is taken from the bucket; if that is not there, it grows only if it
+    /// `may_owe`.
+    pub(super) fn window(&self, class: Class, before: u64, may_owe: bool) -> Option<u64> {
+        let mut let_in = self.let_in();
+        let mut open = let_in.open;
+        open.change(class, before, 0);
+        let segments = let_in.rate.map(|rate| open.next(rate, class));
+        let after = segments.unwrap_or(0);
+        let more = window::wire(after.saturating_sub(before));
+        if after == before || !self.down.invite(more, may_owe, self.now()) {
+            return segments.map(|_| before);
+        }
+        open.change(class, 0, after);
+        let_in.open = open;
+        self.leave_room(&let_in);
+        segments
+    }
+
+    /// A connection with a window of so many segments has ended, of which `unused` bytes can come no more.
+    pub(super) fn close_window(&self, class: Class, segments: u64, unused: u64) {
+        let mut let_in = self.let_in();
+        let_in.open.change(class, segments, 0);
+        self.leave_room(&let_in);
+        self.down.settle(difference(0, unused), self.now());
+    }
+
+    fn leave_room(&self, let_in: &LetIn) {
+        if let Some(rate) = let_in.bucket() {
+            self.down.set(Some(rate), self.now());
+        }
+    }
+
+    /// Waits until there are tokens for a window of one connection more; but not for more than the bucket holds.
+    pub(super) async fn pass_window(self: &Arc<Self>, class: Class) {
+        let wanted = {
+            let let_in = self.let_in();
+            let Some(rate) = let_in.rate else { return };
+            window::wire(let_in.open.next(rate, class))
+        };
+        let mut place = self.place(Direction::Down, class, Arc::default());
+        let part = |rate: Rate| wanted.min(rate.burst());
+        if let Some(taken) = std::future::poll_fn(|cx| place.poll(part, cx)).await {
+            // The window itself takes them, and knows better how many.
+            self.down.settle(difference(0, taken), self.now());
+        }
     }
 
     /// Whether a direction is limited.

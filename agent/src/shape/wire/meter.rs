@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tidegate_sockopt::TcpInfo;
 use tokio::time::{Duration, Instant};
 
+use super::ceiling::{Ceiling, Committed, Room};
 use super::gate::Gate;
 use super::line::Line;
+use crate::shape::bucket::Class;
 
 /// Shortest time between two looks at what connections really carried: a look is a system call for each connection.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -28,6 +30,9 @@ pub struct Counts {
     pub payload_received: u64,
     /// TCP connections made.
     pub connections: u64,
+    /// The longest round trip of the connections that are open, smoothed as the system does; `None` where none is open
+    /// or the system does not tell.
+    pub round_trip: Option<Duration>,
     /// Whether `sent` and `received` are in part estimates, because the system does not tell what connections carried.
     pub estimated: bool,
 }
@@ -80,6 +85,7 @@ pub(super) struct Meter {
     connections: AtomicU64,
     estimated: AtomicBool,
     untuned: AtomicBool,
+    pub(super) ceiling: Ceiling,
 }
 
 impl Meter {
@@ -95,6 +101,7 @@ impl Meter {
             connections: AtomicU64::new(0),
             estimated: AtomicBool::new(false),
             untuned: AtomicBool::new(false),
+            ceiling: Ceiling::default(),
         }
     }
 
@@ -118,11 +125,11 @@ impl Meter {
         }
     }
 
-    /// A line has ended, having carried `end`, of which the gate knows `booked`.
-    pub(super) fn ended(&self, end: Traffic, booked: Traffic, payload: Traffic) {
+    /// A line has ended, having carried `end`; so much `more` than the gate knows.
+    pub(super) fn ended(&self, end: Traffic, (more_up, more_down): (i64, i64), payload: Traffic) {
         self.ended.add(end);
         self.ended_payload.add(payload);
-        self.gate.settle(difference(end.up, booked.up), difference(end.down, booked.down));
+        self.gate.settle(more_up, more_down);
     }
 
     /// The open lines.
@@ -146,20 +153,34 @@ impl Meter {
 
     /// Tells the gate what lines really carried.
     pub(super) fn settle(&self) {
-        let (mut up, mut down) = (0_i64, 0_i64);
+        let (mut up, mut down, mut unsent) = (0_i64, 0_i64, 0_u64);
         for line in self.lines() {
-            let (more_up, more_down) = line.settle();
+            let (more_up, more_down, of_it_unsent) = line.settle();
             up = up.saturating_add(more_up);
             down = down.saturating_add(more_down);
+            unsent = unsent.saturating_add(of_it_unsent);
         }
         self.gate.settle(up, down);
+        self.gate.unsent(unsent);
+    }
+
+    /// What is left under the ceiling for a class; `None` if there is none.
+    pub(super) fn room(&self, class: Class) -> Option<Room> {
+        self.ceiling.room(class, || {
+            let ended = self.ended.get();
+            let mut all = Committed { certain: ended.up + ended.down, again: 0 };
+            self.lines().iter().for_each(|line| all += line.committed());
+            all
+        })
     }
 
     /// What has passed so far.
     pub(super) fn counts(&self) -> Counts {
         let (mut wire, mut payload) = (self.ended.get(), self.ended_payload.get());
+        let mut round_trip = None;
         for line in self.lines() {
             let (carried, of_it) = (line.traffic(), line.payload());
+            round_trip = round_trip.max(line.round_trip());
             wire = Traffic { up: wire.up + carried.up, down: wire.down + carried.down };
             payload = Traffic { up: payload.up + of_it.up, down: payload.down + of_it.down };
         }
@@ -169,6 +190,7 @@ impl Meter {
             payload_sent: payload.up,
             payload_received: payload.down,
             connections: self.connections.load(Ordering::Relaxed),
+            round_trip,
             estimated: self.estimated.load(Ordering::Relaxed),
         }
     }

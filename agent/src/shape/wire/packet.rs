@@ -72,6 +72,11 @@ impl Segments {
         cost.saturating_sub(cost.div_ceil(self.full()) * self.header)
     }
 
+    /// Bytes on the wire of so much payload in full segments, the last one in part.
+    pub(super) fn part(self, payload: u64) -> u64 {
+        payload + (payload * self.header).div_ceil(self.payload)
+    }
+
     /// The most payload, of `wanted`, whose cost is not above `allowed` in whole segments; at least what one holds.
     pub(super) fn payload_within(self, wanted: u64, allowed: u64) -> u64 {
         let segments = (allowed / self.full()).max(1);
@@ -94,6 +99,7 @@ mod tests {
         assert_eq!(segments.cost(1), 53);
         assert_eq!(segments.cost(1448), 1500);
         assert_eq!(segments.cost(1449), 1449 + 104);
+        assert_eq!([0, 1, 1448, 1449, 14_480].map(|payload| segments.part(payload)), [0, 2, 1500, 1502, 15_000]);
         assert_eq!(Segments::told("::1".parse().expect("an address"), false, 1440).full(), 1500);
         assert_eq!(Segments::told(PEER, true, 65_483), segments, "loopback is no reason for larger hand-overs");
         assert_eq!(datagram(PEER, 30), 58);

@@ -7,11 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 
+use super::ceiling::{Fits, LOOK_AGAIN, Room, spent};
 use super::dial::Dialled;
 use super::gate::{Direction, Gate, Held, Place, hand_over};
 use super::line::Line;
 use super::meter::{Meter, difference};
+use super::window::hand_in;
 use crate::shape::bucket::Class;
 
 /// Slices that are written at once where several are given; the rest follows with the next write.
@@ -27,6 +30,9 @@ pub(super) struct Metered {
     up: Place,
     down: Place,
     held: Arc<Held>,
+    class: Class,
+    /// Until acknowledgements are looked for again.
+    acknowledged: Option<Pin<Box<Sleep>>>,
 }
 
 impl Metered {
@@ -34,12 +40,38 @@ impl Metered {
         let held = Arc::new(Held::default());
         let place = |direction| gate.place(direction, class, Arc::clone(&held));
         let (up, down) = (place(Direction::Up), place(Direction::Down));
-        Self { tcp, line, gate: Arc::clone(gate), meter, up, down, held }
+        Self { tcp, line, gate: Arc::clone(gate), meter, up, down, held, class, acknowledged: None }
     }
 
     /// For how long the gate has held it back.
     pub(super) fn held(&self) -> Arc<Held> {
         Arc::clone(&self.held)
+    }
+
+    /// The eye on it.
+    pub(super) fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line)
+    }
+
+    /// How many of `wanted` bytes there is room for under the ceiling: all without one.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        loop {
+            let Some(room) = self.meter.room(self.class) else { return Poll::Ready(Ok(wanted)) };
+            let made_up = self.line.booked().made_up;
+            match room.fits(wanted, made_up) {
+                Fits::Now(bytes) => return Poll::Ready(Ok(bytes)),
+                Fits::Never => return Poll::Ready(Err(self.spent())),
+                Fits::Later => {}
+            }
+            let wait = self.acknowledged.insert(Box::pin(tokio::time::sleep(LOOK_AGAIN)));
+            ready!(wait.as_mut().poll(cx));
+        }
+    }
+
+    /// The ceiling is reached.
+    fn spent(&self) -> io::Error {
+        self.line.cut();
+        spent()
     }
 
     /// Writes as much of `wanted` bytes as may pass; `write` is given how many.
@@ -49,6 +81,11 @@ impl Metered {
         wanted: usize,
         write: impl Fn(Pin<&mut TcpStream>, &mut Context<'_>, usize) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(room) = self.poll_room(cx, wanted) else {
+            self.up.leave();
+            return Poll::Pending;
+        };
+        let wanted = room?;
         loop {
             if !self.gate.is_limited(Direction::Up) {
                 self.up.leave();
@@ -75,7 +112,18 @@ impl Metered {
             drop(booked);
             self.gate.settle(difference(cost, taken), 0);
             self.line.wrote(written);
+            // What the kernel keeps of it for now takes up room in the bucket from this moment.
+            self.meter.settle();
             return result;
+        }
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if self.meter.ceiling.is_set() {
+            // Who drops it wants no more of it: nor shall it be sent.
+            self.line.cut_unfinished();
         }
     }
 }
@@ -85,6 +133,9 @@ impl AsyncRead for Metered {
         let this = &mut *self;
         if buf.remaining() == 0 {
             return Poll::Ready(Ok(()));
+        }
+        if this.meter.room(this.class).is_some_and(Room::is_none) {
+            return Poll::Ready(Err(this.spent()));
         }
         let before = buf.filled().len();
         if !this.gate.is_limited(Direction::Down) {
@@ -98,23 +149,29 @@ impl AsyncRead for Metered {
             return Poll::Pending;
         };
         ready?;
-        // What was received cannot be unsaid: what came in is charged. But what is read makes room in the window, and so
-        // lets as much come in: that is asked for, and given back as it is charged when it comes. Each read looks anew:
-        // between two looks a fast peer could send as much as the link carries.
-        let (up, down) = this.line.settle();
-        this.gate.settle(up, down);
+        // What was received cannot be unsaid. But what is read makes room in the window, and so invites the peer to send
+        // as much: that is asked for, and what came besides payload that was invited is charged.
+        this.meter.settle_if_due();
+        this.line.widen();
         let made_up = this.line.booked().made_up;
-        let asked = ready!(this.down.poll(|rate| hand_over(rate, made_up.full()), cx));
+        let Poll::Ready(asked) = this.down.poll(|rate| hand_in(rate, made_up.full()), cx) else {
+            // Until it may go on nothing is read: what came must not wait so long for its acknowledgement.
+            this.line.acknowledge();
+            return Poll::Pending;
+        };
         let most = asked.map_or(buf.remaining(), |asked| made_up.payload_for(asked) as usize);
         let mut part = ReadBuf::new(buf.initialize_unfilled_to(most.min(buf.remaining())));
         let result = Pin::new(&mut this.tcp).poll_read(cx, &mut part);
         let read = part.filled().len();
         buf.advance(read);
         if let Some(asked) = asked {
-            this.gate.settle(0, difference(0, asked));
+            this.gate.settle(0, difference(made_up.part(read as u64), asked));
         }
         ready!(result)?;
         this.line.read(read as u64);
+        if read > 0 {
+            this.line.acknowledge();
+        }
         Poll::Ready(Ok(()))
     }
 }

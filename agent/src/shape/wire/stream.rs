@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use super::gate::Held;
+use super::line::Line;
 use super::socket::Metered;
 
 /// A connection to the outside.
@@ -30,6 +31,14 @@ impl WireStream {
     /// For how long its bytes have been held back, also once the stream is elsewhere.
     pub fn held(&self) -> HeldBack {
         self.held.clone()
+    }
+
+    /// What it carries, also once the stream is elsewhere.
+    pub fn carried(&self) -> Carried {
+        Carried(match &self.inner {
+            Inner::Plain(stream) => stream.line(),
+            Inner::Tls(stream) => stream.get_ref().0.line(),
+        })
     }
 }
 
@@ -52,6 +61,18 @@ impl HeldBack {
                 return None;
             }
         }
+    }
+}
+
+/// What a connection has carried, also once the stream is elsewhere. The socket stays as long as this does.
+#[derive(Debug)]
+pub struct Carried(Arc<Line>);
+
+impl Carried {
+    /// Bytes on the wire in both directions so far, with all headers; what ends the connection is still to come.
+    pub fn bytes(&self) -> u64 {
+        let traffic = self.0.traffic();
+        traffic.up + traffic.down
     }
 }
 

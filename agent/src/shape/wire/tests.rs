@@ -113,7 +113,9 @@ async fn plain_bytes_go_both_ways_and_are_counted() {
     assert_eq!((counts.payload_sent, counts.payload_received, counts.connections), (8, 8, 2));
 }
 
+mod ceiling;
 mod limits;
+mod relay;
 
 #[tokio::test]
 async fn tls_trusts_the_given_authority_and_no_other() {

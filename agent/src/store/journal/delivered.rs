@@ -48,6 +48,14 @@ pub(super) fn kept_bytes(view: &View, waiting: &Ranges) -> u64 {
     holes(waiting).flat_map(|hole| view.inside(hole.0, hole.1)).map(|at| view.segments[at].len).sum()
 }
 
+/// Bytes that a lane's waiting records take, about: of a segment that is delivered in part, that part of its records.
+pub(super) fn waiting_bytes(view: &View, waiting: &Ranges) -> u64 {
+    let ends = view.segments.iter().skip(1).map(|segment| segment.first).chain([view.next]);
+    let of = |len: u64, part: u64, whole: u64| (u128::from(len) * u128::from(part) / u128::from(whole.max(1))) as u64;
+    let segments = view.segments.iter().zip(ends);
+    segments.map(|(it, end)| of(it.len, waiting.count(it.first, end), end.saturating_sub(it.first))).sum()
+}
+
 /// Removes a lane's delivered segments that need not be kept any longer; says how many bytes that freed.
 pub(super) fn sweep(disk: &dyn Disk, log: &mut Log, ledger: &Ledger, waiting: &Ranges, keep: &Keep) -> u64 {
     let mut freed = 0;

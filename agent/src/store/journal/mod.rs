@@ -24,6 +24,7 @@
 //!   control/                 the control lane, likewise
 //!   aside/                   records that were put aside, likewise
 //!   damaged/                 segments that cannot be used, the newest 8
+//!   outages/                 the outage ledger, not this room's (see `outage`); counted with the rest
 //!   index/                   sled: what the control lane adds up to (see `store::state`); never needed
 //!
 //! Segment {
@@ -473,8 +474,9 @@ impl Shared {
 
     /// Counts what is neither a segment nor the index.
     fn measure_others(&self) {
-        let damaged = recover::folder_bytes(&*self.disk, &self.options.path.join("damaged"));
-        self.other_bytes.store(reserve_size(self.options.max_size) + damaged, Ordering::Relaxed);
+        let bytes = |name| recover::folder_bytes(&*self.disk, &self.options.path.join(name));
+        let others = bytes("damaged") + bytes(crate::outage::FOLDER);
+        self.other_bytes.store(reserve_size(self.options.max_size) + others, Ordering::Relaxed);
     }
 
     /// A reader of a lane; of nothing if there is no such lane.
@@ -535,6 +537,7 @@ impl Shared {
                     name: known.name.clone(),
                     stored: view.next,
                     waiting,
+                    waiting_bytes: delivered::waiting_bytes(&view, &known.waiting),
                     bytes: view.bytes,
                     kept: delivered::kept_bytes(&view, &known.waiting),
                     evicted: known.evicted,

@@ -299,3 +299,16 @@ fn the_longest_client_identifiers_never_make_a_snapshot_that_cannot_be_read() {
     assert!(!opened.new_epoch, "{:?}", opened.report);
     assert!(opened.sessions.len() > 20, "{}", opened.sessions.len());
 }
+
+#[test]
+fn of_a_segment_that_is_delivered_in_part_that_part_does_not_wait() {
+    let (store, _) = open(&FaultyDisk::default());
+    put(&store, NORMAL, &[&[7; 1_000][..]; 100]);
+    let waiting = |store: &Store| store.stats().lanes[1].waiting_bytes;
+    let all = waiting(&store);
+    assert!((100_000..115_000).contains(&all), "{all}");
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 0, below: 75 });
+    assert_eq!(waiting(&store), all / 4);
+    change(&store, Change::Acknowledge { lane: NORMAL, from: 75, below: 100 });
+    assert_eq!(waiting(&store), 0);
+}

@@ -135,19 +135,20 @@ enum StreamLine<'a> {
     Error(Refused),
 }
 
-/// Asks the agent behind `path` something that it answers with many lines: each is given to `item`, as JSON, and the
+/// Asks the agent behind `path` something that it answers with many lines (`request`: who is to answer): each is given to `item`, as JSON, and the
 /// last one is returned. `None` if `item` had enough. Blocks, for as long as the answer takes.
 ///
 /// # Errors
 /// As [`ask`], and [`AskError::BrokenOff`] if the last line does not come.
 pub fn ask_stream<T: Serialize>(
     path: &Path,
+    request: &'static str,
     question: &T,
     item: &mut dyn FnMut(&str) -> ControlFlow<()>,
 ) -> Result<Option<String>, AskError> {
     let shown = || path.display().to_string();
     let nonsense = |source| AskError::Nonsense { path: shown(), source };
-    let mut request = serde_json::to_vec(&Question { request: "buffer", ask: question }).map_err(nonsense)?;
+    let mut request = serde_json::to_vec(&Question { request, ask: question }).map_err(nonsense)?;
     request.push(b'\n');
     let mut reader = io::BufReader::with_capacity(64 * 1024, begin(path, SLOW, &request)?);
     let mut line = Vec::new();

@@ -116,7 +116,11 @@ fn sim(out: &mut String, found: &SimStatus, now_ms: u64) {
         (None, Some(_)) => parts.push("speed class not told".into()),
         (None, None) => parts.push("nothing known yet".into()),
     }
-    parts.extend(found.answered_ago_ms.map(|ago| format!("told {} ago", span(ago))));
+    if let Some(at) = found.told_before_ms {
+        parts.push(format!("told before the start, {}", time(at)));
+    } else {
+        parts.extend(found.answered_ago_ms.map(|ago| format!("told {} ago", span(ago))));
+    }
     line(out, "SIM", &parts.join(", "));
     if let Some(at) = found.expiry_ms {
         let action = if found.expiry_action.is_empty() { "expiry".into() } else { plain(&found.expiry_action) };
@@ -147,7 +151,11 @@ fn file(out: &mut String, found: &TermsFileStatus) {
         line(out, "", &format!("! not known to this version and without effect: {count} {keys}: {names}{more}"));
     }
     if let Some(error) = &found.error {
-        let kept = if found.in_force { "what was read before stays in force" } else { "none of it is in force" };
+        let kept = match (found.in_force, found.kept_ms) {
+            (true, Some(at)) => format!("what was read before the start stays in force ({})", time(at)),
+            (true, None) => "what was read before stays in force".to_owned(),
+            (false, _) => "none of it is in force".to_owned(),
+        };
         for (count, text) in error.lines().take(super::MISTAKES).enumerate() {
             let mark = if count == 0 { format!("! {kept}: ") } else { "    ".to_owned() };
             line(out, "", &format!("{mark}{}", plain(text.trim())));
@@ -256,6 +264,7 @@ not limited: burst
             unknown_count: 3,
             error: Some("cannot be used: 1 mistake\n  line 4: rate".into()),
             in_force: true,
+            kept_ms: None,
         });
         let text = terms(&status, "x", 3_600_000);
         for part in [

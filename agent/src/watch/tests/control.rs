@@ -24,7 +24,7 @@ fn serve() -> Served {
     let path = folder.path().join("run/control.sock");
     let stop = CancellationToken::new();
     let bound = bind(&path).expect("a socket");
-    let task = tokio::spawn(bound.serve(source(), None, stop.clone()));
+    let task = tokio::spawn(bound.serve(source(), std::sync::Arc::new([]), stop.clone()));
     Served { path, stop, task, _folder: folder }
 }
 
@@ -129,7 +129,7 @@ async fn a_socket_that_nobody_answers_on_is_replaced_and_one_that_lives_is_not()
     let third = bind(&path).expect("the path is free");
     let stop = CancellationToken::new();
     stop.cancel();
-    timeout(BOUND, second.serve(source(), None, stop)).await.expect("it ends");
+    timeout(BOUND, second.serve(source(), std::sync::Arc::new([]), stop)).await.expect("it ends");
     assert!(path.exists());
     let entries: Vec<_> = std::fs::read_dir(folder.path()).expect("list").collect();
     assert_eq!(entries.len(), 1, "nothing else is left behind: {entries:?}");

@@ -15,6 +15,7 @@ fn intake(version: Version, session: Option<u64>) -> (Intake, watch::Sender<Arc<
         receive_maximum: 65_535,
         expiry_s: 0,
         rules,
+        identity: crate::collect::allow::Identity::default(),
     };
     (Intake::new(setup), sender)
 }
@@ -26,7 +27,7 @@ struct Sum {
     at_once: Vec<u8>,
     records: usize,
     bytes: usize,
-    refused: [u32; 3],
+    refused: [u32; CAUSES],
     repeats: u32,
     credits: u32,
     end: Option<Step>,
@@ -192,7 +193,7 @@ fn refusals_of_a_round_are_one_change_for_each_cause() {
     let mut round = Round::default();
     let bytes = publish(Version::V3, 1, 1, "other", b"x").repeat(50);
     intake.take(&bytes, 1_000, Stamp::default(), &mut round);
-    assert_eq!((round.refused, round.submission.is_empty()), ([50, 0, 0], true));
+    assert_eq!((round.refused, round.submission.is_empty()), ([50, 0, 0, 0], true));
     round.close("client");
     assert!(!round.submission.is_empty());
     assert_eq!(round.answers.len(), 200);

@@ -8,6 +8,7 @@ use super::super::intake::Setup;
 use super::super::tests::{PATIENCE, shared};
 use super::super::wire::Version;
 use super::*;
+use crate::collect::Subject;
 use crate::collect::session::PacketIds;
 
 fn serving(shared: &Arc<Shared>, version: Version, keep_alive: u16) -> (Box<Serving<DuplexStream>>, DuplexStream) {
@@ -30,6 +31,7 @@ fn serving_on<S: AsyncRead + AsyncWrite + Unpin>(
         receive_maximum: 100,
         expiry_s: 0,
         rules: shared.rules.clone(),
+        identity: crate::collect::allow::Identity::default(),
     };
     Box::new(Serving::new(Parts {
         stream,
@@ -67,7 +69,7 @@ async fn nothing_comes(far: &mut DuplexStream) {
 #[tokio::test]
 async fn an_alarm_in_force_does_not_wait_for_a_store_that_stands_still() {
     let (shared, _kept) = shared();
-    shared.alarms.raise(Alarm("stalled".into()));
+    shared.alarms.raise(Subject::Store, Alarm("stalled".into()));
     let (mut serving, mut far) = serving(&shared, Version::V3, 0);
     let commit = under_way(&mut serving, &[0x40, 2, 0, 1]);
     let served = tokio::spawn(async move { serving.serve().await });

@@ -1,5 +1,7 @@
 //! The listener over real sockets on loopback, with bytes made by hand.
 
+mod allowed;
+mod fields;
 mod limits;
 mod malformed;
 mod publishing;

@@ -1,6 +1,7 @@
 use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, QoS};
 
 use super::*;
+use crate::collect::Subject;
 
 #[tokio::test]
 async fn every_quality_of_service_is_stored_and_answered_as_the_specification_says() {
@@ -221,7 +222,7 @@ async fn only_alarms_can_be_subscribed_to_and_nobody_is_hung_up_on() {
     let mut v5 = gate.v5("c5").await;
     v5.send(&subscribe(5, 2, &["tidegate/alarm", "a/#", "d/a", "$share/g/d/a", ""])).await;
     v5.expect(&[0x90, 8, 0, 2, 0, 0, 0xa2, 0x87, 0x9e, 0x8f]).await;
-    assert!(gate.alarms.raise(Alarm("nothing delivered for an hour".into())) > 0, "somebody is told");
+    assert!(gate.alarms.raise(Subject::Store, Alarm("nothing delivered for an hour".into())) > 0, "somebody is told");
     let body = [&text("tidegate/alarm")[..], b"nothing delivered for an hour"].concat();
     v3.expect(&packet(0x30, &[&body])).await;
     assert_eq!(v5.packet().await[18..], *b"\0nothing delivered for an hour");
@@ -229,19 +230,19 @@ async fn only_alarms_can_be_subscribed_to_and_nobody_is_hung_up_on() {
     v3.expect(&[0xb0, 2, 0, 3]).await;
     v5.send(&packet(0xa2, &[&[0, 4, 0], &text("other"), &text("tidegate/alarm")])).await;
     v5.expect(&[0xb0, 5, 0, 4, 0, 0x11, 0]).await;
-    assert_eq!(gate.alarms.raise(Alarm("x".into())), 0, "nobody listens any more");
+    assert_eq!(gate.alarms.raise(Subject::Store, Alarm("x".into())), 0, "nobody listens any more");
 }
 
 #[tokio::test]
 async fn who_subscribes_while_an_alarm_is_in_force_hears_it_at_once_and_after_its_end_nothing() {
     let gate = Gate::open();
     let alarm = |text: &str| Alarm(text.into());
-    assert_eq!(gate.alarms.raise(alarm("stalled")), 0, "nobody is there yet");
+    assert_eq!(gate.alarms.raise(Subject::Store, alarm("stalled")), 0, "nobody is there yet");
     let mut during = gate.v3("during").await;
     during.send(&subscribe(4, 1, &["tidegate/alarm"])).await;
     during.expect(&[0x90, 3, 0, 1, 0]).await;
     during.expect(&packet(0x30, &[&text("tidegate/alarm"), b"stalled"])).await;
-    assert_eq!(gate.alarms.end(alarm("recovered")), 1);
+    assert_eq!(gate.alarms.end(Subject::Store, alarm("recovered")), 1);
     during.expect(&packet(0x30, &[&text("tidegate/alarm"), b"recovered"])).await;
     let mut after = gate.v3("after").await;
     after.send(&subscribe(4, 1, &["tidegate/alarm"])).await;
@@ -278,8 +279,8 @@ async fn a_long_alarm_is_cut_and_a_small_client_is_spared() {
         client.send(&subscribe(version, 1, &["tidegate/alarm"])).await;
         client.packet().await;
     }
-    assert!(gate.alarms.raise(Alarm("é".repeat(3_000).into())) > 0, "somebody is told");
-    assert!(gate.alarms.raise(Alarm("short".into())) > 0, "somebody is told");
+    assert!(gate.alarms.raise(Subject::Store, Alarm("é".repeat(3_000).into())) > 0, "somebody is told");
+    assert!(gate.alarms.raise(Subject::Store, Alarm("short".into())) > 0, "somebody is told");
     let cut = large.packet().await;
     assert_eq!(&cut[3 + 16..], "é".repeat(512).as_bytes());
     assert!(small.packet().await.ends_with(b"short"), "the long one was left out");

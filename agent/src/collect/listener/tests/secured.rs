@@ -14,12 +14,12 @@ use crate::collect::listener::{ListenError, TlsOptions};
 use crate::collect::turned_away::tests::Captured;
 
 /// An authority, a server and a client, as files.
-struct Papers {
+pub(super) struct Papers {
     folder: tempfile::TempDir,
 }
 
 impl Papers {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut params = CertificateParams::new(Vec::new()).expect("valid");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -42,7 +42,7 @@ impl Papers {
         self.folder.path().join(name)
     }
 
-    fn options(&self, client_ca: bool, require_client_certificate: bool) -> TlsOptions {
+    pub(super) fn options(&self, client_ca: bool, require_client_certificate: bool) -> TlsOptions {
         TlsOptions {
             bind: ([127, 0, 0, 1], 0).into(),
             certificate: self.path("server.pem"),
@@ -52,7 +52,11 @@ impl Papers {
         }
     }
 
-    async fn connect(&self, addr: SocketAddr, with_certificate: bool) -> std::io::Result<TlsStream<TcpStream>> {
+    pub(super) async fn connect(
+        &self,
+        addr: SocketAddr,
+        with_certificate: bool,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = rustls::RootCertStore::empty();
         let authority = CertificateDer::from_pem_file(self.path("ca.pem")).expect("a certificate");
         roots.add(authority).expect("an authority");
@@ -74,7 +78,7 @@ impl Papers {
     }
 }
 
-async fn talk(stream: &mut TlsStream<TcpStream>, send: &[u8], answer: usize) -> std::io::Result<Vec<u8>> {
+pub(super) async fn talk(stream: &mut TlsStream<TcpStream>, send: &[u8], answer: usize) -> std::io::Result<Vec<u8>> {
     let talking = async {
         stream.write_all(send).await?;
         stream.flush().await?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::collect::Subject;
 use crate::store::{IN_FLIGHT_BYTES, SessionRecord};
 
 /// Connects with MQTT 3.1.1 and clean session 0; says `session_present`.
@@ -49,7 +50,7 @@ async fn a_session_found_again_after_a_restart_still_hears_alarms() {
     assert!(present);
     client.send(&[0xc0, 0]).await;
     client.expect(&[0xd0, 0]).await;
-    assert!(gate.alarms.raise(Alarm("the disk is full".into())) > 0, "somebody is told");
+    assert!(gate.alarms.raise(Subject::Store, Alarm("the disk is full".into())) > 0, "somebody is told");
     assert!(client.packet().await.ends_with(b"the disk is full"));
 }
 

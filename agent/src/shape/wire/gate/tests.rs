@@ -101,3 +101,62 @@ async fn held_back_time_is_known_while_it_lasts_and_after() {
     waiting.await.expect("it passes");
     assert!(held.total().abs_diff(Duration::from_secs(2)) <= Duration::from_millis(5));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_the_kernel_has_not_sent_takes_up_the_burst_until_it_has() {
+    let gate = Arc::new(Gate::open());
+    gate.set(up(rate(1_000, 8_000)));
+    gate.pass(Direction::Up, Class::Other, 8_000).await;
+    gate.unsent(6_000);
+    // The line is down for long; when it is back, what was kept leaves first.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    gate.unsent(0);
+    let start = Instant::now();
+    gate.pass(Direction::Up, Class::Other, 2_000).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    gate.pass(Direction::Up, Class::Other, 1_000).await;
+    assert!(start.elapsed().abs_diff(Duration::from_secs(1)) <= Duration::from_millis(5), "{:?}", start.elapsed());
+    // However much it keeps, a segment can leave.
+    gate.unsent(100_000);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    gate.pass(Direction::Up, Class::Other, 1_500).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_window_is_taken_from_the_bucket_and_what_of_it_was_not_used_is_given_back() {
+    let gate = Arc::new(Gate::open());
+    let pass = |bytes| gate.pass(Direction::Down, Class::Other, bytes);
+    assert_eq!(gate.window(Class::Other, 0, true), None, "nothing is limited");
+    gate.pass_window(Class::Other).await;
+    gate.set(Pace { up: None, down: Some(rate(1_000, 15_000)) });
+    gate.pass_window(Class::Other).await;
+    // A segment is kept for letting in, one for critical connections; the fiftieth of a second is 20 bytes.
+    assert_eq!(gate.window(Class::Other, 0, true), Some(7));
+    assert_eq!(gate.window(Class::Other, 7, false), Some(7), "it is as large as can be");
+    assert_eq!(gate.window(Class::Critical, 0, true), Some(1));
+    let start = Instant::now();
+    pass(3_000).await;
+    assert_eq!(start.elapsed(), Duration::ZERO, "15,000 less eight segments");
+    // However long it rests, no more gathers.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let start = Instant::now();
+    pass(4_000).await;
+    assert!(start.elapsed().abs_diff(Duration::from_secs(1)) <= Duration::from_millis(5), "{:?}", start.elapsed());
+    // Nothing is left: another connection waits for its window, of one segment.
+    let start = Instant::now();
+    gate.pass_window(Class::Other).await;
+    assert!(
+        start.elapsed().abs_diff(Duration::from_millis(1_500)) <= Duration::from_millis(5),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(gate.window(Class::Other, 0, true), Some(1));
+    // The first ends with half of its window unused, and what it had can be had by the other, when there are tokens.
+    gate.close_window(Class::Other, 7, 5_000);
+    assert_eq!(gate.window(Class::Other, 1, false), Some(1));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(gate.window(Class::Other, 1, false), Some(7));
+    let start = Instant::now();
+    pass(3_000).await;
+    assert_eq!(start.elapsed(), Duration::ZERO, "and again 15,000 less eight segments");
+}

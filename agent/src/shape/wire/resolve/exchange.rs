@@ -10,6 +10,7 @@ use tokio::net::UdpSocket;
 
 use super::Budget;
 use super::message::{Family, Said, answer, question};
+use crate::shape::wire::ceiling;
 use crate::shape::wire::meter::Traffic;
 use crate::shape::wire::packet::datagram;
 use crate::shape::wire::socket::Metered;
@@ -77,6 +78,9 @@ impl Wire {
         let socket = UdpSocket::from_std(socket.into())?;
         let cost = datagram(to.ip(), asked.message.len());
         self.door.gate.pass(Direction::Up, self.class, cost).await;
+        if !self.has_room(cost + ceiling::ANSWER) {
+            return Err(ceiling::spent());
+        }
         socket.send(&asked.message).await?;
         self.door.meter.datagram(Traffic { up: cost, down: 0 });
         let heard = async {

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::too_long;
+use super::error::{NameServer, too_long};
 use super::{MAX_ADDRESSES, Wire, WireError};
 use cache::Cache;
 use exchange::Server;
@@ -59,11 +59,26 @@ impl Default for Names {
 
 /// What is known of names.
 #[derive(Debug, Default)]
-pub(super) struct Resolver(Mutex<Cache>);
+pub(super) struct Resolver {
+    cache: Mutex<Cache>,
+    /// When a name server last answered that [proves](proves_the_line) something of the line.
+    answered: Mutex<Option<std::time::Instant>>,
+}
 
 impl Resolver {
     fn cache(&self) -> MutexGuard<'_, Cache> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When a name server beyond the site last answered.
+    pub(super) fn answered(&self) -> Option<std::time::Instant> {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn heard(&self, server: IpAddr) {
+        if proves_the_line(server) {
+            *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Some(std::time::Instant::now());
+        }
     }
 
     /// Forgets a name, because none of its addresses answers.
@@ -154,11 +169,17 @@ impl Wire {
                 }
                 let address = SocketAddr::new(*address, self.door.options.names.port);
                 let server = Server { address, timeout: settings.timeout, tcp: settings.tcp };
-                match self.ask(&server, full, family, budget).await {
+                let said = self.ask(&server, full, family, budget).await;
+                if matches!(said, Ok(Said::Addresses(..) | Said::NoSuchName)) {
+                    self.door.resolver.heard(address.ip());
+                }
+                match said {
                     Ok(Said::Addresses(found, life)) => return Ok((found, life)),
                     Ok(Said::NoSuchName) => return Ok((Vec::new(), Duration::ZERO)),
-                    Ok(Said::Refused(reason)) => last = Some(io::Error::other(reason)),
-                    Ok(Said::Truncated) => last = Some(io::Error::other("the answer does not even fit into TCP")),
+                    Ok(Said::Refused(reason)) => last = Some(io::Error::other(NameServer(reason))),
+                    Ok(Said::Truncated) => {
+                        last = Some(io::Error::other(NameServer("the answer does not even fit into TCP".into())));
+                    }
                     // It is no name: nobody need be asked again.
                     Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Err(error),
                     Err(error) => {
@@ -181,6 +202,15 @@ fn has_ipv6() -> bool {
         socket.connect(&SocketAddr::from((SOMEWHERE, 53)).into())
     };
     probe().is_ok()
+}
+
+/// Whether an answer from this server came over the line: one on the machine itself, or in a network of the site such as a
+/// router, answers from what it remembers while the line is down. (SORACOM's server is in 100.64.0.0/10.)
+fn proves_the_line(server: IpAddr) -> bool {
+    match server {
+        IpAddr::V4(server) => !(server.is_loopback() || server.is_private() || server.is_link_local()),
+        IpAddr::V6(server) => !(server.is_loopback() || server.is_unique_local() || server.is_unicast_link_local()),
+    }
 }
 
 /// IPv6 and IPv4 in turns, each in its order, [`MAX_ADDRESSES`] at most.

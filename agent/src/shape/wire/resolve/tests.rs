@@ -141,3 +141,21 @@ fn the_families_take_turns() {
     let all = ["::1", "::2", "::3", "::4", "192.0.2.1"].map(address);
     assert_eq!(take_turns(&all), ["::1", "192.0.2.1", "::2", "::3"].map(address));
 }
+
+#[test]
+fn a_server_on_the_site_proves_nothing_of_the_line() {
+    for (server, proves) in [
+        ("127.0.0.53", false),
+        ("192.168.1.1", false),
+        ("10.0.0.1", false),
+        ("169.254.1.1", false),
+        ("::1", false),
+        ("fe80::1", false),
+        ("fd00::53", false),
+        ("100.127.0.53", true),
+        ("192.0.2.53", true),
+        ("2001:db8::53", true),
+    ] {
+        assert_eq!(proves_the_line(server.parse().expect("an address")), proves, "{server}");
+    }
+}

@@ -72,7 +72,7 @@ async fn what_leaves_is_held_to_the_rate_and_a_change_counts_for_what_waits() {
 #[tokio::test]
 async fn what_comes_in_is_held_to_its_rate_and_what_leaves_is_not() {
     let wire = Wire::new(Options::default());
-    wire.set_pace(Pace { up: None, down: Some(rate(40_000, 3_000)) });
+    wire.set_pace(Pace { up: None, down: Some(rate(40_000, 10_000)) });
     let start = Instant::now();
     let mut stream = open(&wire, server(60_000).await).await;
     stream.write_all(&vec![7; 1_000_000]).await.expect("it is taken");
@@ -147,4 +147,18 @@ async fn an_interface_that_is_not_there_is_named_and_one_that_is_serves() {
         "{error:?}"
     );
     open(&wire("lo"), port).await;
+}
+
+#[tokio::test]
+async fn a_door_beside_another_is_limited_and_counted_with_it() {
+    let wire = Wire::new(Options::default());
+    let beside = wire.beside(Options { interface: Some("lo".into()), ..Options::default() });
+    wire.set_pace(up(40_000, 4_000));
+    assert_eq!(beside.pace(), wire.pace());
+    let mut stream = open(&beside, server(0).await).await;
+    let start = Instant::now();
+    stream.write_all(&vec![7; 24_000]).await.expect("it is taken");
+    assert!(start.elapsed().as_secs_f64() > 0.45, "{:?}", start.elapsed());
+    assert!((24_000..26_000).contains(&wire.counts().sent), "{:?}", wire.counts());
+    assert_eq!((wire.counts().connections, beside.counts()), (1, wire.counts()));
 }

@@ -21,7 +21,7 @@ fn serve(streams: Streams) -> Served {
     let bound: Bound = bind(&path).expect("a socket");
     let stop = CancellationToken::new();
     let source = Arc::new(|| Status { gateway: "gw-1".into(), ..Status::default() });
-    tokio::spawn(bound.serve(source, Some(streams), stop.clone()));
+    tokio::spawn(bound.serve(source, Arc::new([("buffer", streams)]), stop.clone()));
     Served { path, _folder: folder, _stop: stop.drop_guard() }
 }
 
@@ -30,7 +30,7 @@ async fn asked(path: &std::path::Path, question: &'static str) -> Result<(Vec<St
     let path = path.to_owned();
     let asking = tokio::task::spawn_blocking(move || {
         let mut items = Vec::new();
-        let end = ask_stream(&path, &question, &mut |item| {
+        let end = ask_stream(&path, "buffer", &question, &mut |item| {
             items.push(item.to_owned());
             ControlFlow::Continue(())
         })?;

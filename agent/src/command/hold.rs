@@ -1,0 +1,55 @@
+//! `tidegate hold` and `tidegate resume`: a person stops sending, and lets it go on.
+
+use std::time::Duration;
+
+use tidegate::config::units::parse_duration;
+use tidegate::provider::question::{Ask, WHY_BYTES};
+
+use super::provider::{Agent, done};
+use super::{Failure, print};
+
+/// How long, and why.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Collecting goes on, and what is collected waits. `tidegate resume` ends it early.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    agent: Agent,
+    /// For so long, such as 2h; without it until `tidegate resume`
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    length: Option<Duration>,
+    /// Why: it stands in `tidegate status` and in the log of notices
+    #[arg(long, value_name = "TEXT", value_parser = why)]
+    why: String,
+}
+
+/// Which agent.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Only what `tidegate hold` began is ended: what the provider says still holds.")]
+pub(super) struct ResumeArgs {
+    #[command(flatten)]
+    agent: Agent,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let length = parse_duration(text).map_err(|error| error.to_string())?;
+    if length.is_zero() { Err("write how long, such as 2h".into()) } else { Ok(length) }
+}
+
+fn why(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say why, for whoever comes by later".into()),
+        text if text.len() > WHY_BYTES => Err(format!("say it in at most {WHY_BYTES} bytes")),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// Holds.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let for_ms = args.length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+    print(&done(args.agent.ask(&Ask::Hold { for_ms, why: args.why.clone() })?)?)
+}
+
+/// Lets it go on.
+pub(super) fn resume(args: &ResumeArgs) -> Result<(), Failure> {
+    print(&done(args.agent.ask(&Ask::Resume)?)?)
+}

@@ -1,0 +1,56 @@
+//! `tidegate notice apply`: gives a signed notice to the running agent.
+
+use std::path::PathBuf;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tidegate::provider::question::{Ask, End};
+use tidegate_protocol::notice::{ENVELOPE_BYTES, NoticeError};
+
+use super::file;
+use crate::command::provider::Agent;
+use crate::command::{Failure, print};
+
+/// Which notice, and whose agent.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A notice that was taken in before changes nothing, and that is no failure.\n\
+                  Exit codes: 0 it was taken in, now or before · 1 it is refused, or it failed · 3 no agent is running")]
+pub(in crate::command) struct Args {
+    /// The signed notice; `-` is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    agent: Agent,
+}
+
+/// Gives it, and prints what became of it; fails if it is refused.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let bytes = file::read_envelope(&args.file)?;
+    if bytes.len() > ENVELOPE_BYTES {
+        return Err(NoticeError::TooLarge { bytes: bytes.len() }.into());
+    }
+    let End::Notice { told } = args.agent.ask(&Ask::Notice { envelope: STANDARD.encode(&bytes) })? else {
+        return Err("the agent answered something else".into());
+    };
+    if args.json {
+        print(&(serde_json::to_string_pretty(&told)? + "\n"))?;
+    }
+    if told.verdict == "refused" {
+        return Err(format!("the notice is refused: {} ({})", told.why, told.code).into());
+    }
+    if args.json {
+        return Ok(());
+    }
+    let mut out = format!("{}: {} {}, signed by {}\n", told.verdict, told.kind, told.id, told.key);
+    if !told.why.is_empty() {
+        out += &format!("  why: {}\n", told.why);
+    }
+    out += &format!("  it says: {}\n", told.says);
+    for line in told.follows {
+        out += &format!("  what follows: {line}\n");
+    }
+    print(&out)
+}

@@ -1,0 +1,42 @@
+//! `tidegate notices`: the log of what the provider and the operator said, and what the agent did.
+
+use tidegate::config;
+use tidegate::gateway;
+use tidegate::provider::input::Entry;
+use tidegate::provider::question::{Ask, End};
+use tidegate::watch::render;
+
+use super::service::Service;
+use super::{Failure, NOT_RUNNING, print, provider};
+
+/// Whose notices, and how to show them.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "While the service runs it is asked over its control socket; otherwise the log is read from the store's \
+                  folder. The last 200 entries are kept."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    service: Service,
+}
+
+/// Asks or reads, and prints.
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let entries = find(args)?;
+    if args.service.json {
+        return print(&(serde_json::to_string_pretty(&entries)? + "\n"));
+    }
+    print(&render::notices(&entries))
+}
+
+fn find(args: &Args) -> Result<Vec<Entry>, Failure> {
+    match provider::ask(&args.service.socket()?, &Ask::Notices) {
+        Ok(End::Notices { entries }) => Ok(entries),
+        Ok(_) => Err("the agent answered something else".into()),
+        Err(failure) if failure.code == NOT_RUNNING && args.service.socket.is_none() => {
+            let (folder, _) = config::store_place(args.service.config_file()).map_err(|_| failure)?;
+            Ok(gateway::notices_of(&folder)?)
+        }
+        Err(failure) => Err(failure),
+    }
+}

@@ -1,0 +1,99 @@
+//! `[collect] devices` and `[collect.allow]`: who is served.
+
+use super::super::super::error::shown;
+use super::super::super::model::{Allow, Listener};
+use super::super::super::reader::{Section, Value};
+
+/// Most names in a list: ten times the connections that are allowed by default.
+const MAX_NAMES: usize = 10_000;
+
+/// Longest name, and most stars in one: bounds of what it costs to compare with it. A client identifier has 256 bytes
+/// at most here, a DNS name 253.
+const MAX_NAME: usize = 256;
+const MAX_STARS: usize = 4;
+
+/// Devices that may publish by `[collect] devices`; `None` if the file does not say.
+pub(super) fn devices(section: &Section<'_>) -> Option<Vec<String>> {
+    names(section, "devices").map(|(names, _)| names)
+}
+
+/// `[collect.allow]`, within the section `collect`. `listener`: as far as there is one.
+pub(super) fn allow(collect: &Section<'_>, listener: Option<&Listener>) -> Allow {
+    let section = collect.section("allow");
+    let devices = names(&section, "devices");
+    if let (Some((_, value)), true) = (&devices, collect.has("devices")) {
+        value.problem(
+            "devices stands in [collect], too",
+            "remove one of the two: they mean the same, and this place is for all lists together",
+        );
+    }
+    let client_ids = names(&section, "client_ids");
+    let usernames = names(&section, "usernames");
+    let certificates = names(&section, "certificates");
+    if let Some((_, value)) = &usernames {
+        if listener.is_some_and(|listener| listener.passwords_file.is_none()) {
+            value.warn(
+                "no user name is checked without passwords_file, so a device may give any that is listed",
+                "write passwords_file in [collect.listener]",
+            );
+        }
+    }
+    if let Some((_, value)) = &certificates {
+        judge_certificates(value, listener);
+    }
+    for (_, value) in [&client_ids, &usernames, &certificates].into_iter().flatten() {
+        if listener.is_none() {
+            value.warn("there is no listener, and what comes through a broker shows no such name", "list devices");
+        }
+    }
+    section.finish();
+    let [devices, client_ids, usernames, certificates] =
+        [devices, client_ids, usernames, certificates].map(|list| list.map(|(names, _)| names));
+    Allow { devices, client_ids, usernames, certificates }
+}
+
+fn judge_certificates(value: &Value<'_>, listener: Option<&Listener>) {
+    let Some(listener) = listener else { return };
+    if listener.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
+        value.problem(
+            "no device can show a certificate, so none would be served",
+            "write tls_bind and tls_client_ca in [collect.listener], or remove this",
+        );
+    } else if let Some(bind) = listener.bind {
+        value.warn(
+            format!("no device can show a certificate on {bind}, which is without TLS, so all are turned away there"),
+            "leave tls_bind alone in [collect.listener]: without bind there is no plain port",
+        );
+    }
+}
+
+fn names<'a>(section: &Section<'a>, key: &'static str) -> Option<(Vec<String>, Value<'a>)> {
+    let (example, what) = match key {
+        "devices" => ("[\"pump-3\", \"meter-*\"]", "a device's name as it stands in its topics"),
+        "client_ids" => ("[\"pump-3\", \"meter-*\"]", "a client identifier"),
+        "usernames" => ("[\"pump-3\", \"meter-*\"]", "a user name"),
+        _ => ("[\"pump-3\", \"*.meters.example.com\"]", "a common or alternative name in a certificate"),
+    };
+    let value = section.get(key)?;
+    let elements = value.elements(&format!("write {key} = {example}"));
+    if !(1..=MAX_NAMES).contains(&elements.len()) && value.is_array() {
+        value.problem(
+            format!("found {} {}", elements.len(), key.replace('_', " ")),
+            format!("write 1 to {MAX_NAMES}, or remove the key to let all pass"),
+        );
+    }
+    let mut names = Vec::new();
+    for element in elements {
+        let Some(name) = element.text("write each in quotes") else { continue };
+        let in_no_topic = key == "devices" && name.contains(['+', '#']);
+        let size = (1..=MAX_NAME).contains(&name.len()) && name.matches('*').count() <= MAX_STARS;
+        if !size || in_no_topic || name.contains(char::is_control) {
+            element.problem(
+                format!("found {}", shown(name)),
+                format!("write {what}, of at most {MAX_NAME} bytes, in which a `*`, up to {MAX_STARS}, stands for any characters"),
+            );
+        }
+        names.push(name.to_owned());
+    }
+    Some((names, value))
+}

@@ -1,0 +1,112 @@
+//! `[provider.statuspage]`: which page is asked for maintenances, for what, and how much of the line it may take.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::super::address;
+use super::super::error::shown;
+use super::super::model::StatusPage;
+use super::super::reader::Section;
+use super::super::surroundings::Content;
+use super::DAY;
+use crate::glob::Glob;
+
+/// SORACOM's page (Atlassian Statuspage).
+const PAGE: &str = "https://status.soracom.io";
+
+/// What it most likely calls what concerns a gateway; its components' names are not known.
+const COMPONENTS: [&str; 3] = ["flux", "unified", "api"];
+
+/// Patterns at most.
+const MAX_COMPONENTS: usize = 32;
+
+/// What it may cost in a day unless said otherwise: 10 MB a month.
+const BYTES_PER_DAY: u64 = 330_000;
+
+/// From one question of a page that has not changed to beyond any page asked for every minute.
+const BYTES: RangeInclusive<u64> = 4_000..=1_000_000_000;
+
+/// `at_soracom`: the endpoint is SORACOM's. To others the state of SORACOM's services says nothing, and nobody there is asked.
+pub(super) fn statuspage(section: Section<'_>, at_soracom: bool) -> StatusPage {
+    let asked_for = section.has("url") || section.has("every") || section.has("components");
+    let mut url = PAGE.to_owned();
+    if let Some((text, value)) = section.text("url", "write \"https://status.soracom.io\"") {
+        match address::url(text, &["https", "http"]) {
+            Ok(found) if found.path.contains('?') => {
+                value.problem("the URL has a query", "write scheme, host and, if need be, a path before /api/v2");
+            }
+            Ok(found) => {
+                if found.scheme == "http" && !found.is_loopback() {
+                    value.warn(
+                        "over plain HTTP anybody on the way can announce a maintenance, and so stop this gateway",
+                        "write https://",
+                    );
+                }
+                text.trim_end_matches('/').clone_into(&mut url);
+            }
+            Err(fault) => value.problem(fault.found, fault.advice),
+        }
+    }
+    let page = StatusPage {
+        url,
+        components: components(&section),
+        every: section.duration("every", &(Duration::from_secs(60)..=DAY), Duration::from_secs(300)),
+        bytes_per_day: section.size("bytes_per_day", &BYTES, BYTES_PER_DAY),
+        interface: super::forward::interface(&section),
+        ca_file: section.file("ca_file", Content::Certificates).map(|(path, _)| path),
+        enabled: section.boolean("enabled").unwrap_or(asked_for || at_soracom),
+    };
+    section.finish();
+    page
+}
+
+fn components(section: &Section<'_>) -> Vec<Glob> {
+    const ADVICE: &str = "write parts of components' names in an array, such as [\"flux\", \"unified\"]";
+    let default = || COMPONENTS.iter().filter_map(|text| Glob::new(text).ok()).collect();
+    let Some(value) = section.get("components") else { return default() };
+    let elements = value.elements(ADVICE);
+    if value.is_array() && !(1..=MAX_COMPONENTS).contains(&elements.len()) {
+        value.problem(
+            format!("found {} patterns", elements.len()),
+            format!("write 1 to {MAX_COMPONENTS}; [\"*\"] heeds everything on the page"),
+        );
+        return default();
+    }
+    let mut globs = Vec::new();
+    for element in elements {
+        let Some(text) = element.text(ADVICE) else { continue };
+        match Glob::new(text) {
+            Ok(glob) => globs.push(glob),
+            Err(error) => element.problem(format!("found {}: {error}", shown(text)), ADVICE),
+        }
+    }
+    globs
+}
+
+/// Whether an origin (scheme, host and port) is SORACOM's.
+pub(super) fn is_soracom(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let host = host.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
+    host == "soracom.io" || host.ends_with(".soracom.io")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_soracoms_by_the_end_of_its_host() {
+        for (origin, expected) in [
+            ("https://api.soracom.io", true),
+            ("http://uni.soracom.io:80", true),
+            ("https://G.API.SORACOM.IO", true),
+            ("https://soracom.io", true),
+            ("https://notsoracom.io", false),
+            ("https://soracom.io.example.com", false),
+            ("http://127.0.0.1:8080", false),
+            ("", false),
+        ] {
+            assert_eq!(is_soracom(origin), expected, "{origin}");
+        }
+    }
+}

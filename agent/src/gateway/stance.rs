@@ -1,0 +1,433 @@
+//! The provider's machine at work: hands it news, makes what it must remember last, and tells those who obey.
+//!
+//! ```text
+//! answers ─ forward ──┐                    ┌─▶ forward (what may leave, probes)
+//! SIM ─ metadata ─────┼─▶ machine ─ View ──┼─▶ limits (restrictions, the ramp)
+//! operator ─ socket ──┘      │             └─▶ pollers, status
+//!                            └─ entries ─▶ log of notices
+//! ```
+//!
+//! # Constraints
+//! - The machine is there before the first byte leaves: [`open`] restores it from the store, then the forwarder begins.
+//! - Whoever brings news never waits for the disk: what the machine remembers goes to the control lane, and the log to its
+//!   file, from a task of their own ([`keep`]), which ends after the forwarder and before the store.
+//!
+//! # On disk
+//! `provider/machine` among what the store keeps (see `Change::Kept`), and `notices` in the store's folder: the log
+//! (`provider::machine::Log`), replaced whole, and at most every [`LOG_EVERY`]. A log that cannot be written is said once
+//! and tried again; one that cannot be read is empty.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidegate_protocol::stance::{Leave, Stance, Telemetry};
+use tokio::sync::{Notify, mpsc, watch as channel};
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, evidence, identity, inbox, limits, options, outages};
+use crate::chain::chain;
+use crate::clock::Clock as _;
+use crate::config::Config;
+use crate::forward::{Go, Told, Verdict};
+use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
+use crate::provider::line::Cause;
+use crate::provider::machine::{LOG_BYTES, Log, Machine};
+use crate::provider::question::{Ask, End, WHY_BYTES};
+use crate::store::{Change, Kept, Store, Submission};
+use crate::watch::control::{Refused, Streams};
+use crate::watch::{GroundStatus, NoticeStatus, StanceStatus};
+
+/// What the machine remembers, among what the store keeps.
+const KEPT: &str = "provider/machine";
+
+/// The log's name in the store's folder.
+const LOG: &str = "notices";
+
+/// The log is written at most so often: 64 KiB each time, and a provider that has lost its mind may say much.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// The machine is looked at so often at least, though it names no time: a clock that was set is found so.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// And no sooner again than this.
+const LEAST_WAIT: Duration = Duration::from_millis(20);
+
+/// The machine, its log, and those who are told.
+#[derive(Debug)]
+pub(super) struct Desk {
+    state: Mutex<State>,
+    view: channel::Sender<Arc<View>>,
+    go: channel::Sender<Go>,
+    leave: channel::Sender<Leave>,
+    /// There is something to write, or another time to wake.
+    news: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    machine: Machine,
+    /// The store's memory has been read; before that nothing is told.
+    open: bool,
+    log: Log,
+    log_changed: bool,
+}
+
+impl Desk {
+    /// Open until the store says otherwise.
+    pub(super) fn new(config: &Config, now: &crate::clock::Stamp) -> Self {
+        let machine = Machine::new(options::machine(config));
+        let view = machine.view(now);
+        let state = State { machine, open: false, log: Log::default(), log_changed: false };
+        Self {
+            state: Mutex::new(state),
+            go: channel::Sender::new(go(&view)),
+            leave: channel::Sender::new(view.leave),
+            view: channel::Sender::new(Arc::new(view)),
+            news: Notify::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What may be sent, for the forwarder.
+    pub(super) fn go(&self) -> channel::Receiver<Go> {
+        self.go.subscribe()
+    }
+
+    /// Who may do what, for those who ask others.
+    pub(super) fn leave(&self) -> channel::Receiver<Leave> {
+        self.leave.subscribe()
+    }
+
+    /// How things stand, now and from now on.
+    pub(super) fn views(&self) -> channel::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// How things stand.
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.borrow())
+    }
+
+    /// The log, the oldest entry first.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.state().log.entries().cloned().collect()
+    }
+}
+
+fn go(view: &View) -> Go {
+    Go { telemetry: view.leave.telemetry, probe: view.probe }
+}
+
+/// Restores the machine from the store, and says which endpoint is in use. Before the forwarder begins.
+pub(super) fn open(shared: &Shared, store: &Store) {
+    let config = shared.loaded().config;
+    let log = read_log(&log_path(&config));
+    {
+        let mut state = shared.stance.state();
+        if let Some(kept) = store.kept(KEPT) {
+            state.machine = Machine::restore(&kept, options::machine(&config));
+        }
+        (state.open, state.log) = (true, log);
+    }
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
+}
+
+/// Takes a reloaded configuration into use, and tries again now what was stopped: a reload is also how an operator says
+/// that something was mended.
+pub(super) fn reload(shared: &Shared) {
+    let config = shared.loaded().config;
+    shared.stance.state().machine.set(options::machine(&config));
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
+    tell(shared, Input::TryNow);
+}
+
+/// Whether the machine can be told something.
+pub(super) fn is_open(shared: &Shared) -> bool {
+    shared.stance.state().open
+}
+
+/// The endpoint in use is another one, or its credentials are.
+pub(super) fn another_endpoint(shared: &Shared) {
+    let config = shared.loaded().config;
+    tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
+}
+
+/// From when the customer's identifier is another one, in ms since the Unix epoch, as far as notices say.
+pub(super) fn identity_from(shared: &Shared) -> Option<u64> {
+    shared.stance.state().machine.identity(&shared.clock.now()).map(|identity| identity.effective_ms)
+}
+
+/// Tells the machine something; whoever obeys it is told at once. Says what was written into the log.
+pub(super) fn tell(shared: &Shared, input: Input) -> Vec<Entry> {
+    change(shared, |machine, now| machine.tell(input, now))
+}
+
+/// Lets the machine do something, and hands on what comes of it.
+fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) -> Vec<Entry>) -> Vec<Entry> {
+    let desk = &shared.stance;
+    let now = shared.clock.now();
+    let (entries, view) = {
+        let mut state = desk.state();
+        if !state.open {
+            return Vec::new();
+        }
+        let entries = act(&mut state.machine, &now);
+        for entry in &entries {
+            state.log.push(entry.clone());
+        }
+        state.log_changed |= !entries.is_empty();
+        (entries, state.machine.view(&now))
+    };
+    entries.iter().for_each(report);
+    publish(shared, view);
+    desk.news.notify_one();
+    entries
+}
+
+/// Hands the view on to whoever obeys it.
+fn publish(shared: &Shared, view: View) {
+    let desk = &shared.stance;
+    let (going, leave) = (go(&view), view.leave);
+    let mut limited = false;
+    desk.view.send_if_modified(|known| {
+        if **known == view {
+            return false;
+        }
+        limited = known.limits != view.limits;
+        *known = Arc::new(view);
+        true
+    });
+    desk.leave.send_if_modified(|known| std::mem::replace(known, leave) != leave);
+    if limited {
+        // Before more may leave.
+        limits::renew(shared);
+    }
+    desk.go.send_if_modified(|known| std::mem::replace(known, going) != going);
+}
+
+fn report(entry: &Entry) {
+    let Entry { what, id, source, text, did, .. } = entry;
+    tracing::warn!(what, id, source, text, did, "notice");
+}
+
+/// Hands the machine what comes in, wakes it when it asks for it, and makes what it remembers last. Until `stop`, which
+/// is to come after the forwarder's end.
+pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Receiver<Told>, stop: CancellationToken) {
+    let mut line = shared.limits.line();
+    let path = log_path(&shared.loaded().config);
+    let mut written: Option<Instant> = None;
+    let mut failed = false;
+    loop {
+        remember(&shared, &store);
+        let log_due = written.map_or_else(Instant::now, |at| at + LOG_EVERY);
+        if Instant::now() >= log_due || stop.is_cancelled() {
+            if let Some(bytes) = changed_log(&shared) {
+                written = Some(Instant::now());
+                let done = write_log(&path, bytes).await;
+                if !done && !failed {
+                    shared.stance.state().log_changed = true;
+                }
+                failed = !done;
+            }
+        }
+        if stop.is_cancelled() {
+            return;
+        }
+        let wake = next_wake(&shared, log_due);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(said) = told.recv() => {
+                let finding = evidence::judge(&shared, &said);
+                outages::told(&shared, &said, finding.as_ref());
+                tell(&shared, Input::Answer(answer(said, finding.map(|finding| finding.cause))));
+            }
+            Ok(()) = line.changed() => {
+                let told = line.borrow_and_update().told.clone();
+                let expiry = told.expiry.map(|expiry| (expiry.at_ms, expiry.action));
+                tell(&shared, Input::Sim { status: told.status, expiry });
+            }
+            () = shared.stance.news.notified() => {}
+            () = tokio::time::sleep_until(wake.into()) => {
+                change(&shared, Machine::turn);
+            }
+        }
+    }
+}
+
+/// When the machine, or the log, is to be looked at.
+fn next_wake(shared: &Shared, log_due: Instant) -> Instant {
+    let now = Instant::now();
+    let state = shared.stance.state();
+    let machine = state.machine.wake_in_ms(&shared.clock.now()).map(Duration::from_millis);
+    let wake = now + machine.unwrap_or(LOOK_EVERY).clamp(LEAST_WAIT, LOOK_EVERY);
+    if state.log_changed { wake.min(log_due.max(now)) } else { wake }
+}
+
+/// Makes what the machine remembers last.
+fn remember(shared: &Shared, store: &Store) {
+    let mut state = shared.stance.state();
+    if state.machine.is_dirty() {
+        let mut submission = Submission::new();
+        submission.change(Change::Kept(Kept { name: KEPT.into(), value: state.machine.encode() }));
+        store.submit(submission);
+        state.machine.kept();
+    }
+}
+
+/// What an exchange says to the machine.
+fn answer(told: Told, cause: Option<Cause>) -> Answer {
+    let means = match told.verdict {
+        Verdict::Accepted => Means::Accepted,
+        Verdict::Throttled { .. } => Means::Throttled,
+        Verdict::Maintenance { .. } => Means::Maintenance,
+        Verdict::Suspended => Means::Suspended,
+        Verdict::Quota => Means::Quota,
+        Verdict::Ended => Means::Ended,
+        Verdict::Misconfigured => Means::Misconfigured,
+        Verdict::Poison { .. } => Means::Poison,
+        Verdict::Transient { .. } => match cause {
+            Some(Cause::OwnLine) => Means::OwnLine,
+            Some(Cause::Provider) => Means::Unreachable,
+            Some(Cause::Unknown) | None => Means::Transient,
+        },
+    };
+    let wait_ms = told.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    Answer { means, wait_ms, reason: told.reason, probe: told.probe, per_minute: Some(told.per_minute) }
+}
+
+fn log_path(config: &Config) -> PathBuf {
+    config.store.path.join(LOG)
+}
+
+/// The log's bytes, if it has changed since it was last asked for.
+fn changed_log(shared: &Shared) -> Option<Vec<u8>> {
+    let mut state = shared.stance.state();
+    std::mem::take(&mut state.log_changed).then(|| state.log.encode())
+}
+
+/// The log of notices of a store's folder, the oldest entry first, whether or not an agent runs. Empty if there is none.
+///
+/// # Errors
+/// If there is one that cannot be read.
+pub fn notices_of(folder: &Path) -> std::io::Result<Vec<Entry>> {
+    match read(&folder.join(LOG)) {
+        Ok(bytes) => Ok(Log::decode(&bytes).entries().cloned().collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LOG_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn read_log(path: &Path) -> Log {
+    match read(path) {
+        Ok(bytes) => Log::decode(&bytes),
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!(path = %path.display(), %error, "the log of notices cannot be read; it begins anew");
+            }
+            Log::default()
+        }
+    }
+}
+
+/// Puts the log in the place of the one before, in one step that survives a power cut; says whether that was done.
+async fn write_log(path: &Path, bytes: Vec<u8>) -> bool {
+    let path = path.to_owned();
+    let shown = path.display().to_string();
+    let done = tokio::task::spawn_blocking(move || {
+        use std::io::Write as _;
+        let fresh = path.with_extension("new");
+        let mut file = std::fs::File::create(&fresh)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&fresh, &path)?;
+        path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
+    })
+    .await;
+    let result = done.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    if let Err(error) = &result {
+        tracing::warn!(path = shown, error = chain(error), "the log of notices cannot be written now");
+    }
+    result.is_ok()
+}
+
+/// What `status` shows of it.
+pub(super) fn status(shared: &Shared) -> StanceStatus {
+    /// Entries of the log that are shown.
+    const LAST: usize = 5;
+    let (view, now) = (shared.stance.view(), shared.clock.now());
+    let entries = shared.stance.entries();
+    StanceStatus {
+        stance: view.grounds.iter().map(|ground| ground.stance).min().unwrap_or(Stance::Open).to_string(),
+        telemetry: match view.leave.telemetry {
+            Telemetry::Nothing => "nothing",
+            Telemetry::First => "first",
+            Telemetry::All => "all",
+        }
+        .to_owned(),
+        grounds: view.grounds.iter().map(ground).collect(),
+        ahead: view.ahead.iter().map(ground).collect(),
+        probe_in_ms: view.probe_at_ms.map(|at| at.saturating_sub(now.uptime_ms)),
+        page: super::page::status(shared),
+        notices: entries[entries.len().saturating_sub(LAST)..].iter().map(notice).collect(),
+        inbox: inbox::status(shared),
+    }
+}
+
+fn ground(ground: &Ground) -> GroundStatus {
+    GroundStatus {
+        stance: ground.stance.to_string(),
+        source: ground.source.clone(),
+        cause: ground.cause.clone(),
+        clause: ground.clause.map(|clause| clause.to_string()).unwrap_or_default(),
+        since_ms: ground.since_ms,
+        until_ms: ground.until_ms,
+        advice: ground.advice.clone(),
+    }
+}
+
+fn notice(entry: &Entry) -> NoticeStatus {
+    let Entry { at_ms, what, source, text, did, .. } = entry.clone();
+    NoticeStatus { at_ms, what, source, text, did }
+}
+
+/// Answers what is asked over the control socket.
+pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
+    let shared = Arc::clone(shared);
+    Arc::new(move |ask, _| {
+        let refused = |code: &str, message: String| Refused { code: code.into(), message };
+        let ask: Ask = serde_json::from_str(ask)
+            .map_err(|error| refused("malformed", format!("this agent does not know that question: {error}")))?;
+        if !shared.stance.state().open {
+            return Err(refused("not_ready", "the store is not open yet".into()));
+        }
+        let end = match ask {
+            Ask::Notices => End::Notices { entries: shared.stance.entries() },
+            Ask::Hold { why, .. } if why.len() > WHY_BYTES => {
+                return Err(refused("too_long", format!("say why in at most {WHY_BYTES} bytes")));
+            }
+            Ask::Hold { for_ms, why } => done(&tell(&shared, Input::Hold { for_ms, why })),
+            Ask::Resume => done(&tell(&shared, Input::Resume)),
+            Ask::Notice { envelope } => End::Notice { told: inbox::take(&shared, &envelope) },
+            Ask::AcceptTerms { version } => done(&tell(&shared, Input::AcceptTerms { version })),
+        };
+        serde_json::to_string(&end).map_err(|error| refused("failed", error.to_string()))
+    })
+}
+
+/// What was done, in the words of the log.
+fn done(entries: &[Entry]) -> End {
+    let did: Vec<&str> = entries.iter().map(|entry| entry.did.as_str()).filter(|did| !did.is_empty()).collect();
+    let what = if did.is_empty() { "nothing had to be done".to_owned() } else { did.join("; ") };
+    End::Done { what }
+}

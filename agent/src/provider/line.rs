@@ -1,0 +1,291 @@
+//! Whose fault it is when Flux cannot be reached: the gateway's own line, or the provider's side.
+//!
+//! # Constraints
+//! - Only cheap evidence: what the failed attempt itself told, what the kernel says of routes and interfaces, and whether anybody
+//!   else answered lately. Nothing is sent to find out more.
+//! - It errs towards *unknown*: of the provider only what somebody answered, or what reached somebody else over the same line,
+//!   is said; of the own line only what this machine can see itself, or that nobody answers at all.
+//! - What is concluded comes with its evidence in short facts, for people and for the ledger of outages.
+//!
+//! # How it is judged
+//! The first row that fits:
+//!
+//! | evidence | cause |
+//! |---|---|
+//! | an answer over HTTP | provider |
+//! | the far side refused, or ended the connection (TCP, TLS, or in the middle of a request) | provider |
+//! | no route, no interface, no address of one's own (`ENETUNREACH`, `ENODEV`, …) | own line |
+//! | no default route, or the interface that is used is down or has no carrier | own line |
+//! | a certificate that is not trusted, while the clock is not known to be right | own line: the clock |
+//! | a certificate that is not trusted | unknown: either side may have changed it |
+//! | a name server that knows no address | own line if others were asked and none answered, for one on the site says so when it hears of nobody; else unknown |
+//! | somebody else answered over the same line since it failed first, [`LATELY`] ago at most | provider |
+//! | others were asked since and none answered | own line |
+//! | anything else: nobody else was asked | unknown |
+//!
+//! A host behind a router that says "unreachable" (`EHOSTUNREACH`) may be either, so the others decide. On a SORACOM line
+//! everything goes through SORACOM: an outage of its core network looks like a fault of one's own from here, and no evidence
+//! on the gateway tells the two apart.
+
+mod system;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::shape::wire::{Stage, Trouble, WireError, trouble};
+pub use system::{Interface, Links, System};
+
+/// An answer of somebody else counts as evidence for so long: the status page is asked every five minutes at the most, the
+/// metadata service every ten.
+pub const LATELY: Duration = Duration::from_secs(900);
+
+/// Facts of a finding at most.
+pub const FACTS: usize = 16;
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The gateway's own line, or its clock.
+    OwnLine,
+    /// The provider's side.
+    Provider,
+    /// It cannot be told.
+    Unknown,
+}
+
+/// A piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fact {
+    /// What it is about: `tcp`, `route`, `interface eth0`, `metadata service`.
+    pub of: String,
+    /// What is so, in a few words: `refused`, `no default route`, `answered 40 s ago`.
+    pub is: String,
+}
+
+/// What is concluded, and from what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// Whose fault it is.
+    pub cause: Cause,
+    /// What was seen, the most telling first; at most [`FACTS`].
+    pub facts: Vec<Fact>,
+}
+
+/// How an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection came about.
+    Connecting {
+        /// How far it came.
+        stage: Stage,
+        /// What became of the last step.
+        trouble: Trouble,
+        /// What the system said (`errno(3)`).
+        errno: Option<i32>,
+    },
+    /// A connection was there and ended before the answer was whole.
+    Cut,
+    /// A connection was there and no answer came in time.
+    Silent,
+    /// There was an answer, with this status.
+    Answered(u16),
+}
+
+impl Failure {
+    /// How a connection that was there broke, by what the system said of it, if it did.
+    pub fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                return match trouble(error) {
+                    trouble @ (Trouble::NoWay | Trouble::HostUnreachable) => {
+                        Self::Connecting { stage: Stage::Tcp, trouble, errno: error.raw_os_error() }
+                    }
+                    Trouble::Silence => Self::Silent,
+                    _ => Self::Cut,
+                };
+            }
+            cause = error.source();
+        }
+        Self::Cut
+    }
+}
+
+impl From<&WireError> for Failure {
+    fn from(error: &WireError) -> Self {
+        Self::Connecting { stage: error.stage(), trouble: error.trouble(), errno: error.errno() }
+    }
+}
+
+/// Somebody else who is asked now and then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Other {
+    /// Who: `metadata service`, `status page`, `name server`.
+    pub who: &'static str,
+    /// How long ago it last answered.
+    pub answered_ago: Option<Duration>,
+    /// Whether the last question to it failed.
+    pub failed: bool,
+    /// Whether it is asked over the same line as Flux.
+    pub same_line: bool,
+}
+
+/// All that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// How the attempt failed.
+    pub failure: Failure,
+    /// How long ago Flux failed first since it was last reached; zero with the first failure.
+    pub failing_for: Duration,
+    /// Routes and interfaces, as far as the system tells.
+    pub links: Links,
+    /// The interface that everything goes through, if one is configured.
+    pub interface: Option<String>,
+    /// Others who are asked.
+    pub others: Vec<Other>,
+    /// Whether the clock is known to be right.
+    pub clock_trusted: bool,
+}
+
+/// Judges.
+pub fn judge(evidence: &Evidence) -> Finding {
+    let mut facts = vec![of_failure(evidence.failure)];
+    let link = of_links(evidence, &mut facts);
+    facts.extend(evidence.others.iter().map(|other| of_other(other, evidence)));
+    if !evidence.clock_trusted {
+        facts.push(fact("clock", "not known to be right"));
+    }
+    facts.truncate(FACTS);
+    Finding { cause: cause(evidence, link), facts }
+}
+
+fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
+    if let Failure::Answered(_) | Failure::Cut = evidence.failure {
+        return Cause::Provider;
+    }
+    if let Failure::Connecting { stage, trouble, .. } = evidence.failure {
+        match (stage, trouble) {
+            // What the gateway was given cannot be used: certificates, keys, a name.
+            (Stage::Setup, _) => return Cause::OwnLine,
+            (Stage::Tcp | Stage::Tls, Trouble::Refused) => return Cause::Provider,
+            (_, Trouble::NoWay) => return Cause::OwnLine,
+            _ => {}
+        }
+    }
+    if link_is_down {
+        return Cause::OwnLine;
+    }
+    match evidence.failure {
+        Failure::Connecting { stage: Stage::Tls, trouble: Trouble::Answered, .. } => {
+            return if evidence.clock_trusted { Cause::Unknown } else { Cause::OwnLine };
+        }
+        _ => {}
+    }
+    let unknown_name =
+        matches!(evidence.failure, Failure::Connecting { stage: Stage::Name, trouble: Trouble::Answered, .. });
+    let others = || evidence.others.iter().filter(|other| other.same_line);
+    if others().any(|other| has_answered(other, evidence)) {
+        if unknown_name { Cause::Unknown } else { Cause::Provider }
+    } else if others().any(|other| other.failed) {
+        Cause::OwnLine
+    } else {
+        Cause::Unknown
+    }
+}
+
+/// Whether somebody else answered since Flux first failed, and lately. With the very first failure, what was answered just
+/// before it counts: nothing else can have been.
+fn has_answered(other: &Other, evidence: &Evidence) -> bool {
+    const JUST_BEFORE: Duration = Duration::from_secs(30);
+    let since = evidence.failing_for.max(JUST_BEFORE).min(LATELY);
+    !other.failed && other.answered_ago.is_some_and(|ago| ago <= since)
+}
+
+fn fact(of: impl Into<String>, is: impl Into<String>) -> Fact {
+    Fact { of: of.into(), is: is.into() }
+}
+
+fn of_failure(failure: Failure) -> Fact {
+    match failure {
+        Failure::Answered(status) => fact("http", format!("answered {status}")),
+        Failure::Cut => fact("http", "the connection was cut"),
+        Failure::Silent => fact("http", "no answer in time"),
+        Failure::Connecting { stage, trouble, errno } => {
+            let of = match stage {
+                Stage::Setup => "setup",
+                Stage::Name => "name",
+                Stage::Tcp => "tcp",
+                Stage::Tls => "tls",
+            };
+            let is = match (stage, trouble) {
+                (_, Trouble::NoWay) => "no way there from this gateway",
+                (_, Trouble::HostUnreachable) => "the host cannot be reached",
+                (Stage::Name, Trouble::Silence) => "no name server answered",
+                (_, Trouble::Silence) => "no answer in time",
+                (_, Trouble::Refused) => "refused by the far side",
+                (Stage::Name, Trouble::Answered) => "the name server knows no address",
+                (_, Trouble::Answered) => "what was answered is of no use, such as a certificate that is not trusted",
+                (_, Trouble::Other) => "failed",
+            };
+            let number = errno.map(|number| format!(" (errno {number})")).unwrap_or_default();
+            fact(of, format!("{is}{number}"))
+        }
+    }
+}
+
+/// What the system says of links; whether that alone explains the failure.
+fn of_links(evidence: &Evidence, facts: &mut Vec<Fact>) -> bool {
+    let links = &evidence.links;
+    let mut down = false;
+    if let Some(routes) = &links.default_routes {
+        let used = |name: &&String| evidence.interface.as_ref().is_none_or(|wanted| wanted == *name);
+        let through: Vec<&str> = routes.iter().filter(used).map(String::as_str).collect();
+        if through.is_empty() {
+            // With an interface that is bound to, a route through another does not help.
+            facts.push(fact("route", "no default route"));
+            down = true;
+        } else {
+            facts.push(fact("route", format!("default through {}", through.join(", "))));
+        }
+        // A route through what is down leads nowhere.
+        let states = through.iter().filter_map(|name| links.interfaces.iter().find(|it| it.name == **name));
+        let states: Vec<&Interface> = states.collect();
+        facts.extend(states.iter().map(|it| fact(format!("interface {}", it.name), it.state())));
+        down |= !states.is_empty() && states.iter().all(|it| it.is_down());
+    }
+    if let Some(wanted) = &evidence.interface {
+        match links.interfaces.iter().find(|it| it.name == *wanted) {
+            Some(found) if links.default_routes.as_ref().is_none_or(|routes| !routes.contains(wanted)) => {
+                facts.push(fact(format!("interface {wanted}"), found.state()));
+                down |= found.is_down();
+            }
+            None if links.listed => {
+                facts.push(fact(format!("interface {wanted}"), "is not there"));
+                down = true;
+            }
+            _ => {}
+        }
+    }
+    down
+}
+
+fn of_other(other: &Other, evidence: &Evidence) -> Fact {
+    let line = if other.same_line { "" } else { ", over another line" };
+    let said = match (other.answered_ago, other.failed) {
+        (Some(ago), false) => format!("answered {} s ago", ago.as_secs()),
+        (Some(ago), true) => format!("does not answer now, answered {} s ago", ago.as_secs()),
+        (None, true) => "does not answer".to_owned(),
+        (None, false) => "not asked yet".to_owned(),
+    };
+    let old = if !other.failed && other.answered_ago.is_some() && !has_answered(other, evidence) {
+        ", before the failure"
+    } else {
+        ""
+    };
+    fact(other.who, format!("{said}{old}{line}"))
+}
+
+#[cfg(test)]
+mod tests;

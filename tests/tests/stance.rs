@@ -1,0 +1,376 @@
+//! Each stance, on the real binary: what is sent under it and what is not, what `status` and `notices` say, that a
+//! `kill -9` changes nothing of it, and what ends it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tidegate_tests::agent::{Agent, Setup};
+use tidegate_tests::flux::{Answer, Flux};
+use tidegate_tests::metadata::{Metadata, Says};
+use tidegate_tests::mqtt::packet::Connect;
+use tidegate_tests::mqtt::{Client, Packet, Qos, Version};
+use tidegate_tests::office::{Office, text};
+use tidegate_tests::wait::{self, BOUND};
+
+/// Long enough for an agent whose batches close after 100 ms to do what it may not.
+const WHILE: Duration = Duration::from_millis(1200);
+
+/// An agent that believes this office, comes back within a second after a stop, and probes every second or two.
+fn setup(flux: &Flux, office: &Office) -> Setup {
+    let mut setup = Setup::webhook(flux);
+    setup.without_lanes_and_rules();
+    setup.lane("name = \"critical\"\nfirst = true").lane("name = \"normal\"");
+    setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
+    setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
+    setup.set("provider.notices", "keys", &format!("[\"{}\"]", office.key));
+    setup.set("provider.resume", "spread", "\"1s\"").set("provider.resume", "ramp", "\"0s\"");
+    setup.set("provider.probe", "min", "\"1s\"").set("provider.probe", "max", "\"2s\"");
+    setup.synchronise();
+    setup
+}
+
+/// Publishes telemetry or an alarm at QoS 1 and has it acknowledged: collecting goes on under every stance.
+#[track_caller]
+fn publish(agent: &Agent, kind: &str, payload: &str) {
+    let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "pump"));
+    client.publish(&format!("devices/pump/{kind}"), payload.as_bytes(), Qos::AtLeastOnce, 1);
+    assert_eq!(client.expect(), Packet::Puback { id: 1, reason: 0 });
+    client.disconnect();
+}
+
+fn stance(agent: &Agent) -> String {
+    agent.try_status().and_then(|status| Some(status["stance"]["stance"].as_str()?.to_owned())).unwrap_or_default()
+}
+
+#[track_caller]
+fn until_stance(agent: &Agent, word: &str) {
+    wait::until(&format!("the stance is {word}: {}", agent.status()["stance"]), BOUND, || stance(agent) == word);
+}
+
+#[track_caller]
+fn apply(agent: &Agent, office: &Office, name: &str, toml: &str) {
+    let file = office.sign(name, toml);
+    let output = agent.command(&["notice", "apply", text(&file)]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The log of notices, as the command shows it.
+#[track_caller]
+fn notices(agent: &Agent) -> Vec<Value> {
+    let output = agent.command(&["notices", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+#[track_caller]
+fn has_notice(agent: &Agent, part: &str) {
+    wait::until(&format!("a notice says {part}"), BOUND, || {
+        notices(agent).iter().any(|entry| entry.to_string().contains(part))
+    });
+}
+
+/// The first ground, as `status` has it.
+#[track_caller]
+fn ground(agent: &Agent) -> Value {
+    agent.status()["stance"]["grounds"][0].clone()
+}
+
+/// What was sent before does not grow although something waits.
+#[track_caller]
+fn sends_nothing(agent: &Agent, flux: &Flux) {
+    let before = flux.requests();
+    publish(agent, "telemetry", "waits");
+    wait::never("something is sent", WHILE, || flux.requests() > before);
+}
+
+/// Kills it and starts it again: under the same stance nothing is sent.
+#[track_caller]
+fn survives_a_kill(agent: &mut Agent, flux: &Flux, word: &str) {
+    agent.kill();
+    agent.start();
+    until_stance(agent, word);
+    sends_nothing(agent, flux);
+}
+
+#[test]
+fn a_hold_of_the_operator_stops_sending_until_resume_and_survives_a_kill() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+    let output = agent.command(&["hold", "--for", "2h", "--why", "the mast is being painted"]);
+    assert!(output.status.success(), "{output:?}");
+    until_stance(&agent, "held");
+    let why = ground(&agent);
+    assert!(why["cause"].as_str().is_some_and(|cause| cause.contains("the mast is being painted")), "{why}");
+    assert!(why["until_ms"].as_u64().is_some_and(|until| until > agent.number("/now_ms") + 7_100_000), "{why}");
+    sends_nothing(&agent, &flux);
+    survives_a_kill(&mut agent, &flux, "held");
+    has_notice(&agent, "the mast is being painted");
+    assert!(agent.command(&["resume"]).status.success());
+    until_stance(&agent, "open");
+    flux.wait_for(3, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
+fn an_announced_maintenance_is_told_ahead_stops_at_its_start_and_ends_at_a_moment_of_its_own() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+    let window =
+        "id = \"m-1\"\nkind = \"maintenance\"\nwhy = \"the database moves\"\nfrom = \"+4s\"\nuntil = \"+14s\"\n";
+    apply(&agent, &office, "m-1", window);
+    assert_eq!(stance(&agent), "open");
+    assert_eq!(agent.status()["stance"]["ahead"][0]["stance"], "maintenance");
+    publish(&agent, "telemetry", "before");
+    flux.wait_for(2, BOUND);
+    until_stance(&agent, "maintenance");
+    assert_eq!(ground(&agent)["clause"], "5.2(1)");
+    sends_nothing(&agent, &flux);
+    survives_a_kill(&mut agent, &flux, "maintenance");
+    has_notice(&agent, "m-1");
+    let requests = flux.requests();
+    until_stance(&agent, "open");
+    flux.wait_for(4, BOUND);
+    assert!(flux.requests() > requests);
+    flux.assert_sound();
+}
+
+#[test]
+fn a_maintenance_that_ends_early_ends_with_the_providers_word() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let agent = setup(&flux, &office).start();
+    apply(&agent, &office, "m-1", "id = \"m-1\"\nkind = \"maintenance\"\nuntil = \"+2h\"\n");
+    until_stance(&agent, "maintenance");
+    sends_nothing(&agent, &flux);
+    apply(&agent, &office, "m-2", "id = \"m-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
+    flux.wait_for(1, BOUND);
+    until_stance(&agent, "open");
+}
+
+#[test]
+fn under_yield_only_what_goes_first_leaves() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    apply(&agent, &office, "e", "id = \"e-1\"\nkind = \"emergency\"\nwhy = \"an earthquake\"\n");
+    until_stance(&agent, "yield");
+    assert_eq!(ground(&agent)["clause"], "5.1(1)");
+    sends_nothing(&agent, &flux);
+    publish(&agent, "alarm", "fire");
+    flux.wait_for(1, BOUND);
+    survives_a_kill(&mut agent, &flux, "yield");
+    publish(&agent, "alarm", "smoke");
+    flux.wait_for(2, BOUND);
+    has_notice(&agent, "an earthquake");
+    apply(&agent, &office, "over", "id = \"e-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
+    flux.wait_for(4, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
+fn a_restriction_is_a_limit_that_says_where_it_comes_from() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    let toml = "id = \"r-1\"\nkind = \"restriction\"\nuntil = \"+1h\"\n[limits]\nrate = \"64 kbit/s\"\n";
+    apply(&agent, &office, "r", toml);
+    until_stance(&agent, "restricted");
+    let says = |agent: &Agent| {
+        let terms = agent.command(&["terms"]);
+        String::from_utf8_lossy(&terms.stdout).into_owned()
+    };
+    assert!(says(&agent).contains("64 kbit/s") && says(&agent).contains("r-1"), "{}", says(&agent));
+    assert_eq!(agent.number("/line/rate"), 8_000);
+    agent.kill();
+    agent.start();
+    until_stance(&agent, "restricted");
+    wait::until("the limit binds again", BOUND, || agent.number("/line/rate") == 8_000);
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+}
+
+#[test]
+fn changed_terms_hold_until_a_person_accepts_them_if_so_configured() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut setup = setup(&flux, &office);
+    setup.set("terms", "on_change", "\"hold\"");
+    let mut agent = setup.start();
+    let toml = "id = \"t-1\"\nkind = \"terms_changed\"\nversion = \"2027-01\"\neffective = \"now\"\n";
+    apply(&agent, &office, "t", toml);
+    until_stance(&agent, "held");
+    assert_eq!(ground(&agent)["clause"], "1.2");
+    sends_nothing(&agent, &flux);
+    survives_a_kill(&mut agent, &flux, "held");
+    let output = agent.command(&["terms", "accept", "another"]);
+    assert!(stance(&agent) == "held", "{output:?}");
+    // The operator's own hold is another ground: resume does not accept terms.
+    assert!(agent.command(&["resume"]).status.success());
+    assert_eq!(stance(&agent), "held");
+    assert!(agent.command(&["terms", "accept", "2027-01"]).status.success());
+    until_stance(&agent, "open");
+    flux.wait_for(2, BOUND);
+    has_notice(&agent, "2027-01");
+}
+
+#[test]
+fn changed_terms_are_only_logged_unless_configured_otherwise() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let agent = setup(&flux, &office).start();
+    let toml = "id = \"t-1\"\nkind = \"terms_changed\"\nversion = \"2027-01\"\neffective = \"now\"\n";
+    apply(&agent, &office, "t", toml);
+    has_notice(&agent, "2027-01");
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+    assert_eq!(stance(&agent), "open");
+}
+
+#[test]
+fn a_suspension_in_answers_stops_all_but_a_rare_probe_of_one_record_and_ends_with_one_that_is_accepted() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+    flux.answer_all(Answer::status(403));
+    publish(&agent, "telemetry", "oldest");
+    until_stance(&agent, "suspended");
+    let why = ground(&agent);
+    assert!(why["clause"] == "5.1(3)" && !why["advice"].as_str().unwrap_or_default().is_empty(), "{why}");
+    for number in 0..20 {
+        publish(&agent, "telemetry", &number.to_string());
+    }
+    publish(&agent, "alarm", "an alarm waits, too");
+    let before = flux.requests();
+    wait::until("two probes", BOUND, || flux.requests() >= before + 2);
+    agent.kill();
+    agent.start();
+    until_stance(&agent, "suspended");
+    let again = flux.requests();
+    wait::until("a probe after the restart", BOUND, || flux.requests() > again);
+    flux.look(|log| {
+        for request in &log.requests[before..] {
+            assert_eq!(request.events.len(), 1, "a probe is one record");
+            assert_eq!(request.events[0].payload.get(), "\"oldest\"", "the oldest");
+        }
+    });
+    has_notice(&agent, "suspended");
+    flux.answer_all(Answer::Accept);
+    until_stance(&agent, "open");
+    flux.wait_for(23, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
+fn a_refusal_before_anything_was_ever_accepted_is_a_misconfiguration_and_no_stance() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    flux.answer_all(Answer::status(403));
+    let agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    agent.wait_for_verdict("misconfigured");
+    assert_eq!(stance(&agent), "open");
+}
+
+#[test]
+fn a_suspension_by_notice_ends_with_the_notice() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut setup = setup(&flux, &office);
+    setup.set("provider.probe", "min", "\"1h\"").set("provider.probe", "max", "\"1h\"");
+    let mut agent = setup.start();
+    apply(&agent, &office, "s", "id = \"s-1\"\nkind = \"suspension\"\ncause = \"unpaid\"\n");
+    until_stance(&agent, "suspended");
+    sends_nothing(&agent, &flux);
+    survives_a_kill(&mut agent, &flux, "suspended");
+    apply(&agent, &office, "over", "id = \"s-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
+    flux.wait_for(2, BOUND);
+    until_stance(&agent, "open");
+}
+
+#[test]
+fn a_spent_quota_stops_until_its_end() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut setup = setup(&flux, &office);
+    setup.set("provider.probe", "min", "\"1h\"").set("provider.probe", "max", "\"1h\"");
+    let mut agent = setup.start();
+    apply(&agent, &office, "q", "id = \"q-1\"\nkind = \"quota\"\nuntil = \"+10s\"\n");
+    until_stance(&agent, "quota");
+    sends_nothing(&agent, &flux);
+    survives_a_kill(&mut agent, &flux, "quota");
+    flux.wait_for(2, BOUND);
+    until_stance(&agent, "open");
+}
+
+#[test]
+fn after_the_end_nothing_is_sent_any_more_not_even_a_probe_and_the_buffer_can_be_exported() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+    apply(&agent, &office, "end", "id = \"end\"\nkind = \"end\"\nat = \"+2s\"\n");
+    until_stance(&agent, "ended");
+    let why = ground(&agent);
+    assert!(why["advice"].as_str().is_some_and(|advice| advice.contains("tidegate buffer export")), "{why}");
+    sends_nothing(&agent, &flux);
+    survives_a_kill(&mut agent, &flux, "ended");
+    agent.reload();
+    sends_nothing(&agent, &flux);
+    wait::never("a probe is sent", Duration::from_secs(5), || flux.requests() > 1);
+    let export = agent.command(&["buffer", "export", "--format", "ndjson"]);
+    assert!(String::from_utf8_lossy(&export.stdout).lines().count() >= 3, "{export:?}");
+}
+
+#[test]
+fn the_sims_own_status_suspends_and_lifts() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let service = Metadata::start(Says::line("s1.fast", "suspended"));
+    let mut setup = setup(&flux, &office);
+    setup.set("provider.probe", "min", "\"1h\"").set("provider.probe", "max", "\"1h\"");
+    setup.metadata(&service);
+    let agent = setup.start();
+    until_stance(&agent, "suspended");
+    let why = ground(&agent);
+    assert!(why["advice"].as_str().is_some_and(|advice| advice.contains("modem")), "{why}");
+    sends_nothing(&agent, &flux);
+    service.say(Says::class("s1.fast"));
+    agent.reload();
+    flux.wait_for(1, BOUND);
+    until_stance(&agent, "open");
+}
+
+#[test]
+fn an_unannounced_maintenance_in_answers_waits_and_then_asks_with_one_event() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+    flux.answer_next([Answer::status(503).with_header("Retry-After", "600")]);
+    publish(&agent, "telemetry", "2");
+    until_stance(&agent, "maintenance");
+    sends_nothing(&agent, &flux);
+    // An operator who knows better.
+    agent.reload();
+    flux.wait_for(3, BOUND);
+    until_stance(&agent, "open");
+    flux.look(|log| assert!(log.requests.iter().any(|request| request.events.len() == 1)));
+    flux.assert_sound();
+}
+
+#[test]
+fn several_stances_hold_at_once_and_when_one_lifts_the_others_remain() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let agent = setup(&flux, &office).start();
+    apply(&agent, &office, "m", "id = \"m-1\"\nkind = \"maintenance\"\nuntil = \"+1h\"\n");
+    apply(&agent, &office, "e", "id = \"e-1\"\nkind = \"emergency\"\n");
+    assert!(agent.command(&["hold", "--why", "painting"]).status.success());
+    until_stance(&agent, "held");
+    assert_eq!(agent.status()["stance"]["grounds"].as_array().map(Vec::len), Some(3));
+    assert!(agent.command(&["resume"]).status.success());
+    until_stance(&agent, "maintenance");
+    sends_nothing(&agent, &flux);
+    apply(&agent, &office, "m2", "id = \"m-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
+    wait::until("yield remains", BOUND, || stance(&agent) == "yield");
+    publish(&agent, "alarm", "fire");
+    flux.wait_for(1, BOUND);
+    apply(&agent, &office, "e2", "id = \"e-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
+    flux.wait_for(2, BOUND);
+    until_stance(&agent, "open");
+}
