@@ -168,20 +168,16 @@ fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
     if let Failure::Connecting { stage, trouble, .. } = evidence.failure {
         match (stage, trouble) {
             // What the gateway was given cannot be used: certificates, keys, a name.
-            (Stage::Setup, _) => return Cause::OwnLine,
+            (Stage::Setup, _) | (_, Trouble::NoWay) => return Cause::OwnLine,
             (Stage::Tcp | Stage::Tls, Trouble::Refused) => return Cause::Provider,
-            (_, Trouble::NoWay) => return Cause::OwnLine,
             _ => {}
         }
     }
     if link_is_down {
         return Cause::OwnLine;
     }
-    match evidence.failure {
-        Failure::Connecting { stage: Stage::Tls, trouble: Trouble::Answered, .. } => {
-            return if evidence.clock_trusted { Cause::Unknown } else { Cause::OwnLine };
-        }
-        _ => {}
+    if let Failure::Connecting { stage: Stage::Tls, trouble: Trouble::Answered, .. } = evidence.failure {
+        return if evidence.clock_trusted { Cause::Unknown } else { Cause::OwnLine };
     }
     let unknown_name =
         matches!(evidence.failure, Failure::Connecting { stage: Stage::Name, trouble: Trouble::Answered, .. });
