@@ -168,9 +168,8 @@ fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
     if let Failure::Connecting { stage, trouble, .. } = evidence.failure {
         match (stage, trouble) {
             // What the gateway was given cannot be used: certificates, keys, a name.
-            (Stage::Setup, _) => return Cause::OwnLine,
+            (Stage::Setup, _) | (_, Trouble::NoWay) => return Cause::OwnLine,
             (Stage::Tcp | Stage::Tls, Trouble::Refused) => return Cause::Provider,
-            (_, Trouble::NoWay) => return Cause::OwnLine,
             _ => {}
         }
     }

@@ -14,6 +14,7 @@ fn next_identity() -> NextIdentity {
 }
 
 /// A gateway in trouble, with hostile text where text comes from outside.
+#[allow(clippy::too_many_lines)]
 fn sample() -> Status {
     Status {
         version: "0.1.0".into(),

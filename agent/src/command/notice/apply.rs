@@ -46,11 +46,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut out = format!("{}: {} {}, signed by {}\n", told.verdict, told.kind, told.id, told.key);
     if !told.why.is_empty() {
-        out += &format!("  why: {}\n", told.why);
+        out.extend(["  why: ", &told.why, "\n"]);
     }
-    out += &format!("  it says: {}\n", told.says);
+    out.extend(["  it says: ", &told.says, "\n"]);
     for line in told.follows {
-        out += &format!("  what follows: {line}\n");
+        out.extend(["  what follows: ", &line, "\n"]);
     }
     print(&out)
 }

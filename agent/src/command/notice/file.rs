@@ -151,7 +151,7 @@ mod tests {
     fn an_envelope_appears_whole_and_too_much_is_not_read() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("m.notice");
-        write_envelope(&path, &[7; 40_000]).expect("written");
+        write_envelope(&path, &vec![7; 40_000]).expect("written");
         assert_eq!(read_envelope(&path).expect("read").len(), ENVELOPE_BYTES + 1);
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
         let nowhere = folder.path().join("none/m.notice");

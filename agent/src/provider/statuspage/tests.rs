@@ -247,12 +247,12 @@ fn the_wait_is_what_the_last_question_cost_and_no_shorter_than_set() {
 
 #[test]
 fn a_maintenance_is_near_from_a_quarter_of_an_hour_before_until_it_is_over() {
+    use Progress::{Completed, InProgress, Scheduled};
     let (hour, now) = (3_600_000, 1_795_336_200_000);
     let near = |from_ms, until_ms, progress| {
         let planned = Planned { id: "m".into(), name: String::new(), from_ms, until_ms, progress };
         is_near(&Page { maintenances: vec![planned], incidents: vec![] }, now)
     };
-    use Progress::{Completed, InProgress, Scheduled};
     for (from, until, progress, expected) in [
         (now + hour, Some(now + 2 * hour), Scheduled, false),
         (now + hour / 4, Some(now + 2 * hour), Scheduled, true),

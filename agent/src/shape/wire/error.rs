@@ -170,7 +170,9 @@ pub fn trouble(error: &io::Error) -> Trouble {
             Trouble::Refused
         }
         io::ErrorKind::InvalidData => Trouble::Answered,
-        _ if error.get_ref().is_some_and(<dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<NameServer>) => Trouble::Answered,
+        _ if error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync + 'static>::is::<NameServer>) => {
+            Trouble::Answered
+        }
         _ => Trouble::Other,
     })
 }

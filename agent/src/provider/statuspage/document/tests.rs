@@ -22,7 +22,7 @@ fn read(text: &str, patterns: &[&str]) -> Document {
 
 /// Ids, windows in s since 2026-11-22T00:00Z, and progress.
 fn windows(document: &Document) -> Vec<(&str, i64, Option<i64>, Progress)> {
-    let since = |ms: u64| (ms / 1000) as i64 - 1_795_305_600;
+    let since = |ms: u64| i64::try_from(ms / 1000).expect("a time of these centuries") - 1_795_305_600;
     let all = document.maintenances.as_ref().expect("a list");
     all.iter().map(|it| (it.id.as_str(), since(it.from_ms), it.until_ms.map(since), it.progress)).collect()
 }
