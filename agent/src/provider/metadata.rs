@@ -122,6 +122,7 @@ impl AskError {
     fn advice(&self) -> &'static str {
         match self {
             Self::Url => "correct [provider.metadata] url",
+            Self::Unreachable(WireError::Spent) => "nothing: it is asked again later, and what was told last stays",
             Self::Unreachable(_) | Self::Broke(_) | Self::Late => {
                 "nothing, if the line is down; the service answers over a SORACOM line only: on another one write \
                  [provider.metadata] enabled = false"
