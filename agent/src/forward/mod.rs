@@ -17,9 +17,10 @@
 //! is allowed, announces it to the store (`ledger`), and sends one at a time over a kept-open connection (`http`,
 //! `token`) to the `endpoint`; `lanes` says whose turn it is. The lanes that go first have a connection of their own
 //! (`ways`), and requests of theirs and of the others go side by side. `plan` knows what of a lane is to be delivered and which
-//! stream's it is. `verdict` judges the answer; `course` says what
-//! follows for the stream, `permit` asks the budgets before each request, `leave` keeps what the provider's stance lets
-//! leave, `told` hands on what came of each exchange, `report` says what is logged of it, `gate` and `backoff` when the endpoint may be tried again, `size` how large a body may be.
+//! stream's it is. `permit` asks the budgets before each request, and `turns` keeps a dear one from starving. `leave` keeps
+//! what the provider's stance lets leave. `verdict` judges the answer; `course` says what follows for the stream, `told` hands
+//! on what came of each exchange, `report` says what is logged of it, `gate` and `backoff` when the endpoint may be tried
+//! again, `size` how large a body may be.
 //! The parts that decide are pure: they are given the time and the randomness and know no socket.
 //!
 //! # On disk and on the wire

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
 use crate::chain::chain;
-use crate::shape::wire::Wire;
+use crate::shape::wire::{Wire, WireError};
 use crate::shown;
 pub use subscriber::{Expiry, Subscriber};
 
@@ -81,6 +81,9 @@ impl Failure {
     fn advice(&self) -> &'static str {
         match self {
             Self::NoAnswer(AskError::Url) => "correct [provider.metadata] url",
+            Self::NoAnswer(AskError::Unreachable(WireError::Spent)) => {
+                "nothing: it is asked again later, and what was told last stays"
+            }
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) => {
                 "nothing, if the line is down; the service answers over a SORACOM line only: on another one write \
                  [provider.metadata] enabled = false"
