@@ -21,7 +21,7 @@
 //! # How it works
 //! [`Ledger`] is pure: facts in ([`Fact`]), entries out. [`Desk`] runs it: it takes facts from anywhere, and a thread
 //! of its own writes entries to the file `outages/ledger` in the store's folder, through the store's
-//! [`Disk`](crate::store::disk::Disk). [`read`] gives what the entries of a file add up to, and where its chain is broken;
+//! [`Disk`](crate::store::disk::Disk). [`read()`] gives what the entries of a file add up to, and where its chain is broken;
 //! [`report`] makes of it what is shown. [`alarm`] says when people near the gateway have to be told that nothing is
 //! delivered; [`horn`] runs the command that tells them.
 //!
