@@ -6,7 +6,7 @@
 //! - **It does not eat the line.** A page is 5 to 50 KB. Asked every five minutes for the whole of it that would be 45 to 430 MB
 //!   a month, more than all telemetry of most gateways. So questions are conditional (`If-None-Match`, `If-Modified-Since`),
 //!   and each makes the next one wait until [`Settings::bytes_per_day`] has grown by what it cost on the wire: see
-//!   [`wait_for`]. Once in [`LONGEST_WAIT`] it is asked in any case.
+//!   `wait_for`. Once in [`LONGEST_WAIT`] it is asked in any case.
 //! - While a maintenance that concerns this gateway is near or under way it is asked every [`Settings::every`], whatever that
 //!   costs, for no longer than [`NEAR_AT_MOST`] after its beginning: its end may be told early, and telemetry does not need the
 //!   line meanwhile.
@@ -17,7 +17,7 @@
 //!
 //! # On the wire
 //! `GET <base>/api/v2/summary.json`, as `ask` has it. Where there is none (404), or it is too long, three smaller documents are
-//! asked for instead ([`PARTS`]), as long as they are there. Measured on loopback (TLS 1.3, two small certificates, answers
+//! asked for instead (`PARTS`), as long as they are there. Measured on loopback (TLS 1.3, two small certificates, answers
 //! with few headers): 2.6 KB beside the page itself for the first question, 1.9 KB for one that is answered with 304 on a
 //! resumed session. A public chain and a content network's headers add some 3 KB to the first and 1.5 KB to each.
 //!
@@ -88,7 +88,7 @@ pub struct Settings {
     pub components: Vec<Glob>,
     /// How often at the most.
     pub every: Duration,
-    /// Bytes on the wire that it may cost in a day; see [`wait_for`].
+    /// Bytes on the wire that it may cost in a day; see `wait_for`.
     pub bytes_per_day: u64,
 }
 

@@ -5,7 +5,7 @@
 //!   whoever has only a CBOR viewer can read it.
 //! - What is written has its keys in the order below, definite lengths and shortest forms. What is read may have any order.
 //! - Tolerated (clause 9.3(2)): keys that are not known (told by name), a kind that is not known
-//!   ([`Content::Unknown`](super::Content::Unknown)), a cause in another word (`other`), a limit of a kind that is not known. A
+//!   ([`Content::Unknown`]), a cause in another word (`other`), a limit of a kind that is not known. A
 //!   restriction of which no limit is known is of an unknown kind.
 //! - Refused: what is not one map with texts as keys, a key that stands there twice, anything nested deeper than
 //!   [`DEPTH`], bytes behind the end, and a known field that is missing or is not what it must be.

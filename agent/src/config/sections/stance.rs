@@ -6,8 +6,11 @@ use super::super::model::{OnTermsChange, Probe, Resume};
 use super::super::reader::Section;
 use super::DAY;
 
-/// Ten minutes: 100,000 gateways then come back at 170 connections a second.
-const RESUME: Duration = Duration::from_secs(600);
+/// Half an hour: 100,000 gateways then come back at 56 connections a second.
+const SPREAD: Duration = Duration::from_secs(1_800);
+
+/// Ten minutes from then until one drains at full speed what it stored.
+const RAMP: Duration = Duration::from_secs(600);
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -17,7 +20,7 @@ pub(super) fn resume(provider: &Section<'_>) -> Resume {
     let section = provider.section("resume");
     let range = Duration::ZERO..=DAY;
     let resume =
-        Resume { spread: section.duration("spread", &range, RESUME), ramp: section.duration("ramp", &range, RESUME) };
+        Resume { spread: section.duration("spread", &range, SPREAD), ramp: section.duration("ramp", &range, RAMP) };
     section.finish();
     resume
 }
