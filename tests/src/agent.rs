@@ -83,6 +83,8 @@ impl Setup {
         setup.set("limits", "events_per_month", "\"unlimited\"");
         // No test asks SORACOM's own service.
         setup.set("provider.metadata", "enabled", "false");
+        // Nor to come back as slowly as a fleet should.
+        setup.set("provider.resume", "spread", "\"1s\"").set("provider.resume", "ramp", "\"0s\"");
         setup.set("forward.flux.batch", "max_age", "\"100ms\"");
         setup.set("forward.backoff", "min", "\"50ms\"");
         setup.set("forward.backoff", "max", "\"500ms\"");

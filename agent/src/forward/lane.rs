@@ -115,9 +115,16 @@ impl Lane {
     }
 
     /// Closes a stream's batch if it is full or due; see [`Stream::close_if_due`].
-    pub(super) fn close_if_due(&mut self, side: Side, gate_open: bool, now: Instant) -> bool {
-        let at_once = self.options.first;
+    /// `call`: what was gathered before then closes, though it is not due.
+    pub(super) fn close_if_due(&mut self, side: Side, gate_open: bool, call: Option<Instant>, now: Instant) -> bool {
+        let at_once = self.options.first || self.is_called(side, call);
         self.stream(side).close_if_due(at_once, gate_open, now)
+    }
+
+    /// Whether a stream's batch was begun before a call.
+    pub(super) fn is_called(&self, side: Side, call: Option<Instant>) -> bool {
+        let gathered = self.streams[side.index()].gathered_since();
+        gathered.zip(call).is_some_and(|(since, call)| since <= call)
     }
 
     /// Whether a stream's batch is as old as it should become, see [`Stream::is_due`].

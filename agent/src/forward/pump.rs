@@ -226,12 +226,13 @@ impl Pump {
         self.permits.look();
         self.follow_stance();
         let gate_open = self.is_open(now);
+        let call = self.leave.last_call(now, &self.store.clock().now());
         let cutting = self.cutting(now);
         let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
         for (index, side) in sides.clone() {
             self.lanes[index].keep_up(&self.store, &cutting);
-            let may_close = gate_open && self.lets(index) && self.may_close(index, side, now);
-            if self.lanes[index].close_if_due(side, may_close, now) {
+            let may_close = gate_open && self.lets(index) && self.may_close(index, side, call, now);
+            if self.lanes[index].close_if_due(side, may_close, call, now) {
                 self.announce_fresh(index, side);
             }
         }
@@ -263,9 +264,10 @@ impl Pump {
     }
 
     /// Whether the budgets have a request for a batch that closes because it is due.
-    fn may_close(&self, index: usize, side: Side, now: Instant) -> bool {
+    fn may_close(&self, index: usize, side: Side, call: Option<Instant>, now: Instant) -> bool {
         let closed = self.lanes.iter().filter(|lane| !lane.options.first).flat_map(Lane::at_hand).count();
-        !self.lanes[index].is_due(side, now) || self.permits.may_close(index, closed)
+        let due = self.lanes[index].is_due(side, now) || self.lanes[index].is_called(side, call);
+        !due || self.permits.may_close(index, closed)
     }
 
     /// Starts the read that a stream is to do now, if any.
@@ -397,7 +399,11 @@ impl Pump {
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let late = self.config.options.replayed_after;
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(late, now)).min();
-        [lanes, self.gate.closed_until(now), self.report.due(), self.permits.wake_at(now)].into_iter().flatten().min()
+        let call = self.leave.next_call(now, &self.store.clock().now());
+        [lanes, self.gate.closed_until(now), self.report.due(), self.permits.wake_at(now), call]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes back what a read found.

@@ -141,6 +141,11 @@ impl Stream {
         true
     }
 
+    /// When the oldest record of the batch being gathered was received.
+    pub(super) fn gathered_since(&self) -> Option<Instant> {
+        self.open.as_ref().filter(|_| self.fresh.is_none()).map(Open::oldest)
+    }
+
     /// Whether the batch being gathered is so old that it is to close.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.fresh.is_none() && self.open.is_some() && self.due.is_some_and(|due| due <= now)

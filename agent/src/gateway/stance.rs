@@ -119,7 +119,9 @@ impl Desk {
 }
 
 fn go(view: &View) -> Go {
-    Go { telemetry: view.leave.telemetry, probe: view.probe }
+    let stops = |ground: &&Ground| ground.stance.leave().telemetry == Telemetry::Nothing;
+    let stop_ms = view.ahead.iter().filter(stops).map(|ground| ground.since_ms).min();
+    Go { telemetry: view.leave.telemetry, probe: view.probe, stop_ms }
 }
 
 /// Restores the machine from the store, and says which endpoint is in use. Before the forwarder begins.

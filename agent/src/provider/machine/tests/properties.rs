@@ -243,6 +243,10 @@ impl Watched {
             self.hastened = 0;
             return;
         }
+        if self.rarely.is_some_and(|(_, before)| before > view.probe) {
+            // It is another machine: its bytes were changed.
+            self.rarely = None;
+        }
         let (since, before) = *self.rarely.get_or_insert((self.real, view.probe));
         // One may be due when it begins: what makes it rare may have held before, behind something else.
         let most = (self.real - since) / HOUR + 1 + self.hastened;
