@@ -3,10 +3,12 @@
 //! public.
 
 pub use crate::collect::fields::fuzzing::fields;
+pub use crate::collect::fuzzing::certificate;
 pub use crate::collect::listener::fuzzing::intake;
 pub use crate::config::notice::fuzzing::notice;
 pub use crate::forward::fuzzing::judge;
 pub use crate::outage::fuzzing::outages;
 pub use crate::provider::fuzzing::{statuspage, subscriber};
 pub use crate::provider::machine::fuzzing::run as machine;
+pub use crate::shape::wire::resolve::fuzzing::names;
 pub use crate::store::fuzzing::decode;

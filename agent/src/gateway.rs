@@ -51,7 +51,7 @@ use crate::store::{Store, StoreError};
 use crate::watch::{self, Status};
 
 pub use limits::limits_of_files;
-pub use stance::notices_of;
+pub use stance::{notices_of, shown as shown_notices};
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough
 /// to cost nothing.

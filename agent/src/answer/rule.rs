@@ -6,8 +6,8 @@
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 
+use super::Means;
 use crate::glob::{Glob, folded};
-use crate::provider::input::Means;
 
 /// Rules at most.
 pub const RULES: usize = 32;

@@ -12,6 +12,8 @@ pub mod auth;
 pub mod broker;
 pub mod certificate;
 pub mod fields;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 pub mod listener;
 pub mod mapping;
 pub mod session;

@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.service.json {
         return print(&(serde_json::to_string_pretty(&entries)? + "\n"));
     }
-    print(&render::notices(&entries))
+    print(&render::notices(&gateway::shown_notices(&entries)))
 }
 
 fn find(args: &Args) -> Result<Vec<Entry>, Failure> {

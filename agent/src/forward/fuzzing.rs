@@ -6,9 +6,9 @@ use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::verdict::{self, Answer, Context, Verdict};
+use crate::answer::Means;
 use crate::answer::rule::{Rule, Statuses};
 use crate::glob::Glob;
-use crate::provider::input::Means;
 
 /// Longest wait that any answer may ask for: above the longest that is granted, far below what a gateway would be
 /// given up for.

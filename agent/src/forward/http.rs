@@ -37,8 +37,7 @@ use super::handle::Checked;
 use super::token::{self, Need};
 use super::verdict::{Answer, shown};
 use crate::clock::{Clock, Stamp};
-use crate::provider::line::Failure as How;
-use crate::shape::wire::{HeldBack, Wire, WireError};
+use crate::shape::wire::{Failure as How, HeldBack, Wire, WireError};
 
 /// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
 const ANSWER_BYTES: usize = 64 * 1024;

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::verdict::Verdict;
 use crate::clock::Stamp;
-use crate::provider::line::Failure;
+use crate::shape::wire::Failure;
 
 /// While all is accepted it is said so often. It keeps the time of the last delivery known to within a tenth of the
 /// shortest interval that anything is concluded from.

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use hyper::HeaderMap;
 
+use crate::answer::Means;
 use crate::answer::rule::{self, Rule};
 use crate::answer::{retry_after, seconds};
-use crate::provider::input::Means;
 
 /// Seconds until the rate limit is refreshed (general notes of the API's reference).
 const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";

@@ -398,9 +398,15 @@ fn ground(ground: &Ground) -> GroundStatus {
     }
 }
 
+/// Entries of the log as they are shown.
+pub fn shown(entries: &[Entry]) -> Vec<NoticeStatus> {
+    entries.iter().map(notice).collect()
+}
+
 fn notice(entry: &Entry) -> NoticeStatus {
-    let Entry { at_ms, what, source, text, did, .. } = entry.clone();
-    NoticeStatus { at_ms, what, source, text, did }
+    let Entry { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, clause } = entry.clone();
+    let clause = clause.unwrap_or_default();
+    NoticeStatus { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, clause }
 }
 
 /// Answers what is asked over the control socket.

@@ -13,6 +13,7 @@ use tidegate_protocol::stance::{Leave, Stance};
 use tidegate_protocol::terms::{Clause, Terms};
 
 use super::page::Page;
+pub use crate::answer::Means;
 
 /// Something that the machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,33 +66,6 @@ pub enum Input {
     },
     /// The operator said "try again now" (a reload): a probe may go at once.
     TryNow,
-}
-
-/// What Flux's answer, by the rules of the configuration, means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Means {
-    /// Accepted.
-    Accepted,
-    /// Too much for now (429).
-    Throttled,
-    /// It is being worked on (503 with a time, a unified session cut, connections refused).
-    Maintenance,
-    /// What used to be taken is not any more (401, 403).
-    Suspended,
-    /// What the account may use is used up.
-    Quota,
-    /// It is gone for good (410).
-    Ended,
-    /// It never worked as configured.
-    Misconfigured,
-    /// The record is refused, not the gateway.
-    Poison,
-    /// It may pass by itself: an error of the server, no whole answer.
-    Transient,
-    /// No connection came about, and the gateway's own line is at fault as far as can be told.
-    OwnLine,
-    /// No connection came about, and the provider's side is at fault as far as can be told.
-    Unreachable,
 }
 
 /// An answer, or that there was none.

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shape::wire::{Stage, Trouble, WireError, trouble};
+use crate::shape::wire::{Failure, Stage, Trouble};
 pub use system::{Interface, Links, System};
 
 /// An answer of somebody else counts as evidence for so long: the status page is asked every five minutes at the most, the
@@ -71,52 +71,6 @@ pub struct Finding {
     pub cause: Cause,
     /// What was seen, the most telling first; at most [`FACTS`].
     pub facts: Vec<Fact>,
-}
-
-/// How an attempt failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
-    /// No connection came about.
-    Connecting {
-        /// How far it came.
-        stage: Stage,
-        /// What became of the last step.
-        trouble: Trouble,
-        /// What the system said (`errno(3)`).
-        errno: Option<i32>,
-    },
-    /// A connection was there and ended before the answer was whole.
-    Cut,
-    /// A connection was there and no answer came in time.
-    Silent,
-    /// There was an answer, with this status.
-    Answered(u16),
-}
-
-impl Failure {
-    /// How a connection that was there broke, by what the system said of it, if it did.
-    pub fn broken(error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<std::io::Error>() {
-                return match trouble(error) {
-                    trouble @ (Trouble::NoWay | Trouble::HostUnreachable) => {
-                        Self::Connecting { stage: Stage::Tcp, trouble, errno: error.raw_os_error() }
-                    }
-                    Trouble::Silence => Self::Silent,
-                    _ => Self::Cut,
-                };
-            }
-            cause = error.source();
-        }
-        Self::Cut
-    }
-}
-
-impl From<&WireError> for Failure {
-    fn from(error: &WireError) -> Self {
-        Self::Connecting { stage: error.stage(), trouble: error.trouble(), errno: error.errno() }
-    }
 }
 
 /// Somebody else who is asked now and then.

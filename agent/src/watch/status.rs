@@ -4,7 +4,13 @@
 //! Unless said otherwise counts run since the store was created (so they survive restarts), times are milliseconds
 //! since the Unix epoch by the gateway's clock, durations milliseconds, sizes bytes.
 
+mod provider;
+
 use serde::{Deserialize, Serialize};
+
+pub use provider::{
+    GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, StanceStatus, StatusPageStatus,
+};
 
 /// Everything there is to show.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -205,153 +211,6 @@ pub struct VerdictStatus {
     pub suspects: u64,
     /// The largest body in use, if a 413 taught that it must be below the configured one.
     pub learnt_body_limit: Option<u64>,
-}
-
-/// What the provider allows now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct StanceStatus {
-    /// The design's word for the first of those that hold: `ended`, `suspended`, `held`, `quota`, `maintenance`, `yield`,
-    /// `restricted`, or `open` if none does.
-    pub stance: String,
-    /// Which telemetry may leave: `all`, `first` (only lanes that go first) or `nothing`.
-    pub telemetry: String,
-    /// Why, in the order in which stances are shown; empty while open.
-    pub grounds: Vec<GroundStatus>,
-    /// What is announced and has not begun.
-    pub ahead: Vec<GroundStatus>,
-    /// In how many ms the next probe is due: one record that is sent to see whether it is taken.
-    pub probe_in_ms: Option<u64>,
-    /// The provider's status page; `None` if it is not asked.
-    pub page: Option<StatusPageStatus>,
-    /// The last entries of the log of notices, the oldest first; `tidegate notices` shows all.
-    pub notices: Vec<NoticeStatus>,
-    /// Signed notices that were brought.
-    pub inbox: InboxStatus,
-}
-
-/// Signed notices that were brought since the start.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct InboxStatus {
-    /// The ids of the keys that are believed.
-    pub keys: Vec<String>,
-    /// The folder that is watched, if one is.
-    pub folder: Option<String>,
-    /// Why it cannot be looked into, if so.
-    pub folder_problem: Option<String>,
-    /// Taken in.
-    pub accepted: u64,
-    /// Brought again.
-    pub repeated: u64,
-    /// Refused, by reason.
-    pub refused: Vec<RefusedCount>,
-    /// The last of them, the newest last.
-    pub last: Vec<RefusedNotice>,
-}
-
-/// A notice that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct RefusedNotice {
-    /// When.
-    pub at_ms: u64,
-    /// How it came: `socket`, or `folder` and the file's name.
-    pub from: String,
-    /// The reason's word.
-    pub code: String,
-    /// Why.
-    pub why: String,
-}
-
-/// Time in which Flux could not be used, by the outage ledger.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct OutageStatus {
-    /// The first failed attempt of the interval that is open (ms since the Unix epoch).
-    pub since_ms: Option<u64>,
-    /// Whose side it is: `own-line`, `announced`, `provider` or `unknown`; empty if none is open.
-    pub class: String,
-    /// What of it is proved, in ms.
-    pub proved_ms: u64,
-    /// The longest uninterrupted time of it that can be claimed, in ms.
-    pub uninterrupted_ms: u64,
-    /// Attempts that failed in it.
-    pub attempts: u64,
-    /// Intervals that touch this month (JST).
-    pub month: u64,
-    /// The longest uninterrupted time of them that can be claimed, in ms.
-    pub month_longest_ms: u64,
-    /// The local alarm is in force: nothing was delivered for the set time.
-    pub alarm: bool,
-    /// Why the ledger cannot be written now.
-    pub problem: Option<String>,
-}
-
-/// The provider's status page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct StatusPageStatus {
-    /// Which page it asks.
-    pub url: String,
-    /// How long ago it answered; `None` if it has not since the agent was started.
-    pub answered_ago_ms: Option<u64>,
-    /// Maintenances on it that concern this gateway.
-    pub maintenances: u64,
-    /// Incidents on it that concern this gateway and go on, the first five.
-    pub incidents: Vec<String>,
-    /// All of them.
-    pub incidents_count: u64,
-    /// Entries of its last answer that could not be read.
-    pub skipped: u64,
-    /// Questions since the agent was started.
-    pub asked: u64,
-    /// Of these, answers that nothing has changed.
-    pub unchanged: u64,
-    /// Bytes on the wire that they cost, both directions.
-    pub bytes: u64,
-    /// Questions since the last answer that were not answered.
-    pub failures: u64,
-    /// Why it did not answer the last one; empty if it did.
-    pub problem: String,
-    /// What to do about it.
-    pub advice: String,
-}
-
-/// Why a stance holds, or will.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct GroundStatus {
-    /// Which one.
-    pub stance: String,
-    /// Who says so.
-    pub source: String,
-    /// What and why.
-    pub cause: String,
-    /// The clause of the terms of service; empty if none.
-    pub clause: String,
-    /// Since when, or from when.
-    pub since_ms: u64,
-    /// Until when, if that is known.
-    pub until_ms: Option<u64>,
-    /// What a person should do; empty if nothing.
-    pub advice: String,
-}
-
-/// A line of the log of notices.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct NoticeStatus {
-    /// When it was received.
-    pub at_ms: u64,
-    /// What.
-    pub what: String,
-    /// From whom.
-    pub source: String,
-    /// Its text.
-    pub text: String,
-    /// What the agent did.
-    pub did: String,
 }
 
 /// The oldest record that waits.

@@ -9,8 +9,8 @@ use crate::forward::plan::Side;
 use crate::forward::told::Told;
 use crate::forward::verdict::Verdict;
 use crate::forward::ways::CLASSES;
-use crate::provider::line::Failure;
 use crate::shape::wire::Class;
+use crate::shape::wire::Failure;
 
 /// How long before an identity ends no request is begun under it: a clock that is right by the `Date` of an answer may be
 /// wrong by more than half a second, and a request takes a moment until it is on the wire.

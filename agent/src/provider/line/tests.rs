@@ -1,6 +1,7 @@
 //! The table, row by row.
 
 use super::*;
+use crate::shape::wire::WireError;
 use Trouble::{Answered, HostUnreachable, NoWay, Other as Failed, Refused, Silence};
 
 fn interface(name: &str, operstate: &str, carrier: Option<bool>) -> Interface {

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use super::super::status::{GroundStatus, InboxStatus, NoticeStatus, StanceStatus, StatusPageStatus};
 use super::{line, plain, size, span, time, title};
-use crate::provider::input::Entry;
 
 /// The section of `status`. Nothing where there is nothing to say.
 pub(super) fn section(out: &mut String, stance: &StanceStatus, now_ms: u64) {
@@ -132,7 +131,7 @@ fn of_notice(notice: &NoticeStatus) -> String {
 }
 
 /// The log of notices, the newest last: a paragraph each, ending in a newline.
-pub fn notices(entries: &[Entry]) -> String {
+pub fn notices(entries: &[NoticeStatus]) -> String {
     let mut out = String::new();
     if entries.is_empty() {
         return "no notices\n".into();
@@ -154,7 +153,7 @@ pub fn notices(entries: &[Entry]) -> String {
             ("from", format!("{}{id}", plain(&entry.source))),
             ("says", plain(&entry.text)),
             ("holds", holds),
-            ("clause", entry.clause.as_deref().map(plain).unwrap_or_default()),
+            ("clause", plain(&entry.clause)),
             ("Tidegate", plain(&entry.did)),
         ];
         for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
@@ -246,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_log_tells_what_from_whom_what_was_done_and_until_when() {
-        let entry = Entry {
+        let entry = NoticeStatus {
             at_ms: 1_795_336_190_000,
             trusted: false,
             what: "maintenance".into(),
@@ -256,7 +255,7 @@ mod tests {
             did: "sending stops at its beginning".into(),
             from_ms: Some(1_795_336_200_000),
             until_ms: Some(1_795_339_800_000),
-            clause: Some("5.2(1)".into()),
+            clause: "5.2(1)".into(),
         };
         let text = notices(&[entry]);
         for part in ["not known to be right", "status page (id m-1)", "until 2026-11-22 09:30:00 UTC", "stops at its"] {

@@ -17,6 +17,8 @@
 mod cache;
 mod exchange;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod message;
 #[cfg(test)]
 pub(super) mod tests;
