@@ -1,7 +1,7 @@
 //! Each stance, on the real binary: what is sent under it and what is not, what `status` and `notices` say, that a
 //! `kill -9` changes nothing of it, and what ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
@@ -69,6 +69,32 @@ fn has_notice(agent: &Agent, part: &str) {
     });
 }
 
+/// The intervals of the outage ledger, by their class.
+#[track_caller]
+fn outages(agent: &Agent) -> Vec<String> {
+    let output = agent.command(&["outages", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let intervals = report["intervals"].as_array().expect("intervals");
+    intervals.iter().map(|interval| interval["class"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// The ledger has one interval, of this class: it is written aside, so it is waited for.
+#[track_caller]
+fn has_outage(agent: &Agent, class: &str) {
+    wait::until(&format!("an outage that is {class}: {:?}", outages(agent)), BOUND, || outages(agent) == [class]);
+}
+
+/// Waits until so many records were delivered; says how things stand if they are not.
+#[track_caller]
+fn delivered(agent: &Agent, flux: &Flux, records: usize) {
+    let start = Instant::now();
+    while flux.delivered() < records {
+        assert!(start.elapsed() < BOUND, "{} of {records} delivered: {:#}", flux.delivered(), agent.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// The first ground, as `status` has it.
 #[track_caller]
 fn ground(agent: &Agent) -> Value {
@@ -97,7 +123,7 @@ fn a_hold_of_the_operator_stops_sending_until_resume_and_survives_a_kill() {
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let mut agent = setup(&flux, &office).start();
     publish(&agent, "telemetry", "1");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     let output = agent.command(&["hold", "--for", "2h", "--why", "the mast is being painted"]);
     assert!(output.status.success(), "{output:?}");
     until_stance(&agent, "held");
@@ -109,8 +135,9 @@ fn a_hold_of_the_operator_stops_sending_until_resume_and_survives_a_kill() {
     has_notice(&agent, "the mast is being painted");
     assert!(agent.command(&["resume"]).status.success());
     until_stance(&agent, "open");
-    flux.wait_for(3, BOUND);
+    delivered(&agent, &flux, 3);
     flux.assert_sound();
+    assert!(outages(&agent).is_empty(), "who does not send has no outage");
 }
 
 #[test]
@@ -118,22 +145,23 @@ fn an_announced_maintenance_is_told_ahead_stops_at_its_start_and_ends_at_a_momen
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let mut agent = setup(&flux, &office).start();
     publish(&agent, "telemetry", "1");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     let window =
         "id = \"m-1\"\nkind = \"maintenance\"\nwhy = \"the database moves\"\nfrom = \"+4s\"\nuntil = \"+14s\"\n";
     apply(&agent, &office, "m-1", window);
     assert_eq!(stance(&agent), "open");
     assert_eq!(agent.status()["stance"]["ahead"][0]["stance"], "maintenance");
     publish(&agent, "telemetry", "before");
-    flux.wait_for(2, BOUND);
+    delivered(&agent, &flux, 2);
     until_stance(&agent, "maintenance");
     assert_eq!(ground(&agent)["clause"], "5.2(1)");
     sends_nothing(&agent, &flux);
     survives_a_kill(&mut agent, &flux, "maintenance");
     has_notice(&agent, "m-1");
+    has_outage(&agent, "announced");
     let requests = flux.requests();
     until_stance(&agent, "open");
-    flux.wait_for(4, BOUND);
+    delivered(&agent, &flux, 4);
     assert!(flux.requests() > requests);
     flux.assert_sound();
 }
@@ -146,7 +174,7 @@ fn a_maintenance_that_ends_early_ends_with_the_providers_word() {
     until_stance(&agent, "maintenance");
     sends_nothing(&agent, &flux);
     apply(&agent, &office, "m-2", "id = \"m-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     until_stance(&agent, "open");
 }
 
@@ -159,13 +187,14 @@ fn under_yield_only_what_goes_first_leaves() {
     assert_eq!(ground(&agent)["clause"], "5.1(1)");
     sends_nothing(&agent, &flux);
     publish(&agent, "alarm", "fire");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     survives_a_kill(&mut agent, &flux, "yield");
     publish(&agent, "alarm", "smoke");
-    flux.wait_for(2, BOUND);
+    delivered(&agent, &flux, 2);
     has_notice(&agent, "an earthquake");
+    assert!(outages(&agent).is_empty(), "it can be used");
     apply(&agent, &office, "over", "id = \"e-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
-    flux.wait_for(4, BOUND);
+    delivered(&agent, &flux, 4);
     flux.assert_sound();
 }
 
@@ -187,7 +216,7 @@ fn a_restriction_is_a_limit_that_says_where_it_comes_from() {
     until_stance(&agent, "restricted");
     wait::until("the limit binds again", BOUND, || agent.number("/line/rate") == 8_000);
     publish(&agent, "telemetry", "1");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
 }
 
 #[test]
@@ -209,7 +238,7 @@ fn changed_terms_hold_until_a_person_accepts_them_if_so_configured() {
     assert_eq!(stance(&agent), "held");
     assert!(agent.command(&["terms", "accept", "2027-01"]).status.success());
     until_stance(&agent, "open");
-    flux.wait_for(2, BOUND);
+    delivered(&agent, &flux, 2);
     has_notice(&agent, "2027-01");
 }
 
@@ -221,7 +250,7 @@ fn changed_terms_are_only_logged_unless_configured_otherwise() {
     apply(&agent, &office, "t", toml);
     has_notice(&agent, "2027-01");
     publish(&agent, "telemetry", "1");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     assert_eq!(stance(&agent), "open");
 }
 
@@ -230,7 +259,7 @@ fn a_suspension_in_answers_stops_all_but_a_rare_probe_of_one_record_and_ends_wit
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let mut agent = setup(&flux, &office).start();
     publish(&agent, "telemetry", "1");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     flux.answer_all(Answer::status(403));
     publish(&agent, "telemetry", "oldest");
     until_stance(&agent, "suspended");
@@ -254,9 +283,10 @@ fn a_suspension_in_answers_stops_all_but_a_rare_probe_of_one_record_and_ends_wit
         }
     });
     has_notice(&agent, "suspended");
+    has_outage(&agent, "announced");
     flux.answer_all(Answer::Accept);
     until_stance(&agent, "open");
-    flux.wait_for(23, BOUND);
+    delivered(&agent, &flux, 23);
     flux.assert_sound();
 }
 
@@ -281,7 +311,7 @@ fn a_suspension_by_notice_ends_with_the_notice() {
     sends_nothing(&agent, &flux);
     survives_a_kill(&mut agent, &flux, "suspended");
     apply(&agent, &office, "over", "id = \"s-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
-    flux.wait_for(2, BOUND);
+    delivered(&agent, &flux, 2);
     until_stance(&agent, "open");
 }
 
@@ -295,7 +325,9 @@ fn a_spent_quota_stops_until_its_end() {
     until_stance(&agent, "quota");
     sends_nothing(&agent, &flux);
     survives_a_kill(&mut agent, &flux, "quota");
-    flux.wait_for(2, BOUND);
+    has_notice(&agent, "q-1");
+    has_outage(&agent, "announced");
+    delivered(&agent, &flux, 2);
     until_stance(&agent, "open");
 }
 
@@ -304,13 +336,15 @@ fn after_the_end_nothing_is_sent_any_more_not_even_a_probe_and_the_buffer_can_be
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let mut agent = setup(&flux, &office).start();
     publish(&agent, "telemetry", "1");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     apply(&agent, &office, "end", "id = \"end\"\nkind = \"end\"\nat = \"+2s\"\n");
     until_stance(&agent, "ended");
     let why = ground(&agent);
     assert!(why["advice"].as_str().is_some_and(|advice| advice.contains("tidegate buffer export")), "{why}");
     sends_nothing(&agent, &flux);
     survives_a_kill(&mut agent, &flux, "ended");
+    has_notice(&agent, "\"end\"");
+    has_outage(&agent, "announced");
     agent.reload();
     sends_nothing(&agent, &flux);
     wait::never("a probe is sent", Duration::from_secs(5), || flux.requests() > 1);
@@ -332,7 +366,7 @@ fn the_sims_own_status_suspends_and_lifts() {
     sends_nothing(&agent, &flux);
     service.say(Says::class("s1.fast"));
     agent.reload();
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     until_stance(&agent, "open");
 }
 
@@ -341,14 +375,14 @@ fn an_unannounced_maintenance_in_answers_waits_and_then_asks_with_one_event() {
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let agent = setup(&flux, &office).start();
     publish(&agent, "telemetry", "1");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     flux.answer_next([Answer::status(503).with_header("Retry-After", "600")]);
     publish(&agent, "telemetry", "2");
     until_stance(&agent, "maintenance");
     sends_nothing(&agent, &flux);
     // An operator who knows better.
     agent.reload();
-    flux.wait_for(3, BOUND);
+    delivered(&agent, &flux, 3);
     until_stance(&agent, "open");
     flux.look(|log| assert!(log.requests.iter().any(|request| request.events.len() == 1)));
     flux.assert_sound();
@@ -369,8 +403,8 @@ fn several_stances_hold_at_once_and_when_one_lifts_the_others_remain() {
     apply(&agent, &office, "m2", "id = \"m-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
     wait::until("yield remains", BOUND, || stance(&agent) == "yield");
     publish(&agent, "alarm", "fire");
-    flux.wait_for(1, BOUND);
+    delivered(&agent, &flux, 1);
     apply(&agent, &office, "e2", "id = \"e-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
-    flux.wait_for(2, BOUND);
+    delivered(&agent, &flux, 2);
     until_stance(&agent, "open");
 }
