@@ -119,7 +119,7 @@ impl Desk {
 }
 
 fn go(view: &View) -> Go {
-    Go { telemetry: view.leave.telemetry, probe: view.probe }
+    Go { telemetry: view.leave.telemetry, probe: view.probe, may_probe: view.may_probe }
 }
 
 /// Restores the machine from the store, and says which endpoint is in use. Before the forwarder begins.
@@ -170,7 +170,7 @@ pub(super) fn tell(shared: &Shared, input: Input) -> Vec<Entry> {
 fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) -> Vec<Entry>) -> Vec<Entry> {
     let desk = &shared.stance;
     let now = shared.clock.now();
-    let (entries, view) = {
+    let entries = {
         let mut state = desk.state();
         if !state.open {
             return Vec::new();
@@ -180,10 +180,11 @@ fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) 
             state.log.push(entry.clone());
         }
         state.log_changed |= !entries.is_empty();
-        (entries, state.machine.view(&now))
+        // Under the lock: of two that bring news at a time, the view of the later one is to be the last that is told.
+        publish(shared, state.machine.view(&now));
+        entries
     };
     entries.iter().for_each(report);
-    publish(shared, view);
     desk.news.notify_one();
     entries
 }

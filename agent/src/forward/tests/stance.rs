@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 /// A forwarder under a stance, and what it tells.
 fn under(telemetry: Telemetry, options: Options) -> (Bench, watch::Sender<Go>, mpsc::Receiver<Told>) {
     let (store, folder) = open_store();
-    let (go, told_go) = watch::channel(Go { telemetry, probe: 0 });
+    let (go, told_go) = watch::channel(Go { telemetry, probe: 0, may_probe: true });
     let (teller, told) = mpsc::channel(TOLD_WAITING);
     let (forwarder, handle) =
         Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).expect("the options are good");
@@ -30,7 +30,7 @@ async fn while_nothing_may_leave_nothing_does_and_then_all_of_it_in_order() {
     a_while().await;
     assert_eq!((flux.seen().len(), flux.connections()), (0, 0), "not even a connection");
     assert_eq!(bench.handle.stats().verdict.until_ms, None);
-    go.send_replace(Go { telemetry: All, probe: 0 });
+    go.send_replace(Go { telemetry: All, probe: 0, may_probe: true });
     bench.until_forwarded(703).await;
     let normal: Vec<flux::Seen> =
         flux.accepted().into_iter().filter(|seen| seen.header("x-tidegate-lane") == Some("normal")).collect();
@@ -47,7 +47,7 @@ async fn under_yield_only_lanes_that_go_first_leave() {
     bench.until_forwarded(3).await;
     a_while().await;
     assert!(flux.seen().iter().all(|seen| seen.header("x-tidegate-lane") == Some("critical")));
-    go.send_replace(Go { telemetry: All, probe: 0 });
+    go.send_replace(Go { telemetry: All, probe: 0, may_probe: true });
     bench.until_forwarded(13).await;
     bench.stop().await;
 }
@@ -62,12 +62,12 @@ async fn a_stop_lets_the_request_in_flight_end_and_ends_the_connection_in_order(
         assert!(start.elapsed() < BOUND);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    go.send_replace(Go { telemetry: Nothing, probe: 0 });
+    go.send_replace(Go { telemetry: Nothing, probe: 0, may_probe: true });
     bench.publish(0, numbers(3..6));
     bench.until_forwarded(3).await;
     a_while().await;
     assert_eq!(numbers_of(&flux.seen()), [0, 1, 2]);
-    go.send_replace(Go { telemetry: All, probe: 0 });
+    go.send_replace(Go { telemetry: All, probe: 0, may_probe: true });
     bench.until_forwarded(6).await;
     assert_eq!(flux.connections(), 2, "the first was ended");
     bench.stop().await;
@@ -81,7 +81,7 @@ async fn a_probe_is_the_oldest_record_alone_and_each_is_sent_once() {
     a_while().await;
     bench.publish(0, numbers(0..5));
     for probe in 1..=3 {
-        go.send_replace(Go { telemetry: Nothing, probe });
+        go.send_replace(Go { telemetry: Nothing, probe, may_probe: true });
         let said = told.recv().await.expect("the forwarder lives");
         let verdict = if probe < 3 { Verdict::Misconfigured } else { Verdict::Accepted };
         assert_eq!((said.verdict, said.status, said.probe), (verdict, Some(if probe < 3 { 403 } else { 200 }), true));
@@ -91,7 +91,7 @@ async fn a_probe_is_the_oldest_record_alone_and_each_is_sent_once() {
         let last = &seen[seen.len() - 1];
         assert_eq!((last.header("x-tidegate-lane"), last.seqs()), (Some("normal"), vec![0]));
     }
-    go.send_replace(Go { telemetry: All, probe: 3 });
+    go.send_replace(Go { telemetry: All, probe: 3, may_probe: true });
     bench.until_forwarded(505).await;
     assert_eq!(bench.stop().await, 0);
     let normal: Vec<flux::Seen> =
@@ -103,7 +103,7 @@ async fn a_probe_is_the_oldest_record_alone_and_each_is_sent_once() {
 async fn a_probe_waits_for_a_record_if_there_is_none() {
     let flux = flux::Flux::scripted([]).await;
     let (bench, go, _told) = under(Nothing, webhook(&flux));
-    go.send_replace(Go { telemetry: Nothing, probe: 1 });
+    go.send_replace(Go { telemetry: Nothing, probe: 1, may_probe: true });
     a_while().await;
     assert!(flux.seen().is_empty());
     bench.publish(2, numbers(0..2));
@@ -120,13 +120,13 @@ async fn a_probe_goes_at_once_however_long_the_endpoint_is_backed_off() {
     let (bench, go, mut told) = under(All, Options { probe: DelayRange { min: day, max: day }, ..webhook(&flux) });
     bench.publish(1, numbers(0..50));
     assert_eq!(told.recv().await.expect("it lives").status, Some(403));
-    go.send_replace(Go { telemetry: Nothing, probe: 0 });
+    go.send_replace(Go { telemetry: Nothing, probe: 0, may_probe: true });
     a_while().await;
     assert_eq!(flux.seen().len(), 1);
-    go.send_replace(Go { telemetry: Nothing, probe: 1 });
+    go.send_replace(Go { telemetry: Nothing, probe: 1, may_probe: true });
     let said = told.recv().await.expect("it lives");
     assert_eq!((said.verdict, said.probe), (Verdict::Accepted, true));
-    go.send_replace(Go { telemetry: All, probe: 1 });
+    go.send_replace(Go { telemetry: All, probe: 1, may_probe: true });
     bench.until_forwarded(50).await;
     bench.stop().await;
 }
@@ -138,9 +138,9 @@ async fn what_opens_again_does_not_wait_for_the_back_off_of_before() {
     let (bench, go, mut told) = under(All, Options { backoff: DelayRange { min: day, max: day }, ..webhook(&flux) });
     bench.publish(1, numbers(0..50));
     assert_eq!(told.recv().await.expect("it lives").status, Some(500));
-    go.send_replace(Go { telemetry: Nothing, probe: 0 });
+    go.send_replace(Go { telemetry: Nothing, probe: 0, may_probe: true });
     a_while().await;
-    go.send_replace(Go { telemetry: All, probe: 0 });
+    go.send_replace(Go { telemetry: All, probe: 0, may_probe: true });
     bench.until_forwarded(50).await;
     bench.stop().await;
 }

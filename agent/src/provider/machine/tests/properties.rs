@@ -282,6 +282,7 @@ proptest! {
             let ended = |view: &View| view.grounds.iter().any(|ground| ground.stance == Stance::Ended);
             if ended(&after) {
                 prop_assert_eq!((after.leave.telemetry, after.leave.probe), (Telemetry::Nothing, false));
+                prop_assert!(!after.may_probe);
             }
             let one_step = !matches!(op, Op::Run(_));
             prop_assert!(!(one_step && ended(&before) && ended(&after)) || before.probe == after.probe);
