@@ -76,3 +76,17 @@ fn a_probe_that_waits_for_a_record_is_not_sent_once_the_service_has_ended_or_is_
     flux.wait_for_requests(1);
     flux.look(|log| assert_eq!(log.requests[0].events.len(), 1, "a probe is one record"));
 }
+
+#[test]
+fn what_was_answered_over_the_control_socket_holds_after_a_kill_in_that_moment() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    for round in 0..6 {
+        let (command, word): (&[&str], _) =
+            if round % 2 == 0 { (&["hold", "--why", "painting"], "held") } else { (&["resume"], "open") };
+        assert!(agent.command(command).status.success());
+        agent.kill();
+        agent.start();
+        until_stance(&agent, word);
+    }
+}

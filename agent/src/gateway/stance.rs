@@ -10,7 +10,8 @@
 //! # Constraints
 //! - The machine is there before the first byte leaves: [`open`] restores it from the store, then the forwarder begins.
 //! - Whoever brings news never waits for the disk: what the machine remembers goes to the control lane, and the log to its
-//!   file, from a task of their own ([`keep`]), which ends after the forwarder and before the store.
+//!   file, from a task of their own ([`keep`]), which ends after the forwarder and before the store. Who brings it over the
+//!   control socket is answered once it is on flash ([`settle`]).
 //!
 //! # On disk
 //! `provider/machine` among what the store keeps (see `Change::Kept`), and `notices` in the store's folder: the log
@@ -25,7 +26,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, evidence, identity, inbox, limits, options, outages};
+use super::{Shared, ask, evidence, identity, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -268,6 +269,31 @@ fn next_wake(shared: &Shared, log_due: Instant) -> Instant {
     if state.log_changed { wake.min(log_due.max(now)) } else { wake }
 }
 
+/// Waits until what the machine remembers now is on flash: who is told that something is done may pull the plug. Call it
+/// where blocking is allowed.
+fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refused> {
+    let refused = |code: &str, message: &str| Refused { code: code.into(), message: message.into() };
+    let store = ask::store(shared).ok_or_else(|| refused("not_ready", "the store is not open yet"))?;
+    let mut submission = Submission::new();
+    let done = submission.on_commit();
+    {
+        // Whether or not somebody has handed it on meanwhile: that may be under way still.
+        let mut state = shared.stance.state();
+        submission.change(Change::Kept(Kept { name: KEPT.into(), value: state.machine.encode() }));
+        store.submit(submission);
+        state.machine.kept();
+    }
+    runtime.block_on(async {
+        match tokio::time::timeout(ask::PATIENCE, done).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(refused("failed", "it holds, but the store was closed before it was on flash: do it again")),
+            Err(_) => {
+                Err(refused("stalled", "it holds, but the disk has not taken it yet: a power cut now would forget it"))
+            }
+        }
+    })
+}
+
 /// Makes what the machine remembers last.
 fn remember(shared: &Shared, store: &Store) {
     let mut state = shared.stance.state();
@@ -402,9 +428,10 @@ fn notice(entry: &Entry) -> NoticeStatus {
     NoticeStatus { at_ms, what, source, text, did }
 }
 
-/// Answers what is asked over the control socket.
+/// Answers what is asked over the control socket; what changes something, once that is on flash. Call it within a runtime.
 pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
     let shared = Arc::clone(shared);
+    let runtime = tokio::runtime::Handle::current();
     Arc::new(move |ask, _| {
         let refused = |code: &str, message: String| Refused { code: code.into(), message };
         let ask: Ask = serde_json::from_str(ask)
@@ -412,6 +439,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
         if !shared.stance.state().open {
             return Err(refused("not_ready", "the store is not open yet".into()));
         }
+        let changes = !matches!(ask, Ask::Notices);
         let end = match ask {
             Ask::Notices => End::Notices { entries: shared.stance.entries() },
             Ask::Hold { why, .. } if why.len() > WHY_BYTES => {
@@ -422,6 +450,10 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
             Ask::Notice { envelope } => End::Notice { told: inbox::take(&shared, &envelope) },
             Ask::AcceptTerms { version } => done(&tell(&shared, Input::AcceptTerms { version })),
         };
+        let took = !matches!(&end, End::Notice { told } if told.verdict == "refused");
+        if changes && took {
+            settle(&shared, &runtime)?;
+        }
         serde_json::to_string(&end).map_err(|error| refused("failed", error.to_string()))
     })
 }
