@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tidegate_tests::agent::{Agent, Setup};
-use tidegate_tests::flux::Flux;
+use tidegate_tests::flux::{Answer, Flux};
+use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::mqtt::packet::Connect;
 use tidegate_tests::mqtt::{Client, Packet, Qos, Version};
 use tidegate_tests::office::{Office, text};
@@ -89,4 +90,28 @@ fn what_was_answered_over_the_control_socket_holds_after_a_kill_in_that_moment()
         agent.start();
         until_stance(&agent, word);
     }
+}
+
+#[test]
+fn reloads_on_a_suspended_sim_send_one_record_a_minute_at_most() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let service = Metadata::start(Says::line("s1.fast", "suspended"));
+    let mut setup = setup(&flux, &office);
+    setup.set("provider.probe", "min", "\"1h\"").set("provider.probe", "max", "\"1h\"");
+    setup.metadata(&service);
+    let agent = setup.start();
+    until_stance(&agent, "suspended");
+    flux.answer_all(Answer::status(503));
+    for number in 0..20 {
+        publish(&agent, &number.to_string());
+    }
+    for reload in 1..=5 {
+        let asked = service.asked().len();
+        agent.reload();
+        service.wait_for_asked(asked + 1);
+        wait::until(&format!("after reload {reload} one probe"), BOUND, || flux.requests() == 1);
+    }
+    wait::never("more is sent", WHILE, || flux.requests() > 1);
+    flux.look(|log| assert_eq!(log.requests[0].events.len(), 1));
+    assert_eq!(stance(&agent), "suspended");
 }

@@ -34,6 +34,7 @@ use crate::forward::{Go, Told, Verdict};
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
 use crate::provider::line::Cause;
 use crate::provider::machine::{LOG_BYTES, Log, Machine};
+use crate::provider::metadata::{Line, Subscriber};
 use crate::provider::question::{Ask, End, WHY_BYTES};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
@@ -248,7 +249,8 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
                 tell(&shared, Input::Answer(answer(said, finding.map(|finding| finding.cause))));
             }
             Ok(()) = line.changed() => {
-                let told = line.borrow_and_update().told.clone();
+                // What was told before a question that had no answer is no news.
+                let Some(told) = answered(&line.borrow_and_update()) else { continue };
                 let expiry = told.expiry.map(|expiry| (expiry.at_ms, expiry.action));
                 tell(&shared, Input::Sim { status: told.status, expiry });
             }
@@ -258,6 +260,11 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
             }
         }
     }
+}
+
+/// What the metadata service told, if it answered the last question.
+fn answered(line: &Line) -> Option<Subscriber> {
+    (line.failures == 0).then(|| line.told.clone())
 }
 
 /// When the machine, or the log, is to be looked at.
@@ -286,7 +293,9 @@ fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refus
     runtime.block_on(async {
         match tokio::time::timeout(ask::PATIENCE, done).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(refused("failed", "it holds, but the store was closed before it was on flash: do it again")),
+            Ok(Err(_)) => {
+                Err(refused("failed", "it holds, but the store was closed before it was on flash: do it again"))
+            }
             Err(_) => {
                 Err(refused("stalled", "it holds, but the disk has not taken it yet: a power cut now would forget it"))
             }

@@ -92,7 +92,8 @@ pub(super) const SIM_EXPIRES: &str = "extend the SIM's expiry in the SORACOM con
 pub(super) const ENDED: &str = "records are kept; tidegate buffer export writes them to a file";
 
 /// What to do when the quota is spent.
-pub(super) const QUOTA: &str = "records are kept until then; a larger plan in the SORACOM console ends it at once";
+pub(super) const QUOTA: &str =
+    "records are kept until then; after changing to a larger plan in the SORACOM console, reload";
 
 /// What to do about an interruption.
 pub(super) const WAIT: &str = "nothing: sending goes on by itself";
