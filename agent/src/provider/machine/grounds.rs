@@ -99,7 +99,7 @@ impl Standing<'_> {
             Kind::Maintenance => words::WAIT,
             Kind::Suspended => words::SUSPENDED,
             Kind::Quota => words::QUOTA,
-            Kind::Ended => words::ENDED,
+            Kind::Ended => words::ENDED_BY_ANSWER,
         };
         Some(Ground {
             stance,
