@@ -17,7 +17,9 @@
 //! The first rule that matches wins. A topic that none matches is taken by the fallback, if there is one, with the
 //! whole topic as device; otherwise it is refused. `{device}` matches any level but an empty one: a device without a
 //! name could not be told from another. As in MQTT, a topic that begins with `$` is not matched by a pattern that
-//! begins with `+`, `#` or `{device}`, nor taken by the fallback: such topics are a broker's own (`$SYS`).
+//! begins with `+`, `#` or `{device}`, nor taken by the fallback: such topics are a broker's own (`$SYS`). The same holds of
+//! topics whose first level is `tidegate`: they are the agent's own, and what a device published there would look to a flow
+//! like a gap record.
 //!
 //! Besides, the rules carry who is served at all ([`Rules::serving`], see [`allow`](super::allow)); others are refused,
 //! whatever the topic rule says. And what of a payload is kept ([`Rules::treating`], see [`fields`](super::fields)).
@@ -186,9 +188,14 @@ impl Rules {
                 return Some(Mapped { device, lane: pattern.lane });
             }
         }
-        let lane = self.fallback.filter(|_| !topic.is_empty() && !topic.starts_with('$'))?;
+        let lane = self.fallback.filter(|_| !topic.is_empty() && !is_reserved(topic))?;
         Some(Mapped { device: topic, lane })
     }
+}
+
+/// Whether only a rule that names a topic's first level takes it.
+fn is_reserved(topic: &str) -> bool {
+    topic.starts_with('$') || topic.split('/').next() == Some("tidegate")
 }
 
 impl Pattern {
@@ -219,7 +226,7 @@ impl Pattern {
 
     /// The topic's device if the pattern matches it.
     fn device<'a>(&self, topic: &'a str) -> Option<&'a str> {
-        if topic.starts_with('$') && !matches!(self.levels.first(), Some(Level::Literal(_))) {
+        if is_reserved(topic) && !matches!(self.levels.first(), Some(Level::Literal(_))) {
             return None;
         }
         let mut parts = topic.split('/');

@@ -2,7 +2,8 @@
 //!
 //! While no telemetry may leave, the machine (`provider::machine`) allows a probe now and then: one record, the oldest
 //! stored. Each is allowed by a number that was not there before; what was allowed before the forwarder began is not its
-//! own.
+//! own. One that was allowed while nothing was stored waits for the first record, and for as long as the machine has
+//! something in its way.
 //!
 //! Before a stop that is announced, batches do not wait until they are as old as they should become: what a lane has gathered
 //! closes at the [`CALLS`], so that at most the records of the last seconds wait for the stop's end. Twice and not all the
@@ -28,12 +29,15 @@ pub struct Go {
     pub probe: u64,
     /// When nothing may leave any more, as far as it is announced: ms since the Unix epoch.
     pub stop_ms: Option<u64>,
+    /// One that was allowed may begin. With nothing stored it has to wait, and meanwhile something may come that allows
+    /// none: a hold, an announced window, the end.
+    pub may_probe: bool,
 }
 
 impl Default for Go {
     /// Everything.
     fn default() -> Self {
-        Self { telemetry: Telemetry::All, probe: 0, stop_ms: None }
+        Self { telemetry: Telemetry::All, probe: 0, may_probe: true, stop_ms: None }
     }
 }
 
@@ -72,11 +76,12 @@ impl Leave {
 
     /// Takes in what was told meanwhile.
     pub(super) fn look(&mut self) -> Turn {
+        let was_probing = self.is_probing();
         let before = std::mem::replace(&mut self.now, *self.told.borrow_and_update());
         let nothing = self.now.telemetry == Telemetry::Nothing;
-        let probe = nothing && self.now.probe != before.probe;
-        self.due = nothing && (self.due || probe);
-        if probe {
+        let allowed = nothing && self.now.probe != before.probe;
+        self.due = nothing && (self.due || allowed);
+        if self.is_probing() && (allowed || !was_probing) {
             Turn::Probe
         } else if self.now.telemetry > before.telemetry {
             Turn::Opened
@@ -122,7 +127,7 @@ impl Leave {
 
     /// Whether one record may leave to see whether it is taken.
     pub(super) fn is_probing(&self) -> bool {
-        self.due
+        self.due && self.now.may_probe
     }
 
     /// The probe has begun.
@@ -156,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_probe_is_due_once_for_each_number_and_only_while_nothing_else_may_leave() {
-        let go = |telemetry, probe| Go { telemetry, probe, stop_ms: None };
+        let go = |telemetry, probe| Go { telemetry, probe, ..Go::default() };
         let (sender, receiver) = watch::channel(go(Telemetry::Nothing, 4));
         let mut leave = Leave::new(receiver);
         assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, false), "the fourth was another's");
@@ -176,5 +181,22 @@ mod tests {
         assert_eq!(leave.look(), Turn::Same, "what goes first still may");
         sender.send_replace(go(Telemetry::Nothing, 7));
         assert_eq!((leave.look(), leave.lets_any()), (Turn::Shut, false));
+    }
+
+    #[test]
+    fn a_probe_that_waits_for_a_record_waits_too_while_something_is_in_its_way() {
+        let go = |probe, may_probe| Go { telemetry: Telemetry::Nothing, probe, may_probe, ..Go::default() };
+        let (sender, receiver) = watch::channel(go(0, true));
+        let mut leave = Leave::new(receiver);
+        sender.send_replace(go(1, true));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Probe, true));
+        sender.send_replace(go(1, false));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, false), "the service has ended, say");
+        sender.send_replace(go(1, true));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Probe, true), "that was withdrawn");
+        leave.probed();
+        sender.send_replace(go(1, false));
+        sender.send_replace(go(1, true));
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, false));
     }
 }

@@ -29,7 +29,7 @@ const NOTE_EVERY: Duration = Duration::from_secs(15);
 
 /// How long a change may take to reach flash before its answer says that it has not yet: three times what the store
 /// itself calls a disk that hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Longest rest after one window: a card that took longer for it was busy with something else.
 const REST: Duration = Duration::from_millis(50);
@@ -50,7 +50,7 @@ pub(super) fn streams(shared: &Arc<Shared>, stop: CancellationToken) -> Streams 
     Arc::new(move |ask, outlet| answerer.answer(ask, outlet))
 }
 
-fn store(shared: &Shared) -> Option<Store> {
+pub(super) fn store(shared: &Shared) -> Option<Store> {
     match &*shared.rooms() {
         Rooms::Opening { .. } => None,
         Rooms::Running { store, .. } => Some(store.clone()),

@@ -321,6 +321,7 @@ mod tests {
             leave: Stance::Open.leave(),
             limits: tidegate_protocol::terms::Terms::default(),
             probe: 0,
+            may_probe: false,
             probe_at_ms: None,
             ahead: vec![ground(Stance::Maintenance, "status page")],
         };

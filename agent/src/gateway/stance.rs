@@ -10,7 +10,8 @@
 //! # Constraints
 //! - The machine is there before the first byte leaves: [`open`] restores it from the store, then the forwarder begins.
 //! - Whoever brings news never waits for the disk: what the machine remembers goes to the control lane, and the log to its
-//!   file, from a task of their own ([`keep`]), which ends after the forwarder and before the store.
+//!   file, from a task of their own ([`keep`]), which ends after the forwarder and before the store. Who brings it over the
+//!   control socket is answered once it is on flash ([`settle`]).
 //!
 //! # On disk
 //! `provider/machine` among what the store keeps (see `Change::Kept`), and `notices` in the store's folder: the log
@@ -25,7 +26,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, evidence, identity, inbox, limits, options, outages};
+use super::{Shared, ask, evidence, identity, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
@@ -33,6 +34,7 @@ use crate::forward::{Go, Told, Verdict};
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
 use crate::provider::line::Cause;
 use crate::provider::machine::{LOG_BYTES, Log, Machine};
+use crate::provider::metadata::{Line, Subscriber};
 use crate::provider::question::{Ask, End, WHY_BYTES};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
@@ -121,7 +123,7 @@ impl Desk {
 fn go(view: &View) -> Go {
     let stops = |ground: &&Ground| ground.stance.leave().telemetry == Telemetry::Nothing;
     let stop_ms = view.ahead.iter().filter(stops).map(|ground| ground.since_ms).min();
-    Go { telemetry: view.leave.telemetry, probe: view.probe, stop_ms }
+    Go { telemetry: view.leave.telemetry, probe: view.probe, may_probe: view.may_probe, stop_ms }
 }
 
 /// Restores the machine from the store, and says which endpoint is in use. Before the forwarder begins.
@@ -172,7 +174,7 @@ pub(super) fn tell(shared: &Shared, input: Input) -> Vec<Entry> {
 fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) -> Vec<Entry>) -> Vec<Entry> {
     let desk = &shared.stance;
     let now = shared.clock.now();
-    let (entries, view) = {
+    let entries = {
         let mut state = desk.state();
         if !state.open {
             return Vec::new();
@@ -182,10 +184,11 @@ fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) 
             state.log.push(entry.clone());
         }
         state.log_changed |= !entries.is_empty();
-        (entries, state.machine.view(&now))
+        // Under the lock: of two that bring news at a time, the view of the later one is to be the last that is told.
+        publish(shared, state.machine.view(&now));
+        entries
     };
     entries.iter().for_each(report);
-    publish(shared, view);
     desk.news.notify_one();
     entries
 }
@@ -248,7 +251,8 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
                 tell(&shared, Input::Answer(answer(said, finding.map(|finding| finding.cause))));
             }
             Ok(()) = line.changed() => {
-                let told = line.borrow_and_update().told.clone();
+                // What was told before a question that had no answer is no news.
+                let Some(told) = answered(&line.borrow_and_update()) else { continue };
                 let expiry = told.expiry.map(|expiry| (expiry.at_ms, expiry.action));
                 tell(&shared, Input::Sim { status: told.status, expiry });
             }
@@ -260,6 +264,11 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
     }
 }
 
+/// What the metadata service told, if it answered the last question.
+fn answered(line: &Line) -> Option<Subscriber> {
+    (line.failures == 0).then(|| line.told.clone())
+}
+
 /// When the machine, or the log, is to be looked at.
 fn next_wake(shared: &Shared, log_due: Instant) -> Instant {
     let now = Instant::now();
@@ -267,6 +276,33 @@ fn next_wake(shared: &Shared, log_due: Instant) -> Instant {
     let machine = state.machine.wake_in_ms(&shared.clock.now()).map(Duration::from_millis);
     let wake = now + machine.unwrap_or(LOOK_EVERY).clamp(LEAST_WAIT, LOOK_EVERY);
     if state.log_changed { wake.min(log_due.max(now)) } else { wake }
+}
+
+/// Waits until what the machine remembers now is on flash: who is told that something is done may pull the plug. Call it
+/// where blocking is allowed.
+fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refused> {
+    let refused = |code: &str, message: &str| Refused { code: code.into(), message: message.into() };
+    let store = ask::store(shared).ok_or_else(|| refused("not_ready", "the store is not open yet"))?;
+    let mut submission = Submission::new();
+    let done = submission.on_commit();
+    {
+        // Whether or not somebody has handed it on meanwhile: that may be under way still.
+        let mut state = shared.stance.state();
+        submission.change(Change::Kept(Kept { name: KEPT.into(), value: state.machine.encode() }));
+        store.submit(submission);
+        state.machine.kept();
+    }
+    runtime.block_on(async {
+        match tokio::time::timeout(ask::PATIENCE, done).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => {
+                Err(refused("failed", "it holds, but the store was closed before it was on flash: do it again"))
+            }
+            Err(_) => {
+                Err(refused("stalled", "it holds, but the disk has not taken it yet: a power cut now would forget it"))
+            }
+        }
+    })
 }
 
 /// Makes what the machine remembers last.
@@ -409,9 +445,10 @@ fn notice(entry: &Entry) -> NoticeStatus {
     NoticeStatus { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, clause }
 }
 
-/// Answers what is asked over the control socket.
+/// Answers what is asked over the control socket; what changes something, once that is on flash. Call it within a runtime.
 pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
     let shared = Arc::clone(shared);
+    let runtime = tokio::runtime::Handle::current();
     Arc::new(move |ask, _| {
         let refused = |code: &str, message: String| Refused { code: code.into(), message };
         let ask: Ask = serde_json::from_str(ask)
@@ -419,6 +456,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
         if !shared.stance.state().open {
             return Err(refused("not_ready", "the store is not open yet".into()));
         }
+        let changes = !matches!(ask, Ask::Notices);
         let end = match ask {
             Ask::Notices => End::Notices { entries: shared.stance.entries() },
             Ask::Hold { why, .. } if why.len() > WHY_BYTES => {
@@ -429,6 +467,10 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
             Ask::Notice { envelope } => End::Notice { told: inbox::take(&shared, &envelope) },
             Ask::AcceptTerms { version } => done(&tell(&shared, Input::AcceptTerms { version })),
         };
+        let took = !matches!(&end, End::Notice { told } if told.verdict == "refused");
+        if changes && took {
+            settle(&shared, &runtime)?;
+        }
         serde_json::to_string(&end).map_err(|error| refused("failed", error.to_string()))
     })
 }

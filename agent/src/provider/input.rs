@@ -94,6 +94,9 @@ pub struct View {
     pub limits: Terms,
     /// Counts the probes that were allowed: one that is not known yet may be sent now.
     pub probe: u64,
+    /// Nothing is in the way of one that was allowed: no stance that allows none, no maintenance that is under way, no
+    /// moment of this gateway's own that is still to come.
+    pub may_probe: bool,
     /// When the next probe is due, in ms by [`Stamp::uptime_ms`](crate::clock::Stamp), if one is to come.
     pub probe_at_ms: Option<u64>,
     /// What is announced and has not begun.

@@ -14,7 +14,7 @@
 //!
 //! | ground | made by | ended by |
 //! |---|---|---|
-//! | ended | a notice's date; the SIM's expiry to `terminate`; 410 where deliveries had succeeded | the notice amended or withdrawn; another expiry told, or the operator's "try again"; another endpoint |
+//! | ended | a notice's date; the SIM's expiry to `terminate`; 410 where deliveries had succeeded | the notice amended or withdrawn; another expiry told (the operator's "try again" makes it suspended until then); another endpoint |
 //! | suspended | a notice; the SIM's status or expiry; 401, 403 where deliveries had succeeded | the notice amended or withdrawn; another status, or an accepted record; an accepted probe, or another endpoint |
 //! | held | changed terms, if so set; the operator | a person who accepts them; the operator, or its time |
 //! | quota | a notice; an answer | its end; for an answer's also an accepted probe, or another endpoint |
@@ -308,10 +308,11 @@ impl Machine {
         }
     }
 
-    /// The operator says "try again now": a SIM may have been exchanged, and its status is asked for anew.
+    /// The operator says "try again now": a SIM may have been exchanged. One event shows it, and its status is asked for
+    /// anew; until then what is known of it holds, for a configuration is also reloaded for other reasons.
     fn try_now(&mut self, log: &mut Scribe) {
-        self.dirty |= self.state.sim.take().is_some();
         log.at = self.state.time.moment();
+        self.dirty |= self.state.sim.as_mut().is_some_and(|sim| sim.doubt(log.at.date));
         let need = self.standing().need();
         let (span, steady) = (Span::of(&self.settings), log.at.steady);
         self.state.probes.follow(need, steady, span, &self.settings.gateway);

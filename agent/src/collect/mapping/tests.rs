@@ -148,3 +148,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn topics_of_the_agents_own_are_taken_only_by_a_rule_that_names_them() {
+    let open = rules(&[("+/{device}", A), ("{device}/+", A)], Some(LaneId(2)));
+    for topic in ["tidegate/gap", "tidegate/alarm", "tidegate"] {
+        assert_eq!(open.map(topic), None, "{topic}");
+    }
+    assert_eq!(open.map("tidegates/gap"), Some(Mapped { device: "gap", lane: A }));
+    assert_eq!(rules(&[("tidegate/{device}", A)], None).map("tidegate/x"), Some(Mapped { device: "x", lane: A }));
+}

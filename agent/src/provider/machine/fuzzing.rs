@@ -155,7 +155,7 @@ pub fn run(state: &[u8], steps: &[u8], holds: bool) {
         assert!(bytes.len() <= STATE_BYTES, "{} bytes", bytes.len());
         assert_eq!(Machine::restore(&bytes, settings.clone()).view(&now), view, "after a restart");
         if view.grounds.iter().any(|ground| ground.stance == Stance::Ended) {
-            assert!(view.leave.telemetry == Telemetry::Nothing && !view.leave.probe, "when ended");
+            assert!(view.leave.telemetry == Telemetry::Nothing && !view.may_probe, "when ended");
         }
         machine.wake_in_ms(&now);
         if supply.0.is_empty() {

@@ -30,7 +30,8 @@ impl Standing<'_> {
         let leave = leave(&grounds);
         let probe_at = self.probe_at().filter(|_| leave.probe);
         let probe_at_ms = probe_at.map(|due| uptime_ms.saturating_add(due.saturating_sub(self.at.steady)));
-        View { grounds, leave, limits: self.limits(), probe: self.state.probes.count, probe_at_ms, ahead }
+        let may_probe = leave.probe && self.in_the_way().next().is_none();
+        View { grounds, leave, limits: self.limits(), probe: self.state.probes.count, may_probe, probe_at_ms, ahead }
     }
 
     /// Those that hold, and those that are to come, each in the order in which they are shown.
@@ -98,7 +99,7 @@ impl Standing<'_> {
             Kind::Maintenance => words::WAIT,
             Kind::Suspended => words::SUSPENDED,
             Kind::Quota => words::QUOTA,
-            Kind::Ended => words::ENDED,
+            Kind::Ended => words::ENDED_BY_ANSWER,
         };
         Some(Ground {
             stance,

@@ -21,6 +21,9 @@ pub(super) struct Sim {
     pub(super) expiry: Option<(u64, String)>,
     /// The line was up after that, so it stops nothing.
     pub(super) outlived: bool,
+    /// The operator wants it tried again since it was told last: that the line was to be terminated may be no longer so,
+    /// and one that has ended asks nobody. It counts as suspended until it is told anew.
+    pub(super) doubted: bool,
     /// That the status, and that the expiry, stops the line was logged.
     pub(super) logged: (bool, bool),
 }
@@ -38,14 +41,23 @@ impl Sim {
         let (at, action) = self.expiry.as_ref().filter(|_| !self.outlived)?;
         match action.as_str() {
             "suspend" | "deactivate" => Some((Stance::Suspended, *at)),
-            "terminate" => Some((Stance::Ended, *at)),
+            "terminate" => Some((if self.doubted { Stance::Suspended } else { Stance::Ended }, *at)),
             _ => None,
         }
+    }
+
+    /// The operator wants it tried again: nothing is forgotten, but a line that has ended may show that it has not. Says
+    /// whether anything is new.
+    pub(super) fn doubt(&mut self, date: u64) -> bool {
+        let ended = self.by_expiry().is_some_and(|(stance, at)| stance == Stance::Ended && at <= date);
+        self.doubted |= ended;
+        ended
     }
 
     /// Takes in what was told at a moment. Says whether anything is new.
     pub(super) fn tell(&mut self, status: Option<String>, expiry: Option<(u64, String)>, at: Moment) -> bool {
         let before = self.clone();
+        self.doubted = false;
         if let Some(mut status) = status {
             cut(&mut status, WORD_BYTES);
             if self.status.as_ref() != Some(&status) {
@@ -151,5 +163,17 @@ mod tests {
         assert_eq!(one.by_expiry(), Some((Stance::Suspended, 9_000)));
         one.tell(None, None, at(8_000));
         assert_eq!(one.by_expiry(), None);
+    }
+
+    #[test]
+    fn a_termination_that_the_operator_doubts_suspends_until_it_is_told_anew() {
+        let terminate = Some((5_000, "terminate".to_owned()));
+        let mut one = Sim::default();
+        one.tell(None, terminate.clone(), at(1_000));
+        assert!(!one.doubt(4_000), "it is still ahead");
+        assert!(one.doubt(6_000) && one.by_expiry() == Some((Stance::Suspended, 5_000)));
+        one.tell(None, terminate, at(7_000));
+        assert_eq!(one.by_expiry(), Some((Stance::Ended, 5_000)));
+        assert!(one.doubt(8_000) && one.accepted(9_000) && one.by_expiry().is_none(), "Flux takes the probe");
     }
 }

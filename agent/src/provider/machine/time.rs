@@ -137,9 +137,9 @@ impl Time {
 
     /// Within bounds, whatever it was read from.
     pub(super) fn within_bounds(mut self) -> Self {
-        let most = LATEST_MS / 2;
-        self.uptime = self.uptime.min(most);
-        self.steady = self.steady.min(LATEST_MS);
+        // What a stamp can hold, and what four boots of that length come to.
+        self.uptime = self.uptime.min(1 << 48);
+        self.steady = self.steady.min(1 << 50);
         self.date = self.date.min(LATEST_MS);
         let sane = |offset: &i64| offset.unsigned_abs() <= LATEST_MS;
         self.offset = self.offset.filter(sane);

@@ -91,8 +91,13 @@ pub(super) const SIM_EXPIRES: &str = "extend the SIM's expiry in the SORACOM con
 /// What to do when the service has ended.
 pub(super) const ENDED: &str = "records are kept; tidegate buffer export writes them to a file";
 
+/// What to do when an answer says so: the endpoint alone may be gone.
+pub(super) const ENDED_BY_ANSWER: &str = "records are kept; if only this webhook, app or channel was removed, configure the \
+    new one and reload; otherwise tidegate buffer export writes them to a file";
+
 /// What to do when the quota is spent.
-pub(super) const QUOTA: &str = "records are kept until then; a larger plan in the SORACOM console ends it at once";
+pub(super) const QUOTA: &str =
+    "records are kept until then; after changing to a larger plan in the SORACOM console, reload";
 
 /// What to do about an interruption.
 pub(super) const WAIT: &str = "nothing: sending goes on by itself";

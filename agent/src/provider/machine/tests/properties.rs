@@ -286,6 +286,7 @@ proptest! {
             let ended = |view: &View| view.grounds.iter().any(|ground| ground.stance == Stance::Ended);
             if ended(&after) {
                 prop_assert_eq!((after.leave.telemetry, after.leave.probe), (Telemetry::Nothing, false));
+                prop_assert!(!after.may_probe);
             }
             let one_step = !matches!(op, Op::Run(_));
             prop_assert!(!(one_step && ended(&before) && ended(&after)) || before.probe == after.probe);
@@ -368,6 +369,8 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] = to;
         watched.bench.machine = Machine::restore(&bytes, settings());
+        // The byte may be one of the probes' number.
+        watched.rarely = None;
         watched.go(&Op::Pass(HOUR));
         if let Op::Tell(input) = more {
             watched.bench.tell(input);
