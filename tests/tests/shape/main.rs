@@ -5,6 +5,7 @@
 //! `TIDEGATE_SHAPE_SECONDS` makes that longer.
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod down;
 mod far;
 mod six;

@@ -309,7 +309,8 @@ impl Line {
         }
     }
 
-    /// Lets the peer have no more on the way than a ceiling counts with, as far as it does not have it already.
+    /// Lets the peer have no more on the way than a ceiling counts with, as far as it does not have it already; or more
+    /// again, if there is no ceiling any more.
     pub(super) fn bind_window(&self) {
         self.window.adjust(&SockRef::from(&self.socket), &self.meter, true);
     }
