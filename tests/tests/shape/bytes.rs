@@ -168,3 +168,14 @@ fn answers_come_as_fast_as_before_once_a_budget_is_taken_away() {
         }
     });
 }
+
+#[test]
+fn an_alarm_passes_a_full_backlog_within_a_second_under_a_budget_of_bytes_too() {
+    std::thread::scope(|scope| {
+        let make = |tls| with_plenty(Line::make(32_000, tls, 16 << 20));
+        let runs: Vec<_> = [false, true].map(|tls| scope.spawn(move || alarms_over(make(tls), tls))).into();
+        for run in runs {
+            run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        }
+    });
+}
