@@ -348,6 +348,11 @@ impl Agent {
     /// Writes the configuration as it is now and asks it to read it again (SIGHUP).
     pub fn reload(&self) {
         let _ = self.setup.write();
+        self.signal_reload();
+    }
+
+    /// Asks it to read again what is written.
+    pub fn signal_reload(&self) {
         if let Some(child) = &self.child {
             tools::signal(child, Signal::HUP);
         }

@@ -1,5 +1,5 @@
-//! The two options of a TCP socket that exact shaping needs and that neither the standard library nor `rustix`,
-//! `socket2` or `nix` offers in safe form: reading `TCP_INFO` and setting `SO_MAX_PACING_RATE`.
+//! The three options of a TCP socket that exact shaping needs and that neither the standard library nor `rustix`,
+//! `socket2` or `nix` offers in safe form: reading `TCP_INFO`, setting `SO_MAX_PACING_RATE` and `TCP_WINDOW_CLAMP`.
 //!
 //! # Constraints
 //! - This crate holds the only unsafe code of the project: one call of `getsockopt(2)` and one of `setsockopt(2)`, each
@@ -107,14 +107,30 @@ pub fn tcp_info(socket: impl AsFd) -> io::Result<TcpInfo> {
 /// The system does not know the option (qemu's user mode).
 pub fn set_max_pacing_rate(socket: impl AsFd, bytes_per_second: Option<u64>) -> io::Result<()> {
     let rate: u32 = bytes_per_second.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(u32::MAX);
-    // SAFETY: `rate` is valid for reads of its own size and lives until the call returns, and the borrowed descriptor
+    set(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, rate)
+}
+
+/// Sets `TCP_WINDOW_CLAMP`: the most bytes that the socket offers as its window, whatever room its buffer has. A connection
+/// whose buffer was small and became larger needs it: Linux then clamps the window to what the buffer had room for, and
+/// does not always take that back by itself (6.18).
+///
+/// # Errors
+/// The system does not know the option, or the socket is none of TCP.
+pub fn set_window_clamp(socket: impl AsFd, bytes: u32) -> io::Result<()> {
+    // More than a positive number of 32 bits no kernel takes, and 0 is an error for a connection.
+    set(socket, libc::IPPROTO_TCP, libc::TCP_WINDOW_CLAMP, bytes.clamp(1, i32::MAX as u32))
+}
+
+/// Sets an option that is a number.
+fn set(socket: impl AsFd, level: libc::c_int, option: libc::c_int, number: u32) -> io::Result<()> {
+    // SAFETY: `number` is valid for reads of its own size and lives until the call returns, and the borrowed descriptor
     // is open meanwhile.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_MAX_PACING_RATE,
-            (&raw const rate).cast(),
+            level,
+            option,
+            (&raw const number).cast(),
             size_of::<u32>() as libc::socklen_t,
         )
     };
@@ -145,12 +161,13 @@ mod tests {
         assert!(info.send_mss > 500 && info.round_trip > 0 && info.round_trip < 1_000_000, "{info:?}");
         assert_eq!((info.data_segments_in, info.out_of_order), (1, 0), "{info:?}");
         set_max_pacing_rate(&near, None).expect("and stops pacing");
+        set_window_clamp(&near, 20_000).and_then(|()| set_window_clamp(&near, u32::MAX)).expect("Linux clamps windows");
     }
 
     #[test]
     fn what_is_no_connection_is_an_error_and_too_few_bytes_are_none() {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback can be bound");
-        assert!(tcp_info(&socket).is_err());
+        assert!(tcp_info(&socket).is_err() && set_window_clamp(&socket, 20_000).is_err());
         assert_eq!(TcpInfo::parse(&[0; 215]), None);
         assert_eq!(TcpInfo::parse(&[0; 4]), None, "qemu's user mode");
         assert_eq!(TcpInfo::parse(&[0; 216]), Some(TcpInfo::default()));

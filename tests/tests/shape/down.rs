@@ -28,6 +28,11 @@ pub(crate) fn weigh_down(down: Down, length: Duration) -> Weighed {
 
 /// The same over a pair that was made.
 pub(crate) fn weigh_down_over(pair: Pair, down: Down, length: Duration) -> Weighed {
+    weigh_down_of(begin_down(pair, down), down, length)
+}
+
+/// A gateway for such a run, not started yet.
+pub(crate) fn begin_down(pair: Pair, down: Down) -> Line {
     let Down { bits_per_second, tls, .. } = down;
     let mut line = Line::over(pair, bits_per_second, tls, 16 << 20);
     let setup = &mut line.agent.setup;
@@ -37,6 +42,12 @@ pub(crate) fn weigh_down_over(pair: Pair, down: Down, length: Duration) -> Weigh
         setup.set("limits", "burst", &format!("\"{burst} B\""));
     }
     line.flux.answer_all(Answer::Status { status: 200, headers: Vec::new(), body: "x".repeat(ANSWER) });
+    line
+}
+
+/// The run itself.
+pub(crate) fn weigh_down_of(mut line: Line, down: Down, length: Duration) -> Weighed {
+    let Down { bits_per_second, .. } = down;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let capture = line.pair.capture(folder.path());
     line.agent.start();

@@ -5,6 +5,7 @@
 //! `TIDEGATE_SHAPE_SECONDS` makes that longer.
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod down;
 mod far;
 mod six;
@@ -264,8 +265,11 @@ fn an_alarm_passes_a_full_backlog_within_a_second() {
 }
 
 fn alarms(tls: bool) {
+    alarms_over(Line::make(32_000, tls, 16 << 20), tls);
+}
+
+fn alarms_over(mut line: Line, tls: bool) {
     const ALARMS: usize = 8;
-    let mut line = Line::make(32_000, tls, 16 << 20);
     line.agent.setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
     line.agent.start();
     // The other connection is made first, then the one for alarms, beforehand.

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use socket2::{SockRef, Socket};
-use tidegate_sockopt::{TcpInfo, set_max_pacing_rate};
+use tidegate_sockopt::{TcpInfo, set_max_pacing_rate, set_window_clamp};
 use tokio::net::TcpStream;
 
 use super::ceiling::{self, Committed, TAIL};
@@ -89,6 +89,11 @@ impl Window {
         if let Some(memory) = wanted.filter(|_| wanted != size.memory) {
             // The system doubles what it is told.
             meter.tuned("SO_RCVBUF", socket.set_recv_buffer_size(memory.div_ceil(2) as usize));
+            if size.memory.is_some_and(|before| before < memory) {
+                // The kernel may have clamped the window to what the smaller buffer had room for, and keep it so. Not
+                // before the handshake, in which the clamp would decide how large the window can ever become.
+                meter.tuned("TCP_WINDOW_CLAMP", set_window_clamp(socket, u32::try_from(memory).unwrap_or(u32::MAX)));
+            }
         }
         *size = Size { segments: segments.unwrap_or(0), memory: wanted };
     }
@@ -309,7 +314,8 @@ impl Line {
         }
     }
 
-    /// Lets the peer have no more on the way than a ceiling counts with, as far as it does not have it already.
+    /// Lets the peer have no more on the way than a ceiling counts with, as far as it does not have it already; or more
+    /// again, if there is no ceiling any more.
     pub(super) fn bind_window(&self) {
         self.window.adjust(&SockRef::from(&self.socket), &self.meter, true);
     }

@@ -141,7 +141,12 @@ impl AsyncRead for Metered {
         if !this.gate.is_limited(Direction::Down) {
             this.down.leave();
             ready!(Pin::new(&mut this.tcp).poll_read(cx, buf))?;
-            this.line.read((buf.filled().len() - before) as u64);
+            let read = buf.filled().len() - before;
+            this.line.read(read as u64);
+            if read > 0 && this.meter.ceiling.is_set() {
+                // Its window is small.
+                this.line.acknowledge();
+            }
             return Poll::Ready(Ok(()));
         }
         let Poll::Ready(ready) = this.tcp.poll_read_ready(cx) else {
