@@ -115,3 +115,19 @@ fn reloads_on_a_suspended_sim_send_one_record_a_minute_at_most() {
     flux.look(|log| assert_eq!(log.requests[0].events.len(), 1));
     assert_eq!(stance(&agent), "suspended");
 }
+
+#[test]
+fn what_a_person_did_is_in_the_log_of_notices_at_once() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut setup = setup(&flux, &office);
+    let store = tempfile::tempdir().expect("a folder");
+    setup.store_at(store.path());
+    let agent = setup.start();
+    for why in ["first", "second", "third"] {
+        assert!(agent.command(&["hold", "--why", why]).status.success());
+        wait::until(&format!("the {why} is on disk"), Duration::from_secs(4), || {
+            let log = std::fs::read(store.path().join("notices")).unwrap_or_default();
+            log.windows(why.len()).any(|part| part == why.as_bytes())
+        });
+    }
+}

@@ -15,7 +15,7 @@
 //!
 //! # On disk
 //! `provider/machine` among what the store keeps (see `Change::Kept`), and `notices` in the store's folder: the log
-//! (`provider::machine::Log`), replaced whole, and at most every [`LOG_EVERY`]. A log that cannot be written is said once
+//! (`provider::machine::Log`), replaced whole, and at most every [`LOG_EVERY`] but for what a person did. A log that cannot be written is said once
 //! and tried again; one that cannot be read is empty.
 
 use std::path::{Path, PathBuf};
@@ -73,6 +73,8 @@ struct State {
     open: bool,
     log: Log,
     log_changed: bool,
+    /// It is not to wait: a person was told that something is done.
+    log_wanted: bool,
 }
 
 impl Desk {
@@ -80,7 +82,7 @@ impl Desk {
     pub(super) fn new(config: &Config, now: &crate::clock::Stamp) -> Self {
         let machine = Machine::new(options::machine(config));
         let view = machine.view(now);
-        let state = State { machine, open: false, log: Log::default(), log_changed: false };
+        let state = State { machine, open: false, log: Log::default(), log_changed: false, log_wanted: false };
         Self {
             state: Mutex::new(state),
             go: channel::Sender::new(go(&view)),
@@ -229,7 +231,8 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
     loop {
         remember(&shared, &store);
         let log_due = written.map_or_else(Instant::now, |at| at + LOG_EVERY);
-        if Instant::now() >= log_due || stop.is_cancelled() {
+        let wanted = std::mem::take(&mut shared.stance.state().log_wanted);
+        if wanted || Instant::now() >= log_due || stop.is_cancelled() {
             if let Some(bytes) = changed_log(&shared) {
                 written = Some(Instant::now());
                 let done = write_log(&path, bytes).await;
@@ -291,7 +294,9 @@ fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refus
         submission.change(Change::Kept(Kept { name: KEPT.into(), value: state.machine.encode() }));
         store.submit(submission);
         state.machine.kept();
+        state.log_wanted = true;
     }
+    shared.stance.news.notify_one();
     runtime.block_on(async {
         match tokio::time::timeout(ask::PATIENCE, done).await {
             Ok(Ok(_)) => Ok(()),
