@@ -41,7 +41,10 @@ pub fn judge(status: u16, headers: &[u8], body: &[u8], delivered: bool, auth: bo
     }
     let (now, wall) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_336_200));
     let answer = Answer { status, headers: map, body: body.to_vec() };
-    let judged = verdict::judge(&answer, &Context { rules: &rules(), kind: "webhook", delivered, auth, now, wall });
+    let judged = verdict::judge(
+        &answer,
+        &Context { rules: &rules(), kind: "webhook", delivered, auth, proven: !auth, now, wall },
+    );
     if let Verdict::Throttled { until } | Verdict::Maintenance { until } = judged.verdict {
         assert!(until <= now + LONGEST, "waits {:?}", until - now);
     }

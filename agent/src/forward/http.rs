@@ -273,6 +273,11 @@ impl Link {
         self.endpoint.kind
     }
 
+    /// Whether who answers proves over TLS who they are.
+    pub(super) fn proves(&self) -> bool {
+        self.endpoint.target.tls
+    }
+
     /// Whether it goes where the configuration says.
     pub(super) fn is_to(&self, config: &Checked) -> bool {
         self.endpoint == config.endpoint

@@ -11,7 +11,7 @@
 //! | what a rule of the configuration matches | what the rule says |
 //! | 503 with `Retry-After` | maintenance until then, clamped to a day |
 //! | 402, or 403 whose error speaks of a quota | quota |
-//! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended; 410 then ended |
+//! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended; 410 over TLS then ended |
 //! | 400, 422; 413 | poison; too large |
 //! | 408, 409, 425, other 5xx, no whole answer | transient |
 //! | 3xx and all else | misconfigured: a redirect is not followed, it would carry records where nobody sent them |
@@ -153,6 +153,8 @@ pub(super) struct Context<'a> {
     pub(super) delivered: bool,
     /// It answers a request for a token.
     pub(super) auth: bool,
+    /// Who answers has proved who they are, over TLS.
+    pub(super) proven: bool,
     /// Now, for `until`.
     pub(super) now: Instant,
     /// Now by the wall clock, for a `Retry-After` date in an answer without a `Date`.
@@ -192,7 +194,8 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
         },
         402 => Verdict::Quota,
         403 if message.speaks_of_quota() => Verdict::Quota,
-        410 if context.delivered && !context.auth => Verdict::Ended,
+        // In plain HTTP anybody on the way could end a gateway for good; there it is a suspension, which is probed.
+        410 if context.delivered && context.proven && !context.auth => Verdict::Ended,
         401 | 403 | 404 | 410 => refused,
         400 | 422 if context.auth => refused,
         400 | 422 => Verdict::Poison { too_large: false },

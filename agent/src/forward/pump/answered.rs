@@ -50,7 +50,8 @@ impl Pump {
                 answer.body = link.redact(&String::from_utf8_lossy(&answer.body)).into_bytes();
                 let wall = SystemTime::now();
                 let (rules, kind) = (&self.config.options.rules, link.kind());
-                judge(&answer, &Context { rules, kind, delivered: self.delivered, auth, now, wall })
+                let proven = link.proves();
+                judge(&answer, &Context { rules, kind, delivered: self.delivered, auth, proven, now, wall })
             }
             Exchange::NotSent(lack) | Exchange::Cut(lack) => {
                 failure = Some(lack.how);

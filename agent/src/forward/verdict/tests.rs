@@ -12,7 +12,7 @@ fn answer(status: u16, headers: &[(&'static str, &str)], body: &str) -> Answer {
 fn context(delivered: bool) -> Context<'static> {
     // 2026-11-22T08:30:00Z
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_336_200);
-    Context { rules: &[], kind: "webhook", delivered, auth: false, now: Instant::now(), wall }
+    Context { rules: &[], kind: "webhook", delivered, auth: false, proven: true, now: Instant::now(), wall }
 }
 
 #[test]
@@ -258,4 +258,10 @@ proptest! {
         }
         prop_assert!(judged.reason.chars().all(|character| !character.is_control()));
     }
+}
+
+#[test]
+fn in_plain_http_nobody_can_end_a_gateway_for_good() {
+    let judged = |proven| judge(&answer(410, &[], ""), &Context { proven, ..context(true) }).verdict;
+    assert_eq!((judged(true), judged(false)), (Verdict::Ended, Verdict::Suspended));
 }
