@@ -229,17 +229,21 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
     let mut written: Option<Instant> = None;
     let mut failed = false;
     loop {
+        if stop.is_cancelled() {
+            // The forwarder has ended: what it said last is all there is.
+            while let Ok(said) = told.try_recv() {
+                hear(&shared, said);
+            }
+        }
         remember(&shared, &store);
         let log_due = written.map_or_else(Instant::now, |at| at + LOG_EVERY);
         let wanted = std::mem::take(&mut shared.stance.state().log_wanted);
         if wanted || Instant::now() >= log_due || stop.is_cancelled() {
             if let Some(bytes) = changed_log(&shared) {
                 written = Some(Instant::now());
-                let done = write_log(&path, bytes).await;
-                if !done && !failed {
-                    shared.stance.state().log_changed = true;
-                }
-                failed = !done;
+                // Said once, and tried again.
+                failed = !write_log(&path, bytes, failed).await;
+                shared.stance.state().log_changed |= failed;
             }
         }
         if stop.is_cancelled() {
@@ -248,11 +252,7 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
         let wake = next_wake(&shared, log_due);
         tokio::select! {
             () = stop.cancelled() => {}
-            Some(said) = told.recv() => {
-                let finding = evidence::judge(&shared, &said);
-                outages::told(&shared, &said, finding.as_ref());
-                tell(&shared, Input::Answer(answer(said, finding.map(|finding| finding.cause))));
-            }
+            Some(said) = told.recv() => hear(&shared, said),
             Ok(()) = line.changed() => {
                 // What was told before a question that had no answer is no news.
                 let Some(told) = answered(&line.borrow_and_update()) else { continue };
@@ -265,6 +265,13 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
             }
         }
     }
+}
+
+/// Takes in what came of an exchange.
+fn hear(shared: &Shared, said: Told) {
+    let finding = evidence::judge(shared, &said);
+    outages::told(shared, &said, finding.as_ref());
+    tell(shared, Input::Answer(answer(said, finding.map(|finding| finding.cause))));
 }
 
 /// What the metadata service told, if it answered the last question.
@@ -384,7 +391,8 @@ fn read_log(path: &Path) -> Log {
 }
 
 /// Puts the log in the place of the one before, in one step that survives a power cut; says whether that was done.
-async fn write_log(path: &Path, bytes: Vec<u8>) -> bool {
+/// `again`: it could not be written the last time either, which was said.
+async fn write_log(path: &Path, bytes: Vec<u8>, again: bool) -> bool {
     let path = path.to_owned();
     let shown = path.display().to_string();
     let done = tokio::task::spawn_blocking(move || {
@@ -398,7 +406,7 @@ async fn write_log(path: &Path, bytes: Vec<u8>) -> bool {
     })
     .await;
     let result = done.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    if let Err(error) = &result {
+    if let (Err(error), false) = (&result, again) {
         tracing::warn!(path = shown, error = chain(error), "the log of notices cannot be written now");
     }
     result.is_ok()
