@@ -134,7 +134,8 @@ fn counts(line: &Line) -> [f64; 2] {
     assert_eq!(status["line"]["estimated"], false, "this system tells what connections carried");
     let against = |way: &str, before: u64, after: u64| {
         let said = status["line"][way].as_u64().expect("status tells what went over the wire");
-        // Bytes and frames of an interface are two counters: read while a frame passes, they may differ by one.
+        // What the link has sent and what its queue holds are read one after the other: a frame that leaves the queue in
+        // between is in neither.
         said as f64 / said.clamp(before.min(after), before.max(after)) as f64
     };
     [against("sent", before.sent, after.sent), against("received", before.received, after.received)]
