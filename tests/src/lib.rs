@@ -15,6 +15,7 @@ pub mod device;
 pub mod fleet;
 pub mod flux;
 pub mod forgetful;
+pub mod lookalike;
 pub mod metadata;
 pub mod mqtt;
 pub mod netns;
