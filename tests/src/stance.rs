@@ -37,7 +37,8 @@ pub fn stance(agent: &Agent) -> String {
 /// Waits until this stance is in force.
 #[track_caller]
 pub fn until_stance(agent: &Agent, word: &str) {
-    wait::until(&format!("the stance is {word}: {}", agent.status()["stance"]), BOUND, || stance(agent) == word);
+    let stands = || agent.status()["stance"].clone();
+    wait::until_or_tell(&format!("the stance is {word}"), BOUND, || stance(agent) == word, stands);
 }
 
 /// Has the office sign the notice that stands in `toml`, under this name, and the agent take it in.

@@ -1,7 +1,7 @@
 //! Each stance, on the real binary: what is sent under it and what is not, what `status` and `notices` say, that a
 //! `kill -9` changes nothing of it, and what ends it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
@@ -52,17 +52,16 @@ fn outages(agent: &Agent) -> Vec<String> {
 /// The ledger has one interval, of this class: it is written aside, so it is waited for.
 #[track_caller]
 fn has_outage(agent: &Agent, class: &str) {
-    wait::until(&format!("an outage that is {class}: {:?}", outages(agent)), BOUND, || outages(agent) == [class]);
+    let stands = || format!("{:?}", outages(agent));
+    wait::until_or_tell(&format!("one outage is {class}"), BOUND, || outages(agent) == [class], stands);
 }
 
 /// Waits until so many records were delivered; says how things stand if they are not.
 #[track_caller]
 fn delivered(agent: &Agent, flux: &Flux, records: usize) {
-    let start = Instant::now();
-    while flux.delivered() < records {
-        assert!(start.elapsed() < BOUND, "{} of {records} delivered: {:#}", flux.delivered(), agent.status());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let enough = || flux.delivered() >= records;
+    let stands = || format!("{} were, and the status is {:#}", flux.delivered(), agent.status());
+    wait::until_or_tell(&format!("{records} records were delivered"), BOUND, enough, stands);
 }
 
 /// The first ground, as `status` has it.
