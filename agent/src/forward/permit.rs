@@ -391,7 +391,7 @@ impl Permits {
         let outcome = match verdict {
             _ if !was_sent => Outcome::Free,
             Verdict::Accepted => Outcome::Accepted,
-            Verdict::Quota => Outcome::Quota,
+            Verdict::Quota { .. } => Outcome::Quota,
             // Turned away at the door: it has not reached the channel, where events are counted.
             Verdict::Throttled { .. } | Verdict::Suspended | Verdict::Ended | Verdict::Misconfigured => Outcome::Free,
             Verdict::Maintenance { .. } | Verdict::Poison { .. } | Verdict::Transient { .. } => Outcome::Counted,
