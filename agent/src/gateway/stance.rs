@@ -167,8 +167,17 @@ pub(super) fn identity_from(shared: &Shared) -> Option<u64> {
     shared.stance.state().machine.identity(&shared.clock.now()).map(|identity| identity.effective_ms)
 }
 
+/// What time it is no earlier than, in ms since the Unix epoch, as far as is known.
+pub(super) fn earliest(shared: &Shared) -> u64 {
+    shared.stance.state().machine.earliest(&shared.clock.now())
+}
+
 /// Tells the machine something; whoever obeys it is told at once. Says what was written into the log.
 pub(super) fn tell(shared: &Shared, input: Input) -> Vec<Entry> {
+    if let Input::ProviderTime { now_ms, error_ms } = input {
+        // First, so that the machine dates by the clock if that believes it.
+        shared.clock.told(now_ms, error_ms);
+    }
     change(shared, |machine, now| machine.tell(input, now))
 }
 
@@ -208,6 +217,7 @@ fn publish(shared: &Shared, view: View) {
         *known = Arc::new(view);
         true
     });
+    shared.wire.let_names(leave.names);
     desk.leave.send_if_modified(|known| std::mem::replace(known, leave) != leave);
     if limited {
         // Before more may leave.
@@ -335,7 +345,7 @@ fn answer(told: Told, cause: Option<Cause>) -> Answer {
         Verdict::Throttled { .. } => Means::Throttled,
         Verdict::Maintenance { .. } => Means::Maintenance,
         Verdict::Suspended => Means::Suspended,
-        Verdict::Quota => Means::Quota,
+        Verdict::Quota { .. } => Means::Quota,
         Verdict::Ended => Means::Ended,
         Verdict::Misconfigured => Means::Misconfigured,
         Verdict::Poison { .. } => Means::Poison,
