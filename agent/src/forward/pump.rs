@@ -481,14 +481,17 @@ impl Pump {
         let options = &self.config.options;
         self.gate.reload(options, same_endpoint, from);
         self.permits.reconfigure(options);
-        self.size = SizeLimit::new(options.batch.max_bytes);
         self.order = LaneOrder::new(&options.lanes);
+        if from <= now {
+            // What is tried anew is tried with all of it: a full body, another token.
+            self.size = SizeLimit::new(options.batch.max_bytes);
+            self.tokens = Arc::default();
+        }
         self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, from));
         if !same_endpoint {
             self.delivered = false;
             self.lanes.iter_mut().for_each(|lane| lane.plan.change_endpoint());
         }
-        self.tokens = Arc::default();
         for class in CLASSES {
             // A link that is out is replaced when it comes home.
             let link = self.way(class).link.is_some().then(|| self.new_link(class));

@@ -14,17 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::{GatewayError, Shared, identity, options, stance};
 use crate::clock::{self, Clock as _};
+use crate::code::Code;
 use crate::config::{Config, FluxTarget};
+use crate::message;
 use crate::provider::date::{self, Settings, Standing};
 use crate::shape::wire::Wire;
 use crate::watch::DateStatus;
 
 /// Tellings that wait until they are taken in: it takes microseconds.
 const WAITING: usize = 1;
-
-/// What is done where nobody can be asked.
-const NOBODY: &str = "there is nobody to ask for the time over TLS";
-const NOBODY_ADVICE: &str = "name a host in [clock.date] url, or set up the system's time synchronisation";
 
 /// Whom to ask, and how it stands.
 #[derive(Debug)]
@@ -79,7 +77,14 @@ fn settings(shared: &Shared) -> Option<Settings> {
 
 /// Takes a reloaded configuration, or another endpoint, into use.
 pub(super) fn reload(shared: &Shared) {
-    shared.date.settings.send_replace(settings(shared));
+    let new = settings(shared);
+    // What is the same is no news: a question that is under way is not begun anew.
+    shared.date.settings.send_if_modified(|known| {
+        let of = |settings: &Option<Settings>| settings.as_ref().map(|it| (it.origin.clone(), it.after));
+        let changed = of(known) != of(&new);
+        *known = new;
+        changed
+    });
 }
 
 /// Asks until the clock is right, and hands on what is told, until `stop`.
@@ -117,15 +122,22 @@ pub(super) fn status(shared: &Shared) -> Option<DateStatus> {
 
 fn shown(origin: Option<String>, standing: &Standing, now: Instant) -> DateStatus {
     let until = |at: Instant| u64::try_from(at.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
-    let problem = standing.problem.as_ref();
-    let nobody = origin.is_none();
+    let problem = match &origin {
+        Some(_) => standing.problem.as_ref().map(|it| (it.reason.clone(), it.advice.clone())),
+        None => Some((
+            "there is nobody to ask for the time over TLS".to_owned(),
+            message!("name a host in [clock.date] url, or set up the system's time synchronisation"),
+        )),
+    };
+    let (problem, advice) = problem.map_or((String::new(), None), |(reason, advice)| (reason, Some(advice)));
     DateStatus {
+        next_in_ms: standing.next.map(until).filter(|_| origin.is_some()),
         origin: origin.unwrap_or_default(),
-        next_in_ms: standing.next.map(until).filter(|_| !nobody),
         asked: standing.asked,
         bytes: standing.bytes,
-        problem: if nobody { NOBODY.into() } else { problem.map_or_else(String::new, |it| it.reason.clone()) },
-        advice: if nobody { NOBODY_ADVICE.into() } else { problem.map_or_else(String::new, |it| it.advice.to_owned()) },
+        code: if problem.is_empty() { String::new() } else { Code::Clock.to_string() },
+        problem,
+        advice,
     }
 }
 
@@ -168,6 +180,11 @@ mod tests {
         let one = shown(Some("https://time.example".into()), &standing, now);
         assert_eq!((one.next_in_ms, one.problem.as_str()), (Some(60_000), ""));
         let nobody = shown(None, &standing, now);
-        assert!(nobody.next_in_ms.is_none() && !nobody.problem.is_empty() && nobody.advice.contains("[clock.date]"));
+        assert!(
+            nobody.next_in_ms.is_none()
+                && nobody.code == "TG-401"
+                && !nobody.problem.is_empty()
+                && nobody.advice.is_some_and(|advice| advice.to_string().contains("[clock.date]"))
+        );
     }
 }

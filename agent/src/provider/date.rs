@@ -33,11 +33,12 @@ use tidegate_protocol::stance::Leave;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use super::ask::Problem;
 use super::ask::{AskError, Asked, Question, ask, next_wait, random};
 use super::input::Input;
 use crate::chain::chain;
 use crate::clock::Clock;
+use crate::language::Message;
+use crate::message;
 use crate::shape::wire::{Judging, Wire};
 use crate::shown;
 
@@ -54,6 +55,15 @@ pub struct Settings {
     pub after: Duration,
     /// The door that leads there.
     pub wire: Wire,
+}
+
+/// Why no time was told, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What came of asking. Text from outside is cut and escaped.
+    pub reason: String,
+    /// What the operator can do.
+    pub advice: Message,
 }
 
 /// How it stands.
@@ -83,13 +93,15 @@ enum Failure {
 }
 
 impl Failure {
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> Message {
         match self {
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) | Self::NotExact(_) => {
-                "nothing, if the line is down: it is asked again; otherwise name another host in [clock.date] url, or set up \
-                 the system's time synchronisation"
+                message!(
+                    "nothing, if the line is down: it is asked again; otherwise name another host in [clock.date] url, or \
+                     set up the system's time synchronisation"
+                )
             }
-            _ => "name another host in [clock.date] url, or set up the system's time synchronisation",
+            _ => message!("name another host in [clock.date] url, or set up the system's time synchronisation"),
         }
     }
 }

@@ -18,7 +18,7 @@
 //! | suspended | a notice; the SIM's status or expiry; 401, 403 where deliveries had succeeded | the notice amended or withdrawn; another status, or an accepted record; an accepted probe, or another endpoint |
 //! | held | changed terms, if so set; the operator | a person who accepts them; the operator, or its time |
 //! | quota | a notice; an answer | its end; for an answer's also an accepted probe, or another endpoint |
-//! | maintenance | a notice; the status page; answers (503 with a long wait, connections refused for half a minute) | its end, or the word that it is over; an accepted probe |
+//! | maintenance | a notice; the status page; answers (503 with a long wait; 503 or connections refused for half a minute) | its end, or the word that it is over; an accepted probe |
 //! | yield, restricted | a notice; 429 | its end, or the notice withdrawn; with time |
 //!
 //! An accepted record never ends what a signed notice says. A signed notice that withdraws `answers` ends what answers

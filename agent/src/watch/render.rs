@@ -14,6 +14,8 @@ pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
+use crate::language::Language;
+
 use super::{BrokerState, Connections, DateStatus, FlashStatus, RefusedCount, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
@@ -134,7 +136,8 @@ fn time_asked(out: &mut String, asks: &DateStatus) {
         line(out, "", &format!("the time is asked of {}{next}{so_far}", plain(&asks.origin)));
     }
     if !asks.problem.is_empty() {
-        line(out, "", &format!("! {}; {}", plain(&asks.problem), plain(&asks.advice)));
+        let advice = asks.advice.as_ref().map(|advice| advice.text(Language::English)).unwrap_or_default();
+        line(out, "", &format!("! {} {}; {}", plain(&asks.code), plain(&asks.problem), plain(&advice)));
     }
 }
 

@@ -8,6 +8,8 @@ mod provider;
 
 use serde::{Deserialize, Serialize};
 
+use crate::language::Message;
+
 pub use provider::{
     GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, StanceStatus, StatusPageStatus,
 };
@@ -299,8 +301,10 @@ pub struct DateStatus {
     pub bytes: u64,
     /// Why the last one told no time that counts, or why nobody can be asked; empty if neither.
     pub problem: String,
+    /// Its code.
+    pub code: String,
     /// What to do about it.
-    pub advice: String,
+    pub advice: Option<Message>,
 }
 
 /// A number and its limit.

@@ -244,6 +244,7 @@ fn from_answers() -> Vec<Row> {
     let told = |means| Tell(answer(means));
     let long = || Tell(waiting(Means::Maintenance, Some(HOUR)));
     let refused = [told(Means::Unreachable), Pass(20 * SECOND), told(Means::Unreachable), Pass(20 * SECOND)];
+    let busy = [told(Means::Maintenance), Pass(20 * SECOND), told(Means::Maintenance), Pass(20 * SECOND)];
     let down = [&refused[..], &[told(Means::Unreachable)]].concat();
     let elsewhere = || [Tell(Input::Endpoint { fingerprint: 1 }), told(Means::Accepted)];
     let moved = Tell(Input::Endpoint { fingerprint: 2 });
@@ -257,6 +258,15 @@ fn from_answers() -> Vec<Row> {
         row("and no more of them", [told(Means::Throttled)], Restricted, Pass(HOUR), Open),
         row("503 with a long wait", [], Open, long(), Maintenance),
         row("503 with a short wait", [], Open, Tell(waiting(Means::Maintenance, Some(MINUTE))), Open),
+        row("503 without a time", [], Open, told(Means::Maintenance), Open),
+        row("three of them in half a minute", busy.clone(), Open, told(Means::Maintenance), Maintenance),
+        row(
+            "one that is accepted in between",
+            [&busy[..], &[told(Means::Accepted)]].concat(),
+            Open,
+            told(Means::Maintenance),
+            Open,
+        ),
         row("its wait is over, and nothing was tried", [long()], Maintenance, Pass(2 * HOUR), Maintenance),
         row("a probe is accepted", [long(), Pass(2 * HOUR)], Maintenance, told(Means::Accepted), Restricted),
         row("and all is as before", [long(), Pass(2 * HOUR), told(Means::Accepted)], Restricted, Pass(BACK), Open),
