@@ -17,7 +17,7 @@ const WHILE: Duration = Duration::from_secs(4);
 
 /// Someone who speaks TLS and tells the time, and an authority to trust for it.
 struct Host {
-    host: Flux,
+    site: Flux,
     certs: Certs,
     _folder: tempfile::TempDir,
 }
@@ -26,7 +26,7 @@ impl Host {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let certs = certs::make(folder.path());
-        Self { host: Flux::start_tls(&certs), certs, _folder: folder }
+        Self { site: Flux::start_tls(&certs), certs, _folder: folder }
     }
 
     /// What it was asked: each question's method and path.
@@ -36,7 +36,7 @@ impl Host {
     }
 
     fn named_in(&self, setup: &mut Setup) {
-        setup.set("clock.date", "url", &format!("\"{}\"", self.host.base_url()));
+        setup.set("clock.date", "url", &format!("\"{}\"", self.site.base_url()));
         setup.set("clock.date", "ca_file", &format!("\"{}\"", self.certs.ca.display()));
         setup.set("clock.date", "after", "\"1s\"");
     }

@@ -1,7 +1,7 @@
 //! Each stance, on the real binary: what is sent under it and what is not, what `status` and `notices` say, that a
 //! `kill -9` changes nothing of it, and what ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
