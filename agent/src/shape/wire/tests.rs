@@ -145,6 +145,29 @@ mod limits;
 mod relay;
 
 #[tokio::test]
+async fn certificates_are_judged_by_the_clock_that_the_agent_knows() {
+    use crate::clock::{SetClock, Stamp};
+    let authority = Authority::new();
+    let port = echo(Some(server(&authority, "localhost", false))).await;
+    // Certificates of this maker are valid from 1975 on.
+    let clock = Arc::new(SetClock::at(Stamp { wall_ms: 5_000, ..Stamp::default() }));
+    let options = Options { roots: Roots::Pem(authority.pem()), ..Options::default() };
+    let wire = Wire::by_clock(options.clone(), clock.clone());
+    let beside = wire.beside(options);
+    for door in [&wire, &beside] {
+        let error = exchange(door, &target("localhost", port, true)).await.expect_err("it is 1970");
+        assert!(error.to_string().contains("check the gateway's clock"), "{error}");
+    }
+    let judging = Arc::new(Judging::from(5_000));
+    exchange(&wire.asking_time(Arc::clone(&judging)), &target("localhost", port, true)).await.expect("for the time");
+    assert_eq!(judging.earliest_ms(), 157_766_400_000, "1975, when it became valid");
+    clock.set(Stamp { wall_ms: 1_795_336_200_000, ..Stamp::default() });
+    for door in [&wire, &beside] {
+        exchange(door, &target("localhost", port, true)).await.expect("the time was told");
+    }
+}
+
+#[tokio::test]
 async fn tls_trusts_the_given_authority_and_no_other() {
     let authority = Authority::new();
     let port = echo(Some(server(&authority, "localhost", false))).await;

@@ -80,7 +80,7 @@ async fn two_connections_share_a_rate_and_the_critical_one_goes_first() {
 #[tokio::test]
 async fn a_system_that_does_not_tell_is_estimated_and_limited_all_the_same() {
     let blind: Reader = |_| Err(io::Error::new(io::ErrorKind::Unsupported, "nothing is told here"));
-    let wire = Wire::with_reader(Options::default(), blind);
+    let wire = Wire::with_reader(Options::default(), Arc::new(SystemClock::new()), blind);
     wire.set_pace(up(40_000, 4_000));
     let port = peer(3_000, 1).await;
     let mut stream = open(&wire, port).await;
