@@ -228,7 +228,7 @@ impl Pump {
         self.permits.look();
         self.follow_stance();
         let gate_open = self.is_open(now);
-        let call = self.leave.last_call(now, &self.store.clock().now());
+        let call = self.leave.last_call(now, || self.store.clock().now());
         let cutting = self.cutting(now);
         let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
         for (index, side) in sides.clone() {
@@ -401,7 +401,7 @@ impl Pump {
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let late = self.config.options.replayed_after;
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(late, now)).min();
-        let call = self.leave.next_call(now, &self.store.clock().now());
+        let call = self.leave.next_call(now, || self.store.clock().now());
         [lanes, self.gate.closed_until(now), self.report.due(), self.permits.wake_at(now), call]
             .into_iter()
             .flatten()

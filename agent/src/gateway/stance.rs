@@ -120,6 +120,14 @@ impl Desk {
     pub(super) fn entries(&self) -> Vec<Entry> {
         self.state().log.entries().cloned().collect()
     }
+
+    /// The last entries of the log, so many at most, the oldest first.
+    fn last_entries(&self, count: usize) -> Vec<Entry> {
+        let state = self.state();
+        let entries = state.log.entries();
+        let before = entries.len().saturating_sub(count);
+        entries.skip(before).cloned().collect()
+    }
 }
 
 fn go(view: &View) -> Go {
@@ -429,7 +437,6 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
     /// Entries of the log that are shown.
     const LAST: usize = 5;
     let (view, now) = (shared.stance.view(), shared.clock.now());
-    let entries = shared.stance.entries();
     StanceStatus {
         stance: view.grounds.iter().map(|ground| ground.stance).min().unwrap_or(Stance::Open).to_string(),
         telemetry: match view.leave.telemetry {
@@ -442,7 +449,7 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
         ahead: view.ahead.iter().map(ground).collect(),
         probe_in_ms: probe_in_ms(shared, &view, now.uptime_ms),
         page: super::page::status(shared),
-        notices: entries[entries.len().saturating_sub(LAST)..].iter().map(notice).collect(),
+        notices: shown(&shared.stance.last_entries(LAST)),
         inbox: inbox::status(shared),
     }
 }

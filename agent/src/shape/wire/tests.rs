@@ -70,6 +70,33 @@ async fn echo_on(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     }
 }
 
+/// A server that takes what comes and gives so many bytes so many times to each connection, which it keeps open: whoever
+/// reads decides when it has enough. Its port.
+async fn peer(bytes: usize, times: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (mut from, mut to) = stream.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from, &mut tokio::io::sink()).await });
+            tokio::spawn(async move {
+                let given = vec![7; bytes];
+                for _ in 0..times {
+                    if to.write_all(&given).await.is_err() {
+                        break;
+                    }
+                }
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            });
+        }
+    });
+    port
+}
+
+async fn open(wire: &Wire, port: u16) -> WireStream {
+    wire.connect(&target("127.0.0.1", port, false)).await.expect("it listens")
+}
+
 fn server(authority: &Authority, name: &str, ask_client: bool) -> ServerConfig {
     let (chain, key) = authority.issue(name);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
