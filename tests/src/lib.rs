@@ -23,6 +23,7 @@ pub mod office;
 pub mod ports;
 pub mod readings;
 pub mod rng;
+pub mod standing;
 pub mod statuspage;
 pub mod tools;
 pub mod wait;
