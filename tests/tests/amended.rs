@@ -8,7 +8,7 @@ use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::elsewhen::now_s;
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::office::{Office, text};
-use tidegate_tests::standing::{
+use tidegate_tests::stance::{
     WHILE, apply, delivered, ground, has_notice, has_outage, publish, sends_nothing, stance, survives_a_kill,
     until_stance,
 };

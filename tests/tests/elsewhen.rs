@@ -9,7 +9,7 @@ use tidegate_tests::certs;
 use tidegate_tests::elsewhen::{Elsewhen, IN_1970};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::office::Office;
-use tidegate_tests::standing::{
+use tidegate_tests::stance::{
     WHILE, apply, delivered, ground, has_notice, publish, sends_nothing, stance, until_stance,
 };
 use tidegate_tests::wait;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::certs;
 use tidegate_tests::flux::{Answer, Flux};
-use tidegate_tests::standing::{WHILE, delivered, ground, has_notice, has_outage, publish, said, stance, until_stance};
+use tidegate_tests::stance::{WHILE, delivered, ground, has_notice, has_outage, publish, said, stance, until_stance};
 use tidegate_tests::wait::{self, BOUND};
 
 /// Probes come every second or two where any may.

@@ -9,7 +9,7 @@ use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::elsewhen::now_s;
 use tidegate_tests::flux::Flux;
 use tidegate_tests::metadata::{Metadata, Says};
-use tidegate_tests::standing::{
+use tidegate_tests::stance::{
     delivered, ground, has_notice, publish, said, sends_nothing, stance, survives_a_kill, until_stance,
 };
 use tidegate_tests::wait::{self, BOUND};

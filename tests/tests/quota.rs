@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tidegate_tests::agent::Setup;
 use tidegate_tests::elsewhen::Elsewhen;
 use tidegate_tests::flux::{Answer, Flux};
-use tidegate_tests::standing::{
+use tidegate_tests::stance::{
     delivered, ground, has_notice, has_outage, publish, said, sends_nothing, survives_a_kill, until_stance,
 };
 use tidegate_tests::wait;
