@@ -1,5 +1,5 @@
 //! A clock and a boot of an agent's own, where a test needs others than this machine's: a month that is about to end, a
-//! gateway that starts in 1970, one that was switched off and on.
+//! gateway that starts in 1980, one that was switched off and on.
 //!
 //! The wall clock is another one by libfaketime, which takes the place of the C library's functions in the real binary. The
 //! uptime comes from a time namespace and the boot's id from a file in the place of the kernel's; both need root, and the
@@ -11,11 +11,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::tools;
 
-/// A little after the epoch, where a gateway without a clock battery starts, in seconds since then.
-pub const IN_1970: u64 = 100;
+/// 1980, where many a gateway without a clock battery starts, in seconds since the Unix epoch. Not 1970: the certificates that
+/// these tests make are valid from 1975 on, and the system's clock is what certificates are judged by.
+pub const IN_1980: u64 = 315_532_900;
 
 /// How long ago the system was booted where a test says that it was, in seconds.
-const UPTIME_S: u64 = 20;
+const UPTIME_S: u64 = 2;
 
 /// Puts the boot's id in the place of the kernel's and becomes what follows, if the uptime is the namespace's.
 const BOOT: &str = r#"mount --bind "$0" /proc/sys/kernel/random/boot_id || exit 1
@@ -38,7 +39,7 @@ impl Elsewhen {
         Self { off_by_s: signed(wall_s) - signed(now_s()), boot: None }
     }
 
-    /// The system was booted twenty seconds ago, for the time of this number.
+    /// The system was booted two seconds ago, for the time of this number.
     #[must_use]
     pub fn booted(self, number: u32) -> Self {
         let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
@@ -101,11 +102,11 @@ mod tests {
 
     #[test]
     fn a_program_sees_the_clock_and_the_boot_that_are_its_own() {
-        let year: u64 = run(&Elsewhen::at(IN_1970).within(), &["date", "-u", "+%Y"]).parse().expect("a year");
-        assert_eq!(year, 1970);
+        let year: u64 = run(&Elsewhen::at(IN_1980).within(), &["date", "-u", "+%Y"]).parse().expect("a year");
+        assert_eq!(year, 1980);
         let later = run(&Elsewhen::at(1_801_407_590).within(), &["date", "-u", "+%Y-%m-%dT%H"]);
         assert_eq!(later, "2027-01-31T14");
-        let booted = Elsewhen::at(IN_1970).booted(7);
+        let booted = Elsewhen::at(IN_1980).booted(7);
         let both = run(&booted.within(), &["sh", "-c", "cat /proc/sys/kernel/random/boot_id /proc/uptime"]);
         assert!(both.starts_with("00000007-0000-4000-8000-000000000000\n2"), "{both}");
     }
