@@ -199,7 +199,10 @@ const CLAUSES: [Row; 20] = [
 
 /// For each stance a test in which the agent is killed under it.
 const KILLED: [(Stance, &str); 7] = [
-    (Stance::Ended, "ended.rs::a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint_is_configured"),
+    (
+        Stance::Ended,
+        "ended.rs::a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint_is_configured",
+    ),
     (Stance::Suspended, "stance.rs::a_suspension_by_notice_ends_with_the_notice"),
     (Stance::Held, "stance.rs::a_hold_of_the_operator_stops_sending_until_resume_and_survives_a_kill"),
     (Stance::Quota, "quota.rs::after_an_answer_that_the_quota_is_spent_nothing_is_sent_until_the_month_turns"),
@@ -247,7 +250,7 @@ fn every_stance_has_a_test_in_which_the_agent_is_killed_under_it() {
 }
 
 /// What reads bytes from outside, and the fuzz target that hands it any.
-const PARSERS: [(&str, &str); 19] = [
+const PARSERS: [(&str, &str); 23] = [
     ("agent/src/collect/listener", "intake"),
     ("agent/src/collect/fields", "fields"),
     ("agent/src/collect/certificate.rs", "certificate"),
@@ -265,6 +268,10 @@ const PARSERS: [(&str, &str); 19] = [
     ("agent/src/store/journal/frame.rs", "decode"),
     ("agent/src/store/journal/recover.rs", "recovery"),
     ("agent/src/store/journal/segment.rs", "recovery"),
+    ("agent/src/watch/control.rs", "control"),
+    ("agent/src/store/look/ask.rs", "control"),
+    ("agent/src/provider/question.rs", "control"),
+    ("agent/src/provider/machine/log.rs", "log"),
     ("agent/src/field/path.rs", "fields"),
     ("agent/src/glob.rs", "statuspage"),
 ];
