@@ -75,7 +75,7 @@ fn a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint
     agent.reload();
     delivered(&agent, &other, 4);
     until_stance(&agent, "open");
-    assert_eq!((flux.requests(), other.look(|log| log.delivered())), (requests, 4));
+    assert_eq!((flux.requests(), other.delivered()), (requests, 4));
     other.assert_sound();
 }
 
