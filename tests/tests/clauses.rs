@@ -62,7 +62,7 @@ const CLAUSES: [Row; 20] = [
             "stance.rs::a_suspension_by_notice_ends_with_the_notice",
             "stance.rs::the_sims_own_status_suspends_and_lifts",
             "expiry.rs::an_expiry_that_suspends_is_shown_ahead_drained_for_and_stops_at_its_time_until_it_is_extended",
-            "ended.rs::a_410_in_plain_http_suspends_and_the_probe_that_is_taken_ends_that",
+            "gone.rs::a_410_in_plain_http_suspends_and_the_probe_that_is_taken_ends_that",
             "between.rs::reloads_on_a_suspended_sim_send_one_record_a_minute_at_most",
         ],
     ),
@@ -95,7 +95,8 @@ const CLAUSES: [Row; 20] = [
         "ended: stopped for good, the buffer kept and exported",
         &[
             "stance.rs::after_the_end_nothing_is_sent_any_more_not_even_a_probe_and_the_buffer_can_be_exported",
-            "ended.rs::a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint_is_configured",
+            "gone.rs::a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint_is_configured",
+            "ended.rs::nothing_leads_out_by_itself_and_status_says_what_does_until_a_signed_notice_withdraws_the_answer",
             "expiry.rs::an_expiry_that_terminates_ends_it_and_only_another_word_of_the_service_or_of_a_person_brings_it_back",
         ],
     ),
@@ -201,7 +202,7 @@ const CLAUSES: [Row; 20] = [
 const KILLED: [(Stance, &str); 7] = [
     (
         Stance::Ended,
-        "ended.rs::a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint_is_configured",
+        "gone.rs::a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint_is_configured",
     ),
     (Stance::Suspended, "stance.rs::a_suspension_by_notice_ends_with_the_notice"),
     (Stance::Held, "stance.rs::a_hold_of_the_operator_stops_sending_until_resume_and_survives_a_kill"),

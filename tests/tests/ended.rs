@@ -1,127 +1,103 @@
-//! 410: what it ends, and what it cannot end. Over TLS the service has ended, and not a byte goes there any more; in plain
-//! HTTP anybody on the way could say so, and it is a suspension.
+//! What 410 over TLS ends, and what leads out of it: nothing that happens by itself, nor a reload or `tidegate resume`, but
+//! another endpoint, or a signed notice that withdraws it.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-use tidegate_tests::agent::{Agent, Setup};
+use serde_json::Value;
+use tidegate_tests::agent::Agent;
 use tidegate_tests::certs;
 use tidegate_tests::flux::{Answer, Flux};
-use tidegate_tests::stance::{WHILE, delivered, ground, has_notice, has_outage, publish, said, stance, until_stance};
+use tidegate_tests::office::Office;
+use tidegate_tests::stance::{apply, publish, setup, stance, until_stance};
 use tidegate_tests::wait::{self, BOUND};
 
-/// Probes come every second or two where any may.
-fn probing(mut setup: Setup) -> Setup {
-    setup.set("provider.probe", "min", "\"1s\"").set("provider.probe", "max", "\"2s\"");
-    setup.synchronise();
-    setup
-}
+const WHILE: Duration = Duration::from_millis(1500);
 
-/// Fails if a connection is made to Flux, or a byte leaves over one that there is.
-#[track_caller]
-fn nothing_leaves(agent: &Agent, flux: &Flux) {
-    publish(agent, "telemetry", "\"waits\"");
-    // A connection that is closed says so in a packet or two.
-    let quiet = || (flux.connections(), agent.number("/line/sent"));
-    let mut before = quiet();
-    wait::until("nothing is on its way any more", BOUND, || {
-        std::thread::sleep(Duration::from_millis(300));
-        std::mem::replace(&mut before, quiet()) == before
-    });
-    // Longer than two probes are apart at the most.
-    wait::never("a connection is made", WHILE * 2, || flux.connections() > before.0);
-    assert_eq!(quiet(), before, "connections, and bytes on the wire");
-}
-
-#[test]
-fn a_410_over_tls_ends_it_and_not_a_byte_is_sent_any_more_until_another_endpoint_is_configured() {
+/// A gateway that delivered one record over TLS, and was then told that the endpoint is gone.
+fn ended(office: &Office) -> (tempfile::TempDir, Flux, Agent) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let certs = certs::make(folder.path());
     let flux = Flux::start_tls(&certs);
-    let mut setup = Setup::webhook(&flux);
+    let mut setup = setup(&flux, office);
     setup.set("forward.flux", "ca_file", &format!("\"{}\"", certs.ca.display()));
-    let mut agent = probing(setup).start();
+    let agent = setup.start();
     publish(&agent, "telemetry", "1");
-    delivered(&agent, &flux, 1);
+    flux.wait_for(1, BOUND);
     flux.answer_all(Answer::status(410));
     publish(&agent, "telemetry", "2");
     until_stance(&agent, "ended");
-    let requests = flux.requests();
-    // It would be taken now: nobody asks.
     flux.answer_all(Answer::Accept);
-    nothing_leaves(&agent, &flux);
-    agent.kill();
-    agent.start();
-    assert_eq!(stance(&agent), "ended");
-    nothing_leaves(&agent, &flux);
-    agent.reload();
-    agent.wait_for_log("configuration read again", BOUND);
-    nothing_leaves(&agent, &flux);
-    assert!(!agent.command(&["resume"]).status.success() || stance(&agent) == "ended");
-    assert_eq!(flux.requests(), requests);
+    (folder, flux, agent)
+}
 
-    let why = ground(&agent);
-    assert_eq!((why["source"].as_str(), why["clause"].as_str()), (Some("answer of Flux"), Some("5.3")), "{why}");
-    let shown = said(&agent, &["status"]);
-    assert!(shown.contains("ended: nothing is sent; collecting goes on"), "{shown}");
-    assert!(shown.contains("tidegate buffer export") && shown.contains("configure the new one and reload"), "{shown}");
-    has_notice(&agent, "nothing is sent any more; records are kept");
-    has_outage(&agent, "announced");
-    let export = said(&agent, &["buffer", "export", "--format", "ndjson"]);
-    assert_eq!(export.lines().count(), 4, "{export}");
+fn notices(agent: &Agent) -> Vec<Value> {
+    let output = agent.command(&["notices", "--json"]);
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
 
-    let other = Flux::start_tls(&certs);
-    agent.setup.set("forward.flux", "url", &format!("\"{}\"", other.webhook_url()));
-    agent.reload();
-    delivered(&agent, &other, 4);
-    until_stance(&agent, "open");
-    assert_eq!((flux.requests(), other.delivered()), (requests, 4));
-    other.assert_sound();
+#[track_caller]
+fn sends_nothing(agent: &Agent, flux: &Flux, payload: &str) {
+    let before = flux.connections();
+    publish(agent, "telemetry", payload);
+    wait::never("something is sent", WHILE, || flux.connections() > before || flux.requests() > 2);
+    assert_eq!(stance(agent), "ended");
 }
 
 #[test]
-fn a_410_in_plain_http_suspends_and_the_probe_that_is_taken_ends_that() {
-    let flux = Flux::start();
-    let mut agent = probing(Setup::webhook(&flux)).start();
-    publish(&agent, "telemetry", "1");
-    delivered(&agent, &flux, 1);
-    flux.answer_all(Answer::status(410));
-    publish(&agent, "telemetry", "2");
-    until_stance(&agent, "suspended");
-    assert_eq!(ground(&agent)["clause"], "5.1(3)");
-    publish(&agent, "telemetry", "3");
-    let before = flux.requests();
-    flux.wait_for_requests(before + 1);
+fn nothing_leads_out_by_itself_and_status_says_what_does_until_a_signed_notice_withdraws_the_answer() {
+    let office = Office::new("ops");
+    let (_folder, flux, mut agent) = ended(&office);
+    let ground = agent.status()["stance"]["grounds"][0].clone();
+    let says = |part: &str| ground["advice"].as_str().is_some_and(|advice| advice.contains(part));
+    assert!(ground["source"] == "answer of Flux" && ground["clause"] == "5.3", "{ground}");
+    for part in ["buffer export", "configure the new one and reload", "--withdraw answers", "neither a reload nor"] {
+        assert!(says(part), "{part}: {ground}");
+    }
+    assert!(
+        notices(&agent).iter().any(
+            |entry| entry["what"] == "ended" && entry["text"].as_str().is_some_and(|it| it.starts_with("HTTP 410"))
+        )
+    );
+    sends_nothing(&agent, &flux, "3");
+    agent.reload();
+    assert!(agent.command(&["resume"]).status.success());
+    sends_nothing(&agent, &flux, "4");
     agent.kill();
     agent.start();
-    until_stance(&agent, "suspended");
-    let before_last = flux.requests();
-    flux.wait_for_requests(before_last + 1);
-    flux.look(|log| {
-        for probe in &log.requests[before..] {
-            assert_eq!((probe.events.len(), probe.events[0].payload.get()), (1, "2"), "the oldest alone");
-        }
-    });
-    has_notice(&agent, "suspended");
-    flux.answer_all(Answer::Accept);
+    sends_nothing(&agent, &flux, "5");
+
+    apply(
+        &agent,
+        &office,
+        "w",
+        "id = \"answers\"\nkind = \"withdrawn\"\nwhy = \"a mistake of ours\"\nissued = \"+1s\"\n",
+    );
+    flux.wait_for(5, BOUND);
     until_stance(&agent, "open");
-    delivered(&agent, &flux, 3);
+    let withdrawn = notices(&agent).into_iter().find(|entry| entry["what"] == "withdrawn").expect("logged");
+    assert!(withdrawn["did"].as_str().is_some_and(|did| did.contains("at a moment of its own")), "{withdrawn}");
     flux.assert_sound();
+
+    // What was said once lifts no later answer.
+    flux.answer_all(Answer::status(410));
+    publish(&agent, "telemetry", "6");
+    until_stance(&agent, "ended");
+    let again = office.path("w.notice");
+    agent.command(&["notice", "apply", tidegate_tests::office::text(&again)]);
+    assert_eq!(stance(&agent), "ended");
 }
 
 #[test]
-fn a_410_before_anything_was_delivered_is_a_mistake_in_the_configuration_and_ends_nothing() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let certs = certs::make(folder.path());
-    let flux = Flux::start_tls(&certs);
-    flux.answer_all(Answer::status(410));
-    let mut setup = Setup::webhook(&flux);
-    setup.set("forward.flux", "ca_file", &format!("\"{}\"", certs.ca.display()));
-    setup.set("forward.backoff", "probe_min", "\"200ms\"").set("forward.backoff", "probe_max", "\"1s\"");
-    let agent = probing(setup).start();
-    publish(&agent, "telemetry", "1");
-    agent.wait_for_verdict("misconfigured");
-    assert_eq!(stance(&agent), "open");
-    flux.answer_all(Answer::Accept);
-    flux.wait_for(1, Duration::from_secs(20));
+fn another_endpoint_leads_out_after_a_reload() {
+    let office = Office::new("ops");
+    let (_folder, flux, mut agent) = ended(&office);
+    // The same app behind another webhook, which is another credential.
+    let url = flux.webhook_url().replace("s3cr3tpath", "another");
+    agent.setup.set("forward.flux", "url", &format!("\"{url}\""));
+    agent.reload();
+    flux.wait_for(2, BOUND);
+    until_stance(&agent, "open");
+    flux.look(|log| assert!(log.requests.last().is_some_and(|last| last.path.ends_with("/another"))));
+    flux.assert_sound();
 }

@@ -12,16 +12,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Stamp, difference};
+use crate::clock::{EARLIEST_MS, Stamp, difference};
 
 /// The latest date that is reckoned with (the end of the year 9999).
 pub(super) const LATEST_MS: u64 = 253_402_300_799_999;
 
 /// An uptime is below this ([`Stamp::uptime_ms`]).
 const LONGEST_UPTIME_MS: u64 = 1 << 48;
-
-/// No server means a date before this (2026-01-01).
-const EARLIEST_MS: u64 = 1_767_225_600_000;
 
 /// A clock that is set by no more than this is followed at once: time services step by seconds.
 const STEP_MS: u64 = 600_000;
