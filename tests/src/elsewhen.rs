@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::tools;
 
 /// 1980, where many a gateway without a clock battery starts, in seconds since the Unix epoch. Not 1970: the certificates that
-/// these tests make are valid from 1975 on, and the system's clock is what certificates are judged by.
+/// these tests make are valid from 1975 on, and here it is not them that is looked at.
 pub const IN_1980: u64 = 315_532_900;
 
 /// How long ago the system was booted where a test says that it was, in seconds.
