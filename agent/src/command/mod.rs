@@ -52,7 +52,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
-    Run(ConfigFile),
+    Run(RunFile),
     /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
     Check(CheckFile),
     /// Show what the running agent does: figures, limits, what Flux said last
@@ -91,12 +91,16 @@ struct CheckFile {
     config: PathBuf,
 }
 
-/// Which configuration.
+/// Which configuration to run with.
 #[derive(Debug, clap::Args)]
-struct ConfigFile {
+struct RunFile {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
+    /// Keep the configuration that last worked in this folder, and look for it there if the file cannot be used
+    /// [default: $STATE_DIRECTORY, or the store's folder]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
 }
 
 /// Why a command failed, and the exit code that says so.
@@ -117,7 +121,7 @@ impl<E: Into<Box<dyn Error>>> From<E> for Failure {
 /// Does what the command line says.
 pub(crate) fn run() -> Result<(), Failure> {
     match Arguments::parse().command {
-        Command::Run(file) => run::run(&file.config),
+        Command::Run(file) => run::run(&file.config, file.state.as_deref()),
         Command::Check(file) => check::run(&file.config),
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),

@@ -25,6 +25,7 @@
 //!   aside/                   records that were put aside, likewise
 //!   damaged/                 segments that cannot be used, the newest 8
 //!   outages/                 the outage ledger, not this room's (see `outage`); counted with the rest
+//!   configuration/           the configuration that last worked, likewise (see `config::kept`)
 //!   index/                   sled: what the control lane adds up to (see `store::state`); never needed
 //!
 //! Segment {
@@ -475,7 +476,7 @@ impl Shared {
     /// Counts what is neither a segment nor the index.
     fn measure_others(&self) {
         let bytes = |name| recover::folder_bytes(&*self.disk, &self.options.path.join(name));
-        let others = bytes("damaged") + bytes(crate::outage::FOLDER);
+        let others = bytes("damaged") + bytes(crate::outage::FOLDER) + bytes(crate::config::kept::FOLDER);
         self.other_bytes.store(reserve_size(self.options.max_size) + others, Ordering::Relaxed);
     }
 
