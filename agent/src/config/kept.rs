@@ -64,6 +64,13 @@ pub struct Kept {
     pub trusted: bool,
 }
 
+impl Kept {
+    /// The control socket that it names, whatever else is wrong with it by now.
+    pub fn control_socket(&self) -> Option<PathBuf> {
+        super::sections::control_socket(&self.text, &self.source).ok()
+    }
+}
+
 /// The second line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {

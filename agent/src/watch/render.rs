@@ -14,6 +14,8 @@ pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
+use crate::code::Code;
+
 use super::{BrokerState, Connections, FlashStatus, RefusedCount, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
@@ -99,9 +101,11 @@ fn refused(out: &mut String, status: &Status) {
     if status.config_kept {
         let kept = status.config_kept_ms.map_or_else(String::new, |at| format!(" on {}", time(at)));
         let file = plain(&status.config_file);
-        line(out, "CONFIGURATION", &format!("! {file} cannot be used; what was kept{kept} is in force:"));
+        let text = format!("! {file} cannot be used; what was kept{kept} is in force ({}):", Code::ConfigKept);
+        line(out, "CONFIGURATION", &text);
     } else {
-        line(out, "CONFIGURATION", "! the file was changed and REFUSED; what was read before stays in force:");
+        let text = "! the file was changed and REFUSED; what was read before stays in force";
+        line(out, "CONFIGURATION", &format!("{text} ({}):", Code::ReloadRefused));
     }
     for text in error.lines().take(MISTAKES) {
         line(out, "", &format!("  {}", plain(text.trim_start())));

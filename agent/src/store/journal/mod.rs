@@ -17,6 +17,7 @@
 //!
 //! ```text
 //! <path>/
+//!   version                  which version of Tidegate may go on with it (see `version`)
 //!   lock                     held with flock while a process has the store open
 //!   reserve                  real blocks, removed when the disk is full so that the control lane can go on
 //!   lane-<name>/             one folder per record lane
@@ -117,6 +118,7 @@
 //!
 //! # Recovery
 //!
+//! 0. A store that a newer version has changed is refused before anything is touched (`version`).
 //! 1. The control lane: from the newest segment with a good snapshot, replay to the end.
 //! 2. Each lane: list; drop what a later generation replaces; find the newest segment with a good head; walk its
 //!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail. So is everything
@@ -167,6 +169,7 @@ mod sessions;
 pub(super) mod sight;
 mod sync;
 mod unproven;
+mod version;
 mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
