@@ -132,8 +132,9 @@ impl Places {
             let first = value.as_bytes().split(|byte| *byte == b':').next().unwrap_or_default();
             PathBuf::from(OsStr::from_bytes(first))
         };
-        let given = state.map(Path::to_owned).or_else(|| systemd.map(first).filter(|path| path.is_absolute()));
-        let source = std::path::absolute(source).unwrap_or_else(|_| source.to_owned());
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let given = state.map(absolute).or_else(|| systemd.map(first).filter(|path| path.is_absolute()));
+        let source = absolute(source);
         Self { source, state: given }
     }
 

@@ -26,6 +26,7 @@ use tokio::sync::watch as channel;
 use super::{GatewayError, Rooms, Shared, identity, inbox, lane_names, limits, options, page, stance};
 use crate::chain::chain;
 use crate::clock::{Clock as _, Stamp};
+use crate::code::Code;
 use crate::config::kept::{self, Kept, Places};
 use crate::config::{self, Config, LoadError};
 use crate::store::StoreError;
@@ -103,7 +104,8 @@ pub struct StartError {
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n{}", self.file, self.kept)
+        let code = if matches!(self.file, LoadError::Wrong(_)) { Code::ConfigWrong } else { Code::ConfigUnreadable };
+        write!(f, "{}\n{} ({code})", self.file, self.kept)
     }
 }
 
@@ -164,7 +166,8 @@ impl Start {
     pub(super) fn tell(&self) {
         let Chosen { origin, refused: Some(why), .. } = &self.chosen else { return };
         let (kept, path) = (origin.kept_ms.map_or_else(String::new, time), &origin.source);
-        tracing::error!("{} cannot be used; running with what was kept on {kept} in {path}: {why}", origin.file);
+        let (file, code) = (&origin.file, Code::ConfigKept);
+        tracing::error!("{file} cannot be used; running with what was kept on {kept} in {path} ({code}): {why}");
     }
 
     pub(super) fn places(&self) -> &Places {
@@ -217,11 +220,13 @@ pub(super) fn reload(shared: &Arc<Shared>, file: &std::path::Path) {
         Ok(changes) => {
             tracing::info!(applied = ?changes.applied, needs_restart = ?changes.needs_restart, "configuration read again");
             if !changes.needs_restart.is_empty() {
-                tracing::warn!("restart Tidegate for these to take effect: {}", changes.needs_restart.join(", "));
+                let (keys, code) = (changes.needs_restart.join(", "), Code::RestartNeeded);
+                tracing::warn!("restart Tidegate for these to take effect ({code}): {keys}");
             }
         }
         Err(error) => {
-            tracing::error!("the changed configuration is not used, the one before stays in force: {error}");
+            let code = Code::ReloadRefused;
+            tracing::error!("the changed configuration is not used, the one before stays in force ({code}): {error}");
             shared.loaded.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error);
         }
     }

@@ -136,7 +136,12 @@ impl Level {
         let coming = removed.min(missing);
         let space = space.map(|space| Space { free_bytes: free.saturating_add(coming), ..*space });
         let fair = limits.fair(held, space.as_ref());
-        let lowered = *self.inherited.get_or_insert(held.total) > limits.max_size;
+        let inherited = self.inherited.get_or_insert(held.total);
+        if held.total <= limits.max_size {
+            // Back within the limit, which holds from now on.
+            *inherited = 0;
+        }
+        let lowered = *inherited > limits.max_size;
         Surplus {
             over: if lowered { 0 } else { held.total.saturating_sub(limits.max_size) },
             wanted: held.total.saturating_sub(fair.max(limits.min_size)),
