@@ -354,12 +354,11 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
             }
         }
     };
-    let result = match ended {
-        Some(result) => result,
-        None => {
-            tracing::info!("stopping: finishing what was acknowledged");
-            gateway.stop().await
-        }
+    let result = if let Some(result) = ended {
+        result
+    } else {
+        tracing::info!("stopping: finishing what was acknowledged");
+        gateway.stop().await
     };
     served.end().await;
     result

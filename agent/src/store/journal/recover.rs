@@ -145,10 +145,11 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     let control = recover_control::read(&disk, &root.join("control"), Access::Own, &mut report)?;
     let names = lane_names(&*disk, &options, control.ledger.as_ref())?;
     make_folders(&*disk, &options, &names)?;
-    let recovery = Recovery::read(options, disk.clone(), control, &names, report)?;
+    let whole = disk.clone();
+    let recovery = Recovery::read(options, disk, control, &names, report)?;
     let opened = recovery.finish(lock)?;
     if !fresh {
-        version::say(&*disk, &root);
+        version::say(&*whole, &root);
     }
     Ok(opened)
 }
