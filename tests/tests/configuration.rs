@@ -186,13 +186,13 @@ fn without_a_state_directory_it_is_kept_in_the_store_and_found_by_what_is_left_o
     // [store] is the last section: its path is there, what follows is not.
     let text = agent.setup.text();
     let cut = text.find("path = ").and_then(|at| text[at..].find('\n').map(|end| at + end)).expect("a path");
-    std::fs::write(file(&agent), &text[..cut].replace("[gateway]", "[gateway")).expect("a file");
+    std::fs::write(file(&agent), text[..cut].replace("[gateway]", "[gateway")).expect("a file");
     agent.spawn_as_written();
     assert_eq!(wait_until_up(&mut agent)["config_kept"], true);
     agent.kill();
     // Of another file nothing is used, and nothing is found.
     let other = agent.setup.folder().join("other.toml");
-    std::fs::write(&other, &text[..cut].replace("[gateway]", "[gateway")).expect("a file");
+    std::fs::write(&other, text[..cut].replace("[gateway]", "[gateway")).expect("a file");
     let ended = Command::new(binary()).args(["run", "--config"]).arg(&other).output().expect("it starts");
     assert_eq!(ended.status.code(), Some(1));
     // A person can say where it is, and get it back.

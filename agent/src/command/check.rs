@@ -19,7 +19,7 @@ pub(super) struct Args {
     #[arg(long)]
     offline: bool,
     /// Compare with the configuration that is kept in this folder
-    /// [default: $STATE_DIRECTORY, the store's folder, or /var/lib/tidegate]
+    /// [default: the one that systemd names, the store's folder, or /var/lib/tidegate]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 }

@@ -23,7 +23,8 @@ pub(super) struct KeptArgs {
     /// The configuration file that it was kept of
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
-    /// Look for it in this folder first [default: $STATE_DIRECTORY, the store's folder, or /var/lib/tidegate]
+    /// Look for it in this folder first
+    /// [default: the one that systemd names, the store's folder, or /var/lib/tidegate]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 }

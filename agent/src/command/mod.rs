@@ -95,7 +95,7 @@ struct RunFile {
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
     /// Keep the configuration that last worked in this folder, and look for it there if the file cannot be used
-    /// [default: $STATE_DIRECTORY, or the store's folder]
+    /// [default: the one that systemd names, or the store's folder]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
 }
