@@ -16,6 +16,7 @@
 
 mod alarm;
 mod ask;
+mod date;
 mod evidence;
 mod identity;
 mod inbox;
@@ -145,6 +146,7 @@ struct Shared {
     inbox: inbox::Desk,
     outages: outages::Ledger,
     page: page::Desk,
+    date: date::Desk,
     evidence: evidence::Desk,
 }
 
@@ -182,10 +184,11 @@ impl Gateway {
     fn begin(chosen: live::Chosen) -> Result<Self, GatewayError> {
         let live::Chosen { config, origin, refused, impatient } = chosen;
         let rules = options::rules(&config)?;
-        let wire = Wire::new(options::wire(&config)?);
         let clock = Arc::new(SystemClock::new());
+        let wire = Wire::by_clock(options::wire(&config)?, clock.clone());
         let limits = limits::Desk::new(&config, &origin.source);
         let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
+        let date = date::Desk::new(&config, &wire)?;
         let shared = Arc::new(Shared {
             started: Instant::now(),
             limits,
@@ -194,6 +197,7 @@ impl Gateway {
             inbox: inbox::Desk::default(),
             outages: outages::Ledger::default(),
             page,
+            date,
             evidence: evidence::Desk::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::watch as channel;
 
-use super::{GatewayError, Rooms, Shared, identity, inbox, lane_names, limits, options, page, stance};
+use super::{GatewayError, Rooms, Shared, date, identity, inbox, lane_names, limits, options, page, stance};
 use crate::chain::chain;
 use crate::clock::{Clock as _, Stamp};
 use crate::code::Code;
@@ -271,6 +271,7 @@ fn try_reload(shared: &Arc<Shared>, file: &std::path::Path) -> Result<config::Ch
     limits::reload(shared);
     stance::reload(shared);
     page::reload(shared);
+    date::reload(shared);
     inbox::reload(shared);
     Ok(changes)
 }
