@@ -293,11 +293,18 @@ impl Agent {
         });
     }
 
-    /// Starts it and waits for nothing.
+    /// Writes the configuration, starts it and waits for nothing.
     #[track_caller]
     pub fn spawn(&mut self) {
+        let _ = self.setup.write();
+        self.spawn_as_written();
+    }
+
+    /// Starts it with the configuration file as it stands, and waits for nothing.
+    #[track_caller]
+    pub fn spawn_as_written(&mut self) {
         assert!(self.child.is_none(), "the agent runs already");
-        let config = self.setup.write();
+        let config = self.setup.folder().join("tidegate.toml");
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)

@@ -12,6 +12,7 @@ pub mod backlog;
 pub mod bench;
 pub mod certs;
 pub mod device;
+pub mod elsewhen;
 pub mod fleet;
 pub mod flux;
 pub mod forgetful;

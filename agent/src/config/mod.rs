@@ -20,12 +20,14 @@
 //! It reads: the file itself, the secret files it names (regular, at most [`MAX_FILE`](crate::secret::MAX_FILE) bytes), the
 //! certificate, key and password files it names and, where [`terms`] is asked to, the contract's terms file (regular, at
 //! most [`MAX_FILE`] bytes), and asks for the size and kind of the file
-//! system that the store is on and for what stands in the folder. It writes nothing.
+//! system that the store is on and for what stands in the folder. It writes what [`kept`] keeps, where it is told to, and
+//! nothing else.
 
 mod address;
 mod alarm;
 mod changes;
 mod error;
+pub mod kept;
 mod keys;
 mod model;
 pub mod notice;
@@ -87,6 +89,14 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
     Ok(parse(&text, &path.display().to_string())?)
 }
 
+/// The text of the configuration file at `path`, for [`parse`]: who reads it once can keep what was judged.
+///
+/// # Errors
+/// [`LoadError::Unreadable`], as [`load`].
+pub fn text(path: &Path) -> Result<String, LoadError> {
+    surroundings::read_text(path)
+}
+
 /// Reads a configuration from `from` to its end; `source_name` stands in messages.
 ///
 /// # Errors
@@ -114,6 +124,11 @@ pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
 pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::store_place(&text, &path.display().to_string())?)
+}
+
+/// The store's folder, if the file at `path` can be read and says one, whatever is wrong with the rest of it.
+fn store_path(path: &Path) -> Option<PathBuf> {
+    sections::store_path(&surroundings::read_text(path).ok()?)
 }
 
 /// What `[[collect.fields]]` and `[collect.pseudonyms]` of the file at `path` say, whatever else is wrong with it: who
