@@ -19,6 +19,7 @@ pub mod glob;
 pub mod hardware;
 pub mod outage;
 pub mod provider;
+pub mod pulse;
 pub mod secret;
 pub mod shape;
 pub mod shown;
