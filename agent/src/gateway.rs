@@ -22,6 +22,7 @@ mod limits;
 mod options;
 mod outages;
 mod page;
+mod service;
 mod stance;
 mod status;
 mod supervise;
@@ -345,16 +346,23 @@ async fn serve(config: Config, config_path: &Path) -> Result<(), GatewayError> {
     let mut gateway = Gateway::start(config, &config_path.display().to_string())?;
     let shared = Arc::clone(&gateway.shared);
     let served = supervise::serve_watch(&shared).await?;
+    let service = service::Service::start(&shared, gateway.ready.clone());
     loop {
         tokio::select! {
             result = gateway.ended() => return result,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => gateway.reload(config_path),
+            _ = hangup.recv() => {
+                service.reloading();
+                gateway.reload(config_path);
+                service.reloaded();
+            }
         }
     }
+    service.stopping();
     tracing::info!("stopping: finishing what was acknowledged");
     let result = gateway.stop().await;
+    service.stopped();
     served.cancel();
     result
 }
