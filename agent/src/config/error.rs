@@ -71,6 +71,15 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing stands in it but comments.
+    #[error(
+        "{path} is not configured yet: nothing stands in it but comments; run `sudo tidegate setup`, or write it by hand \
+         (`tidegate config default` prints every key with its default)"
+    )]
+    NotConfigured {
+        /// Its path.
+        path: String,
+    },
     /// It was read and is wrong.
     #[error(transparent)]
     Wrong(#[from] Errors),
