@@ -159,11 +159,11 @@ fn the_service_is_shut_in_and_comes_back_from_a_kill_a_hang_and_a_disk_that_does
     assert_eq!(container.wait_for_service("0", BOUND), first);
     assert!(container.journal().contains("configuration read again"));
 
-    container.run(&["kill", "-KILL", &first]);
+    container.run(&["systemctl", "kill", "--kill-whom=main", "--signal=KILL", "tidegate"]);
     let second = container.wait_for_service(&first, BOUND);
     publish(address, "2");
 
-    container.run(&["kill", "-STOP", &second]);
+    container.run(&["systemctl", "kill", "--kill-whom=main", "--signal=STOP", "tidegate"]);
     let third = container.wait_for_service(&second, BOUND);
     let hangs = || container.journal().matches("Watchdog timeout").count();
     assert_eq!(hangs(), 1, "{}", container.journal());
