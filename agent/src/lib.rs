@@ -7,6 +7,7 @@
 pub mod answer;
 mod chain;
 pub mod clock;
+pub mod code;
 pub mod collect;
 pub mod config;
 pub mod field;
@@ -17,6 +18,7 @@ pub mod fuzzing;
 pub mod gateway;
 pub mod glob;
 pub mod hardware;
+pub mod language;
 pub mod outage;
 pub mod provider;
 pub mod pulse;

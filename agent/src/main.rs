@@ -14,8 +14,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     match command::run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            command::complain(&failure);
+        Err((failure, language)) => {
+            command::complain(&failure, language);
             ExitCode::from(failure.code)
         }
     }

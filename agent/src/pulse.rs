@@ -53,7 +53,7 @@ impl Question {
     pub async fn wait(&mut self) {
         let number = self.number;
         if self.answered.wait_for(|answered| *answered >= number).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -118,7 +118,7 @@ fn the_default_configuration_goes_to_a_file_and_is_read_back() {
     let secret = path(folder.path(), "url");
     fs::write(&secret, "https://hooks.example/x").expect("write");
     let file = path(folder.path(), "t.toml");
-    fs::write(&file, text(&output.stdout).replace("/etc/tidegate/webhook.url", &secret)).expect("write");
+    fs::write(&file, text(&output.stdout).replace("/etc/tidegate/secrets/webhook.url", &secret)).expect("write");
     let output = tidegate(&["check", "--config", &file]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }

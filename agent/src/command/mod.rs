@@ -23,6 +23,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
+use tidegate::language::Language;
+use tidegate::message;
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -50,6 +52,9 @@ pub(crate) const NOT_CONFIGURED: u8 = 78;
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
 )]
 struct Arguments {
+    /// The language of what people read: en or ja; without it that of the locale
+    #[arg(long, global = true, value_name = "LANGUAGE", value_parser = language)]
+    lang: Option<Language>,
     #[command(subcommand)]
     command: Command,
 }
@@ -119,9 +124,21 @@ impl<E: Into<Box<dyn Error>>> From<E> for Failure {
     }
 }
 
-/// Does what the command line says.
-pub(crate) fn run() -> Result<(), Failure> {
-    match Arguments::parse().command {
+/// The language that `--lang` names.
+fn language(word: &str) -> Result<Language, String> {
+    let found = Language::WORDS.iter().find(|(name, _)| *name == word);
+    found.map(|(_, language)| *language).ok_or_else(|| "write en or ja".into())
+}
+
+/// Does what the command line says. The language is the failure's too.
+pub(crate) fn run() -> Result<(), (Failure, Language)> {
+    let arguments = Arguments::parse();
+    let language = arguments.lang.unwrap_or_else(|| Language::of_environment(|name| std::env::var(name).ok()));
+    obey(arguments.command, language).map_err(|failure| (failure, language))
+}
+
+fn obey(command: Command, _language: Language) -> Result<(), Failure> {
+    match command {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::run(&file.config),
         Command::Status(args) => status::run(&args),
@@ -145,12 +162,13 @@ pub(crate) fn definition() -> clap::Command {
 }
 
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
-pub(crate) fn complain(failure: &Failure) {
+pub(crate) fn complain(failure: &Failure, language: Language) {
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "tidegate: {}", failure.error);
+    let because = message!("because").text(language);
     let mut cause = failure.error.source();
     while let Some(error) = cause {
-        let _ = writeln!(stderr, "  because: {error}");
+        let _ = writeln!(stderr, "  {because}: {error}");
         cause = error.source();
     }
 }
@@ -182,6 +200,8 @@ mod tests {
             "tidegate check",
             "tidegate status",
             "tidegate status --json",
+            "tidegate status --lang ja",
+            "tidegate --lang en status",
             "tidegate status --json --socket /run/x.sock",
             "tidegate status --config a.toml",
             "tidegate terms",
@@ -220,6 +240,7 @@ mod tests {
             "tidegate",
             "tidegate runn",
             "tidegate status --socket a --config b",
+            "tidegate status --lang de",
             "tidegate terms --socket a --config b",
             "tidegate outages --month 2026-13",
             "tidegate outages --json --csv",

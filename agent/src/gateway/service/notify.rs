@@ -82,7 +82,7 @@ pub(super) fn extend(time: Duration) -> String {
     format!("EXTEND_TIMEOUT_USEC={}", time.as_micros())
 }
 
-/// How long the manager waits for `WATCHDOG=1` (sd_watchdog_enabled(3)): from `WATCHDOG_USEC`, unless `WATCHDOG_PID` names
+/// How long the manager waits for `WATCHDOG=1` (`sd_watchdog_enabled(3)`): from `WATCHDOG_USEC`, unless `WATCHDOG_PID` names
 /// another process. `None`: it does not.
 pub(super) fn watchdog_limit(usec: Option<&str>, pid: Option<&str>, own: u32) -> Option<Duration> {
     if pid.is_some_and(|pid| pid.parse() != Ok(own)) {

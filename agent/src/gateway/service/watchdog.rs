@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-/// Rounds in the manager's limit. sd_watchdog_enabled(3) recommends half the limit; with a third, one answer may be late
+/// Rounds in the manager's limit. `sd_watchdog_enabled(3)` recommends half the limit; with a third, one answer may be late
 /// by as long as the other two rounds take.
 const ROUNDS: u32 = 3;
 
