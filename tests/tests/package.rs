@@ -87,11 +87,7 @@ fn a_package_that_is_not_configured_says_what_to_do_and_waits_and_a_purge_leaves
     assert_eq!(container.property("ExecMainStatus"), "78");
     assert_eq!(container.property("ActiveState"), "failed", "and it is not started again and again");
 
-    for page in ["tidegate.1.gz", "tidegate-run.1.gz", "tidegate-buffer-inspect.1.gz"] {
-        let page = format!("/usr/share/man/man1/{page}");
-        let text = container.run(&["zcat", &page]);
-        assert!(text.contains(".SH NAME"), "{page}: {text}");
-    }
+    documented(&container);
     let completed = container.run(&[
         "bash",
         "-c",
@@ -99,10 +95,6 @@ fn a_package_that_is_not_configured_says_what_to_do_and_waits_and_a_purge_leaves
          _tidegate tidegate out tidegate; echo \"${COMPREPLY[@]}\"",
     ]);
     assert_eq!(completed.trim(), "outages");
-    for file in ["/usr/share/zsh/vendor-completions/_tidegate", "/usr/share/fish/vendor_completions.d/tidegate.fish"] {
-        assert!(container.has(file), "{file}");
-    }
-
     container.run(&["apt-get", "purge", "-y", "tidegate"]);
     for path in ["/usr/bin/tidegate", "/etc/tidegate", STORE, "/var/lib/tidegate-inbox", "/run/tidegate"] {
         assert!(!container.has(path), "{path} is left");
@@ -189,6 +181,32 @@ fn the_service_is_shut_in_and_comes_back_from_a_kill_a_hang_and_a_disk_that_does
 }
 
 #[test]
+fn a_store_that_cannot_be_opened_is_no_failed_start_and_a_drop_in_lets_it_have_a_disk_of_its_own() {
+    let flux = Flux::start();
+    let container = Container::boot(&[]);
+    container.install("old.deb");
+    let address = listener();
+    configure(&container, &flux, address);
+    let path = container.root().join("etc/tidegate/tidegate.toml");
+    let text = std::fs::read_to_string(&path).expect("the configuration");
+    let text = text.replace("[store]\n", "[store]\npath = \"/mnt/ssd/tidegate\"\n");
+    container.write("/etc/tidegate/tidegate.toml", 0o644, &text);
+    container.run(&["install", "-d", "-o", "tidegate", "/mnt/ssd/tidegate"]);
+
+    container.run(&["systemctl", "start", "tidegate"]);
+    let said = container.property("StatusText");
+    assert!(said.starts_with("devices cannot connect") && said.contains("/mnt/ssd/tidegate"), "{said}");
+    assert!(container.run(&["tidegate", "status"]).contains("/mnt/ssd/tidegate"), "the control socket serves");
+
+    let drop_in = "[Service]\nReadWritePaths=/mnt/ssd/tidegate\n";
+    container.write("/etc/systemd/system/tidegate.service.d/disk.conf", 0o644, drop_in);
+    container.run(&["systemctl", "daemon-reload"]);
+    container.run(&["systemctl", "restart", "tidegate"]);
+    publish(address, "1");
+    wait_until_delivered(&flux, &["1"]);
+}
+
+#[test]
 fn what_was_acknowledged_outlives_a_reboot_an_upgrade_and_a_removal_but_not_a_purge() {
     let flux = Flux::start_stopped();
     let mut container = Container::boot(&[]);
@@ -238,6 +256,28 @@ fn what_was_acknowledged_outlives_a_reboot_an_upgrade_and_a_removal_but_not_a_pu
     for path in ["/etc/tidegate", STORE, "/var/lib/tidegate-inbox"] {
         assert!(!container.has(path), "{path} is left");
     }
+}
+
+/// Every command has a manual page, and every shell knows it.
+fn documented(container: &Container) {
+    let help = container.run(&["tidegate", "--help"]);
+    let (_, commands) = help.split_once("Commands:").expect("there are commands");
+    let names = commands.lines().skip(1).map_while(|line| line.split_whitespace().next());
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    assert!(names.len() > 10 && names.contains(&"outages"), "{help}");
+    let shells = [
+        "/usr/share/bash-completion/completions/tidegate",
+        "/usr/share/zsh/vendor-completions/_tidegate",
+        "/usr/share/fish/vendor_completions.d/tidegate.fish",
+    ]
+    .map(|path| container.run(&["cat", path]));
+    for name in names {
+        let page = container.run(&["zcat", &format!("/usr/share/man/man1/tidegate-{name}.1.gz")]);
+        assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{name}: {page}");
+        assert!(shells.iter().all(|shell| shell.contains(name)), "{name}");
+    }
+    let page = container.run(&["zcat", "/usr/share/man/man1/tidegate-buffer-inspect.1.gz"]);
+    assert!(page.contains("device"), "a command's own arguments are in its page: {page}");
 }
 
 /// Prints how long the first start took and how much memory it needs at rest. They are for the README; a busy machine and
