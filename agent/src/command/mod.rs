@@ -42,9 +42,10 @@ pub(crate) const NOT_RUNNING: u8 = 3;
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket), \
+                  4 nothing could be examined (check).\n\
                   Begin with: tidegate demo\n\
-                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
+                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --offline --config tidegate.toml"
 )]
 struct Arguments {
     /// The language of what people read: en or ja; without it that of the locale
@@ -58,8 +59,8 @@ struct Arguments {
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
     Run(ConfigFile),
-    /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
-    Check(CheckFile),
+    /// Examine configuration, machine, network and service, and say what to do where it is not good
+    Check(check::Args),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
     /// Show every limit on what may leave: who says it, the clause it serves, which one holds
@@ -88,14 +89,6 @@ enum Command {
     Config(config::Which),
 }
 
-/// Which configuration to check.
-#[derive(Debug, clap::Args)]
-struct CheckFile {
-    /// The configuration file, or `-` for standard input
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
-    config: PathBuf,
-}
-
 /// Which configuration.
 #[derive(Debug, clap::Args)]
 struct ConfigFile {
@@ -111,6 +104,18 @@ pub(crate) struct Failure {
     pub(crate) code: u8,
     /// Why.
     pub(crate) error: Box<dyn Error>,
+}
+
+/// That what was printed has said why.
+#[derive(Debug, thiserror::Error)]
+#[error("see above")]
+struct Said;
+
+impl Failure {
+    /// An exit code that what was printed has explained.
+    fn said(code: u8) -> Self {
+        Self { code, error: Said.into() }
+    }
 }
 
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
@@ -132,10 +137,10 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
     obey(arguments.command, language).map_err(|failure| (failure, language))
 }
 
-fn obey(command: Command, _language: Language) -> Result<(), Failure> {
+fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config),
-        Command::Check(file) => check::run(&file.config),
+        Command::Check(args) => check::run(&args, language),
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),
         Command::Notice(which) => notice::run(&which),
@@ -152,6 +157,9 @@ fn obey(command: Command, _language: Language) -> Result<(), Failure> {
 
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
 pub(crate) fn complain(failure: &Failure, language: Language) {
+    if failure.error.is::<Said>() {
+        return;
+    }
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "tidegate: {}", failure.error);
     let because = message!("because").text(language);
@@ -187,6 +195,8 @@ mod tests {
             "tidegate run --config a.toml",
             "tidegate check --config a.toml",
             "tidegate check",
+            "tidegate check --json --lang ja",
+            "tidegate check --offline --config -",
             "tidegate status",
             "tidegate status --json",
             "tidegate status --lang ja",

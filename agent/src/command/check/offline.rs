@@ -1,4 +1,5 @@
-//! `tidegate check`: everything that is wrong with a configuration, or what it was understood to mean.
+//! `tidegate check --offline`: everything that is wrong with a configuration, or what it was understood to mean. Nothing but
+//! files is looked at.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,10 +13,10 @@ use tidegate::watch::render::number;
 use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;
 
-use super::{Failure, print};
+use crate::command::{Failure, print};
 
 /// Checks and prints. The path `-` is standard input.
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
+pub(in crate::command) fn run(path: &Path) -> Result<(), Failure> {
     const STDIN: &str = "standard input";
     if path == Path::new("-") {
         return judged(&config::load_from(std::io::stdin().lock(), STDIN)?, STDIN);

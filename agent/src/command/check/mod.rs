@@ -1,0 +1,83 @@
+//! `tidegate check`: looks at the configuration, the machine, the network and the service, and says of each thing how it is
+//! and, where it is not good, what to do next.
+//!
+//! # Constraints
+//! - **Never a false red.** [`Outcome::Bad`] is what is known to be so; what could not be judged says so, and why.
+//! - **Nothing is disturbed.** It runs beside the service: it takes no lock, binds no port that the service holds, makes no
+//!   event in Flux unless told to (`--send-event`), and leaves nothing behind. To a broker it is another client.
+//! - Whatever leaves the gateway leaves through [`tidegate::shape::wire`], as the service's traffic does.
+//! - Every probe ends: each has its time limit.
+//!
+//! # How it works
+//! [`probe`] has a function for each thing, which is handed what it needs as values of the configuration and gives its findings
+//! one by one to [`Tell`], so that a person sees them as they come and `setup` can use one alone. [`report`] shows them.
+//!
+//! # Exit codes
+//! 0 nothing is bad · 1 something is bad · 2 wrong arguments · 4 this user may not read the configuration, so there was nothing
+//! to examine.
+
+pub(in crate::command) mod finding;
+pub(in crate::command) mod offline;
+pub(in crate::command) mod probe;
+mod report;
+
+use std::path::{Path, PathBuf};
+
+use tidegate::config::Config;
+use tidegate::language::Language;
+
+use self::finding::{Finding, Outcome};
+use self::report::Report;
+use super::{CONFIG, Failure};
+
+/// Takes each finding as it comes.
+pub(in crate::command) type Tell<'a> = &'a mut dyn FnMut(Finding);
+
+/// Exit code when there was nothing to examine, for want of permission.
+const NOT_PERMITTED: u8 = 4;
+
+/// What to check, and how to show it.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The configuration file, or `-` for standard input
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+    /// Print JSON, for programs
+    #[arg(long, conflicts_with = "offline")]
+    json: bool,
+    /// Judge the file alone: no network, no service, no other part of the machine is looked at
+    #[arg(long)]
+    offline: bool,
+}
+
+/// Examines and prints.
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
+    if args.offline {
+        return offline::run(&args.config);
+    }
+    let mut report = Report::new(language, args.json);
+    let read = probe::configuration::look(&args.config, &mut |finding| report.take(finding));
+    match &read {
+        probe::configuration::Read::Config(config) => {
+            report.head(&args.config, Some(&config.gateway.id));
+            examine(config, &args.config, &mut |finding| report.take(finding));
+        }
+        probe::configuration::Read::Wrong | probe::configuration::Read::NotPermitted => report.head(&args.config, None),
+    }
+    report.end()?;
+    match (&read, report.worst()) {
+        (probe::configuration::Read::NotPermitted, _) => Err(Failure::said(NOT_PERMITTED)),
+        (_, Outcome::Bad) => Err(Failure::said(super::FAILED)),
+        _ => Ok(()),
+    }
+}
+
+/// Everything that can be looked at with a configuration that is good.
+fn examine(config: &Config, _file: &Path, tell: Tell<'_>) {
+    let service = probe::service::look(&config.control.socket, tell);
+    if let Some(listener) = &config.collect.listener {
+        probe::listener::look(listener, service.as_ref(), tell);
+    }
+    probe::clock::look(&config.clock, service.as_ref(), tell);
+    probe::line::look(config.forward.interface.as_deref(), tell);
+}
