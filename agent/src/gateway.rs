@@ -19,6 +19,7 @@ mod evidence;
 mod identity;
 mod inbox;
 mod limits;
+pub mod of_file;
 mod options;
 mod outages;
 mod page;
@@ -182,7 +183,7 @@ impl Gateway {
     /// [`Gateway::ready`]). `source` names the configuration in `status`.
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
         let rules = options::rules(&config)?;
-        let wire = Wire::new(options::wire(&config)?);
+        let wire = Wire::new(options::wire(&config.forward)?);
         let clock = Arc::new(SystemClock::new());
         let limits = limits::Desk::new(&config, source);
         let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;

@@ -21,12 +21,14 @@ pub(in crate::command) mod offline;
 pub(in crate::command) mod probe;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tidegate::config::Config;
 use tidegate::language::Language;
 
 use self::finding::{Finding, Outcome};
+use self::probe::runner::Runner;
+use self::probe::unit::Unit;
 use self::report::Report;
 use super::{CONFIG, Failure};
 
@@ -48,6 +50,9 @@ pub(super) struct Args {
     /// Judge the file alone: no network, no service, no other part of the machine is looked at
     #[arg(long)]
     offline: bool,
+    /// Send one test event through Flux: a flow runs for it, and it counts as an event
+    #[arg(long, conflicts_with = "offline")]
+    send_event: bool,
 }
 
 /// Examines and prints.
@@ -60,7 +65,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     match &read {
         probe::configuration::Read::Config(config) => {
             report.head(&args.config, Some(&config.gateway.id));
-            examine(config, &args.config, &mut |finding| report.take(finding));
+            examine(config, args, &mut |finding| report.take(finding));
         }
         probe::configuration::Read::Wrong | probe::configuration::Read::NotPermitted => report.head(&args.config, None),
     }
@@ -73,11 +78,27 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
 }
 
 /// Everything that can be looked at with a configuration that is good.
-fn examine(config: &Config, _file: &Path, tell: Tell<'_>) {
+fn examine(config: &Config, args: &Args, tell: Tell<'_>) {
+    let unit = Unit::ask();
     let service = probe::service::look(&config.control.socket, tell);
+    let service = service.as_ref();
+    probe::unit::look(&unit, service, tell);
+    let runner = Runner::find(&unit, service);
+    probe::permissions::look(&args.config, &runner, &unit, tell);
+    probe::store::look(&config.store, &runner, &unit, service, tell);
     if let Some(listener) = &config.collect.listener {
-        probe::listener::look(listener, service.as_ref(), tell);
+        probe::listener::look(listener, service, tell);
     }
-    probe::clock::look(&config.clock, service.as_ref(), tell);
-    probe::line::look(config.forward.interface.as_deref(), tell);
+    if let Some(broker) = &config.collect.broker {
+        probe::broker::look(broker, service, tell);
+    }
+    probe::clock::look(&config.clock, service, tell);
+    let forward = &config.forward;
+    probe::line::look(forward.interface.as_deref(), tell);
+    probe::flux::look(forward, probe::clock::is_right(&config.clock), service, tell);
+    probe::provider::metadata(&config.provider.metadata, forward, service, tell);
+    probe::provider::statuspage(&config.provider.statuspage, forward, service, tell);
+    if args.send_event {
+        probe::flux::event(config, tell);
+    }
 }

@@ -49,6 +49,7 @@
 //! decides when to try again; the door keeps no state about a target.
 
 mod ceiling;
+mod certificate;
 mod dial;
 mod error;
 mod failure;
@@ -56,6 +57,7 @@ mod gate;
 mod line;
 mod meter;
 mod packet;
+mod reach;
 mod repeats;
 pub(crate) mod resolve;
 mod socket;
@@ -73,12 +75,14 @@ use tokio_rustls::TlsConnector;
 pub use super::bucket::Class;
 use super::pace::Pace;
 pub use ceiling::{SENT_AGAIN, TAIL};
+pub use certificate::Certificate;
 use error::too_long;
 pub use error::{Stage, Trouble, WireError, trouble};
 pub use failure::Failure;
 use gate::{Direction, Gate};
 pub use meter::Counts;
 use meter::{Meter, Reader};
+pub use reach::{Distrust, Reached, distrust};
 pub use resolve::Names;
 use resolve::Resolver;
 use socket::Metered;

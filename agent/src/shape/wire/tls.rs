@@ -1,11 +1,14 @@
 //! TLS for connections to the outside: whom to trust, and what to show.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::error::WireError;
 
@@ -40,6 +43,27 @@ fn material(what: &'static str) -> impl Fn(io::Error) -> WireError {
 
 /// Reads certificates and keys. Blocks while it reads the system's.
 pub(super) fn client_config(trusted: &Roots, identity: Option<&ClientIdentity>) -> Result<ClientConfig, WireError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(trusted)?), Arc::clone(&provider))
+        .build()
+        .map_err(|error| material("CA file")(io::Error::other(error)))?;
+    config(provider, verifier, identity)
+}
+
+/// The same, with who sees what certificate the server shows, also one that is not trusted.
+pub(super) fn witnessed_config(
+    trusted: &Roots,
+    identity: Option<&ClientIdentity>,
+) -> Result<(ClientConfig, Arc<Witness>), WireError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(trusted)?), Arc::clone(&provider))
+        .build()
+        .map_err(|error| material("CA file")(io::Error::other(error)))?;
+    let witness = Arc::new(Witness { judge, seen: Mutex::default() });
+    Ok((config(provider, Arc::clone(&witness) as Arc<dyn ServerCertVerifier>, identity)?, witness))
+}
+
+fn roots(trusted: &Roots) -> Result<RootCertStore, WireError> {
     let mut roots = RootCertStore::empty();
     match trusted {
         Roots::System => {
@@ -60,11 +84,20 @@ pub(super) fn client_config(trusted: &Roots, identity: Option<&ClientIdentity>) 
             }
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(roots)
+}
+
+fn config(
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, WireError> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| material("TLS configuration")(io::Error::other(error)))?
-        .with_root_certificates(roots);
+        // What is handed in is rustls's own verifier, or one that asks it.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -78,4 +111,54 @@ pub(super) fn client_config(trusted: &Roots, identity: Option<&ClientIdentity>) 
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Sees the certificate that a server shows, and leaves the judgement to rustls.
+#[derive(Debug)]
+pub(super) struct Witness {
+    judge: Arc<WebPkiServerVerifier>,
+    seen: Mutex<Option<Vec<u8>>>,
+}
+
+impl Witness {
+    /// The server's own certificate, DER, if it has shown one.
+    pub(super) fn seen(&self) -> Option<Vec<u8>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(own.to_vec());
+        self.judge.verify_server_cert(own, chain, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
+    }
 }
