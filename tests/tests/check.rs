@@ -115,7 +115,8 @@ fn before_the_first_start_all_is_looked_at_no_event_is_made_and_nothing_is_left(
 fn beside_the_running_service_nothing_of_its_figures_moves() {
     let (flux, page) = (Flux::start(), page());
     let agent = webhook(&flux, &page).start();
-    let sent = Device::new("pump", Version::V5).start(agent.address(), ["1", "2"].map(str::to_owned).into_iter()).join();
+    let sent =
+        Device::new("pump", Version::V5).start(agent.address(), ["1", "2"].map(str::to_owned).into_iter()).join();
     flux.wait_for(sent.acknowledged.len(), BOUND);
     agent.wait_for_verdict("accepted");
     wait::until("the page is read", BOUND, || !page.asked().is_empty());
@@ -204,7 +205,7 @@ fn a_way_that_ends_is_told_by_where_it_ends() {
 
     let mut setup = webhook(&flux, &page);
     setup.set("forward.flux", "url", "\"http://nowhere.invalid/x\"");
-    setup.set("forward", "connect_timeout", "\"2s\"");
+    setup.set("forward.flux", "connect_timeout", "\"2s\"");
     check(&setup, &[]).assert("name nowhere.invalid", "bad", "TG-403");
 
     let pair = Pair::make();

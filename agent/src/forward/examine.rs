@@ -77,10 +77,15 @@ pub async fn ping(flux: &Flux, stream: WireStream, limit: Duration) -> Result<An
         headers.insert(header::HOST, endpoint.host_header.clone());
         headers.insert(header::USER_AGENT, USER_AGENT);
         headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-        tokio::select! {
-            answer = sender.send_request(request) => answer.map_err(|error| chain(&error)),
-            ended = connection => Err(ended.err().map_or_else(|| "the connection ended".into(), |error| chain(&error))),
-        }
+        let mut answer = std::pin::pin!(sender.send_request(request));
+        let mut driver = std::pin::pin!(connection);
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            // The connection may end with the answer, which is then there, or an error.
+            _ = &mut driver => answer.await,
+        };
+        answer.map_err(|error| chain(&error))
     };
     match held.timeout(limit, exchange).await {
         None => Err(format!("no answer within {} s", limit.as_secs())),

@@ -8,6 +8,7 @@
 //! ```
 //! Texts are in the language asked for; programs go by `result` and `code`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -42,9 +43,10 @@ impl Report {
         self.file = file.to_path_buf();
         self.gateway = gateway.map(str::to_owned);
         let (version, path) = (env!("CARGO_PKG_VERSION"), file.display());
-        let head = match gateway {
-            Some(id) => message!("Tidegate {version}, gateway {id}, {path}", version = version, id = id, path = path),
-            None => message!("Tidegate {version}, {path}", version = version, path = path),
+        let head = if let Some(id) = gateway {
+            message!("Tidegate {version}, gateway {id}, {path}", version = version, id = id, path = path)
+        } else {
+            message!("Tidegate {version}, {path}", version = version, path = path)
         };
         self.show(&(head.text(self.language) + "\n\n"));
         self.begun = true;
@@ -110,7 +112,7 @@ impl Report {
         let mut line = format!("{word}{pad}{what}: {said}\n");
         if let Some(next) = &finding.next {
             let code = finding.code.map_or_else(String::new, |code| format!(" ({code})"));
-            line.push_str(&format!("{}→ {}{code}\n", " ".repeat(COLUMN), next.text(self.language)));
+            let _ = writeln!(line, "{}→ {}{code}", " ".repeat(COLUMN), next.text(self.language));
         }
         line
     }

@@ -48,7 +48,7 @@ pub(in crate::command) fn look(forward: &Forward, clock_is_right: bool, service:
     };
     match block_on(way) {
         None => {
-            tell(Finding::unknown(message!("Flux"), message!("the system refuses what is needed to connect"), None))
+            tell(Finding::unknown(message!("Flux"), message!("the system refuses what is needed to connect"), None));
         }
         Some(None) => {}
         Some(Some(Err(error))) => tell(unusable(&error.to_string())),

@@ -1,7 +1,7 @@
 //! What a folder lies on: the file system, and the device below it.
 //!
 //! # Format
-//! `/proc/self/mountinfo` (proc_pid_mountinfo(5)): `id parent major:minor root mount-point options … - type source options`, with
+//! `/proc/self/mountinfo` (`proc_pid_mountinfo(5)`): `id parent major:minor root mount-point options … - type source options`, with
 //! spaces and the like in octal (`\040`). `/sys/dev/block/<major>:<minor>` is a link whose path names the device and what it
 //! hangs on; `device/type` of an `mmcblk` is `SD` or `MMC`.
 

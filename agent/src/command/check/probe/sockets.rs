@@ -1,7 +1,7 @@
 //! Who listens on a port of this machine: the kernel's tables, and the processes that hold their sockets.
 //!
 //! # Format
-//! `/proc/net/tcp` and `tcp6` (proc_net(5)): a head line, then `sl local_address rem_address st … uid … inode`, numbers in
+//! `/proc/net/tcp` and `tcp6` (`proc_net(5)`): a head line, then `sl local_address rem_address st … uid … inode`, numbers in
 //! hexadecimal but uid and inode; `local_address` is the address, each 32-bit word in the machine's byte order, a colon and the
 //! port; `st` is `0A` for one that listens. `/proc/<pid>/fd/<n>` of who holds it is a link to `socket:[<inode>]`; others' are seen by
 //! root only.
@@ -9,7 +9,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-/// The state of a socket that listens (`TCP_LISTEN`, include/net/tcp_states.h).
+/// The state of a socket that listens (`TCP_LISTEN`, `include/net/tcp_states.h`).
 const LISTENS: &str = "0A";
 
 /// Processes that are looked through at most: a gateway has some hundred.

@@ -187,24 +187,13 @@ fn format_size_roughly(bytes: u64) -> String {
     )
 }
 
-/// What the files below a folder take, as far as they may be seen.
-fn size(folder: &Path) -> u64 {
-    let (mut folders, mut bytes, mut seen) = (vec![folder.to_path_buf()], 0, 0);
-    while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        for entry in entries.flatten() {
-            seen += 1;
-            if seen > FILES {
-                return bytes;
-            }
-            match entry.metadata() {
-                Ok(about) if about.is_dir() => folders.push(entry.path()),
-                Ok(about) => bytes += about.len(),
-                Err(_) => {}
-            }
-        }
-    }
-    bytes
+/// What the store's own folders take (`control` and `lane-…`), as far as they may be seen.
+fn size(store: &Path) -> u64 {
+    let is_ours = |name: &str| name == "control" || name.starts_with("lane-");
+    let Ok(entries) = std::fs::read_dir(store) else { return 0 };
+    let ours = entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(is_ours));
+    let files = ours.take(FILES).filter_map(|folder| std::fs::read_dir(folder.path()).ok()).flatten().flatten();
+    files.take(FILES).filter_map(|file| file.metadata().ok()).map(|about| about.len()).sum()
 }
 
 fn write(store: &Store, there: &Path, runner: &Runner, lasting: Lasting, tell: Tell<'_>) {
