@@ -5,7 +5,8 @@ use std::time::Duration;
 use tidegate::config::units::parse_duration;
 use tidegate::provider::question::{Ask, WHY_BYTES};
 
-use super::provider::{Agent, done};
+use super::provider::done;
+use super::service::Agent;
 use super::{Failure, print};
 
 /// How long, and why.

@@ -14,7 +14,9 @@ pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
-use super::{BrokerState, Connections, FlashStatus, RefusedCount, Status, Usage};
+use crate::language::Language;
+
+use super::{BrokerState, Connections, DateStatus, FlashStatus, RefusedCount, Status, Usage};
 
 /// Width of the column of names; a longer one is followed by a space nevertheless.
 const NAMES: usize = 18;
@@ -99,7 +101,8 @@ fn clock(out: &mut String, status: &Status) {
     if !clock.trusted {
         let text =
             "not known to be right: events say so, and those that wait get the right time once it is (timedatectl)";
-        return line(out, "clock", text);
+        line(out, "clock", text);
+        return clock.asks.iter().for_each(|asks| time_asked(out, asks));
     }
     let since = clock.since_ms.map_or_else(String::new, |at| format!(" since {}", time(at)));
     let source = match clock.source.as_str() {
@@ -117,6 +120,24 @@ fn clock(out: &mut String, status: &Status) {
             "",
             &format!("! the system's own is {by} {which}: set up its synchronisation (timedatectl set-ntp true)"),
         );
+    }
+}
+
+fn time_asked(out: &mut String, asks: &DateStatus) {
+    if !asks.origin.is_empty() {
+        let next = asks
+            .next_in_ms
+            .map_or_else(String::new, |wait| format!(" in {}, unless somebody tells it before", span(wait)));
+        let so_far = if asks.asked == 0 {
+            String::new()
+        } else {
+            format!("; {} questions so far, {}", asks.asked, size(asks.bytes))
+        };
+        line(out, "", &format!("the time is asked of {}{next}{so_far}", plain(&asks.origin)));
+    }
+    if !asks.problem.is_empty() {
+        let advice = asks.advice.as_ref().map(|advice| advice.text(Language::English)).unwrap_or_default();
+        line(out, "", &format!("! {} {}; {}", plain(&asks.code), plain(&asks.problem), plain(&advice)));
     }
 }
 

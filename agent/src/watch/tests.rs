@@ -115,6 +115,7 @@ fn sample() -> Status {
             source: "answer".into(),
             since_ms: Some(1_795_336_000_000),
             correction_ms: 3_600_000,
+            asks: None,
         },
     }
 }

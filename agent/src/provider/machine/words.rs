@@ -92,8 +92,10 @@ pub(super) const SIM_EXPIRES: &str = "extend the SIM's expiry in the SORACOM con
 pub(super) const ENDED: &str = "records are kept; tidegate buffer export writes them to a file";
 
 /// What to do when an answer says so: the endpoint alone may be gone.
-pub(super) const ENDED_BY_ANSWER: &str = "records are kept; if only this webhook, app or channel was removed, configure the \
-    new one and reload; otherwise tidegate buffer export writes them to a file";
+pub(super) const ENDED_BY_ANSWER: &str = "records are kept; neither a reload nor tidegate resume ends this; if only this \
+    webhook, app, channel or key was removed, configure the new one and reload; if the answer was a mistake, have it \
+    withdrawn by a signed notice (tidegate notice sign --withdraw answers); otherwise tidegate buffer export writes the \
+    records to a file";
 
 /// What to do when the quota is spent.
 pub(super) const QUOTA: &str =
