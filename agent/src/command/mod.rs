@@ -47,9 +47,9 @@ pub(crate) const NOT_CONFIGURED: u8 = 78;
     name = "tidegate",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket),\n\
-                  78 nothing is configured yet (run).\n\
+                  4 nothing could be examined (check), 78 nothing is configured yet (run).\n\
                   Begin with: tidegate demo\n\
-                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
+                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --offline --config tidegate.toml"
 )]
 struct Arguments {
     /// The language of what people read: en or ja; without it that of the locale
@@ -63,7 +63,7 @@ struct Arguments {
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
     Run(RunFile),
-    /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
+    /// Examine configuration, machine, network and service, and say what to do where it is not good
     Check(check::Args),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
@@ -114,6 +114,18 @@ pub(crate) struct Failure {
     pub(crate) error: Box<dyn Error>,
 }
 
+/// That what was printed has said why.
+#[derive(Debug, thiserror::Error)]
+#[error("see above")]
+struct Said;
+
+impl Failure {
+    /// An exit code that what was printed has explained.
+    fn said(code: u8) -> Self {
+        Self { code, error: Said.into() }
+    }
+}
+
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self { code: FAILED, error: error.into() }
@@ -133,10 +145,10 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
     obey(arguments.command, language).map_err(|failure| (failure, language))
 }
 
-fn obey(command: Command, _language: Language) -> Result<(), Failure> {
+fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config, file.state.as_deref()),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(&args, language),
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),
         Command::Notice(which) => notice::run(&which),
@@ -159,6 +171,9 @@ pub(crate) fn definition() -> clap::Command {
 
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
 pub(crate) fn complain(failure: &Failure, language: Language) {
+    if failure.error.is::<Said>() {
+        return;
+    }
     let mut stderr = io::stderr().lock();
     let _ = writeln!(stderr, "tidegate: {}", failure.error);
     let because = message!("because").text(language);
@@ -197,6 +212,8 @@ mod tests {
             "tidegate check --offline --config a.toml --state /var/lib/tidegate",
             "tidegate run --state /var/lib/tidegate",
             "tidegate config kept --config a.toml",
+            "tidegate check --json --lang ja",
+            "tidegate check --offline --config -",
             "tidegate status",
             "tidegate status --json",
             "tidegate status --lang ja",

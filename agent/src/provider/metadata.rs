@@ -175,6 +175,17 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
     }
 }
 
+/// Asks once, for a person's examination.
+///
+/// # Errors
+/// Why nothing was told: the HTTP status, if there was an answer, and a text.
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<Subscriber, (Option<u16>, String)> {
+    question(url, wire).await.map_err(|failure| {
+        let status = if let Failure::Refused { status, .. } = failure { Some(status) } else { None };
+        (status, shown::shown(&chain(&failure), shown::MESSAGE))
+    })
+}
+
 async fn question(url: &str, wire: &Wire) -> Result<Subscriber, Failure> {
     let question = Question {
         method: hyper::Method::GET,

@@ -269,6 +269,35 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
     }
 }
 
+/// Asks once whether there is such a page, for a person's examination: for the smallest of its documents, and for the summary
+/// only where that is not there.
+///
+/// # Errors
+/// Why nothing could be read, in words.
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), String> {
+    let mut said = String::new();
+    for path in [PARTS[0], WHOLE[0]] {
+        let question = Question {
+            method: hyper::Method::GET,
+            base: url,
+            path,
+            headers: Vec::new(),
+            most: ANSWER_BYTES,
+            patience: PATIENCE,
+        };
+        let reply = ask(&question, wire).await.result.map_err(|error| shown::shown(&chain(&error), shown::MESSAGE))?;
+        match reply.status {
+            200..=299 => {
+                let read = Document::read(&reply.body, &[]);
+                return read.map(|_| ()).map_err(|error| shown::shown(&chain(&error), shown::MESSAGE));
+            }
+            404 => said = format!("HTTP 404{}", reply.message()),
+            status => return Err(format!("HTTP {status}{}", reply.message())),
+        }
+    }
+    Err(said)
+}
+
 /// What came of asking.
 struct News {
     /// How many entries could not be read; `None` if nothing has changed.
