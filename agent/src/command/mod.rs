@@ -132,18 +132,18 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
     obey(arguments.command, language).map_err(|failure| (failure, language))
 }
 
-fn obey(command: Command, _language: Language) -> Result<(), Failure> {
+fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config),
         Command::Check(file) => check::run(&file.config),
-        Command::Status(args) => status::run(&args),
-        Command::Terms(args) => terms::run(&args),
-        Command::Notice(which) => notice::run(&which),
-        Command::Notices(args) => notices::run(&args),
-        Command::Outages(args) => outages::run(&args),
-        Command::Hold(args) => hold::run(&args),
-        Command::Resume(args) => hold::resume(&args),
-        Command::Buffer(which) => buffer::run(&which),
+        Command::Status(args) => status::run(&args, language),
+        Command::Terms(args) => terms::run(&args, language),
+        Command::Notice(which) => notice::run(&which, language),
+        Command::Notices(args) => notices::run(&args, language),
+        Command::Outages(args) => outages::run(&args, language),
+        Command::Hold(args) => hold::run(&args, language),
+        Command::Resume(args) => hold::resume(&args, language),
+        Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use tidegate::config;
+use tidegate::language::{Language, again};
 use tidegate::provider::question::{Ask, End};
 use tidegate::watch::control::{self, AskError};
 
@@ -44,9 +45,13 @@ pub(super) fn ask(socket: &Path, question: &Ask) -> Result<End, Failure> {
 }
 
 /// What was done, as a line.
-pub(super) fn done(end: End) -> Result<String, Failure> {
+pub(super) fn done(end: End, language: Language) -> Result<String, Failure> {
     match end {
-        End::Done { what } => Ok(what + "\n"),
+        End::Done { what } => {
+            // Several things, each a message of its own.
+            let done: Vec<&str> = what.split("; ").map(|one| again(one, language)).collect();
+            Ok(done.join("; ") + "\n")
+        }
         _ => Err("the agent answered something else".into()),
     }
 }

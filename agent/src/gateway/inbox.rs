@@ -67,7 +67,13 @@ pub(super) fn status(shared: &Shared) -> InboxStatus {
         repeated: standing.repeated,
         refused: standing.refused.into_iter().map(count).collect(),
         last: last
-            .map(|one| RefusedNotice { at_ms: one.at_ms, from: one.from, code: one.code, why: one.why })
+            .map(|one| RefusedNotice {
+                at_ms: one.at_ms,
+                from: one.from,
+                code: one.code,
+                why: one.why,
+                why_message: None,
+            })
             .collect(),
     }
 }

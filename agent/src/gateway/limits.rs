@@ -351,6 +351,7 @@ fn sim(line: &Line, url: &str) -> SimStatus {
         failures: line.failures.into(),
         problem: line.problem.as_ref().map_or_else(String::new, |problem| problem.reason.clone()),
         advice: line.problem.as_ref().map_or_else(String::new, |problem| problem.advice.to_owned()),
+        ..SimStatus::default()
     }
 }
 
@@ -382,6 +383,7 @@ fn limit_status(binding: &Binding, limits: &Limits) -> LimitStatus {
         },
         by: binding.by.iter().map(limit_source).collect(),
         overruled: binding.others.iter().map(limit_source).collect(),
+        ..LimitStatus::default()
     }
 }
 
@@ -398,6 +400,7 @@ fn limit_source(limit: &Limit) -> LimitSource {
         who: who.to_owned(),
         source: limit.source.to_string(),
         clause: limit.clause.to_string(),
+        ..LimitSource::default()
     }
 }
 

@@ -115,6 +115,7 @@ fn shown(url: &str, standing: &Standing, now: Instant) -> StatusPageStatus {
         failures: standing.failures.into(),
         problem: standing.problem.as_ref().map_or_else(String::new, |problem| problem.reason.clone()),
         advice: standing.problem.as_ref().map_or_else(String::new, |problem| problem.advice.to_owned()),
+        ..StatusPageStatus::default()
     }
 }
 

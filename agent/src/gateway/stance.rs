@@ -444,6 +444,7 @@ fn ground(ground: &Ground) -> GroundStatus {
         since_ms: ground.since_ms,
         until_ms: ground.until_ms,
         advice: ground.advice.clone(),
+        ..GroundStatus::default()
     }
 }
 

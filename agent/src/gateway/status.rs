@@ -198,6 +198,7 @@ fn budgets(found: forward::BudgetStanding, stored: &store::Stats, now_ms: u64) -
         limit: held.kind.key().to_owned(),
         reason: held.reason.to_string(),
         until_ms: held.until.map(until),
+        ..HeldStatus::default()
     };
     let drain = |drain: Drain| DrainStatus {
         records: drain.load.records,
@@ -248,6 +249,7 @@ fn verdict(sent: forward::Stats, max_bytes: u64) -> VerdictStatus {
         last_accepted_ms: sent.last_accepted_ms,
         suspects: sent.suspects,
         learnt_body_limit: Some(sent.body_limit).filter(|limit| *limit < max_bytes),
+        ..VerdictStatus::default()
     }
 }
 
@@ -265,6 +267,7 @@ fn broker_state(url: &str, shared: &Shared) -> BrokerState {
         since_ms: link.connected_since_ms.or(link.last_error_ms),
         collected: link.received,
         last_error: problem,
+        ..BrokerState::default()
     }
 }
 

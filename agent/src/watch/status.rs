@@ -8,6 +8,8 @@ mod provider;
 
 use serde::{Deserialize, Serialize};
 
+use crate::language::Message;
+
 pub use provider::{
     GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, StanceStatus, StatusPageStatus,
 };
@@ -69,6 +71,9 @@ pub struct Status {
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
+    /// The values of `limits` as messages, in their order, where they are said differently in each language.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limit_messages: Vec<Option<Message>>,
 }
 
 /// The endpoint and credentials that hold from a time on.
@@ -202,8 +207,14 @@ pub struct VerdictStatus {
     pub until_ms: Option<u64>,
     /// What the endpoint or the connection said. Text from outside: cut and escaped when shown.
     pub reason: String,
+    /// `reason` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_message: Option<Message>,
     /// What a person should do; empty if nothing.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
     /// When Flux last accepted something, since the agent was started.
     pub last_accepted_ms: Option<u64>,
     /// Records, or batches that must stay whole, that were refused alone: each waits until another is accepted, and is
@@ -325,6 +336,9 @@ pub struct BrokerState {
     pub collected: u64,
     /// What went wrong last; empty if nothing.
     pub last_error: String,
+    /// `last_error` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error_message: Option<Message>,
 }
 
 /// What limits what may leave. `tidegate terms --json` prints this alone.
@@ -337,6 +351,9 @@ pub struct TermsStatus {
     pub unlimited: Vec<String>,
     /// What is wrong with limits that are each right.
     pub problems: Vec<String>,
+    /// `problems` as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problem_messages: Vec<Message>,
     /// What the SIM's metadata service says; `None` if it is not asked, or not now ([`TermsStatus::provider_known`]).
     pub sim: Option<SimStatus>,
     /// The contract's terms file; `None` if none is configured.
@@ -355,6 +372,9 @@ pub struct LimitStatus {
     pub kind: String,
     /// What holds, for people: `512 kbit/s`.
     pub value: String,
+    /// `value` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_message: Option<Message>,
     /// What holds as a number; `None` for what has none: unlimited, or windows.
     pub number: Option<u64>,
     /// The number's unit: `bit/s`, `bytes`, `events`, `millionths`, or empty.
@@ -373,12 +393,18 @@ pub struct LimitStatus {
 pub struct LimitSource {
     /// For people.
     pub value: String,
+    /// `value` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_message: Option<Message>,
     /// As a number, in the unit of its kind.
     pub number: Option<u64>,
     /// `operator`, `terms`, `provider` or `default`.
     pub who: String,
     /// Who exactly: a file and its line, a speed class.
     pub source: String,
+    /// `source` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_message: Option<Message>,
     /// The clause of the terms of service that it serves: `5.1(2)`.
     pub clause: String,
 }
@@ -407,6 +433,9 @@ pub struct SimStatus {
     pub problem: String,
     /// What to do about it.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
 }
 
 /// The contract's terms file.
@@ -477,6 +506,9 @@ pub struct HeldStatus {
     pub limit: String,
     /// Why.
     pub reason: String,
+    /// `reason` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_message: Option<Message>,
     /// Until when, if that is known.
     pub until_ms: Option<u64>,
 }

@@ -60,6 +60,7 @@ fn sample() -> Status {
             last_accepted_ms: Some(1_795_336_180_000),
             suspects: 2,
             learnt_body_limit: Some(32_768),
+            ..VerdictStatus::default()
         },
         stance: StanceStatus::default(),
         outage: OutageStatus::default(),
@@ -109,6 +110,7 @@ fn sample() -> Status {
         terms: crate::watch::TermsStatus::default(),
         budgets: budgets(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
+        limit_messages: Vec::new(),
         config_error: None,
         clock: ClockStatus {
             trusted: true,
@@ -137,6 +139,7 @@ fn budgets() -> BudgetsStatus {
             limit: "events_per_month".into(),
             reason: "what is left is spread over what remains of the month".into(),
             until_ms: Some(1_795_336_230_000),
+            ..HeldStatus::default()
         }],
         drain: Some(DrainStatus {
             records: 1200,

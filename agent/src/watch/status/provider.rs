@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RefusedCount;
+use crate::language::Message;
 
 /// What the provider allows now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -59,6 +60,9 @@ pub struct RefusedNotice {
     pub code: String,
     /// Why.
     pub why: String,
+    /// `why` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why_message: Option<Message>,
 }
 
 /// Time in which Flux could not be used, by the outage ledger.
@@ -97,6 +101,9 @@ pub struct StatusPageStatus {
     pub maintenances: u64,
     /// Incidents on it that concern this gateway and go on, the first five.
     pub incidents: Vec<String>,
+    /// `incidents` as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incident_messages: Vec<Message>,
     /// All of them.
     pub incidents_count: u64,
     /// Entries of its last answer that could not be read.
@@ -113,6 +120,9 @@ pub struct StatusPageStatus {
     pub problem: String,
     /// What to do about it.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
 }
 
 /// Why a stance holds, or will.
@@ -123,8 +133,14 @@ pub struct GroundStatus {
     pub stance: String,
     /// Who says so.
     pub source: String,
+    /// `source` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_message: Option<Message>,
     /// What and why.
     pub cause: String,
+    /// `cause` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause_message: Option<Message>,
     /// The clause of the terms of service; empty if none.
     pub clause: String,
     /// Since when, or from when.
@@ -133,6 +149,9 @@ pub struct GroundStatus {
     pub until_ms: Option<u64>,
     /// What a person should do; empty if nothing.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
 }
 
 /// A line of the log of notices.
