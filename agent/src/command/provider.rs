@@ -49,6 +49,10 @@ pub(super) fn done(end: End, language: Language) -> Result<String, Failure> {
     match end {
         End::Done { what } => {
             // Several things, each a message of its own.
+            let whole = again(&what, language);
+            if whole != what {
+                return Ok(format!("{whole}\n"));
+            }
             let done: Vec<&str> = what.split("; ").map(|one| again(one, language)).collect();
             Ok(done.join("; ") + "\n")
         }

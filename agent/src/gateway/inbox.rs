@@ -63,6 +63,7 @@ pub(super) fn status(shared: &Shared) -> InboxStatus {
         keys: standing.keys,
         folder: standing.folder,
         folder_problem: standing.folder_problem,
+        folder_code: String::new(),
         accepted: standing.accepted,
         repeated: standing.repeated,
         refused: standing.refused.into_iter().map(count).collect(),
@@ -72,7 +73,7 @@ pub(super) fn status(shared: &Shared) -> InboxStatus {
                 from: one.from,
                 code: one.code,
                 why: one.why,
-                why_message: None,
+                error_code: String::new(),
             })
             .collect(),
     }

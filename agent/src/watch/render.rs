@@ -18,7 +18,7 @@ pub use words::clause;
 
 use super::{BrokerState, Connections, RefusedCount, Status, Usage};
 use crate::language::sheet::{Sheet, left, right, widest};
-use crate::language::{IntoValue as _, Language, Message, Value, again};
+use crate::language::{IntoValue, Language, Message, Value, again};
 use crate::message;
 use words::verdict_word;
 
@@ -88,8 +88,13 @@ fn head(out: &mut Sheet, status: &Status) {
     let read = message!("{file}, read {time}", file = plain(&status.config), time = time(status.config_loaded_ms));
     out.line(message!("configuration"), read);
     clock(out, status);
+    if !status.codes.is_empty() {
+        let codes = out.list(status.codes.iter().map(|code| plain(code)));
+        out.line(message!("to act on"), message!("{codes} (`tidegate explain CODE` says what to do)", codes = codes));
+    }
     if let Some(error) = &status.config_error {
-        out.line("", message!("! the file was changed and REFUSED; what was read before stays in force:"));
+        let text = message!("! the file was changed and REFUSED; what was read before stays in force:");
+        out.line("", coded(text, &status.config_error_code));
         for text in error.lines().take(MISTAKES) {
             out.line("", format!("  {}", plain(text.trim_start())));
         }
@@ -99,7 +104,8 @@ fn head(out: &mut Sheet, status: &Status) {
     }
     if !status.config_needs_restart.is_empty() {
         let keys = out.list(status.config_needs_restart.iter().map(|key| plain(key)));
-        out.line("", message!("! takes effect at the next start: {keys}", keys = keys));
+        let text = message!("! takes effect at the next start: {keys}", keys = keys);
+        out.line("", coded(text, &status.config_needs_restart_code));
     }
 }
 
@@ -109,7 +115,7 @@ fn clock(out: &mut Sheet, status: &Status) {
         let text = message!(
             "not known to be right: events say so, and those that wait get the right time once it is (timedatectl)"
         );
-        return out.line(message!("clock"), text);
+        return out.line(message!("clock"), coded(text, &clock.code));
     }
     let source = match clock.source.as_str() {
         "marker" => out.say(message!("the time service's marker file says so")),
@@ -177,7 +183,8 @@ fn records(out: &mut Sheet, status: &Status) {
     let seldom = ["expired", "untreated"];
     for (name, count, remark) in rows {
         if count > 0 || !seldom.contains(&name.template()) {
-            let text = format!("{:>width$}  {remark}", number(count));
+            let code = counts.codes.get(&name.template().replace(' ', "_")).map_or("", String::as_str);
+            let text = coded(format!("{:>width$}  {remark}", number(count)), code).text(out.language());
             out.line(name, text.trim_end());
         }
     }
@@ -268,9 +275,9 @@ fn flux(out: &mut Sheet, status: &Status) {
         }
         None => word,
     };
-    out.line(message!("verdict"), text);
+    out.line(message!("verdict"), coded(text, &verdict.code));
     if !verdict.reason.is_empty() {
-        out.line(message!("reason"), told(out, &verdict.reason, verdict.reason_message.as_ref()));
+        out.line(message!("reason"), plain(&verdict.reason));
     }
     if !verdict.advice.is_empty() {
         out.line(message!("what to do"), told(out, &verdict.advice, verdict.advice_message.as_ref()));
@@ -380,7 +387,7 @@ fn listener(out: &mut Sheet, listener: &Connections) {
         let causes = by_cause(out, &listener.turned_away_by);
         turned_away = message!("{counted}: {causes}", counted = turned_away, causes = causes);
     }
-    out.line(message!("turned away"), turned_away);
+    out.line(message!("turned away"), coded(turned_away, &listener.code));
 }
 
 fn broker(out: &mut Sheet, broker: &BrokerState, now_ms: u64) {
@@ -393,7 +400,7 @@ fn broker(out: &mut Sheet, broker: &BrokerState, now_ms: u64) {
         }
         None => state,
     };
-    out.line(message!("state"), state);
+    out.line(message!("state"), coded(state, &broker.code));
     if !broker.last_error.is_empty() {
         out.line(message!("last error"), told(out, &broker.last_error, broker.last_error_message.as_ref()));
     }
@@ -402,6 +409,14 @@ fn broker(out: &mut Sheet, broker: &BrokerState, now_ms: u64) {
 
 fn usage(usage: Usage) -> Message {
     message!("{now} of {limit}", now = number(usage.now), limit = number(usage.limit))
+}
+
+/// A text with the code of what is wrong behind it, if anything is.
+fn coded(text: impl IntoValue, code: &str) -> Value {
+    if code.is_empty() {
+        return text.into_value();
+    }
+    message!("{text} [{code}]", text = text, code = plain(code)).into_value()
 }
 
 /// What the agent said: its English, and its message where it sent one. Both come through a socket.

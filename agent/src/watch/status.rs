@@ -4,7 +4,10 @@
 //! Unless said otherwise counts run since the store was created (so they survive restarts), times are milliseconds
 //! since the Unix epoch by the gateway's clock, durations milliseconds, sizes bytes.
 
+mod codes;
 mod provider;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,8 @@ pub use provider::{
 pub struct Status {
     /// Version of the running agent.
     pub version: String,
+    /// The codes of everything that asks for action now, what is to be done first before what follows from it.
+    pub codes: Vec<String>,
     /// Gateway id.
     pub gateway: String,
     /// The store's epoch.
@@ -36,8 +41,14 @@ pub struct Status {
     pub config_loaded_ms: u64,
     /// Keys that were changed in the file and take effect at the next start.
     pub config_needs_restart: Vec<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub config_needs_restart_code: String,
     /// What was wrong with the file at the last reload, if it was refused; the configuration before it stays in force.
     pub config_error: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub config_error_code: String,
     /// Counts of records.
     pub counts: Counts,
     /// The lanes in order of priority.
@@ -144,6 +155,9 @@ pub struct Counts {
     /// Records stored since the agent was started as they came, although the rule for their fields cannot treat them,
     /// because it says `otherwise = "store"`.
     pub untreated: u64,
+    /// By the names of the counts that say that records were lost or refused, the codes of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub codes: BTreeMap<String, String>,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.
@@ -200,6 +214,9 @@ pub struct VerdictStatus {
     /// The design's word: `accepted`, `throttled`, `maintenance`, `suspended`, `quota`, `misconfigured`, `poison`,
     /// `transient`; empty or `unknown` before the first answer.
     pub word: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Since when.
     pub since_ms: Option<u64>,
     /// When the next attempt is due, while records wait and nothing will be sent before it: because of a refusal, or
@@ -207,9 +224,6 @@ pub struct VerdictStatus {
     pub until_ms: Option<u64>,
     /// What the endpoint or the connection said. Text from outside: cut and escaped when shown.
     pub reason: String,
-    /// `reason` as a message, where it is said differently in each language.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason_message: Option<Message>,
     /// What a person should do; empty if nothing.
     pub advice: String,
     /// `advice` as a message, where it is said differently in each language.
@@ -275,6 +289,9 @@ pub struct StoreStatus {
     pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Why its index is behind, if it is; nothing depends on it.
     pub index: Option<String>,
 }
@@ -285,6 +302,9 @@ pub struct StoreStatus {
 pub struct ClockStatus {
     /// Whether it is; if not, records keep the time that it shows, and their events say `unsynchronised`.
     pub trusted: bool,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Who says that it is: `marker` (the time service's file), `timedated`, or `answer` (the date of an answer over
     /// TLS); empty if nobody does.
     pub source: String,
@@ -320,6 +340,9 @@ pub struct Connections {
     /// These by cause: `client id`, `user name` and `certificate` (not listed), `password` (wrong, or none), `TLS` (the
     /// handshake failed), `protocol`, `not reading`, `limit` (of connections or sessions).
     pub turned_away_by: Vec<RefusedCount>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
 }
 
 /// The broker intake.
@@ -336,6 +359,9 @@ pub struct BrokerState {
     pub collected: u64,
     /// What went wrong last; empty if nothing.
     pub last_error: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// `last_error` as a message, where it is said differently in each language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error_message: Option<Message>,
@@ -431,6 +457,9 @@ pub struct SimStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// What to do about it.
     pub advice: String,
     /// `advice` as a message, where it is said differently in each language.
@@ -458,6 +487,9 @@ pub struct TermsFileStatus {
     pub unknown_count: u64,
     /// Why it cannot be used as it is now.
     pub error: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
 }
 
 /// Budgets of events and bytes.
@@ -502,6 +534,9 @@ pub struct BudgetStatus {
 pub struct HeldStatus {
     /// Its name.
     pub lane: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// The key of the limit that holds it.
     pub limit: String,
     /// Why.

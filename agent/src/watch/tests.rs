@@ -1,6 +1,7 @@
 use super::*;
 
 mod control;
+mod japanese;
 mod metrics;
 mod render;
 
@@ -94,6 +95,7 @@ fn sample() -> Status {
                 years: Some(25.53),
                 unknown: String::new(),
             },
+            code: String::new(),
             stalled: Some("no space left on device".into()),
             index: Some("the file system refuses the index: no space left on device".into()),
         },
@@ -103,6 +105,7 @@ fn sample() -> Status {
             sessions: Usage { now: 2, limit: 4096 },
             turned_away: 9,
             turned_away_by: vec![RefusedCount { cause: "client id".into(), count: 7 }],
+            code: String::new(),
         }),
         broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
         endpoint: "webhook https://api.soracom.io".into(),
@@ -112,11 +115,15 @@ fn sample() -> Status {
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
         limit_messages: Vec::new(),
         config_error: None,
+        config_error_code: String::new(),
+        config_needs_restart_code: String::new(),
+        codes: Vec::new(),
         clock: ClockStatus {
             trusted: true,
             source: "answer".into(),
             since_ms: Some(1_795_336_000_000),
             correction_ms: 3_600_000,
+            code: String::new(),
         },
     }
 }

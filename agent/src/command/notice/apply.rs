@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidegate::language::sheet::Sheet;
-use tidegate::language::{Language, again};
+use tidegate::language::{IntoValue as _, Language, again};
 use tidegate::message;
 use tidegate::provider::question::{Ask, End};
 use tidegate_protocol::notice::{ENVELOPE_BYTES, NoticeError};
@@ -49,7 +49,12 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         return Ok(());
     }
     let mut out = Sheet::new(language, 0);
-    let verdict = again(&told.verdict, language);
+    let verdict = match told.verdict.as_str() {
+        "accepted" => message!("accepted").into_value(),
+        "amended" => message!("amended").into_value(),
+        "repeated" => message!("repeated").into_value(),
+        other => other.into_value(),
+    };
     out.plain(message!(
         "{verdict}: {kind} {id}, signed by {key}",
         verdict = verdict,

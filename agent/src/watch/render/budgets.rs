@@ -1,7 +1,7 @@
 //! Budgets for people: what was used, what is left and until when, what holds lanes, and what the backlog will cost.
 
 use super::super::status::{BudgetStatus, BudgetsStatus, DrainStatus};
-use super::{number, plain, size, span, time, told};
+use super::{coded, number, plain, size, span, time, told};
 use crate::language::sheet::Sheet;
 use crate::message;
 
@@ -36,7 +36,7 @@ pub(super) fn section(out: &mut Sheet, budgets: &BudgetsStatus, now_ms: u64) {
             limit = plain(&held.limit),
             until = until
         );
-        out.line(message!("held"), text);
+        out.line(message!("held"), coded(text, &held.code));
     }
     if let Some(drain) = &budgets.drain {
         let text = cost(out, drain);

@@ -1,7 +1,7 @@
 //! The outage ledger for people.
 
 use super::super::status::OutageStatus;
-use super::{number, plain, span, time};
+use super::{coded, number, plain, span, time};
 use crate::language::sheet::Sheet;
 use crate::language::{IntoValue as _, Value};
 use crate::message;
@@ -13,7 +13,8 @@ pub(super) fn section(out: &mut Sheet, outage: &OutageStatus) {
     }
     out.title(message!("Outages"));
     if outage.alarm {
-        out.line(message!("ALARM"), message!("! nothing was delivered for the set time while records wait"));
+        let text = message!("! nothing was delivered for the set time while records wait");
+        out.line(message!("ALARM"), coded(text, &outage.code));
     }
     if let Some(since) = outage.since_ms {
         let text = message!(
@@ -32,7 +33,8 @@ pub(super) fn section(out: &mut Sheet, outage: &OutageStatus) {
     );
     out.line(message!("this month"), text);
     if let Some(problem) = &outage.problem {
-        out.line("", format!("! {}", plain(problem)));
+        let code = if outage.alarm { "" } else { &outage.code };
+        out.line("", coded(format!("! {}", plain(problem)), code));
     }
 }
 

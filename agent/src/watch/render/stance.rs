@@ -2,7 +2,7 @@
 
 use super::super::status::{GroundStatus, InboxStatus, NoticeStatus, StanceStatus, StatusPageStatus};
 use super::words::{clause, notice_word, source, stance_word};
-use super::{NAMES, number, plain, size, span, time, told};
+use super::{NAMES, coded, number, plain, size, span, time, told};
 use crate::language::sheet::Sheet;
 use crate::language::{Language, Message, again};
 use crate::message;
@@ -28,7 +28,7 @@ pub(super) fn section(out: &mut Sheet, stance: &StanceStatus, now_ms: u64) {
     out.line(message!("stance"), message!("{stance}: {may}", stance = stance_word(&stance.stance), may = may));
     for ground in &stance.grounds {
         let text = of_ground(out, ground, now_ms);
-        out.line(stance_word(&ground.stance), text);
+        out.line(stance_word(&ground.stance), coded(text, &ground.code));
         if !ground.advice.is_empty() {
             out.line("", format!("! {}", told(out, &ground.advice, ground.advice_message.as_ref())));
         }
@@ -76,12 +76,13 @@ fn of_inbox(out: &mut Sheet, inbox: &InboxStatus) {
             "! {time} from {source}: {why}",
             time = time(refused.at_ms),
             source = plain(&refused.from),
-            why = told(out, &refused.why, refused.why_message.as_ref())
+            why = told(out, &refused.why, None)
         );
-        out.line("", text);
+        out.line("", coded(text, &refused.error_code));
     }
     if let Some(problem) = &inbox.folder_problem {
-        out.line("", message!("! the folder cannot be looked into: {problem}", problem = plain(problem)));
+        let text = message!("! the folder cannot be looked into: {problem}", problem = plain(problem));
+        out.line("", coded(text, &inbox.folder_code));
     }
 }
 
@@ -125,7 +126,8 @@ fn page(out: &mut Sheet, page: &StatusPageStatus) {
     }
     if !page.problem.is_empty() {
         let advice = told(out, &page.advice, page.advice_message.as_ref());
-        out.line("", message!("! {problem}; {advice}", problem = plain(&page.problem), advice = advice));
+        let text = message!("! {problem}; {advice}", problem = plain(&page.problem), advice = advice);
+        out.line("", coded(text, &page.code));
     }
 }
 
@@ -164,8 +166,11 @@ fn kept(out: &Sheet, text: &str) -> String {
     match out.language() {
         Language::English => plain(text),
         Language::Japanese => {
-            let parts = text.split(": ").map(|part| again(part, Language::Japanese));
-            plain(&parts.collect::<Vec<_>>().join(": "))
+            let part = |part: &str| match part.strip_prefix("version ") {
+                Some(version) => out.say(message!("version {version}", version = version)),
+                None => again(part, Language::Japanese).to_owned(),
+            };
+            plain(&text.split(": ").map(part).collect::<Vec<_>>().join(": "))
         }
     }
 }
@@ -187,6 +192,10 @@ fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
 
 /// A text of the log: a message as it stands, or made of parts.
 fn kept_whole(out: &Sheet, text: &str) -> String {
+    let rate = text.strip_prefix("no more than ").and_then(|rest| rest.strip_suffix(" events a minute"));
+    if let Some(count) = rate {
+        return out.say(message!("no more than {count} events a minute", count = plain(count)));
+    }
     let whole = again(text, out.language());
     if whole == text { kept(out, text) } else { plain(whole) }
 }

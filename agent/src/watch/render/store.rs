@@ -1,7 +1,7 @@
 //! The store for people: its limit, what it costs the flash, and what is wrong.
 
 use super::super::status::{FlashStatus, StoreStatus};
-use super::{counted, plain, size, started};
+use super::{coded, counted, plain, size, started};
 use crate::language::sheet::Sheet;
 use crate::message;
 
@@ -19,7 +19,7 @@ pub(super) fn section(out: &mut Sheet, store: &StoreStatus) {
     flash(out, &store.flash);
     if let Some(reason) = &store.stalled {
         let text = message!("{reason}; devices keep what is not acknowledged", reason = plain(reason));
-        out.line(message!("STALLED"), text);
+        out.line(message!("STALLED"), coded(text, &store.code));
     }
     if let Some(reason) = &store.index {
         out.line(message!("index behind"), message!("{reason}; nothing depends on it", reason = plain(reason)));

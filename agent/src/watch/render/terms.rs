@@ -4,7 +4,7 @@ use tidegate_protocol::units::format_size;
 
 use super::super::status::{LimitSource, SimStatus, TermsFileStatus, TermsStatus};
 use super::words::clause;
-use super::{NAMES, number, plain, size, span, time, told};
+use super::{NAMES, coded, number, plain, size, span, time, told};
 use crate::language::sheet::{Sheet, left, widest};
 use crate::language::{IntoValue, Language};
 use crate::message;
@@ -148,7 +148,8 @@ fn sim(out: &mut Sheet, found: &SimStatus, now_ms: u64) {
     }
     if !found.problem.is_empty() {
         let (url, problem) = (plain(&found.url), plain(&found.problem));
-        out.line("", message!("! {url} does not answer: {problem}", url = url, problem = problem));
+        let text = message!("! {url} does not answer: {problem}", url = url, problem = problem);
+        out.line("", coded(text, &found.code));
         let advice = told(out, &found.advice, found.advice_message.as_ref());
         out.line("", message!("  what to do: {advice}", advice = advice));
     }
@@ -189,7 +190,10 @@ fn file(out: &mut Sheet, found: &TermsFileStatus) {
         for (count, text) in error.lines().take(super::MISTAKES).enumerate() {
             let text = plain(text.trim());
             match count {
-                0 => out.line("", message!("! {kept}: {error}", kept = kept.clone(), error = text)),
+                0 => {
+                    let text = message!("! {kept}: {error}", kept = kept.clone(), error = text);
+                    out.line("", coded(text, &found.code));
+                }
                 _ => out.line("", format!("    {text}")),
             }
         }

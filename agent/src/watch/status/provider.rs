@@ -38,6 +38,9 @@ pub struct InboxStatus {
     pub folder: Option<String>,
     /// Why it cannot be looked into, if so.
     pub folder_problem: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub folder_code: String,
     /// Taken in.
     pub accepted: u64,
     /// Brought again.
@@ -58,11 +61,11 @@ pub struct RefusedNotice {
     pub from: String,
     /// The reason's word.
     pub code: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error_code: String,
     /// Why.
     pub why: String,
-    /// `why` as a message, where it is said differently in each language.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub why_message: Option<Message>,
 }
 
 /// Time in which Flux could not be used, by the outage ledger.
@@ -85,6 +88,9 @@ pub struct OutageStatus {
     pub month_longest_ms: u64,
     /// The local alarm is in force: nothing was delivered for the set time.
     pub alarm: bool,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Why the ledger cannot be written now.
     pub problem: Option<String>,
 }
@@ -118,6 +124,9 @@ pub struct StatusPageStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// What to do about it.
     pub advice: String,
     /// `advice` as a message, where it is said differently in each language.
@@ -131,6 +140,9 @@ pub struct StatusPageStatus {
 pub struct GroundStatus {
     /// Which one.
     pub stance: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Who says so.
     pub source: String,
     /// `source` as a message, where it is said differently in each language.
