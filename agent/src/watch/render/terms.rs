@@ -305,6 +305,7 @@ not limited: burst
             error: Some("cannot be used: 1 mistake\n  line 4: rate".into()),
             in_force: true,
             kept_ms: None,
+            code: String::new(),
         });
         let text = terms(&status, "x", 3_600_000, Language::English);
         for part in [
