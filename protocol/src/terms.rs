@@ -256,6 +256,26 @@ impl Bound {
     }
 }
 
+impl Kind {
+    /// A limit of this kind to so many of its unit, a share to so many millionths: what [`Bound::number`] gives back. `None` for
+    /// windows, which have no number, and for a share of more than the whole.
+    pub fn bound(self, number: NonZeroU64) -> Option<Bound> {
+        Some(match self {
+            Self::RateUp => Bound::RateUp(number),
+            Self::RateDown => Bound::RateDown(number),
+            Self::Burst => Bound::Burst(number),
+            Self::BytesPerHour => Bound::BytesPerHour(number),
+            Self::BytesPerDay => Bound::BytesPerDay(number),
+            Self::BytesPerMonth => Bound::BytesPerMonth(number),
+            Self::EventsPerMinute => Bound::EventsPerMinute(number),
+            Self::EventsPerDay => Bound::EventsPerDay(number),
+            Self::EventsPerMonth => Bound::EventsPerMonth(Quota::Events(number)),
+            Self::Share => Bound::Share(Share::of_millionths(u32::try_from(number.get()).ok()?)?),
+            Self::Windows => return None,
+        })
+    }
+}
+
 impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -424,11 +424,8 @@ impl Agent {
     /// Waits until the verdict is this.
     #[track_caller]
     pub fn wait_for_verdict(&self, word: &str) {
-        let start = std::time::Instant::now();
-        while self.verdict() != word {
-            assert!(start.elapsed() < wait::BOUND, "no verdict {word}, but {:#}", self.status()["verdict"]);
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let stands = || self.status()["verdict"].clone();
+        wait::until_or_tell(&format!("the verdict is {word}"), wait::BOUND, || self.verdict() == word, stands);
     }
 
     /// Everything it has logged, over all its starts.

@@ -1,23 +1,16 @@
 //! A metadata service of a SIM that does as it is told.
-//!
-//! It listens on loopback and answers each connection as programmed, byte by byte, so that it can also answer what no
-//! server should. It runs on threads of its own: one that accepts, one for each connection.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-use crate::{ports, wait};
+use crate::lookalike::{self, Answer, LookAlike};
 
 /// What it says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Says {
     /// A status and a body.
     Status(u16, String),
     /// These bytes, and the end of the connection.
     Bytes(Vec<u8>),
     /// Nothing, and keeps the connection.
+    #[default]
     Nothing,
 }
 
@@ -40,105 +33,22 @@ impl Says {
         });
         Self::Status(200, body.to_string())
     }
+}
 
-    fn bytes(&self) -> Option<Vec<u8>> {
+impl lookalike::Says for Says {
+    const WHO: &'static str = "metadata service";
+
+    fn answer(&self, _: &str) -> Answer {
         match self {
             Self::Status(status, body) => {
-                let length = body.len();
-                let head =
-                    format!("HTTP/1.1 {status} So\r\ncontent-type: application/json\r\ncontent-length: {length}");
-                Some(format!("{head}\r\nconnection: close\r\n\r\n{body}").into_bytes())
+                let status = format!("{status} So");
+                Answer::Bytes(Answer::whole(&status, "content-type: application/json\r\n", body))
             }
-            Self::Bytes(bytes) => Some(bytes.clone()),
-            Self::Nothing => None,
+            Self::Bytes(bytes) => Answer::Bytes(bytes.clone()),
+            Self::Nothing => Answer::Nothing,
         }
     }
 }
 
-#[derive(Debug)]
-struct Shared {
-    says: Mutex<Says>,
-    asked: Mutex<Vec<String>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A handle; its thread waits for connections until the test's process ends.
-#[derive(Debug)]
-pub struct Metadata {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-}
-
-impl Metadata {
-    /// Starts one that says this.
-    #[must_use]
-    pub fn start(says: Says) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback can be bound");
-        let address = listener.local_addr().expect("it is bound");
-        let shared = Arc::new(Shared { says: Mutex::new(says), asked: Mutex::default() });
-        let for_thread = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&for_thread);
-                std::thread::spawn(move || answer(stream, &shared));
-            }
-        });
-        Self { address, shared }
-    }
-
-    /// One whose port nobody listens on.
-    #[must_use]
-    pub fn absent() -> Self {
-        let shared = Arc::new(Shared { says: Mutex::new(Says::Nothing), asked: Mutex::default() });
-        Self { address: (Ipv4Addr::LOCALHOST, ports::free_port()).into(), shared }
-    }
-
-    /// Its base URL.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Says this from now on.
-    pub fn say(&self, says: Says) {
-        *lock(&self.shared.says) = says;
-    }
-
-    /// The heads of the requests so far.
-    #[must_use]
-    pub fn asked(&self) -> Vec<String> {
-        lock(&self.shared.asked).clone()
-    }
-
-    /// Waits until it was asked so often.
-    #[track_caller]
-    pub fn wait_for_asked(&self, times: usize) {
-        wait::until(&format!("the metadata service is asked {times} times"), wait::BOUND, || {
-            self.asked().len() >= times
-        });
-    }
-}
-
-/// Longest time that a connection to which nothing is said is kept: beyond any test.
-const KEPT: Duration = Duration::from_secs(300);
-
-fn answer(mut stream: TcpStream, shared: &Shared) {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && head.len() < 16 * 1024 {
-        match stream.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return,
-        }
-    }
-    let says = lock(&shared.says).clone();
-    lock(&shared.asked).push(String::from_utf8_lossy(&head).into_owned());
-    match says.bytes() {
-        // Whoever asked may have had enough of it.
-        Some(bytes) => drop(stream.write_all(&bytes)),
-        None => std::thread::sleep(KEPT),
-    }
-}
+/// A handle.
+pub type Metadata = LookAlike<Says>;

@@ -1,22 +1,16 @@
 //! A provider's status page (Atlassian Statuspage, `/api/v2/summary.json`) that does as it is told.
 //!
-//! It listens on loopback. Told nothing else it behaves as the real one does: it answers with the page as JSON and an `ETag`,
-//! and with 304 to whoever has that page. It can also answer byte by byte what no server should. It runs on threads of its
-//! own: one that accepts, one for each connection.
+//! Told nothing else it behaves as the real one does: it answers with the page as JSON and an `ETag`, and with 304 to whoever
+//! has that page. It can also answer byte by byte what no server should.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use tidegate_protocol::event::write_time;
 
-use crate::wait;
-
-/// Longest time that a connection to which nothing is said is kept: beyond any test.
-const KEPT: Duration = Duration::from_secs(300);
+use crate::lookalike::{self, Answer, LookAlike};
 
 /// A maintenance of the component `SORACOM Flux`.
 #[derive(Debug, Clone)]
@@ -69,7 +63,7 @@ pub fn page(maintenances: &[Maintenance], incidents: &[&str]) -> String {
 }
 
 /// What it says.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub enum Says {
     /// This page, with an `ETag`, or 304.
     Page(String),
@@ -80,131 +74,48 @@ pub enum Says {
     /// This page, a byte at a time.
     Slow(String, Duration),
     /// Nothing, and keeps the connection.
+    #[default]
     Nothing,
 }
 
 /// So many seconds from now, as the page writes times.
 fn time(from_now: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
-    let at = now.saturating_add_signed(from_now);
-    let (days, seconds) = (at / 86_400, at % 86_400);
-    // Days since 1970 to a date: Howard Hinnant's `civil_from_days`, for years from 1970 on.
-    let shifted = days + 719_468;
-    let (era, day) = (shifted / 146_097, shifted % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let (date, month) = (of_year - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
-    let year = year + era * 400 + u64::from(month <= 2);
-    let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{date:02}T{hours:02}:{minutes:02}:{seconds:02}.000Z")
+    let mut text = Vec::new();
+    write_time(&mut text, now.saturating_add_signed(from_now).saturating_mul(1000));
+    String::from_utf8(text).expect("digits")
 }
 
-#[derive(Debug)]
-struct Shared {
-    says: Mutex<Says>,
-    asked: Mutex<Vec<String>>,
-}
+impl lookalike::Says for Says {
+    const WHO: &'static str = "status page";
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A handle; its thread waits for connections until the test's process ends.
-#[derive(Debug)]
-pub struct StatusPage {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-}
-
-impl StatusPage {
-    /// Starts one that says this.
-    #[must_use]
-    pub fn start(says: Says) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback can be bound");
-        let address = listener.local_addr().expect("it is bound");
-        let shared = Arc::new(Shared { says: Mutex::new(says), asked: Mutex::default() });
-        let for_thread = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&for_thread);
-                std::thread::spawn(move || answer(stream, &shared));
-            }
-        });
-        Self { address, shared }
-    }
-
-    /// Its base URL.
-    #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Says this from now on.
-    pub fn say(&self, says: Says) {
-        *lock(&self.shared.says) = says;
-    }
-
-    /// The heads of the requests so far.
-    #[must_use]
-    pub fn asked(&self) -> Vec<String> {
-        lock(&self.shared.asked).clone()
-    }
-
-    /// Waits until it was asked so often.
-    #[track_caller]
-    pub fn wait_for_asked(&self, times: usize) {
-        wait::until(&format!("the status page is asked {times} times"), wait::BOUND, || self.asked().len() >= times);
-    }
-}
-
-fn answer(mut stream: TcpStream, shared: &Shared) {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") && head.len() < 16 * 1024 {
-        match stream.read(&mut byte) {
-            Ok(1) => head.push(byte[0]),
-            _ => return,
-        }
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
-    let says = lock(&shared.says).clone();
-    lock(&shared.asked).push(head.clone());
-    let whole = |status: &str, line: &str, body: &str| {
-        let length = body.len();
-        format!("HTTP/1.1 {status}\r\n{line}content-length: {length}\r\nconnection: close\r\n\r\n{body}").into_bytes()
-    };
-    let bytes = match &says {
-        Says::Page(page) => {
-            let mut hasher = DefaultHasher::new();
-            page.hash(&mut hasher);
-            let tag = format!("W/\"{:016x}\"", hasher.finish());
-            let line = format!("content-type: application/json; charset=utf-8\r\netag: {tag}\r\n");
-            let known = head.to_ascii_lowercase().contains(&format!("if-none-match: {}", tag.to_ascii_lowercase()));
-            if known { whole("304 Not Modified", &line, "") } else { whole("200 OK", &line, page) }
-        }
-        Says::Status(status, line, body) => {
-            let line = if line.is_empty() { String::new() } else { format!("{line}\r\n") };
-            whole(&format!("{status} So"), &line, body)
-        }
-        Says::Slow(page, _) => whole("200 OK", "", page),
-        Says::Bytes(bytes) => bytes.clone(),
-        Says::Nothing => return std::thread::sleep(KEPT),
-    };
-    let pause = if let Says::Slow(_, pause) = says { Some(pause) } else { None };
-    // Whoever asked may have had enough of it.
-    match pause {
-        None => drop(stream.write_all(&bytes)),
-        Some(pause) => {
-            for byte in bytes {
-                if stream.write_all(&[byte]).is_err() {
-                    return;
+    fn answer(&self, head: &str) -> Answer {
+        Answer::Bytes(match self {
+            Self::Page(page) => {
+                let mut hasher = DefaultHasher::new();
+                page.hash(&mut hasher);
+                let tag = format!("W/\"{:016x}\"", hasher.finish());
+                let lines = format!("content-type: application/json; charset=utf-8\r\netag: {tag}\r\n");
+                let known = head.to_ascii_lowercase().contains(&format!("if-none-match: {}", tag.to_ascii_lowercase()));
+                if known {
+                    Answer::whole("304 Not Modified", &lines, "")
+                } else {
+                    Answer::whole("200 OK", &lines, page)
                 }
-                std::thread::sleep(pause);
             }
-        }
+            Self::Status(status, line, body) => {
+                let line = if line.is_empty() { String::new() } else { format!("{line}\r\n") };
+                Answer::whole(&format!("{status} So"), &line, body)
+            }
+            Self::Bytes(bytes) => bytes.clone(),
+            Self::Slow(page, pause) => return Answer::Slow(Answer::whole("200 OK", "", page), *pause),
+            Self::Nothing => return Answer::Nothing,
+        })
     }
 }
+
+/// A handle.
+pub type StatusPage = LookAlike<Says>;
 
 #[cfg(test)]
 mod tests {

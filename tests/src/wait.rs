@@ -1,5 +1,6 @@
 //! Waiting for a condition, with a bound.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 /// The usual bound: far longer than anything here takes on an idle machine, and short enough that a test which can
@@ -11,21 +12,43 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Waits until `condition` gives a value, and returns it; fails the test with `what` after `bound`.
 #[track_caller]
-pub fn for_value<T>(what: &str, bound: Duration, mut condition: impl FnMut() -> Option<T>) -> T {
+pub fn for_value<T>(what: &str, bound: Duration, condition: impl FnMut() -> Option<T>) -> T {
+    for_value_or_tell(what, bound, condition, || "")
+}
+
+/// The same; a failure also says how things stand then, such as the agent's status.
+#[track_caller]
+pub fn for_value_or_tell<T, D: Display>(
+    what: &str,
+    bound: Duration,
+    mut condition: impl FnMut() -> Option<T>,
+    stand: impl FnOnce() -> D,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(start.elapsed() < bound, "waited {bound:?} in vain until {what}");
+        assert!(start.elapsed() < bound, "waited {bound:?} in vain until {what}\n{:#}", stand());
         std::thread::sleep(LOOK_EVERY);
     }
 }
 
 /// Waits until `condition` holds; fails the test with `what` after `bound`.
 #[track_caller]
-pub fn until(what: &str, bound: Duration, mut condition: impl FnMut() -> bool) {
-    for_value(what, bound, || condition().then_some(()));
+pub fn until(what: &str, bound: Duration, condition: impl FnMut() -> bool) {
+    until_or_tell(what, bound, condition, || "");
+}
+
+/// The same; a failure also says how things stand then, such as the agent's status.
+#[track_caller]
+pub fn until_or_tell<D: Display>(
+    what: &str,
+    bound: Duration,
+    mut condition: impl FnMut() -> bool,
+    stand: impl FnOnce() -> D,
+) {
+    for_value_or_tell(what, bound, || condition().then_some(()), stand);
 }
 
 /// Fails if `condition` comes true within `span`: for what must *not* happen, where only time can tell.

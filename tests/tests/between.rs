@@ -2,48 +2,14 @@
 
 use std::time::Duration;
 
-use tidegate_tests::agent::{Agent, Setup};
+use tidegate_tests::agent::Agent;
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
-use tidegate_tests::mqtt::packet::Connect;
-use tidegate_tests::mqtt::{Client, Packet, Qos, Version};
-use tidegate_tests::office::{Office, text};
+use tidegate_tests::office::Office;
+use tidegate_tests::stance::{apply, publish, setup, stance, until_stance};
 use tidegate_tests::wait::{self, BOUND};
 
 const WHILE: Duration = Duration::from_millis(2500);
-
-fn setup(flux: &Flux, office: &Office) -> Setup {
-    let mut setup = Setup::webhook(flux);
-    setup.set("provider.notices", "keys", &format!("[\"{}\"]", office.key));
-    setup.set("provider.resume", "spread", "\"1s\"").set("provider.resume", "ramp", "\"0s\"");
-    setup.set("provider.probe", "min", "\"1s\"").set("provider.probe", "max", "\"2s\"");
-    setup.synchronise();
-    setup
-}
-
-#[track_caller]
-fn publish(agent: &Agent, payload: &str) {
-    let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "pump"));
-    client.publish("devices/pump/telemetry", payload.as_bytes(), Qos::AtLeastOnce, 1);
-    assert_eq!(client.expect(), Packet::Puback { id: 1, reason: 0 });
-    client.disconnect();
-}
-
-fn stance(agent: &Agent) -> String {
-    agent.try_status().and_then(|status| Some(status["stance"]["stance"].as_str()?.to_owned())).unwrap_or_default()
-}
-
-#[track_caller]
-fn until_stance(agent: &Agent, word: &str) {
-    wait::until(&format!("the stance is {word}: {}", agent.status()["stance"]), BOUND, || stance(agent) == word);
-}
-
-#[track_caller]
-fn apply(agent: &Agent, office: &Office, name: &str, toml: &str) {
-    let file = office.sign(name, toml);
-    let output = agent.command(&["notice", "apply", text(&file)]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
 
 /// Waits until a probe was allowed although nothing is stored: the next one is then further away than this one was.
 #[track_caller]
@@ -66,12 +32,12 @@ fn a_probe_that_waits_for_a_record_is_not_sent_once_the_service_has_ended_or_is_
     until_stance(&agent, "suspended");
     until_a_probe_waits_for_a_record(&agent);
     assert!(agent.command(&["hold", "--why", "the mast is being painted"]).status.success());
-    publish(&agent, "1");
+    publish(&agent, "telemetry", "1");
     wait::never("anything is sent while held", WHILE, || flux.requests() > 0);
     apply(&agent, &office, "e", "id = \"e-1\"\nkind = \"end\"\nat = \"now\"\n");
     assert!(agent.command(&["resume"]).status.success());
     until_stance(&agent, "ended");
-    publish(&agent, "2");
+    publish(&agent, "telemetry", "2");
     wait::never("anything is sent after the end", WHILE, || flux.connections() > 0);
     apply(&agent, &office, "w", "id = \"e-1\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n");
     flux.wait_for_requests(1);
@@ -103,7 +69,7 @@ fn reloads_on_a_suspended_sim_send_one_record_a_minute_at_most() {
     until_stance(&agent, "suspended");
     flux.answer_all(Answer::status(503));
     for number in 0..20 {
-        publish(&agent, &number.to_string());
+        publish(&agent, "telemetry", &number.to_string());
     }
     for reload in 1..=5 {
         let asked = service.asked().len();

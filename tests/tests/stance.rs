@@ -1,57 +1,27 @@
 //! Each stance, on the real binary: what is sent under it and what is not, what `status` and `notices` say, that a
 //! `kill -9` changes nothing of it, and what ends it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
-use tidegate_tests::mqtt::packet::Connect;
-use tidegate_tests::mqtt::{Client, Packet, Qos, Version};
-use tidegate_tests::office::{Office, text};
+use tidegate_tests::office::Office;
+use tidegate_tests::stance::{self, apply, publish, stance, until_stance};
 use tidegate_tests::wait::{self, BOUND};
 
 /// Long enough for an agent whose batches close after 100 ms to do what it may not.
 const WHILE: Duration = Duration::from_millis(1200);
 
-/// An agent that believes this office, comes back within a second after a stop, and probes every second or two.
+/// An agent that believes this office, with a lane for alarms that goes first.
 fn setup(flux: &Flux, office: &Office) -> Setup {
-    let mut setup = Setup::webhook(flux);
+    let mut setup = stance::setup(flux, office);
     setup.without_lanes_and_rules();
     setup.lane("name = \"critical\"\nfirst = true").lane("name = \"normal\"");
     setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
     setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
-    setup.set("provider.notices", "keys", &format!("[\"{}\"]", office.key));
-    setup.set("provider.resume", "spread", "\"1s\"").set("provider.resume", "ramp", "\"0s\"");
-    setup.set("provider.probe", "min", "\"1s\"").set("provider.probe", "max", "\"2s\"");
-    setup.synchronise();
     setup
-}
-
-/// Publishes telemetry or an alarm at QoS 1 and has it acknowledged: collecting goes on under every stance.
-#[track_caller]
-fn publish(agent: &Agent, kind: &str, payload: &str) {
-    let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "pump"));
-    client.publish(&format!("devices/pump/{kind}"), payload.as_bytes(), Qos::AtLeastOnce, 1);
-    assert_eq!(client.expect(), Packet::Puback { id: 1, reason: 0 });
-    client.disconnect();
-}
-
-fn stance(agent: &Agent) -> String {
-    agent.try_status().and_then(|status| Some(status["stance"]["stance"].as_str()?.to_owned())).unwrap_or_default()
-}
-
-#[track_caller]
-fn until_stance(agent: &Agent, word: &str) {
-    wait::until(&format!("the stance is {word}: {}", agent.status()["stance"]), BOUND, || stance(agent) == word);
-}
-
-#[track_caller]
-fn apply(agent: &Agent, office: &Office, name: &str, toml: &str) {
-    let file = office.sign(name, toml);
-    let output = agent.command(&["notice", "apply", text(&file)]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The log of notices, as the command shows it.
@@ -82,17 +52,16 @@ fn outages(agent: &Agent) -> Vec<String> {
 /// The ledger has one interval, of this class: it is written aside, so it is waited for.
 #[track_caller]
 fn has_outage(agent: &Agent, class: &str) {
-    wait::until(&format!("an outage that is {class}: {:?}", outages(agent)), BOUND, || outages(agent) == [class]);
+    let stands = || format!("{:?}", outages(agent));
+    wait::until_or_tell(&format!("one outage is {class}"), BOUND, || outages(agent) == [class], stands);
 }
 
 /// Waits until so many records were delivered; says how things stand if they are not.
 #[track_caller]
 fn delivered(agent: &Agent, flux: &Flux, records: usize) {
-    let start = Instant::now();
-    while flux.delivered() < records {
-        assert!(start.elapsed() < BOUND, "{} of {records} delivered: {:#}", flux.delivered(), agent.status());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let enough = || flux.delivered() >= records;
+    let stands = || format!("{} were, and the status is {:#}", flux.delivered(), agent.status());
+    wait::until_or_tell(&format!("{records} records were delivered"), BOUND, enough, stands);
 }
 
 /// The first ground, as `status` has it.

@@ -2,7 +2,6 @@
 //! service and, as far as files say it, without one.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
@@ -36,16 +35,8 @@ fn binding(terms: &Value, kind: &str) -> Option<(String, String)> {
 
 #[track_caller]
 fn wait_for(agent: &Agent, kind: &str, value: &str, source: &str) {
-    let mut last = Value::Null;
-    let mut holds = || {
-        last = terms(agent);
-        binding(&last, kind).is_some_and(|(found, by)| found == value && by.contains(source))
-    };
-    let start = std::time::Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < BOUND, "{kind} is not {value} by {source}: {last:#}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let holds = || binding(&terms(agent), kind).is_some_and(|(found, by)| found == value && by.contains(source));
+    wait::until_or_tell(&format!("{kind} is {value} by {source}"), BOUND, holds, || terms(agent));
 }
 
 /// Publishes one record and waits until it is delivered.

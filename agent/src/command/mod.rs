@@ -47,7 +47,7 @@ pub(crate) const NOT_RUNNING: u8 = 3;
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
 )]
 struct Arguments {
-    /// The language of what people read: en or ja; without it that of the locale (LC_ALL, LC_MESSAGES, LANG)
+    /// The language of what people read: en or ja; without it that of the locale
     #[arg(long, global = true, value_name = "LANGUAGE", value_parser = language)]
     lang: Option<Language>,
     #[command(subcommand)]

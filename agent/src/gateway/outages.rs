@@ -19,6 +19,7 @@ use crate::forward::{Told, Verdict};
 use crate::outage::{Class, Desk, Evidence, Fact, Figures, Stage, Window};
 use crate::provider::input::{Ground, View};
 use crate::provider::line::{Cause, Finding};
+use crate::shape::wire::{self, Failure};
 use crate::watch::OutageStatus;
 
 /// How often the ledger hears that the gateway runs: five times within what it takes for silence.
@@ -133,15 +134,13 @@ fn fact(told: &Told, finding: Option<&Finding>) -> Fact {
         (_, Some(status)) if status >= 500 => failed(Stage::Http, Class::Provider),
         (_, Some(_)) => Fact::Answered,
         (_, None) => {
-            let (stage, class) = unanswered(&told.reason);
-            let Some(finding) = finding else { return failed(stage, class) };
-            let class = match finding.cause {
-                Cause::OwnLine => Class::OwnLine,
-                Cause::Provider => Class::Provider,
-                Cause::Unknown => Class::Unknown,
+            let class = match finding.map(|finding| finding.cause) {
+                Some(Cause::OwnLine) => Class::OwnLine,
+                Some(Cause::Provider) => Class::Provider,
+                Some(Cause::Unknown) | None => Class::Unknown,
             };
-            let line = of_line(finding);
-            Fact::Failed(Evidence { line, ..Evidence::new(stage, class, &told.reason) })
+            let line = finding.map(of_line).unwrap_or_default();
+            Fact::Failed(Evidence { line, ..Evidence::new(stage(told.failure), class, &told.reason) })
         }
     }
 }
@@ -156,30 +155,14 @@ fn of_line(finding: &Finding) -> String {
     seen.collect::<Vec<_>>().join("; ")
 }
 
-/// How far an attempt without an answer came and whose side it was, by the words of `WireError` and of the system (a test
-/// holds them to it). What nothing tells is of class unknown: the line's own evidence says more.
-fn unanswered(reason: &str) -> (Stage, Class) {
-    let any = |words: &[&str]| words.iter().any(|word| reason.contains(word));
-    let stage = if any(&["cannot resolve", "has no address"]) {
-        Stage::Dns
-    } else if any(&["cannot connect"]) {
-        Stage::Tcp
-    } else if any(&["no TLS with", "trusted root", "must be PEM", "TLS can check"]) {
-        Stage::Tls
-    } else {
-        Stage::Http
-    };
-    // ENETUNREACH, ENETDOWN, EADDRNOTAVAIL, ENODEV: nothing left this machine.
-    let no_way = ["os error 101", "os error 100", "os error 99)", "os error 19)", "cannot bind to the interface"];
-    let class = if any(&no_way) {
-        Class::OwnLine
-    } else if stage == Stage::Tcp && any(&["os error 111", "os error 104"]) {
-        // ECONNREFUSED, ECONNRESET: somebody answered at the far end, so the line works.
-        Class::Provider
-    } else {
-        Class::Unknown
-    };
-    (stage, class)
+/// How far an attempt without an answer came. What could not even be tried was wanting for TLS.
+fn stage(failure: Option<Failure>) -> Stage {
+    match failure {
+        Some(Failure::Connecting { stage: wire::Stage::Name, .. }) => Stage::Dns,
+        Some(Failure::Connecting { stage: wire::Stage::Tcp, .. }) => Stage::Tcp,
+        Some(Failure::Connecting { stage: wire::Stage::Tls | wire::Stage::Setup, .. }) => Stage::Tls,
+        Some(Failure::Cut | Failure::Silent | Failure::Answered(_)) | None => Stage::Http,
+    }
 }
 
 /// What `status` shows of it.
@@ -208,6 +191,7 @@ mod tests {
     use crate::chain::chain;
     use crate::clock::Stamp;
     use crate::language::{IntoValue as _, Value};
+    use crate::provider::line;
     use crate::shape::wire::WireError;
     use std::io;
     use std::time::Instant;
@@ -233,7 +217,11 @@ mod tests {
     fn whose_fault_it_was_comes_from_the_evidence_with_words_that_stay_the_same() {
         use crate::provider::line::Fact as Seen;
         let seen = |of: &str, is: &str| Seen { of: of.into(), is: is.into() };
-        let told = said_of(Verdict::Transient { costly: false }, None, "cannot connect to h port 443");
+        let silence = WireError::Connect { host: "h".into(), port: 443, source: io::ErrorKind::TimedOut.into() };
+        let told = Told {
+            failure: Some(Failure::from(&silence)),
+            ..said_of(Verdict::Transient { costly: false }, None, &chain(&silence))
+        };
         for (cause, expected) in
             [(Cause::OwnLine, Class::OwnLine), (Cause::Provider, Class::Provider), (Cause::Unknown, Class::Unknown)]
         {
@@ -300,9 +288,18 @@ mod tests {
             (connect(late()), (Stage::Tcp, Class::Unknown)),
             (WireError::Tls { host: host(), source: late() }, (Stage::Tls, Class::Unknown)),
         ] {
-            let reason = chain(&error);
-            let fact = said(Verdict::Transient { costly: false }, None, &reason);
-            assert_eq!(class(&fact), Some(expected), "{reason}");
+            let (reason, failure) = (chain(&error), Failure::from(&error));
+            let told = Told { failure: Some(failure), ..said_of(Verdict::Transient { costly: false }, None, &reason) };
+            // Nothing is known but how the attempt itself failed.
+            let finding = line::judge(&line::Evidence {
+                failure,
+                failing_for: Duration::ZERO,
+                links: line::Links::default(),
+                interface: None,
+                others: Vec::new(),
+                clock_trusted: true,
+            });
+            assert_eq!(class(&fact(&told, Some(&finding))), Some(expected), "{reason}");
         }
         let cut = said(Verdict::Transient { costly: false }, None, "the connection was closed before an answer");
         assert_eq!(class(&cut), Some((Stage::Http, Class::Unknown)));

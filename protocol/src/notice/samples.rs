@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::{Breach, Content, EARLIEST_MS, Interruption, LATEST_MS, LONGEST_MS, Notice, Scope, SigningKey};
-use crate::terms::{Bound, Kind, Quota, Share, Windows};
+use crate::terms::{Bound, Kind, Quota, Windows};
 
 /// 2026-11-22T08:30:00Z.
 pub(super) const ISSUED: u64 = 1_795_336_200_000;
@@ -96,17 +96,8 @@ fn bound(kind: Kind, number: u64, windows: &[(u8, u32, u32)]) -> Bound {
     };
     let number = range.start() + number % (range.end() - range.start() + 1);
     let above_0 = NonZeroU64::new(number).expect("no range begins with 0");
-    match kind {
-        Kind::RateUp => Bound::RateUp(above_0),
-        Kind::RateDown => Bound::RateDown(above_0),
-        Kind::Burst => Bound::Burst(above_0),
-        Kind::BytesPerHour => Bound::BytesPerHour(above_0),
-        Kind::BytesPerDay => Bound::BytesPerDay(above_0),
-        Kind::BytesPerMonth => Bound::BytesPerMonth(above_0),
-        Kind::EventsPerMinute => Bound::EventsPerMinute(above_0),
-        Kind::EventsPerDay => Bound::EventsPerDay(above_0),
-        Kind::EventsPerMonth if number % 2 == 0 => Bound::EventsPerMonth(Quota::Unlimited),
-        Kind::EventsPerMonth => Bound::EventsPerMonth(Quota::Events(above_0)),
-        Kind::Share | Kind::Windows => Bound::Share(Share::of_millionths(number as u32).expect("within its range")),
+    if kind == Kind::EventsPerMonth && number % 2 == 0 {
+        return Bound::EventsPerMonth(Quota::Unlimited);
     }
+    kind.bound(above_0).expect("within its range")
 }

@@ -54,7 +54,7 @@ use std::num::NonZeroU64;
 use ciborium::Value;
 
 use super::{Breach, Content, Flaw, Interruption, NAME_BYTES, Notice, Scope};
-use crate::terms::{Bound, Kind, Quota, Share, Windows};
+use crate::terms::{Bound, Kind, Quota, Windows};
 
 /// How deep values may be nested; a notice needs three.
 pub const DEPTH: usize = 8;
@@ -274,21 +274,7 @@ fn bound(kind: Kind, value: Value) -> Result<Bound, Flaw> {
         (_, value) => number(&key, &value)?,
     };
     let above_0 = NonZeroU64::new(number).ok_or_else(|| Flaw::new(&key, "is 0"))?;
-    Ok(match kind {
-        Kind::RateUp => Bound::RateUp(above_0),
-        Kind::RateDown => Bound::RateDown(above_0),
-        Kind::Burst => Bound::Burst(above_0),
-        Kind::BytesPerHour => Bound::BytesPerHour(above_0),
-        Kind::BytesPerDay => Bound::BytesPerDay(above_0),
-        Kind::BytesPerMonth => Bound::BytesPerMonth(above_0),
-        Kind::EventsPerMinute => Bound::EventsPerMinute(above_0),
-        Kind::EventsPerDay => Bound::EventsPerDay(above_0),
-        Kind::EventsPerMonth => Bound::EventsPerMonth(Quota::Events(above_0)),
-        Kind::Share | Kind::Windows => {
-            let share = u32::try_from(number).ok().and_then(Share::of_millionths);
-            Bound::Share(share.ok_or_else(|| Flaw::new(&key, "is not 1 to 1000000 millionths"))?)
-        }
-    })
+    kind.bound(above_0).ok_or_else(|| Flaw::new(&key, "is not 1 to 1000000 millionths"))
 }
 
 fn windows(key: &str, value: Value) -> Result<Windows, Flaw> {

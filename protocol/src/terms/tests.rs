@@ -24,6 +24,19 @@ fn every_kind_has_a_key_of_its_own_and_a_clause() {
 }
 
 #[test]
+fn a_kind_and_a_number_make_the_limit_that_gives_both_back() {
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Windows) {
+        let bound = kind.bound(some(7)).expect("a limit");
+        assert_eq!((bound.kind(), bound.number()), (kind, Some(7)));
+    }
+    assert_eq!(Kind::Windows.bound(some(7)), None);
+    assert!(Kind::Share.bound(some(1_000_000)).is_some());
+    for beyond in [1_000_001, u64::from(u32::MAX) + 2] {
+        assert_eq!(Kind::Share.bound(some(beyond)), None, "{beyond}");
+    }
+}
+
+#[test]
 fn a_limit_says_its_number_and_who_says_it() {
     let windows = Windows::parse(["02:00-05:00"]).expect("a window");
     for (bound, text) in [

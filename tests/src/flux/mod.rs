@@ -219,16 +219,13 @@ impl Flux {
     /// Waits until so many different records were accepted.
     #[track_caller]
     pub fn wait_for(&self, records: usize, bound: Duration) {
-        let start = std::time::Instant::now();
-        while self.delivered() < records {
-            assert!(
-                start.elapsed() < bound,
-                "waited {bound:?} in vain until {records} records were delivered: {} were, in {} requests",
-                self.delivered(),
-                self.requests()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let what = format!("{records} records were delivered");
+        wait::until_or_tell(
+            &what,
+            bound,
+            || self.delivered() >= records,
+            || format!("{} were, in {} requests", self.delivered(), self.requests()),
+        );
     }
 
     /// Waits until so many connections were made to it.

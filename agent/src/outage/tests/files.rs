@@ -43,6 +43,16 @@ fn bytes(disk: &SimulatedDisk) -> Vec<u8> {
     disk.bytes(&folder().join(NAME))
 }
 
+/// Waits for the desk's own thread, with a bound far beyond what it takes on a busy machine.
+#[track_caller]
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_file_is_whole_and_says_again_what_was_told() {
     let found = read(&bytes(&hour()));
@@ -182,24 +192,17 @@ fn a_full_disk_hurts_nobody_and_what_waits_is_written_when_there_is_room() {
     let disk = made();
     let started = at(0);
     let ledger = Desk::open_on(Path::new(STORE), "gw-1", &started, Arc::new(disk.clone())).expect("a thread");
-    let until = |what: &str, holds: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !holds() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain until {what}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    };
     let figures = ledger.figures();
-    until("the file is open", &|| figures.borrow().ready);
+    until("the file is open", || figures.borrow().ready);
     disk.leave_room(0);
     ledger.tell(failed(Class::Provider), &at(MINUTE));
-    until("it says that it cannot write", &|| figures.borrow().problem.is_some());
+    until("it says that it cannot write", || figures.borrow().problem.is_some());
     for minute in 2..2_000 {
         ledger.tell(failed(Class::Provider), &at(minute * MINUTE));
     }
     assert_eq!(figures.borrow().open.as_ref().map(|open| open.proved_ms), Some(1_998 * MINUTE));
     disk.calm();
-    until("it can write again", &|| figures.borrow().problem.is_none());
+    until("it can write again", || figures.borrow().problem.is_none());
     ledger.close(&at(2_000 * MINUTE));
     let found = read(&bytes(&disk));
     assert!(found.is_whole(), "{:?}", found.faults);
@@ -220,11 +223,7 @@ fn what_is_told_before_the_file_can_be_opened_is_not_lost() {
     assert!(!ledger.figures().borrow().ready);
     disk.calm();
     // Closing does not wait for the next attempt; a second desk finds what the first could write.
-    let begun = Instant::now();
-    while !ledger.figures().borrow().ready {
-        assert!(begun.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("the file is open", || ledger.figures().borrow().ready);
     ledger.close(&at(1_000 * MINUTE));
     assert_eq!(Tally::of(&disk, &folder()).intervals[&1].from, at(MINUTE));
 }

@@ -4,7 +4,7 @@
 use std::num::NonZeroU64;
 
 use serde::{Deserialize, Serialize};
-use tidegate_protocol::terms::{Bound, Kind, Quota, Share, Windows};
+use tidegate_protocol::terms::{Bound, Kind, Quota, Windows};
 
 /// A limit: the key of its kind, and its number, or its windows as text; neither for a quota without an end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,25 +19,18 @@ impl KeptBound {
     /// The limit, if it is one.
     pub(super) fn bound(&self) -> Option<Bound> {
         let number = self.1.and_then(NonZeroU64::new);
-        Some(match Kind::of_key(&self.0)? {
-            Kind::RateUp => Bound::RateUp(number?),
-            Kind::RateDown => Bound::RateDown(number?),
-            Kind::Burst => Bound::Burst(number?),
-            Kind::BytesPerHour => Bound::BytesPerHour(number?),
-            Kind::BytesPerDay => Bound::BytesPerDay(number?),
-            Kind::BytesPerMonth => Bound::BytesPerMonth(number?),
-            Kind::EventsPerMinute => Bound::EventsPerMinute(number?),
-            Kind::EventsPerDay => Bound::EventsPerDay(number?),
-            Kind::EventsPerMonth => Bound::EventsPerMonth(number.map_or(Quota::Unlimited, Quota::Events)),
-            Kind::Share => Bound::Share(Share::of_millionths(u32::try_from(number?.get()).ok()?)?),
-            Kind::Windows => Bound::Windows(Windows::parse(self.2.split("; ")).ok()?),
-        })
+        match Kind::of_key(&self.0)? {
+            Kind::Windows => Some(Bound::Windows(Windows::parse(self.2.split("; ")).ok()?)),
+            Kind::EventsPerMonth if number.is_none() => Some(Bound::EventsPerMonth(Quota::Unlimited)),
+            kind => kind.bound(number?),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidegate_protocol::terms::Share;
 
     #[test]
     fn every_kind_of_limit_comes_back_as_it_was() {
