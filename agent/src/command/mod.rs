@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 use tidegate::message;
+use tidegate::watch::control::AskError;
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -153,7 +154,10 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
 pub(crate) fn complain(failure: &Failure, language: Language) {
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "tidegate: {}", failure.error);
+    let asked = failure.error.downcast_ref::<AskError>();
+    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
+    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
+    let _ = writeln!(stderr, "tidegate: {text}{code}");
     let because = message!("because").text(language);
     let mut cause = failure.error.source();
     while let Some(error) = cause {
