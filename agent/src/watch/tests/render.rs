@@ -150,6 +150,8 @@ proptest! {
                 word: text.clone(),
                 reason: text.clone(),
                 advice: text.clone(),
+                advice_message: serde_json::from_value(serde_json::json!({ "message": text, "with": [["a", text]] })).ok(),
+                code: text.clone(),
                 until_ms: Some(number),
                 since_ms: Some(number),
                 ..VerdictStatus::default()
