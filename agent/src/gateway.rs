@@ -15,6 +15,7 @@
 
 mod alarm;
 mod ask;
+mod date;
 mod evidence;
 mod identity;
 mod inbox;
@@ -150,6 +151,7 @@ struct Shared {
     inbox: inbox::Desk,
     outages: outages::Ledger,
     page: page::Desk,
+    date: date::Desk,
     evidence: evidence::Desk,
 }
 
@@ -182,10 +184,11 @@ impl Gateway {
     /// [`Gateway::ready`]). `source` names the configuration in `status`.
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
         let rules = options::rules(&config)?;
-        let wire = Wire::new(options::wire(&config)?);
         let clock = Arc::new(SystemClock::new());
+        let wire = Wire::by_clock(options::wire(&config)?, clock.clone());
         let limits = limits::Desk::new(&config, source);
         let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
+        let date = date::Desk::new(&config, &wire)?;
         let shared = Arc::new(Shared {
             started: Instant::now(),
             limits,
@@ -194,6 +197,7 @@ impl Gateway {
             inbox: inbox::Desk::default(),
             outages: outages::Ledger::default(),
             page,
+            date,
             evidence: evidence::Desk::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
@@ -291,6 +295,7 @@ impl Gateway {
         limits::reload(&self.shared);
         stance::reload(&self.shared);
         page::reload(&self.shared);
+        date::reload(&self.shared);
         inbox::reload(&self.shared);
         Ok(changes)
     }

@@ -1,7 +1,7 @@
 //! Each stance, on the real binary: what is sent under it and what is not, what `status` and `notices` say, that a
 //! `kill -9` changes nothing of it, and what ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
@@ -354,6 +354,58 @@ fn an_unannounced_maintenance_in_answers_waits_and_then_asks_with_one_event() {
     delivered(&agent, &flux, 3);
     until_stance(&agent, "open");
     flux.look(|log| assert!(log.requests.iter().any(|request| request.events.len() == 1)));
+    flux.assert_sound();
+}
+
+#[test]
+fn a_503_that_goes_on_is_an_interruption_that_is_probed_with_one_event() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    delivered(&agent, &flux, 1);
+    flux.answer_all(Answer::status(503));
+    for number in 0..20 {
+        publish(&agent, "telemetry", &number.to_string());
+    }
+    // Three failures over half a minute.
+    wait::until("the stance is maintenance", Duration::from_secs(90), || stance(&agent) == "maintenance");
+    assert_eq!(ground(&agent)["source"], "answer of Flux");
+    let before = flux.requests();
+    sends_nothing(&agent, &flux);
+    flux.answer_all(Answer::Accept);
+    agent.reload();
+    delivered(&agent, &flux, 22);
+    until_stance(&agent, "open");
+    flux.look(|log| assert_eq!(log.requests[before].events.len(), 1, "a probe is one record"));
+    flux.assert_sound();
+}
+
+#[test]
+fn a_used_up_quota_is_asked_again_when_status_says_and_not_before_the_time_that_it_names() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    let probe_in = |agent: &Agent| agent.status()["stance"]["probe_in_ms"].as_u64();
+    let day = 86_400_000;
+    // Without a time: a day, whatever the rare probes' pace is.
+    flux.answer_next([Answer::status(402)]);
+    publish(&agent, "telemetry", "1");
+    until_stance(&agent, "quota");
+    assert!(probe_in(&agent).is_none_or(|wait| (day - 60_000..=day).contains(&wait)), "{:?}", probe_in(&agent));
+    sends_nothing(&agent, &flux);
+    // The operator bought more, but not enough: now the answer names a time.
+    flux.answer_next([Answer::status(402).with_header("Retry-After", "8")]);
+    let asked = Instant::now();
+    agent.reload();
+    flux.wait_for_requests(2);
+    wait::until("its end is the one that was named", BOUND, || {
+        ground(&agent)["until_ms"].as_u64().is_some_and(|until| until < agent.number("/now_ms") + 9_000)
+    });
+    assert_eq!(probe_in(&agent), None, "with its end telemetry goes on");
+    agent.kill();
+    agent.start();
+    delivered(&agent, &flux, 2);
+    assert!(asked.elapsed() >= Duration::from_secs(8), "{:?}", asked.elapsed());
+    until_stance(&agent, "open");
     flux.assert_sound();
 }
 

@@ -6,7 +6,8 @@ use tidegate::config::units::parse_duration;
 use tidegate::language::Language;
 use tidegate::provider::question::{Ask, WHY_BYTES};
 
-use super::provider::{Agent, done};
+use super::provider::done;
+use super::service::Agent;
 use super::{Failure, print};
 
 /// How long, and why.

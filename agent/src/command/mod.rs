@@ -254,6 +254,9 @@ mod tests {
             "tidegate buffer inspect --from yesterday",
             "tidegate buffer replay --from -2h",
             "tidegate buffer status --store a --socket b",
+            "tidegate buffer status --store a --config b",
+            "tidegate buffer status --socket a --config b",
+            "tidegate hold --socket a --config b",
         ] {
             let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

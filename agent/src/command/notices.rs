@@ -8,7 +8,7 @@ use tidegate::provider::question::{Ask, End};
 use tidegate::watch::render;
 
 use super::service::Service;
-use super::{Failure, NOT_RUNNING, print, provider};
+use super::{Failure, NOT_RUNNING, print};
 
 /// Whose notices, and how to show them.
 #[derive(Debug, clap::Args)]
@@ -31,11 +31,12 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
 }
 
 fn find(args: &Args) -> Result<Vec<Entry>, Failure> {
-    match provider::ask(&args.service.socket()?, &Ask::Notices) {
+    let agent = &args.service.agent;
+    match agent.ask(&Ask::Notices) {
         Ok(End::Notices { entries }) => Ok(entries),
         Ok(_) => Err("the agent answered something else".into()),
-        Err(failure) if failure.code == NOT_RUNNING && args.service.socket.is_none() => {
-            let (folder, _) = config::store_place(args.service.config_file()).map_err(|_| failure)?;
+        Err(failure) if failure.code == NOT_RUNNING && agent.socket.is_none() => {
+            let (folder, _) = config::store_place(agent.config_file()).map_err(|_| failure)?;
             Ok(gateway::notices_of(&folder)?)
         }
         Err(failure) => Err(failure),

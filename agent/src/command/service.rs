@@ -6,21 +6,18 @@ use tidegate::config;
 
 use super::{CONFIG, Failure};
 
-/// Which agent, and how to show what it says.
+/// Which agent.
 #[derive(Debug, clap::Args)]
-pub(super) struct Service {
-    /// Print JSON, for programs
-    #[arg(long)]
-    pub(super) json: bool,
+pub(super) struct Agent {
     /// Ask the agent behind this control socket, and nothing else
     #[arg(long, value_name = "PATH", conflicts_with = "config")]
     pub(super) socket: Option<PathBuf>,
-    /// The configuration that names the socket [default: /etc/tidegate/tidegate.toml if it is there]
+    /// The configuration that names control socket and store [default: /etc/tidegate/tidegate.toml if it is there]
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 }
 
-impl Service {
+impl Agent {
     /// The configuration's path.
     pub(super) fn config_file(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(CONFIG))
@@ -35,4 +32,14 @@ impl Service {
         // Without the file, or where this user may not read it, the socket is most likely where it is by default.
         if self.config.is_some() { Ok(named?) } else { Ok(named.unwrap_or_else(|_| config::DEFAULT_SOCKET.into())) }
     }
+}
+
+/// Which agent, and how to show what it says.
+#[derive(Debug, clap::Args)]
+pub(super) struct Service {
+    /// Print JSON, for programs
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) agent: Agent,
 }

@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 /// Asks and prints.
 pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
-    let status = control::ask(&args.service.socket()?).map_err(|error| {
+    let status = control::ask(&args.service.agent.socket()?).map_err(|error| {
         let code = if matches!(error, AskError::NotRunning { .. }) { NOT_RUNNING } else { FAILED };
         Failure { code, error: error.into() }
     })?;

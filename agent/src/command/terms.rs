@@ -10,7 +10,7 @@ use tidegate::watch::TermsStatus;
 use tidegate::watch::control::{self, AskError};
 use tidegate::watch::render;
 
-use super::service::Service;
+use super::service::{Agent, Service};
 use super::{Failure, print, provider};
 
 /// Whose limits, and how to show them.
@@ -32,7 +32,7 @@ enum What {
     /// Accept changed terms, so that what waits for it may be sent (`[terms] on_change`)
     Accept {
         #[command(flatten)]
-        agent: provider::Agent,
+        agent: Agent,
         /// Their version, as the notice and `tidegate status` say it
         version: String,
     },
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
 
 /// The limits, and whose they are.
 fn find(args: &Args) -> Result<(TermsStatus, Message), Failure> {
-    let (file, socket) = (args.service.config_file(), args.service.socket()?);
+    let (file, socket) = (args.service.agent.config_file(), args.service.agent.socket()?);
     match control::ask(&socket) {
         Ok(status) => {
             let heading = message!(
@@ -63,7 +63,7 @@ fn find(args: &Args) -> Result<(TermsStatus, Message), Failure> {
             );
             Ok((status.terms, heading))
         }
-        Err(error @ AskError::NotRunning { .. }) if args.service.socket.is_some() => {
+        Err(error @ AskError::NotRunning { .. }) if args.service.agent.socket.is_some() => {
             Err(Failure { code: super::NOT_RUNNING, error: error.into() })
         }
         Err(AskError::NotRunning { path, .. }) => {

@@ -44,7 +44,7 @@ pub use changes::{Changes, changes};
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
-    Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FieldRule, FluxTarget,
+    Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, Date, EventsCount, FieldRule, FluxTarget,
     Forward, Gateway, Kind, Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion,
     NextFlux, Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, StatusPage,
     Store, Tls,

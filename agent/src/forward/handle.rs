@@ -152,8 +152,14 @@ impl Handle {
         self.view.standing(lanes)
     }
 
+    /// In how many ms budgets let a probe leave, which is the oldest of what waits in these lanes, alone; `None` if that is not
+    /// known.
+    pub fn probe_in_ms(&self, lanes: &[LaneStats]) -> Option<u64> {
+        self.view.probe_held(lanes).ok()
+    }
+
     /// Takes new options into use, and tries the endpoint at once, unless it is the same and named a time
-    /// (`Retry-After`). Lanes cannot change in number. If the options cannot be used, the old ones stay.
+    /// (`Retry-After`), or a reload that changed nothing has had it tried within a minute. Lanes cannot change in number. If the options cannot be used, the old ones stay.
     pub fn reload(&self, options: Options) -> Result<(), OptionsError> {
         let lanes = self.reload.borrow().options.lanes.len();
         let checked = Checked::new(options, lanes)?;

@@ -46,7 +46,7 @@ impl Report {
         match verdict {
             Verdict::Accepted if first => tracing::info!("Flux accepts records"),
             Verdict::Accepted => tracing::info!("Flux accepts records again"),
-            Verdict::Suspended | Verdict::Quota | Verdict::Ended | Verdict::Misconfigured => {
+            Verdict::Suspended | Verdict::Quota { .. } | Verdict::Ended | Verdict::Misconfigured => {
                 tracing::error!(
                     verdict = word,
                     reason,

@@ -10,7 +10,7 @@
 //! | 429 | throttled until `X-Soracom-Ratelimit-Seconds-Before-Refresh` or `Retry-After`, clamped |
 //! | what a rule of the configuration matches | what the rule says |
 //! | 503 with `Retry-After` | maintenance until then, clamped to a day |
-//! | 402, or 403 whose error speaks of a quota | quota |
+//! | 402, or 403 whose error speaks of a quota | quota, until `Retry-After` if it has one, clamped to 31 days |
 //! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended; 410 over TLS then ended |
 //! | 400, 422; 413 | poison; too large |
 //! | 408, 409, 425, other 5xx, no whole answer | transient |
@@ -48,6 +48,9 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// silence a gateway for longer.
 pub(super) const MAX_MAINTENANCE: Duration = Duration::from_secs(24 * 3600);
 
+/// Longest time that a used-up quota can ask for: the longest month, after which a quota has begun anew.
+pub(super) const MAX_QUOTA: Duration = Duration::from_secs(31 * 24 * 3600);
+
 /// How long an answer that a rule takes for works on the service, and that says no time, stops the gateway.
 const DEFAULT_MAINTENANCE: Duration = Duration::from_secs(300);
 
@@ -72,7 +75,10 @@ pub enum Verdict {
     /// What used to be taken is not any more: the contract, the app or the credential ended.
     Suspended,
     /// The account has used up what it may use.
-    Quota,
+    Quota {
+        /// When it may be tried again, if the answer says so.
+        until: Option<Instant>,
+    },
     /// It is gone for good: the service, the contract or the app has ended.
     Ended,
     /// It never worked as configured.
@@ -97,7 +103,7 @@ impl Verdict {
             Verdict::Throttled { .. } => "throttled",
             Verdict::Maintenance { .. } => "maintenance",
             Verdict::Suspended => "suspended",
-            Verdict::Quota => "quota",
+            Verdict::Quota { .. } => "quota",
             Verdict::Ended => "ended",
             Verdict::Misconfigured => "misconfigured",
             Verdict::Poison { .. } => "poison",
@@ -116,7 +122,7 @@ impl Verdict {
                  credential is still valid; after a change of the configuration, reload"
                 )
             }
-            Verdict::Quota => {
+            Verdict::Quota { .. } => {
                 message!(
                     "see the account's usage in the SORACOM console: records are kept until it is raised or \
                  renewed; after raising it, reload"
@@ -158,7 +164,7 @@ impl Verdict {
             Verdict::Maintenance { .. } => Code::Maintenance,
             Verdict::Misconfigured | Verdict::Suspended if auth => Code::TokenRefused,
             Verdict::Suspended => Code::Suspended,
-            Verdict::Quota => Code::QuotaSpent,
+            Verdict::Quota { .. } => Code::QuotaSpent,
             Verdict::Ended => Code::Ended,
             Verdict::Misconfigured => Code::EndpointWrong,
             Verdict::Poison { .. } => Code::PutAside,
@@ -221,6 +227,10 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
     let refused = if context.delivered { Verdict::Suspended } else { Verdict::Misconfigured };
     let after = |wait: Duration| context.now + wait.clamp(MIN_WAIT, MAX_WAIT);
     let works = |wait: Duration| Verdict::Maintenance { until: context.now + wait.clamp(MIN_WAIT, MAX_MAINTENANCE) };
+    let spent = || {
+        let wait = retry_after(&answer.headers, context.wall);
+        Verdict::Quota { until: wait.map(|wait| context.now + wait.clamp(MIN_WAIT, MAX_QUOTA)) }
+    };
     let by_rule = by_rule(answer, context);
     let verdict = by_rule.unwrap_or_else(|| match answer.status {
         207 => Verdict::Transient { costly: true },
@@ -234,8 +244,8 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
             Some(wait) => works(wait),
             None => Verdict::Transient { costly: false },
         },
-        402 => Verdict::Quota,
-        403 if message.speaks_of_quota() => Verdict::Quota,
+        402 => spent(),
+        403 if message.speaks_of_quota() => spent(),
         // In plain HTTP anybody on the way could end a gateway for good; there it is a suspension, which is probed.
         410 if context.delivered && context.proven && !context.auth => Verdict::Ended,
         401 | 403 | 404 | 410 => refused,
@@ -279,7 +289,7 @@ fn by_rule(answer: &Answer, context: &Context<'_>) -> Option<Verdict> {
             Verdict::Maintenance { until: until(wait().unwrap_or(DEFAULT_MAINTENANCE), MAX_MAINTENANCE) }
         }
         Means::Suspended => Verdict::Suspended,
-        Means::Quota => Verdict::Quota,
+        Means::Quota => Verdict::Quota { until: wait().map(|wait| until(wait, MAX_QUOTA)) },
         Means::Ended => Verdict::Ended,
         Means::Misconfigured => Verdict::Misconfigured,
         Means::Poison => Verdict::Poison { too_large: answer.status == 413 },

@@ -225,6 +225,7 @@ fn switch(shared: &Shared, before: &InForce) {
         let endpoint = described(applied.target(&config));
         tracing::warn!(endpoint, "records leave under another identity from now on");
         stance::another_endpoint(shared);
+        super::date::reload(shared);
     }
 }
 

@@ -122,7 +122,8 @@ fn is_announced(ground: &Ground) -> bool {
 
 /// What an exchange says.
 fn fact(told: &Told, finding: Option<&Finding>) -> Fact {
-    let refused = matches!(told.verdict, Verdict::Suspended | Verdict::Quota | Verdict::Ended | Verdict::Misconfigured);
+    let refused =
+        matches!(told.verdict, Verdict::Suspended | Verdict::Quota { .. } | Verdict::Ended | Verdict::Misconfigured);
     let failed =
         |stage, class| Fact::Failed(Evidence { status: told.status, ..Evidence::new(stage, class, &told.reason) });
     match (told.verdict, told.status) {
@@ -263,7 +264,7 @@ mod tests {
             (down, 503, Class::Provider),
             (Verdict::Maintenance { until: soon }, 503, Class::Provider),
             (Verdict::Suspended, 403, Class::Announced),
-            (Verdict::Quota, 402, Class::Announced),
+            (Verdict::Quota { until: None }, 402, Class::Announced),
             (Verdict::Misconfigured, 404, Class::Announced),
             (Verdict::Ended, 410, Class::Announced),
         ] {

@@ -50,6 +50,11 @@ impl Desk {
         })
     }
 
+    /// The door to the page.
+    pub(super) fn wire(&self) -> Wire {
+        self.wire.clone()
+    }
+
     /// How it stands.
     pub(super) fn standing(&self) -> Standing {
         self.standing.borrow().clone()

@@ -38,7 +38,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         endpoint: identity::described(identity::target(shared, config)),
         next_identity: identity::status(shared, config),
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
-        clock: clock(&shared.clock),
+        clock: ClockStatus { asks: super::date::status(shared), ..clock(&shared.clock) },
         stance: super::stance::status(shared),
         outage: super::outages::status(shared),
         terms: super::limits::status(shared),
@@ -120,6 +120,7 @@ fn clock(clock: &SystemClock) -> ClockStatus {
         since_ms: Some(Stamp { uptime_ms: trust.since_uptime_ms, ..now }.by(&now)),
         correction_ms: trust.correction_ms,
         code: String::new(),
+        asks: None,
     }
 }
 

@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, identity, inbox, lane_names, limits, options, outages, page,
-    stance, status,
+    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, date, identity, inbox, lane_names, limits, options, outages,
+    page, stance, status,
 };
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -161,6 +161,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     let [intakes, forwarding, listening] = std::array::from_fn(|_| CancellationToken::new());
     tokio::spawn(limits::follow(Arc::clone(shared), told, forwarding.clone()));
     tokio::spawn(page::keep(Arc::clone(shared), forwarding.clone()));
+    tokio::spawn(date::keep(Arc::clone(shared), forwarding.clone()));
     tokio::spawn(identity::follow(Arc::clone(shared), store.clone(), forwarding.clone()));
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {

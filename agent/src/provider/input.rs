@@ -58,6 +58,8 @@ pub enum Input {
     ProviderTime {
         /// Milliseconds since the Unix epoch.
         now_ms: u64,
+        /// By how much that may be wrong, in ms; the clock weighs it.
+        error_ms: u64,
     },
     /// The endpoint that is sent to is another one: what the old one answered says nothing of it. `fingerprint` is a hash
     /// that tells endpoints with their credentials apart and gives nothing of them away.

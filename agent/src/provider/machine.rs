@@ -18,10 +18,11 @@
 //! | suspended | a notice; the SIM's status or expiry; 401, 403 where deliveries had succeeded | the notice amended or withdrawn; another status, or an accepted record; an accepted probe, or another endpoint |
 //! | held | changed terms, if so set; the operator | a person who accepts them; the operator, or its time |
 //! | quota | a notice; an answer | its end; for an answer's also an accepted probe, or another endpoint |
-//! | maintenance | a notice; the status page; answers (503 with a long wait, connections refused for half a minute) | its end, or the word that it is over; an accepted probe |
+//! | maintenance | a notice; the status page; answers (503 with a long wait; 503 or connections refused for half a minute) | its end, or the word that it is over; an accepted probe |
 //! | yield, restricted | a notice; 429 | its end, or the notice withdrawn; with time |
 //!
-//! An accepted record never ends what a signed notice says.
+//! An accepted record never ends what a signed notice says. A signed notice that withdraws `answers` ends what answers
+//! made, whatever it is, if it was issued after them.
 //!
 //! # The way back
 //! What stopped telemetry and was announced ends for a whole fleet in one moment. Each gateway goes on at a moment of
@@ -163,6 +164,13 @@ impl Machine {
         self.state.has_delivered()
     }
 
+    /// What time it is no earlier than, in ms since the Unix epoch; a small number where nothing is known.
+    pub fn earliest(&self, now: &Stamp) -> u64 {
+        let mut time = self.state.time;
+        time.note(now);
+        time.moment().date
+    }
+
     /// The latest change of the customer's identifier, if one is announced.
     pub fn identity(&self, now: &Stamp) -> Option<Identity> {
         let mut time = self.state.time;
@@ -178,7 +186,7 @@ impl Machine {
 
     /// Takes in what is told. Says what is to be written into the log.
     pub fn tell(&mut self, input: Input, now: &Stamp) -> Vec<Entry> {
-        if let Input::ProviderTime { now_ms } = input {
+        if let Input::ProviderTime { now_ms, .. } = input {
             self.state.time.told(now_ms, now);
         }
         let mut log = self.advance(now);
@@ -260,7 +268,8 @@ impl Machine {
         let (span, steady) = (Span::of(&self.settings), log.at.steady);
         let need = self.standing().need();
         self.dirty |= self.state.probes.follow(need, steady, span, &self.settings.gateway);
-        if self.state.probes.due().is_some_and(|due| due <= steady) && !self.standing().is_in_the_way() {
+        let is_due = self.state.probes.due().is_some_and(|due| due <= steady);
+        if is_due && !self.standing().is_in_the_way() && !self.standing().rests() {
             self.dirty |= self.state.probes.turn(steady, span, &self.settings.gateway);
         }
     }

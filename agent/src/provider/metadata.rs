@@ -180,7 +180,14 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
 }
 
 async fn question(url: &str, wire: &Wire) -> Result<Subscriber, Failure> {
-    let question = Question { base: url, path: PATH, headers: Vec::new(), most: ANSWER_BYTES, patience: PATIENCE };
+    let question = Question {
+        method: hyper::Method::GET,
+        base: url,
+        path: PATH,
+        headers: Vec::new(),
+        most: ANSWER_BYTES,
+        patience: PATIENCE,
+    };
     let reply = ask(&question, wire).await.result.map_err(Failure::NoAnswer)?;
     match reply.status {
         200..=299 => Subscriber::read(&reply.body).map_err(Failure::Nonsense),

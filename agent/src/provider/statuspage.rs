@@ -180,9 +180,9 @@ pub async fn run(
                 () = until_forbidden(&mut forbids) => return Duration::ZERO,
                 news = reader.ask(&wire) => news,
             };
-            if let Some(now_ms) = news.now_ms {
+            if let Some((now_ms, error_ms)) = news.time {
                 // Without anybody who listens it is of no use, and no reason to end.
-                let _ = told.send(Input::ProviderTime { now_ms }).await;
+                let _ = told.send(Input::ProviderTime { now_ms, error_ms }).await;
             }
             if news.result.is_ok() {
                 let _ = told.send(Input::Page(reader.page.clone())).await;
@@ -277,8 +277,8 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
 struct News {
     /// How many entries could not be read; `None` if nothing has changed.
     result: Result<Option<u32>, Failure>,
-    /// The time, if it was proved.
-    now_ms: Option<u64>,
+    /// The time, if it was proved, and by how much it may be wrong, in ms.
+    time: Option<(u64, u64)>,
     bytes: u64,
 }
 
@@ -330,10 +330,11 @@ impl Reader {
 
     /// Asks for each document there is to ask for; the page is what all of them together say.
     async fn ask_all(&mut self, wire: &Wire) -> News {
-        let mut news = News { result: Ok(None), now_ms: None, bytes: 0 };
+        let mut news = News { result: Ok(None), time: None, bytes: 0 };
         let mut read = Vec::new();
         for (index, path) in self.paths.iter().enumerate() {
             let question = Question {
+                method: hyper::Method::GET,
                 base: &self.settings.url,
                 path,
                 headers: self.kept[index].as_ref().map_or_else(Vec::new, |kept| kept.validators.clone()),
@@ -344,7 +345,7 @@ impl Reader {
             let Asked { result, bytes } = ask(&question, wire).await;
             news.bytes += bytes;
             let taken = result.map_err(Failure::NoAnswer).and_then(|reply| {
-                news.now_ms = reply.now_ms.or(news.now_ms);
+                news.time = reply.now_ms.map(|now_ms| (now_ms, reply.error_ms)).or(news.time);
                 if let Some(now_ms) = reply.time {
                     self.time = Some((now_ms, tokio::time::Instant::now()));
                 }

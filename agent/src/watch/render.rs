@@ -16,7 +16,7 @@ pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 pub use words::clause;
 
-use super::{BrokerState, Connections, RefusedCount, Status, Usage};
+use super::{BrokerState, Connections, DateStatus, RefusedCount, Status, Usage};
 use crate::language::sheet::{Sheet, left, right, widest};
 use crate::language::{IntoValue, Language, Message, Value, again};
 use crate::message;
@@ -115,7 +115,8 @@ fn clock(out: &mut Sheet, status: &Status) {
         let text = message!(
             "not known to be right: events say so, and those that wait get the right time once it is (timedatectl)"
         );
-        return out.line(message!("clock"), coded(text, &clock.code));
+        out.line(message!("clock"), coded(text, &clock.code));
+        return clock.asks.iter().for_each(|asks| time_asked(out, asks));
     }
     let source = match clock.source.as_str() {
         "marker" => out.say(message!("the time service's marker file says so")),
@@ -142,6 +143,32 @@ fn clock(out: &mut Sheet, status: &Status) {
             )
         };
         out.line("", text);
+    }
+}
+
+fn time_asked(out: &mut Sheet, asks: &DateStatus) {
+    if !asks.origin.is_empty() {
+        let mut text = out.say(message!("the time is asked of {origin}", origin = plain(&asks.origin)));
+        if let Some(wait) = asks.next_in_ms {
+            text += &out.say(message!(" in {span}, unless somebody tells it before", span = span(wait)));
+        }
+        if asks.asked > 0 {
+            let size = size(asks.bytes);
+            text += &out.say(message!("; {count} questions so far, {size}", count = asks.asked, size = size));
+        }
+        out.line("", text);
+    }
+    if !asks.problem.is_empty() {
+        let advice = told(out, "", asks.advice.as_ref());
+        out.line(
+            "",
+            message!(
+                "! {code} {problem}; {advice}",
+                code = plain(&asks.code),
+                problem = plain(&asks.problem),
+                advice = advice
+            ),
+        );
     }
 }
 

@@ -312,6 +312,28 @@ pub struct ClockStatus {
     pub since_ms: Option<u64>,
     /// By how much the system's clock is wrong (ms to be added to it); every time that the agent gives is right.
     pub correction_ms: i64,
+    /// Who is asked for the time while it is not right; `None` once it is, or if nobody is to be asked.
+    pub asks: Option<DateStatus>,
+}
+
+/// Who is asked for the time, over TLS, while nobody has told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct DateStatus {
+    /// Scheme, host and port; empty if there is nobody to ask.
+    pub origin: String,
+    /// In how many ms it is asked next.
+    pub next_in_ms: Option<u64>,
+    /// Questions since the agent was started.
+    pub asked: u64,
+    /// Bytes on the wire that they cost, both directions.
+    pub bytes: u64,
+    /// Why the last one told no time that counts, or why nobody can be asked; empty if neither.
+    pub problem: String,
+    /// Its code.
+    pub code: String,
+    /// What to do about it.
+    pub advice: Option<Message>,
 }
 
 /// A number and its limit.

@@ -124,6 +124,7 @@ fn sample() -> Status {
             since_ms: Some(1_795_336_000_000),
             correction_ms: 3_600_000,
             code: String::new(),
+            asks: None,
         },
     }
 }

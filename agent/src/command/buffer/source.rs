@@ -11,7 +11,8 @@ use tidegate::message;
 use tidegate::store::look::{Ask, End, Item, Look};
 use tidegate::watch::control::{self, AskError};
 
-use crate::command::{CONFIG, Failure, NOT_RUNNING};
+use crate::command::service::Agent;
+use crate::command::{Failure, NOT_RUNNING};
 
 /// Where the store is unless configured.
 const STORE: &str = "/var/lib/tidegate";
@@ -19,14 +20,10 @@ const STORE: &str = "/var/lib/tidegate";
 /// Which buffer.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
-    /// The configuration that names control socket and store [default: /etc/tidegate/tidegate.toml if it is there]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Ask the service behind this control socket, and nothing else
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["config", "store"])]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    agent: Agent,
     /// Read the files of the store in this folder, and ask nobody
-    #[arg(long, value_name = "FOLDER", conflicts_with = "config")]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["config", "socket"])]
     store: Option<PathBuf>,
 }
 
@@ -59,7 +56,7 @@ impl Place {
         if let Some(folder) = &self.store {
             return read(folder, None, language, ask, take);
         }
-        let socket = self.socket()?;
+        let socket = self.agent.socket()?;
         match ask_service(&socket, ask, take) {
             Ok(end) => Ok(end),
             Err(AskedError::Failure(failure)) => Err(failure),
@@ -71,7 +68,7 @@ impl Place {
                     }
                     _ => return Err(error.into()),
                 };
-                if self.socket.is_some() || !reads_only(ask) {
+                if self.agent.socket.is_some() || !reads_only(ask) {
                     return Err(not_running(&error, ask, language));
                 }
                 let (folder, limit) = self.folder()?;
@@ -82,25 +79,14 @@ impl Place {
         }
     }
 
-    fn socket(&self) -> Result<PathBuf, Failure> {
-        if let Some(socket) = &self.socket {
-            return Ok(socket.clone());
-        }
-        if let Some(file) = &self.config {
-            return Ok(config::control_socket(file)?);
-        }
-        // Without the file, or where this user may not read it, the socket is most likely where it is by default.
-        Ok(config::control_socket(Path::new(CONFIG)).unwrap_or_else(|_| PathBuf::from(config::DEFAULT_SOCKET)))
-    }
-
     /// The store's folder and its byte limit, where known.
     fn folder(&self) -> Result<(PathBuf, Option<u64>), Failure> {
-        if let Some(file) = &self.config {
-            let (folder, limit) = config::store_place(file)?;
-            return Ok((folder, Some(limit)));
+        let placed = config::store_place(self.agent.config_file());
+        if self.agent.config.is_none() && placed.is_err() {
+            return Ok((PathBuf::from(STORE), None));
         }
-        let placed = config::store_place(Path::new(CONFIG));
-        Ok(placed.map_or_else(|_| (PathBuf::from(STORE), None), |(folder, limit)| (folder, Some(limit))))
+        let (folder, limit) = placed?;
+        Ok((folder, Some(limit)))
     }
 }
 

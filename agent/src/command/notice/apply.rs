@@ -11,7 +11,7 @@ use tidegate::provider::question::{Ask, End};
 use tidegate_protocol::notice::{ENVELOPE_BYTES, NoticeError};
 
 use super::file;
-use crate::command::provider::Agent;
+use crate::command::service::Agent;
 use crate::command::{Failure, print};
 
 /// Which notice, and whose agent.

@@ -66,7 +66,7 @@ impl Pump {
         }
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);
-        if verdict == Verdict::Quota && (overtaken || !same_endpoint) {
+        if matches!(verdict, Verdict::Quota { .. }) && (overtaken || !same_endpoint) {
             self.permits.ask_again();
         }
         let link = if link.is_for(&self.config) { link } else { self.new_link(class) };

@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tidegate_protocol::terms::{Bound, Limit, Provider, Source, Terms};
 
-use super::answers::Kind;
+use super::answers::{Kind, Told};
 use super::item::{Item, Phase, Said, Ways};
 use super::probe::{FIRST_SLOT_MS, Need};
 use super::state::State;
@@ -114,7 +114,10 @@ impl Standing<'_> {
             cause: (&told.reason).into_value(),
             clause: words::clause(stance),
             since_ms: self.at.date_of(told.since),
-            until_ms: told.until.or(told.rest.map(|rest| self.at.date_of(rest))),
+            until_ms: match told.kind {
+                Kind::Quota => told.ends(self.at),
+                _ => told.rest.map(|rest| self.at.date_of(rest)),
+            },
             advice,
         })
     }
@@ -211,29 +214,43 @@ impl Standing<'_> {
             Need::Soon { anchor: earlier, .. } if earlier <= anchor => {}
             _ => need = Need::Soon { anchor, first },
         };
-        let mut rarely = self.state.sim.as_ref().is_some_and(|sim| {
-            let expired = sim.by_expiry().is_some_and(|(stance, at)| at <= self.at.date && stance == Stance::Suspended);
-            sim.by_status().is_some() || expired
-        });
         match &self.state.answers {
             Some(told) if told.kind == Kind::Maintenance => match told.rest {
                 Some(rest) => soon(rest, self.ways.span.resume),
                 None => soon(told.set, FIRST_SLOT_MS),
             },
-            Some(told) => rarely |= matches!(told.kind, Kind::Suspended | Kind::Quota),
-            None => {}
+            _ => {}
         }
         for item in &self.state.items {
-            let phase = item.phase(&self.ways, self.at.date);
-            match (&item.said, phase) {
-                (Said::Suspension { .. } | Said::Quota { .. }, Phase::Holds) => rarely = true,
-                (Said::Planned { until: Some(until), .. }, Phase::Overrun) => {
-                    soon(self.at.steady_of(*until), self.ways.span.resume);
-                }
-                _ => {}
+            if let (Said::Planned { until: Some(until), .. }, Phase::Overrun) =
+                (&item.said, item.phase(&self.ways, self.at.date))
+            {
+                soon(self.at.steady_of(*until), self.ways.span.resume);
             }
         }
+        let refused = |told: &Told| matches!(told.kind, Kind::Suspended | Kind::Quota);
+        let rarely = self.state.answers.as_ref().is_some_and(refused) || self.is_rarely_asked_for();
         if rarely { Need::Rarely } else { need }
+    }
+
+    /// Whether something besides answers asks for rare probes.
+    fn is_rarely_asked_for(&self) -> bool {
+        let sim = self.state.sim.as_ref().is_some_and(|sim| {
+            let expired = sim.by_expiry().is_some_and(|(stance, at)| at <= self.at.date && stance == Stance::Suspended);
+            sim.by_status().is_some() || expired
+        });
+        let rare = |item: &Item| matches!(item.said, Said::Suspension { .. } | Said::Quota { .. });
+        sim || self.state.items.iter().any(|item| rare(item) && item.phase(&self.ways, self.at.date) == Phase::Holds)
+    }
+
+    /// A quota that an answer says is used up.
+    fn quota(&self) -> Option<&Told> {
+        self.state.answers.as_ref().filter(|told| told.kind == Kind::Quota)
+    }
+
+    /// Whether an answer named a time that has not come for a probe; the operator's word counts for more.
+    pub(super) fn rests(&self) -> bool {
+        self.quota().and_then(|told| told.rest).is_some_and(|rest| rest > self.at.steady)
     }
 
     /// Whether something is in the way of probes: a stance that allows none, a maintenance that is not over, or a moment of
@@ -262,7 +279,11 @@ impl Standing<'_> {
         for item in self.in_the_way() {
             at = at.max(self.at.steady_of(free(item)?));
         }
-        Some(at)
+        let Some(quota) = self.quota() else { return Some(at) };
+        at = at.max(quota.rest.unwrap_or(0));
+        // With a new period it is over by itself.
+        let over = quota.ends(self.at).is_some_and(|end| self.at.steady_of(end) <= at);
+        (!over || self.is_rarely_asked_for()).then_some(at)
     }
 
     /// The dates at which something changes by itself.
@@ -278,7 +299,7 @@ impl Standing<'_> {
             [Some(course.from), course.planned, course.end, course.back, course.done, ramp].into_iter().flatten()
         });
         let sim = self.state.sim.as_ref().and_then(super::sim::Sim::by_expiry).map(|(_, at)| at);
-        let quota = self.state.answers.as_ref().and_then(|told| told.until);
+        let quota = self.quota().and_then(|told| told.ends(self.at));
         of_items.chain(sim).chain(quota)
     }
 

@@ -17,6 +17,10 @@ use crate::language::{IntoValue as _, Message};
 use crate::message;
 use crate::provider::page::{Page, Planned, Progress};
 
+/// The id under which a signed notice withdraws what answers of Flux made, as every other ground is withdrawn under its own.
+/// Without it a mistaken 410, which nothing that is sent can find out, would have to be mended at each gateway.
+pub(super) const ANSWERS: &str = "answers";
+
 /// How a notice's content is kept: what of it matters, and its text.
 fn said(content: &Content, why: &str) -> Option<(Said, String)> {
     let plain = |said| Some((said, why.to_owned()));
@@ -82,6 +86,7 @@ impl Machine {
         }
         let mut key = key.to_owned();
         cut(&mut key, ID_BYTES);
+        let answers = (content == Content::Withdrawn && id == ANSWERS).then(|| self.withdraw_answers(issued_ms, log));
         let new = Item {
             origin: Origin::Notice,
             id: id.clone(),
@@ -94,8 +99,30 @@ impl Machine {
             logged: Phase::None,
             odd: false,
         };
-        self.put(new, Some((content.kind(), source)), known.is_some(), log);
+        if let Some(did) = answers {
+            log.entry(content.kind(), &id, &source, &new.why, did);
+            self.put(new, None, known.is_some(), log);
+        } else {
+            self.put(new, Some((content.kind(), source)), known.is_some(), log);
+        }
         self.make_room(log);
+    }
+
+    /// Whoever signs notices says that what answers made no longer holds, as of `issued_ms`. Says what follows.
+    fn withdraw_answers(&mut self, issued_ms: u64, log: &Scribe) -> Message {
+        let at = log.at;
+        let Some(told) = &self.state.answers else {
+            return message!("nothing: no answer of Flux stops this gateway");
+        };
+        if issued_ms <= at.date_of(told.set) {
+            return message!("nothing: it was issued before the answer that stops this gateway");
+        }
+        let stance = told.kind.stance();
+        self.state.answers = None;
+        // It is for many gateways, as a mistaken answer was.
+        let period = super::ways(&self.settings).span.resume;
+        self.come_back(ANSWERS.into(), stance, period, log);
+        words::back()
     }
 
     /// Puts something in the place of what had its id.

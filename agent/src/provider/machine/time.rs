@@ -12,13 +12,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Stamp, difference};
+use crate::clock::{EARLIEST_MS, Stamp, difference};
 
 /// The latest date that is reckoned with (the end of the year 9999).
 pub(super) const LATEST_MS: u64 = 253_402_300_799_999;
-
-/// No server means a date before this (2026-01-01).
-const EARLIEST_MS: u64 = 1_767_225_600_000;
 
 /// A clock that is set by no more than this is followed at once: time services step by seconds.
 const STEP_MS: u64 = 600_000;

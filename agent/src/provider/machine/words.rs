@@ -146,8 +146,10 @@ pub(super) fn ended() -> Value {
 /// What to do when an answer says so: the endpoint alone may be gone.
 pub(super) fn ended_by_answer() -> Value {
     message!(
-        "records are kept; if only this webhook, app or channel was removed, configure the \
-         new one and reload; otherwise tidegate buffer export writes them to a file"
+        "records are kept; neither a reload nor tidegate resume ends this; if only this \
+         webhook, app, channel or key was removed, configure the new one and reload; if the answer was a mistake, have it \
+         withdrawn by a signed notice (tidegate notice sign --withdraw answers); otherwise tidegate buffer export writes the \
+         records to a file"
     )
     .into_value()
 }

@@ -221,7 +221,7 @@ async fn over_tls_the_time_is_told_and_a_page_that_has_not_changed_costs_little(
     });
     let wire = Wire::new(Options { roots: Roots::Pem(root.pem().into_bytes()), ..Options::default() });
     let mut bench = Bench::start(settings(&url), wire).await;
-    let Input::ProviderTime { now_ms } = bench.told().await else { panic!("the time first") };
+    let Input::ProviderTime { now_ms, .. } = bench.told().await else { panic!("the time first") };
     assert!((1_795_336_200_500..1_795_336_205_000).contains(&now_ms), "{now_ms}");
     assert!(matches!(bench.told().await, Input::Page(_)));
     let first = bench.until("the page", |it| it.asked == 1).await.bytes;

@@ -1,13 +1,21 @@
 //! TLS for connections to the outside: whom to trust, and what to show.
+//!
+//! Certificates are judged by the agent's clock, which knows better than the system's once it was told the time. Who asks
+//! for the time itself has no clock that could judge them: see `asking_time`.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::asking_time::{Judging, WhileUnknown};
 use super::error::WireError;
+use crate::clock::Clock;
 
 /// Which certificate authorities are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,8 +46,23 @@ fn material(what: &'static str) -> impl Fn(io::Error) -> WireError {
     move |source| WireError::Material { what, source }
 }
 
-/// Reads certificates and keys. Blocks while it reads the system's.
-pub(super) fn client_config(trusted: &Roots, identity: Option<&ClientIdentity>) -> Result<ClientConfig, WireError> {
+/// What time it is for certificates.
+#[derive(Debug)]
+struct ByClock(Arc<dyn Clock>);
+
+impl TimeProvider for ByClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.now().wall_ms)))
+    }
+}
+
+/// Reads certificates and keys. Blocks while it reads the system's. `judging`: the time is not known, and is what is asked for.
+pub(super) fn client_config(
+    trusted: &Roots,
+    identity: Option<&ClientIdentity>,
+    clock: Arc<dyn Clock>,
+    judging: Option<Arc<Judging>>,
+) -> Result<ClientConfig, WireError> {
     let mut roots = RootCertStore::empty();
     match trusted {
         Roots::System => {
@@ -61,10 +84,19 @@ pub(super) fn client_config(trusted: &Roots, identity: Option<&ClientIdentity>) 
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(ByClock(clock)))
         .with_safe_default_protocol_versions()
-        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?
-        .with_root_certificates(roots);
+        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?;
+    let builder = match judging {
+        None => builder.with_root_certificates(roots),
+        Some(judging) => {
+            let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| material("CA file")(io::Error::other(error)))?;
+            // "Dangerous" is what a verifier of one's own may be; this one checks all but when the chain became valid.
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(WhileUnknown::new(strict, judging)))
+        }
+    };
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {

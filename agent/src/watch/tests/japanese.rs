@@ -121,14 +121,14 @@ fn holds_no_english(text: &str) {
 }
 
 fn ground(stance: &str, clause: &str, source: Message, advice: Message) -> GroundStatus {
-    let cause = message!("something is not paid");
+    let why = message!("something is not paid");
     GroundStatus {
         stance: stance.into(),
         clause: clause.into(),
         source: source.to_string(),
         source_message: Some(source),
-        cause: cause.to_string(),
-        cause_message: Some(cause),
+        cause: why.to_string(),
+        cause_message: Some(why),
         advice: advice.to_string(),
         advice_message: Some(advice),
         since_ms: NOW - 10_000,

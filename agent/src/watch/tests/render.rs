@@ -49,6 +49,32 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
 }
 
 #[test]
+fn while_the_clock_is_not_right_who_is_asked_when_and_what_is_wrong_is_shown() {
+    let mut status = sample();
+    let asks = DateStatus {
+        origin: "https://status.example".into(),
+        next_in_ms: Some(420_000),
+        asked: 2,
+        bytes: 12_288,
+        problem: "no connection\u{1b}".into(),
+        code: "TG-401".into(),
+        advice: Some(crate::language::Message::new("name another host", [])),
+    };
+    status.clock = ClockStatus { asks: Some(asks), ..ClockStatus::default() };
+    let text = human(&status);
+    for words in [
+        "not known to be right",
+        "the time is asked of https://status.example in 7 min 0 s, unless somebody tells it before; 2 questions so far, 12.0 KiB",
+        "! TG-401 no connection\\u{1b}; name another host",
+    ] {
+        assert!(text.contains(words), "{words:?} in\n{text}");
+    }
+    status.clock.asks = Some(DateStatus { problem: "nobody".into(), ..DateStatus::default() });
+    let text = human(&status);
+    assert!(!text.contains("is asked of") && text.contains("nobody; "), "{text}");
+}
+
+#[test]
 fn why_wear_is_not_known_is_shown() {
     let mut status = sample();
     status.store.flash =
