@@ -251,7 +251,7 @@ impl Machine {
                 "",
                 words::AGENT,
                 &text,
-                message!("the rest counts; what is missing is learnt again, cautiously"),
+                &message!("the rest counts; what is missing is learnt again, cautiously"),
             );
         }
         self.turn_hold(&mut log);
@@ -278,7 +278,7 @@ impl Machine {
         cut(&mut why, WHY_BYTES);
         let since = log.at.steady;
         let until = for_ms.map(|length| since.saturating_add(length));
-        log.entry("hold", "", words::OPERATOR, &why, message!("nothing is sent"));
+        log.entry("hold", "", words::OPERATOR, &why, &message!("nothing is sent"));
         self.state.hold = Some(Hold { since, until, why });
         self.dirty = true;
     }
@@ -290,13 +290,13 @@ impl Machine {
         } else {
             message!("nothing: the operator does not hold")
         };
-        log.entry("resume", "", words::OPERATOR, "", did);
+        log.entry("resume", "", words::OPERATOR, "", &did);
     }
 
     fn turn_hold(&mut self, log: &mut Scribe) {
         if self.state.hold.take_if(|hold| hold.until.is_some_and(|until| until <= log.at.steady)).is_some() {
             self.dirty = true;
-            log.entry("hold", "", words::OPERATOR, "", message!("it is over: its time has passed"));
+            log.entry("hold", "", words::OPERATOR, "", &message!("it is over: its time has passed"));
         }
     }
 
@@ -317,7 +317,7 @@ impl Machine {
             } else {
                 message!("sending goes on")
             };
-            log.entry("sim", "", words::SIM, sim.status.as_deref().unwrap_or_default(), did);
+            log.entry("sim", "", words::SIM, sim.status.as_deref().unwrap_or_default(), &did);
         }
         let expired = sim.by_expiry().is_some_and(|(_, at)| at <= log.at.date);
         if expired != std::mem::replace(&mut sim.logged.1, expired) {
@@ -328,7 +328,7 @@ impl Machine {
             } else {
                 message!("sending goes on")
             };
-            log.entry("expiry", "", words::SIM, action, did);
+            log.entry("expiry", "", words::SIM, action, &did);
         }
     }
 
@@ -347,7 +347,7 @@ impl Machine {
         let probes = &mut self.state.probes;
         if probes.turn(steady, span, &self.settings.gateway) || probes.try_now(steady) {
             self.dirty = true;
-            log.entry("try_now", "", words::OPERATOR, "", message!("one event shows whether anything is taken again"));
+            log.entry("try_now", "", words::OPERATOR, "", &message!("one event shows whether anything is taken again"));
         }
     }
 }

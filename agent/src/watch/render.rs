@@ -124,9 +124,10 @@ fn clock(out: &mut Sheet, status: &Status) {
         "answer" => out.say(message!("an answer over TLS says so")),
         other => plain(other),
     };
-    let right = match clock.since_ms {
-        Some(at) => message!("right since {time}: {source}", time = time(at), source = source),
-        None => message!("right: {source}", source = source),
+    let right = if let Some(at) = clock.since_ms {
+        message!("right since {time}: {source}", time = time(at), source = source)
+    } else {
+        message!("right: {source}", source = source)
     };
     out.line(message!("clock"), right);
     if clock.correction_ms != 0 {

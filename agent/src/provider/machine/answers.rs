@@ -153,7 +153,7 @@ impl Machine {
                 "",
                 words::SIM,
                 &message!("Flux accepts over this line").to_string(),
-                message!("sending goes on"),
+                &message!("sending goes on"),
             );
         }
         self.outlived_windows(log);
@@ -180,7 +180,7 @@ impl Machine {
                 &id,
                 words::PAGE,
                 &message!("Flux accepts after its planned end").to_string(),
-                message!("sending goes on, slowly at first"),
+                &message!("sending goes on, slowly at first"),
             );
             self.come_back(id, Stance::Maintenance, 0, log);
         }
@@ -199,7 +199,7 @@ impl Machine {
                     &id,
                     &source,
                     &message!("Flux accepted a probe although this suspends").to_string(),
-                    words::stands(),
+                    &words::stands(),
                 );
             }
         }
@@ -218,7 +218,7 @@ impl Machine {
             let rate = throttle.per_minute(steady).unwrap_or(1);
             let did = message!("no more than {count} events a minute", count = rate);
             self.state.throttle = Some(throttle);
-            log.entry("throttled", "", words::ANSWER, &reason, did);
+            log.entry("throttled", "", words::ANSWER, &reason, &did);
             true
         };
         self.dirty |= counts;
@@ -257,7 +257,7 @@ impl Machine {
             "",
             words::ANSWER,
             &reason,
-            message!("sending stops; now and then one event shows whether it is over"),
+            &message!("sending stops; now and then one event shows whether it is over"),
         );
         let since = if lasts && rest.is_none() { since } else { at.steady };
         let (kind, set, named) = (Kind::Maintenance, at.steady, rest.is_some());
@@ -281,7 +281,7 @@ impl Machine {
             Kind::Ended => message!("nothing is sent any more; records are kept"),
             _ => message!("sending stops; rarely one event shows whether it is over"),
         };
-        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, did);
+        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, &did);
         let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
         told.lasts(answer.wait_ms, at, &self.settings);
         self.state.answers = Some(told);
@@ -297,7 +297,7 @@ impl Machine {
                 "",
                 words::ANSWER,
                 &answer.reason,
-                message!("nothing: the endpoint never accepted a record"),
+                &message!("nothing: the endpoint never accepted a record"),
             );
         }
     }
@@ -306,7 +306,7 @@ impl Machine {
     fn lift(&mut self, kinds: &[Kind], why: &str, log: &mut Scribe) {
         let Some(told) = self.state.answers.take_if(|told| kinds.contains(&told.kind)) else { return };
         let stance = told.kind.stance();
-        log.entry(stance.as_str(), "", words::ANSWER, why, message!("sending goes on, slowly at first"));
+        log.entry(stance.as_str(), "", words::ANSWER, why, &message!("sending goes on, slowly at first"));
         self.come_back(super::notices::ANSWERS.into(), stance, 0, log);
     }
 
@@ -369,7 +369,7 @@ impl Machine {
                 "",
                 words::ANSWER,
                 &message!("another endpoint is used").to_string(),
-                message!("what the old one answered no longer holds"),
+                &message!("what the old one answered no longer holds"),
             );
         }
     }
@@ -385,7 +385,7 @@ impl Machine {
                 "",
                 words::ANSWER,
                 &message!("over").to_string(),
-                message!("events are not limited by it any more"),
+                &message!("events are not limited by it any more"),
             );
         }
         let Some(told) = self.state.answers.as_mut().filter(|told| told.kind == Kind::Quota) else { return };
@@ -400,7 +400,7 @@ impl Machine {
                 "",
                 words::ANSWER,
                 &message!("a new period begins").to_string(),
-                message!("this gateway goes on at a moment of its own"),
+                &message!("this gateway goes on at a moment of its own"),
             );
             let period = super::ways(&self.settings).span.resume;
             self.come_back_from("quota".into(), Stance::Quota, until, period, log);

@@ -66,7 +66,7 @@ impl Machine {
             } else {
                 message!("nothing: a later one stands")
             };
-            log.entry(content.kind(), &id, &source, &why, did);
+            log.entry(content.kind(), &id, &source, &why, &did);
             return;
         }
         let Some((mut said, mut why)) = said(&content, &why) else {
@@ -76,7 +76,7 @@ impl Machine {
                 &id,
                 &source,
                 &why,
-                message!("nothing: this version does not know what it means"),
+                &message!("nothing: this version does not know what it means"),
             );
             return;
         };
@@ -100,7 +100,7 @@ impl Machine {
             odd: false,
         };
         if let Some(did) = answers {
-            log.entry(content.kind(), &id, &source, &new.why, did);
+            log.entry(content.kind(), &id, &source, &new.why, &did);
             self.put(new, None, known.is_some(), log);
         } else {
             self.put(new, Some((content.kind(), source)), known.is_some(), log);
@@ -141,7 +141,7 @@ impl Machine {
         if let Some((what, source)) = told {
             let did = if lifted.is_some() { words::back() } else { self.does(&new, phase, amends) };
             let course = new.course(&ways);
-            log.dated(what, &new.id, &source, &new.why, did, course, new.said.stance());
+            log.dated(what, &new.id, &source, &new.why, &did, course, new.said.stance());
         }
         if let (Some(stance), Some(old)) = (lifted, old) {
             self.come_back(new.id.clone(), stance, old.period(&ways), log);
@@ -247,7 +247,7 @@ impl Machine {
                 id,
                 words::PAGE,
                 &words::join((&item.why).into_value(), why.into_value()).to_string(),
-                did,
+                &did,
             );
         }
         if let (true, Some(stance)) = (held, item.said.stance()) {
@@ -263,12 +263,12 @@ impl Machine {
             cut(&mut id, ID_BYTES);
             if !self.state.incidents.contains(&id) {
                 let text = words::join((&incident.impact).into_value(), (&incident.name).into_value()).to_string();
-                log.entry("incident", &id, words::PAGE, &text, message!("nothing: it is for people to know"));
+                log.entry("incident", &id, words::PAGE, &text, &message!("nothing: it is for people to know"));
             }
             known.push(id);
         }
         for id in self.state.incidents.iter().filter(|id| !known.contains(id)) {
-            log.entry("incident", id, words::PAGE, &message!("not listed any more").to_string(), message!("nothing"));
+            log.entry("incident", id, words::PAGE, &message!("not listed any more").to_string(), &message!("nothing"));
         }
         if known != self.state.incidents {
             self.state.incidents = known;
@@ -299,7 +299,7 @@ impl Machine {
             (false, false) => message!("noted: no notice asked for it yet"),
             (false, true) => message!("nothing: they were accepted before"),
         };
-        log.entry("terms_accepted", &version, words::OPERATOR, "", did);
+        log.entry("terms_accepted", &version, words::OPERATOR, "", &did);
     }
 
     /// Drops what is least harmful while there is too much, and says so.
@@ -318,7 +318,7 @@ impl Machine {
                     &item.id,
                     &source,
                     &item.why,
-                    message!("forgotten: more is announced than can be kept"),
+                    &message!("forgotten: more is announced than can be kept"),
                 );
             }
         }
@@ -331,7 +331,7 @@ impl Machine {
                     &item.id,
                     &source,
                     &item.why,
-                    message!("forgotten: it is larger than all that can be kept"),
+                    &message!("forgotten: it is larger than all that can be kept"),
                 );
             }
         }
@@ -381,7 +381,7 @@ impl Machine {
             };
             let source = words::source(item).to_string();
             let (course, stance) = (item.course(&ways), item.said.stance());
-            log.dated(item.said.kind(), &item.id, &source, &item.why, did, course, stance);
+            log.dated(item.said.kind(), &item.id, &source, &item.why, &did, course, stance);
         }
         let before = self.state.items.len();
         self.state.items.retain(|item| {

@@ -22,7 +22,7 @@ impl Scribe {
     }
 
     /// Writes an entry without a window. It is kept in English, which [`again`](crate::language::again) finds the Japanese of.
-    pub(super) fn entry(&mut self, what: &str, id: &str, source: &str, text: &str, did: Message) {
+    pub(super) fn entry(&mut self, what: &str, id: &str, source: &str, text: &str, did: &Message) {
         self.dated(what, id, source, text, did, None, None);
     }
 
@@ -34,7 +34,7 @@ impl Scribe {
         id: &str,
         source: &str,
         text: &str,
-        did: Message,
+        did: &Message,
         course: Option<Course>,
         stance: Option<Stance>,
     ) {

@@ -22,12 +22,11 @@ pub(super) fn section(out: &mut Sheet, budgets: &BudgetsStatus, now_ms: u64) {
         }
     }
     for held in &budgets.held {
-        let until = match held.until_ms {
-            Some(until) => {
-                let wait = span(until.saturating_sub(now_ms));
-                message!("until {time} (in {span})", time = time(until), span = wait)
-            }
-            None => message!("until when is not known"),
+        let until = if let Some(until) = held.until_ms {
+            let wait = span(until.saturating_sub(now_ms));
+            message!("until {time} (in {span})", time = time(until), span = wait)
+        } else {
+            message!("until when is not known")
         };
         let text = message!(
             "lane {lane}: {reason} ({limit}), {until}",

@@ -68,7 +68,7 @@ fn of_inbox(out: &mut Sheet, inbox: &InboxStatus) {
     if refused > 0 {
         let reasons = inbox.refused.iter().map(|one| format!("{} {}", plain(&one.cause), one.count));
         let reasons = out.list(reasons);
-        text += &format!(" ({reasons})");
+        text.extend([" (", &reasons, ")"]);
     }
     out.line(message!("signed"), text);
     if let Some(refused) = inbox.last.last() {

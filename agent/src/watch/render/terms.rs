@@ -18,14 +18,15 @@ pub(super) fn section(out: &mut Sheet, terms: &TermsStatus, now_ms: u64) {
     for limit in &terms.limits {
         let who: Vec<String> = limit.by.iter().map(|by| said(out, by)).collect();
         let value = told(out, &limit.value, limit.value_message.as_ref());
-        let text = match limit.part.filter(|part| Some(*part) != limit.number) {
-            Some(part) => message!(
+        let text = if let Some(part) = limit.part.filter(|part| Some(*part) != limit.number) {
+            message!(
                 "{value}, of which {part} are this gateway's ({who})",
                 value = value,
                 part = amount(part, &limit.unit),
                 who = who.join("; ")
-            ),
-            None => message!("{value} ({who})", value = value, who = who.join("; ")),
+            )
+        } else {
+            message!("{value} ({who})", value = value, who = who.join("; "))
         };
         out.line(plain(&limit.kind), text);
     }
@@ -158,7 +159,7 @@ fn sim(out: &mut Sheet, found: &SimStatus, now_ms: u64) {
 fn file(out: &mut Sheet, found: &TermsFileStatus) {
     let mut text = plain(&found.path);
     if !found.title.is_empty() {
-        text += &format!(": {}", plain(&found.title));
+        text.extend([": ", &plain(&found.title)]);
     }
     if !found.version.is_empty() {
         text += &out.say(message!(", version {version}", version = plain(&found.version)));

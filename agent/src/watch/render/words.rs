@@ -70,9 +70,10 @@ pub(super) fn source(text: &str) -> Value {
         "this gateway" => message!("this gateway"),
         _ => {
             let Some(id) = text.strip_prefix("notice ") else { return plain(text).into_value() };
-            match id.split_once(", key ") {
-                Some((id, key)) => message!("notice {id}, key {key}", id = plain(id), key = plain(key)),
-                None => message!("notice {id}", id = plain(id)),
+            if let Some((id, key)) = id.split_once(", key ") {
+                message!("notice {id}, key {key}", id = plain(id), key = plain(key))
+            } else {
+                message!("notice {id}", id = plain(id))
             }
         }
     };

@@ -280,7 +280,7 @@ fn verdicts() -> Vec<Verdict> {
         Verdict::Throttled { until },
         Verdict::Maintenance { until },
         Verdict::Suspended,
-        Verdict::Quota,
+        Verdict::Quota { until: None },
         Verdict::Ended,
         Verdict::Misconfigured,
         Verdict::Poison { too_large: false },
