@@ -54,6 +54,7 @@ const NAMES: &[&str] = &[
     "store.max_size",
     "events_per_month",
     "burst",
+    "rate",
     "timedatectl",
     "set-ntp",
     "true",
