@@ -277,9 +277,10 @@ impl Machine {
             }
             _ => {}
         }
-        let did = match kind {
-            Kind::Ended => message!("nothing is sent any more; records are kept"),
-            _ => message!("sending stops; rarely one event shows whether it is over"),
+        let did = if kind == Kind::Ended {
+            message!("nothing is sent any more; records are kept")
+        } else {
+            message!("sending stops; rarely one event shows whether it is over")
         };
         log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, &did);
         let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
