@@ -13,6 +13,7 @@ pub mod bench;
 pub mod certs;
 pub mod container;
 pub mod device;
+pub mod elsewhen;
 pub mod fleet;
 pub mod flux;
 pub mod forgetful;

@@ -31,7 +31,7 @@ impl Host {
 
     /// What it was asked: each question's method and path.
     fn asked(&self) -> Vec<String> {
-        self.host
+        self.site
             .look(|log| log.faults.iter().map(|fault| fault.split(':').next().unwrap_or_default().to_owned()).collect())
     }
 

@@ -3,16 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::office::Office;
-use tidegate_tests::stance::{self, apply, publish, stance, until_stance};
+use tidegate_tests::stance::{
+    self, apply, delivered, ground, has_notice, has_outage, outages, publish, sends_nothing, stance, survives_a_kill,
+    until_stance,
+};
 use tidegate_tests::wait::{self, BOUND};
-
-/// Long enough for an agent whose batches close after 100 ms to do what it may not.
-const WHILE: Duration = Duration::from_millis(1200);
 
 /// An agent that believes this office, with a lane for alarms that goes first.
 fn setup(flux: &Flux, office: &Office) -> Setup {
@@ -22,69 +21,6 @@ fn setup(flux: &Flux, office: &Office) -> Setup {
     setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
     setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
     setup
-}
-
-/// The log of notices, as the command shows it.
-#[track_caller]
-fn notices(agent: &Agent) -> Vec<Value> {
-    let output = agent.command(&["notices", "--json"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-#[track_caller]
-fn has_notice(agent: &Agent, part: &str) {
-    wait::until(&format!("a notice says {part}"), BOUND, || {
-        notices(agent).iter().any(|entry| entry.to_string().contains(part))
-    });
-}
-
-/// The intervals of the outage ledger, by their class.
-#[track_caller]
-fn outages(agent: &Agent) -> Vec<String> {
-    let output = agent.command(&["outages", "--json"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let intervals = report["intervals"].as_array().expect("intervals");
-    intervals.iter().map(|interval| interval["class"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
-/// The ledger has one interval, of this class: it is written aside, so it is waited for.
-#[track_caller]
-fn has_outage(agent: &Agent, class: &str) {
-    let stands = || format!("{:?}", outages(agent));
-    wait::until_or_tell(&format!("one outage is {class}"), BOUND, || outages(agent) == [class], stands);
-}
-
-/// Waits until so many records were delivered; says how things stand if they are not.
-#[track_caller]
-fn delivered(agent: &Agent, flux: &Flux, records: usize) {
-    let enough = || flux.delivered() >= records;
-    let stands = || format!("{} were, and the status is {:#}", flux.delivered(), agent.status());
-    wait::until_or_tell(&format!("{records} records were delivered"), BOUND, enough, stands);
-}
-
-/// The first ground, as `status` has it.
-#[track_caller]
-fn ground(agent: &Agent) -> Value {
-    agent.status()["stance"]["grounds"][0].clone()
-}
-
-/// What was sent before does not grow although something waits.
-#[track_caller]
-fn sends_nothing(agent: &Agent, flux: &Flux) {
-    let before = flux.requests();
-    publish(agent, "telemetry", "waits");
-    wait::never("something is sent", WHILE, || flux.requests() > before);
-}
-
-/// Kills it and starts it again: under the same stance nothing is sent.
-#[track_caller]
-fn survives_a_kill(agent: &mut Agent, flux: &Flux, word: &str) {
-    agent.kill();
-    agent.start();
-    until_stance(agent, word);
-    sends_nothing(agent, flux);
 }
 
 #[test]

@@ -62,9 +62,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
-    Run(ConfigFile),
+    Run(RunFile),
     /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
-    Check(CheckFile),
+    Check(check::Args),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
     /// Show every limit on what may leave: who says it, the clause it serves, which one holds
@@ -93,20 +93,16 @@ enum Command {
     Config(config::Which),
 }
 
-/// Which configuration to check.
+/// Which configuration to run with.
 #[derive(Debug, clap::Args)]
-struct CheckFile {
-    /// The configuration file, or `-` for standard input
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
-    config: PathBuf,
-}
-
-/// Which configuration.
-#[derive(Debug, clap::Args)]
-struct ConfigFile {
+struct RunFile {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
+    /// Keep the configuration that last worked in this folder, and look for it there if the file cannot be used
+    /// [default: the one that systemd names, or the store's folder]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
 }
 
 /// Why a command failed, and the exit code that says so.
@@ -139,8 +135,8 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
 
 fn obey(command: Command, _language: Language) -> Result<(), Failure> {
     match command {
-        Command::Run(file) => run::run(&file.config),
-        Command::Check(file) => check::run(&file.config),
+        Command::Run(file) => run::run(&file.config, file.state.as_deref()),
+        Command::Check(args) => check::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Terms(args) => terms::run(&args),
         Command::Notice(which) => notice::run(&which),
@@ -198,6 +194,9 @@ mod tests {
             "tidegate run --config a.toml",
             "tidegate check --config a.toml",
             "tidegate check",
+            "tidegate check --offline --config a.toml --state /var/lib/tidegate",
+            "tidegate run --state /var/lib/tidegate",
+            "tidegate config kept --config a.toml",
             "tidegate status",
             "tidegate status --json",
             "tidegate status --lang ja",

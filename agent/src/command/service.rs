@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use tidegate::config;
+use tidegate::config::kept::Places;
+use tidegate::store::disk::OsDisk;
 
 use super::{CONFIG, Failure};
 
@@ -23,12 +25,25 @@ impl Agent {
         self.config.as_deref().unwrap_or(Path::new(CONFIG))
     }
 
+    /// The control socket that the configuration that last worked names, as far as this user may read it.
+    fn kept_socket(&self) -> Option<PathBuf> {
+        let systemd = std::env::var_os("STATE_DIRECTORY");
+        let (kept, _) = Places::new(self.config_file(), None, systemd.as_deref()).find(&OsDisk).kept?;
+        kept.control_socket()
+    }
+
     /// The control socket's path.
     pub(super) fn socket(&self) -> Result<PathBuf, Failure> {
         if let Some(socket) = &self.socket {
             return Ok(socket.clone());
         }
         let named = config::control_socket(self.config_file());
+        if !named.as_ref().is_ok_and(|socket| socket.exists()) {
+            // A file that was cut short may not name it any more, and the agent runs with what was kept of it.
+            if let Some(socket) = self.kept_socket().filter(|socket| socket.exists()) {
+                return Ok(socket);
+            }
+        }
         // Without the file, or where this user may not read it, the socket is most likely where it is by default.
         if self.config.is_some() { Ok(named?) } else { Ok(named.unwrap_or_else(|_| config::DEFAULT_SOCKET.into())) }
     }

@@ -73,6 +73,14 @@ pub(super) fn control_socket(text: &str, source_name: &str) -> Result<PathBuf, E
     if problems.is_empty() { Ok(control.socket) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }
 
+/// The store's folder, if the text says one that can be meant, whatever is wrong with the rest of it.
+pub(super) fn store_path(text: &str) -> Option<PathBuf> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let path = Section::root(&doc, tree.get_ref()).glance(&["store", "path"]).map(PathBuf::from);
+    path.filter(|path| path.is_absolute())
+}
+
 /// The store's folder and its byte limit, whatever else is wrong with the text.
 pub(super) fn store_place(text: &str, source_name: &str) -> Result<(PathBuf, u64), Errors> {
     let (tree, _) = DeTable::parse_recoverable(text);

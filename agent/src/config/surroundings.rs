@@ -195,7 +195,8 @@ fn program(path: &Path) -> Result<bool, Fault> {
 const LOOKED_AT: usize = 1000;
 
 /// What a store that was cut off while it was made may hold, and what a file system of its own begins with.
-const MADE_BEFORE: [&str; 7] = ["lock", "reserve", "aside", "damaged", "index", "outages", "lost+found"];
+const MADE_BEFORE: [&str; 9] =
+    ["lock", "version", "reserve", "aside", "damaged", "index", "outages", super::kept::FOLDER, "lost+found"];
 
 /// Opens a regular file. Its kind is asked for first: opening a FIFO would wait for a writer.
 fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {

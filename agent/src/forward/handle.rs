@@ -117,6 +117,16 @@ impl Checked {
     }
 }
 
+impl Options {
+    /// Whether they can be used, by a forwarder with as many lanes.
+    ///
+    /// # Errors
+    /// What cannot be used of them.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        Checked::new(self.clone(), self.lanes.len()).map(|_| ())
+    }
+}
+
 /// A handle on a forwarder; clones share it.
 #[derive(Debug, Clone)]
 pub struct Handle {

@@ -153,7 +153,7 @@ fn publish(shared: &Shared, now: Instant) -> Option<Instant> {
     // Held until the end: of two at a time, the later one must see and hand on what the earlier one did.
     let file = desk.file();
     let loaded = shared.loaded();
-    let mut documents = of_files(&loaded.config.limits, file.terms.as_ref(), &loaded.source);
+    let mut documents = of_files(&loaded.config.limits, file.terms.as_ref(), &loaded.origin.source);
     if let Some(class) = &desk.line.borrow().told.speed_class {
         documents.push(of_class(class, &loaded.config.provider.speed_classes));
     }

@@ -28,7 +28,11 @@ pub(super) fn gather(shared: &Shared) -> Status {
         pid: std::process::id(),
         now_ms: now.wall_ms,
         uptime_ms: u64::try_from(shared.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        config: loaded.source.clone(),
+        config: loaded.origin.source.clone(),
+        config_file: loaded.origin.file.clone(),
+        config_fingerprint: fingerprint(&loaded.origin.text),
+        config_kept: loaded.origin.kept_ms.is_some(),
+        config_kept_ms: loaded.origin.kept_ms,
         config_loaded_ms: loaded.at.by(&now),
         config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
         config_error: loaded.error.clone(),
@@ -70,6 +74,11 @@ pub(super) fn gather(shared: &Shared) -> Status {
         }
     }
     status
+}
+
+/// None of a text that no file says.
+fn fingerprint(text: &str) -> String {
+    if text.is_empty() { String::new() } else { config::kept::fingerprint(text) }
 }
 
 /// `max_bytes`: of a request's body.

@@ -14,6 +14,7 @@ pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
 
+use crate::code::Code;
 use crate::language::Language;
 
 use super::{BrokerState, Connections, DateStatus, FlashStatus, RefusedCount, Status, Usage};
@@ -23,6 +24,9 @@ const NAMES: usize = 18;
 
 /// Most lines shown of why a changed configuration was refused.
 const MISTAKES: usize = 10;
+
+/// Digits of the fingerprint that are shown: enough to tell two files apart by eye.
+const FINGERPRINT: usize = 16;
 
 /// Since when a count runs that the agent keeps in memory.
 const STARTED: &str = "since the agent was started";
@@ -77,22 +81,41 @@ fn head(out: &mut String, status: &Status) {
         plain(&status.gateway),
         plain(&status.epoch)
     );
+    refused(out, status);
     line(out, "running for", &format!("{} (process {})", span(status.uptime_ms), status.pid));
     let read = format!("{}, read {}", plain(&status.config), time(status.config_loaded_ms));
     line(out, "configuration", &read);
-    clock(out, status);
-    if let Some(error) = &status.config_error {
-        line(out, "", "! the file was changed and REFUSED; what was read before stays in force:");
-        for text in error.lines().take(MISTAKES) {
-            line(out, "", &format!("  {}", plain(text.trim_start())));
-        }
-        if error.lines().count() > MISTAKES {
-            line(out, "", "  … (`tidegate check` says the rest)");
-        }
+    if !status.config_fingerprint.is_empty() {
+        let digits: String = status.config_fingerprint.chars().take(FINGERPRINT).collect();
+        line(out, "fingerprint", &format!("{} (sha256)", plain(&digits)));
     }
+    clock(out, status);
     if !status.config_needs_restart.is_empty() {
         let keys: Vec<String> = status.config_needs_restart.iter().map(|key| plain(key)).collect();
         line(out, "", &format!("! takes effect at the next start: {}", keys.join(", ")));
+    }
+}
+
+/// Why the file is not what is in force, if it is not.
+fn refused(out: &mut String, status: &Status) {
+    let Some(error) = &status.config_error else { return };
+    if status.config_kept {
+        let kept = status.config_kept_ms.map_or_else(String::new, |at| format!(" on {}", time(at)));
+        let file = plain(&status.config_file);
+        let text = format!("! {file} cannot be used; what was kept{kept} is in force ({}):", Code::ConfigKept);
+        line(out, "CONFIGURATION", &text);
+    } else {
+        let text = "! the file was changed and REFUSED; what was read before stays in force";
+        line(out, "CONFIGURATION", &format!("{text} ({}):", Code::ReloadRefused));
+    }
+    for text in error.lines().take(MISTAKES) {
+        line(out, "", &format!("  {}", plain(text.trim_start())));
+    }
+    if error.lines().count() > MISTAKES {
+        line(out, "", "  … (`tidegate check` says the rest)");
+    }
+    if status.config_kept {
+        line(out, "", "  correct it, then: systemctl reload tidegate (or send SIGHUP)");
     }
 }
 

@@ -30,13 +30,22 @@ pub struct Status {
     pub now_ms: u64,
     /// Since when the agent has been running.
     pub uptime_ms: u64,
-    /// Path of the configuration in force.
+    /// Path of the configuration in force: what was read, or what was kept of it.
     pub config: String,
+    /// Path of the configuration file, which a reload reads.
+    pub config_file: String,
+    /// SHA-256 of the text in force, in hexadecimal; empty if no file says it.
+    pub config_fingerprint: String,
+    /// The configuration in force is the one that was kept, because the file cannot be used (`config_error`).
+    pub config_kept: bool,
+    /// When it was kept; `None` if it is the file's.
+    pub config_kept_ms: Option<u64>,
     /// When it was read.
     pub config_loaded_ms: u64,
     /// Keys that were changed in the file and take effect at the next start.
     pub config_needs_restart: Vec<String>,
-    /// What was wrong with the file at the last reload, if it was refused; the configuration before it stays in force.
+    /// What was wrong with the file at the start or at the last reload, if it was refused; the configuration before it is
+    /// in force.
     pub config_error: Option<String>,
     /// Counts of records.
     pub counts: Counts,

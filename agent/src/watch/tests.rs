@@ -24,6 +24,10 @@ fn sample() -> Status {
         now_ms: 1_795_336_200_000,
         uptime_ms: 3_725_000,
         config: "/etc/tidegate/tidegate.toml".into(),
+        config_file: "/etc/tidegate/tidegate.toml".into(),
+        config_fingerprint: "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb".into(),
+        config_kept: false,
+        config_kept_ms: None,
         config_loaded_ms: 1_795_332_475_000,
         config_needs_restart: vec!["store.max_size".into()],
         counts: Counts {

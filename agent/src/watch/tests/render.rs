@@ -105,6 +105,23 @@ fn a_refused_configuration_is_shown_line_by_line_within_a_limit() {
 }
 
 #[test]
+fn that_the_kept_configuration_is_in_force_stands_in_the_first_lines() {
+    let status = Status {
+        config: "/var/lib/tidegate/configuration/kept".into(),
+        config_kept: true,
+        config_kept_ms: Some(1_795_332_475_000),
+        config_error: Some("/etc/tidegate/tidegate.toml: 1 mistake\n  line 3: nonsense".into()),
+        ..sample()
+    };
+    let text = human(&status);
+    let lines: Vec<&str> = text.lines().take(5).collect();
+    assert!(lines[1].contains("CONFIGURATION") && lines[1].contains("TG-104"), "{text}");
+    assert!(lines[1].contains("/etc/tidegate/tidegate.toml cannot be used"), "{text}");
+    assert!(lines[3].contains("line 3: nonsense") && lines[4].contains("systemctl reload"), "{text}");
+    assert!(text.contains("fingerprint       ca978112ca1bbdca (sha256)"), "{text}");
+}
+
+#[test]
 fn the_columns_of_the_lanes_stand_under_each_other() {
     let text = human(&sample());
     let rows: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("Lanes")).take(3).collect();
