@@ -7,7 +7,7 @@ use tidegate::config::kept::Places;
 use tidegate::gateway::{self, Start};
 use tidegate::watch::log;
 
-use super::{Failure, NOT_CONFIGURED};
+use super::{FAILED, Failure, NOT_CONFIGURED};
 
 /// Reads the configuration, sets logging up, and runs until told to stop.
 ///
@@ -21,9 +21,9 @@ pub(super) fn run(path: &Path, state: Option<&Path>) -> Result<(), Failure> {
         );
     }
     let start = Start::choose(Places::new(path, state, std::env::var_os("STATE_DIRECTORY").as_deref()));
-    let start = start.map_err(|error| match error.is_unconfigured() {
-        true => Failure { code: NOT_CONFIGURED, error: error.into() },
-        false => error.into(),
+    let start = start.map_err(|error| {
+        let code = if error.is_unconfigured() { NOT_CONFIGURED } else { FAILED };
+        Failure { code, error: error.into() }
     })?;
     let config = start.config();
     let target = match config.log.target {
