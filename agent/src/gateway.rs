@@ -356,10 +356,10 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
             _ = signals.hangup.recv() => {
                 service.reloading();
                 gateway.reload(start.places().source());
-                service.reloaded();
                 if up {
                     keeper.keep(&shared);
                 }
+                service.reloaded();
             }
         }
     };
