@@ -25,6 +25,7 @@ mod live;
 mod options;
 mod outages;
 mod page;
+mod service;
 mod stance;
 mod status;
 mod supervise;
@@ -338,6 +339,7 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
             return Err(error);
         }
     };
+    let service = service::Service::start(&shared, gateway.ready.clone());
     let keeper = live::Keeper::new(start.places().clone());
     let (mut ready, mut up) = (gateway.ready.clone(), false);
     let ended = loop {
@@ -351,7 +353,9 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
             _ = signals.terminate.recv() => break None,
             _ = signals.interrupt.recv() => break None,
             _ = signals.hangup.recv() => {
+                service.reloading();
                 gateway.reload(start.places().source());
+                service.reloaded();
                 if up {
                     keeper.keep(&shared);
                 }
@@ -361,9 +365,11 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
     let result = if let Some(result) = ended {
         result
     } else {
+        service.stopping();
         tracing::info!("stopping: finishing what was acknowledged");
         gateway.stop().await
     };
+    service.stopped();
     served.end().await;
     result
 }

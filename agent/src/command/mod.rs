@@ -36,13 +36,18 @@ pub(crate) const FAILED: u8 = 1;
 /// Actions").
 pub(crate) const NOT_RUNNING: u8 = 3;
 
+/// Exit code of `run` when nothing is configured yet: `EX_CONFIG` of sysexits.h(3head). The service manager does not start it
+/// again then, for waiting does not change it (`RestartPreventExitStatus=` of the unit).
+pub(crate) const NOT_CONFIGURED: u8 = 78;
+
 /// Takes telemetry from MQTT devices, writes it to flash before acknowledging it, and forwards it to SORACOM Flux as
 /// the contract and the line allow.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket),\n\
+                  78 nothing is configured yet (run).\n\
                   Begin with: tidegate demo\n\
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
 )]
@@ -144,6 +149,12 @@ fn obey(command: Command, _language: Language) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
     }
+}
+
+/// What the command line is, for who writes manual pages and completions from it.
+#[allow(dead_code)] // `examples/documents.rs` has this module too, and is the one who asks.
+pub(crate) fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.

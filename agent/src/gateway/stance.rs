@@ -36,6 +36,7 @@ use crate::provider::line::Cause;
 use crate::provider::machine::{LOG_BYTES, Log, Machine};
 use crate::provider::metadata::{Line, Subscriber};
 use crate::provider::question::{Ask, End, WHY_BYTES};
+use crate::pulse::{Pulse, Question};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
 use crate::watch::{GroundStatus, NoticeStatus, StanceStatus};
@@ -64,6 +65,8 @@ pub(super) struct Desk {
     leave: channel::Sender<Leave>,
     /// There is something to write, or another time to wake.
     news: Notify,
+    /// Whether [`keep`] still turns.
+    pulse: Pulse,
 }
 
 #[derive(Debug)]
@@ -89,11 +92,19 @@ impl Desk {
             leave: channel::Sender::new(view.leave),
             view: channel::Sender::new(Arc::new(view)),
             news: Notify::new(),
+            pulse: Pulse::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks whether notices and answers are still turned into what may leave.
+    pub(super) fn ask(&self) -> Question {
+        let question = self.pulse.ask();
+        self.news.notify_one();
+        question
     }
 
     /// What may be sent, for the forwarder.
@@ -247,6 +258,7 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
     let mut written: Option<Instant> = None;
     let mut failed = false;
     loop {
+        shared.stance.pulse.answer();
         if stop.is_cancelled() {
             // The forwarder has ended: what it said last is all there is.
             while let Ok(said) = told.try_recv() {

@@ -32,6 +32,7 @@ pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
 
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::pulse::Question;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -378,6 +379,12 @@ impl Store {
     /// answered once both are on flash.
     pub fn submit(&self, submission: Submission) {
         self.inner.shared.submit(submission);
+    }
+
+    /// Asks the writer whether it lives. It answers between two commits, however often the disk refuses them; one that
+    /// hangs in the disk does not. Cheap, and wakes an idle writer.
+    pub fn ask(&self) -> Question {
+        self.inner.shared.ask()
     }
 
     /// Permits for bytes that are handed over and not yet on flash, one a byte: whoever submits records acquires

@@ -181,6 +181,7 @@ use super::disk::Disk;
 use super::state::{Contents, Index};
 use super::wear::Gauge;
 use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
+use crate::pulse::Pulse;
 use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
@@ -263,12 +264,14 @@ struct Queue {
     tickets: u64,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
+    /// The writer was asked whether it lives.
+    asked: bool,
     closing: bool,
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.submissions.is_empty() && self.damage.is_empty()
+        self.submissions.is_empty() && self.damage.is_empty() && !self.asked
     }
 }
 
@@ -288,6 +291,7 @@ pub(super) struct Shared {
     control_identity: Identity,
     ledger: Mutex<Ledger>,
     queue: Mutex<Queue>,
+    pulse: Pulse,
     wake: Condvar,
     finished: Mutex<bool>,
     has_finished: Condvar,
