@@ -7,6 +7,7 @@ mod buffer;
 mod check;
 mod config;
 mod demo;
+mod explain;
 mod fields;
 mod hold;
 mod notice;
@@ -91,6 +92,8 @@ enum Command {
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
+    /// Say what a code such as TG-102 means and what to do
+    Explain(explain::Args),
 }
 
 /// Which configuration to run with.
@@ -133,7 +136,7 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
     obey(arguments.command, language).map_err(|failure| (failure, language))
 }
 
-fn obey(command: Command, _language: Language) -> Result<(), Failure> {
+fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config, file.state.as_deref()),
         Command::Check(args) => check::run(&args),
@@ -148,6 +151,7 @@ fn obey(command: Command, _language: Language) -> Result<(), Failure> {
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
+        Command::Explain(args) => explain::run(&args, language),
     }
 }
 
@@ -223,6 +227,9 @@ mod tests {
             "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
+            "tidegate explain",
+            "tidegate explain TG-102 --lang ja",
+            "tidegate explain 102",
             "tidegate buffer status --json --config a.toml",
             "tidegate buffer inspect --device meter-* --from -2h --to now --lane normal --limit 5 --all --json",
             "tidegate buffer verify --store /var/lib/tidegate",
@@ -245,6 +252,7 @@ mod tests {
             "tidegate outages --json --csv",
             "tidegate outages --verify --csv",
             "tidegate config",
+            "tidegate explain TG-999",
             "tidegate notice",
             "tidegate notice keygen",
             "tidegate notice sign --key ops.key",
