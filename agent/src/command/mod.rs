@@ -7,6 +7,8 @@ mod buffer;
 mod check;
 mod config;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod explain;
 mod fields;
 mod hold;
