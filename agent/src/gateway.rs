@@ -22,6 +22,7 @@ mod identity;
 mod inbox;
 mod limits;
 mod live;
+pub mod of_file;
 mod options;
 mod outages;
 mod page;
@@ -186,7 +187,7 @@ impl Gateway {
         let live::Chosen { config, origin, refused, impatient } = chosen;
         let rules = options::rules(&config)?;
         let clock = Arc::new(SystemClock::new());
-        let wire = Wire::by_clock(options::wire(&config)?, clock.clone());
+        let wire = Wire::by_clock(options::wire(&config.forward)?, clock.clone());
         let limits = limits::Desk::new(&config, &origin.source);
         let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
         let date = date::Desk::new(&config, &wire)?;
@@ -355,10 +356,10 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
             _ = signals.hangup.recv() => {
                 service.reloading();
                 gateway.reload(start.places().source());
-                service.reloaded();
                 if up {
                     keeper.keep(&shared);
                 }
+                service.reloaded();
             }
         }
     };

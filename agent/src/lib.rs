@@ -5,11 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
-mod chain;
+pub mod chain;
 pub mod clock;
 pub mod code;
 pub mod collect;
 pub mod config;
+mod der;
 pub mod field;
 pub mod forward;
 #[cfg(feature = "fuzzing")]

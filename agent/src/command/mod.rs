@@ -28,6 +28,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 use tidegate::message;
+use tidegate::watch::control::AskError;
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -50,9 +51,9 @@ pub(crate) const NOT_CONFIGURED: u8 = 78;
     name = "tidegate",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket),\n\
-                  78 nothing is configured yet (run).\n\
+                  4 nothing could be examined (check), 78 nothing is configured yet (run).\n\
                   Begin with: tidegate demo\n\
-                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
+                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --offline --config tidegate.toml"
 )]
 struct Arguments {
     /// The language of what people read: en or ja; without it that of the locale
@@ -66,7 +67,7 @@ struct Arguments {
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
     Run(RunFile),
-    /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
+    /// Examine configuration, machine, network and service, and say what to do where it is not good
     Check(check::Args),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
@@ -119,6 +120,18 @@ pub(crate) struct Failure {
     pub(crate) error: Box<dyn Error>,
 }
 
+/// That what was printed has said why.
+#[derive(Debug, thiserror::Error)]
+#[error("see above")]
+struct Said;
+
+impl Failure {
+    /// An exit code that what was printed has explained.
+    fn said(code: u8) -> Self {
+        Self { code, error: Said.into() }
+    }
+}
+
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self { code: FAILED, error: error.into() }
@@ -141,15 +154,15 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
 fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config, file.state.as_deref()),
-        Command::Check(args) => check::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Terms(args) => terms::run(&args),
-        Command::Notice(which) => notice::run(&which),
-        Command::Notices(args) => notices::run(&args),
-        Command::Outages(args) => outages::run(&args),
-        Command::Hold(args) => hold::run(&args),
-        Command::Resume(args) => hold::resume(&args),
-        Command::Buffer(which) => buffer::run(&which),
+        Command::Check(args) => check::run(&args, language),
+        Command::Status(args) => status::run(&args, language),
+        Command::Terms(args) => terms::run(&args, language),
+        Command::Notice(which) => notice::run(&which, language),
+        Command::Notices(args) => notices::run(&args, language),
+        Command::Outages(args) => outages::run(&args, language),
+        Command::Hold(args) => hold::run(&args, language),
+        Command::Resume(args) => hold::resume(&args, language),
+        Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
@@ -165,8 +178,14 @@ pub(crate) fn definition() -> clap::Command {
 
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
 pub(crate) fn complain(failure: &Failure, language: Language) {
+    if failure.error.is::<Said>() {
+        return;
+    }
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "tidegate: {}", failure.error);
+    let asked = failure.error.downcast_ref::<AskError>();
+    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
+    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
+    let _ = writeln!(stderr, "tidegate: {text}{code}");
     let because = message!("because").text(language);
     let mut cause = failure.error.source();
     while let Some(error) = cause {
@@ -203,6 +222,8 @@ mod tests {
             "tidegate check --offline --config a.toml --state /var/lib/tidegate",
             "tidegate run --state /var/lib/tidegate",
             "tidegate config kept --config a.toml",
+            "tidegate check --json --lang ja",
+            "tidegate check --offline --config -",
             "tidegate status",
             "tidegate status --json",
             "tidegate status --lang ja",

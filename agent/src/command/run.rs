@@ -20,11 +20,11 @@ pub(super) fn run(path: &Path, state: Option<&Path>) -> Result<(), Failure> {
             "run takes no configuration from standard input, for it reads it again on SIGHUP; name a file".into()
         );
     }
-    let start =
-        Start::choose(Places::new(path, state, std::env::var_os("STATE_DIRECTORY").as_deref())).map_err(|error| {
-            let code = if error.is_not_configured() { NOT_CONFIGURED } else { FAILED };
-            Failure { code, error: error.into() }
-        })?;
+    let start = Start::choose(Places::new(path, state, std::env::var_os("STATE_DIRECTORY").as_deref()));
+    let start = start.map_err(|error| {
+        let code = if error.is_unconfigured() { NOT_CONFIGURED } else { FAILED };
+        Failure { code, error: error.into() }
+    })?;
     let config = start.config();
     let target = match config.log.target {
         LogTarget::Stderr => log::Target::Stderr,

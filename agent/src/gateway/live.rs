@@ -103,20 +103,18 @@ pub struct StartError {
 }
 
 impl StartError {
-    /// Whether the file is as the package brings it, and nothing was kept.
-    pub fn is_not_configured(&self) -> bool {
+    /// Whether nothing is configured yet, so that waiting changes nothing.
+    pub fn is_unconfigured(&self) -> bool {
         matches!(self.file, LoadError::NotConfigured { .. })
     }
 }
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let code = match self.file {
-            // Nothing was kept of what never was.
-            LoadError::NotConfigured { .. } => return write!(f, "{}", self.file),
-            LoadError::Wrong(_) => Code::ConfigWrong,
-            LoadError::Unreadable { .. } => Code::ConfigUnreadable,
-        };
+        if self.is_unconfigured() {
+            return self.file.fmt(f);
+        }
+        let code = if matches!(self.file, LoadError::Wrong(_)) { Code::ConfigWrong } else { Code::ConfigUnreadable };
         write!(f, "{}\n{} ({code})", self.file, self.kept)
     }
 }

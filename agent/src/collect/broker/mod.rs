@@ -39,6 +39,7 @@
 mod backoff;
 mod bunch;
 mod error;
+pub mod examine;
 mod intake;
 mod link;
 mod retained;
