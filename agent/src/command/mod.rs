@@ -10,6 +10,7 @@ mod demo;
 #[cfg(test)]
 mod documents;
 mod explain;
+mod failure;
 mod fields;
 mod hold;
 mod notice;
@@ -21,14 +22,13 @@ mod service;
 mod status;
 mod terms;
 
-use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
-use tidegate::message;
-use tidegate::watch::control::AskError;
+
+pub(crate) use self::failure::{Failure, complain};
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -111,33 +111,6 @@ struct RunFile {
     state: Option<PathBuf>,
 }
 
-/// Why a command failed, and the exit code that says so.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// The exit code.
-    pub(crate) code: u8,
-    /// Why.
-    pub(crate) error: Box<dyn Error>,
-}
-
-/// That what was printed has said why.
-#[derive(Debug, thiserror::Error)]
-#[error("see above")]
-struct Said;
-
-impl Failure {
-    /// An exit code that what was printed has explained.
-    fn said(code: u8) -> Self {
-        Self { code, error: Said.into() }
-    }
-}
-
-impl<E: Into<Box<dyn Error>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self { code: FAILED, error: error.into() }
-    }
-}
-
 /// The language that `--lang` names.
 fn language(word: &str) -> Result<Language, String> {
     let found = Language::WORDS.iter().find(|(name, _)| *name == word);
@@ -174,24 +147,6 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
 #[allow(dead_code)] // `examples/documents.rs` has this module too, and is the one who asks.
 pub(crate) fn definition() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
-}
-
-/// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
-pub(crate) fn complain(failure: &Failure, language: Language) {
-    if failure.error.is::<Said>() {
-        return;
-    }
-    let mut stderr = io::stderr().lock();
-    let asked = failure.error.downcast_ref::<AskError>();
-    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
-    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
-    let _ = writeln!(stderr, "tidegate: {text}{code}");
-    let because = message!("because").text(language);
-    let mut cause = failure.error.source();
-    while let Some(error) = cause {
-        let _ = writeln!(stderr, "  {because}: {error}");
-        cause = error.source();
-    }
 }
 
 /// Prints what was asked for. A reader that has gone away has read enough.
