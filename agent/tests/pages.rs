@@ -65,23 +65,61 @@ fn the_two_languages_have_the_same_commands_keys_codes_and_steps() {
     }
 }
 
+/// Fails if a text names a key in the form `[table] key`, or a table, that does not exist; says how many it names.
+fn judge_keys(name: &str, text: &str) -> usize {
+    let mut named = 0;
+    for quoted in quoted(text) {
+        let Some((table, rest)) = quoted.strip_prefix('[').and_then(|rest| rest.split_once(']')) else { continue };
+        let path = format!("{}.{}", table.trim_start_matches('['), rest.trim_start_matches(']').trim());
+        let exists = |known: &&str| if path.ends_with('.') { known.starts_with(&path) } else { **known == path };
+        assert!(KEYS.iter().map(|key| key.path).any(|known| exists(&known)), "{name}: there is no {quoted}");
+        named += 1;
+    }
+    named
+}
+
 #[test]
 fn the_keys_that_pages_name_exist() {
-    let mut named = 0;
-    for (code, language, page) in pages() {
-        for text in quoted(page) {
-            let Some((table, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) else { continue };
-            let table = table.trim_start_matches('[');
-            let key = rest.trim_start_matches(']').trim();
-            let path = format!("{table}.{key}");
-            let exists = KEYS
-                .iter()
-                .any(|known| if key.is_empty() { known.path.starts_with(&path) } else { known.path == path });
-            assert!(exists, "{code} {language:?}: there is no {text}");
-            named += 1;
+    let named: usize =
+        pages().map(|(code, language, page)| judge_keys(&format!("{code} {language:?}"), page)).sum();
+    assert!(named > 100, "only {named} keys were found in the pages");
+}
+
+#[test]
+fn the_japanese_readme_names_keys_codes_and_links_that_exist() {
+    let root = folder().join("../..");
+    let text = std::fs::read_to_string(root.join("README.ja.md")).expect("it is there");
+    assert!(judge_keys("README.ja.md", &text) > 0);
+    for (at, _) in text.match_indices("TG-") {
+        // The codes as such are spoken of, too.
+        let Some(code) = text.get(at..at + 6).filter(|code| code.is_ascii()) else { continue };
+        assert!(Code::parse(code).is_some(), "README.ja.md names {code}");
+    }
+    for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+        let file = link.split('#').next().unwrap_or_default();
+        assert!(link.starts_with("https://") || root.join(file).exists(), "README.ja.md links to {link}");
+    }
+}
+
+#[test]
+fn the_examples_of_the_japanese_readme_have_keys_that_exist() {
+    let text = std::fs::read_to_string(folder().join("../../README.ja.md")).expect("it is there");
+    let blocks: Vec<&str> =
+        text.split("```toml\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block).collect();
+    assert!(blocks.len() >= 3);
+    for block in blocks {
+        let table: toml::Table = toml::from_str(block).expect("an example is TOML");
+        let mut tables = vec![(String::new(), table)];
+        while let Some((path, table)) = tables.pop() {
+            for (key, value) in table {
+                let path = format!("{path}{key}");
+                match value {
+                    toml::Value::Table(inner) => tables.push((path + ".", inner)),
+                    _ => assert!(KEYS.iter().any(|known| known.path == path), "README.ja.md has {path} in {block}"),
+                }
+            }
         }
     }
-    assert!(named > 100, "only {named} keys were found in the pages");
 }
 
 #[test]
