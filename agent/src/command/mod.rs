@@ -7,6 +7,10 @@ mod buffer;
 mod check;
 mod config;
 mod demo;
+#[cfg(test)]
+mod documents;
+mod explain;
+mod failure;
 mod fields;
 mod hold;
 mod notice;
@@ -18,14 +22,13 @@ mod service;
 mod status;
 mod terms;
 
-use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
-use tidegate::message;
-use tidegate::watch::control::AskError;
+
+pub(crate) use self::failure::{Failure, complain};
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -92,6 +95,8 @@ enum Command {
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
+    /// Say what a code such as TG-102 means and what to do
+    Explain(explain::Args),
 }
 
 /// Which configuration to run with.
@@ -104,33 +109,6 @@ struct RunFile {
     /// [default: the one that systemd names, or the store's folder]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-}
-
-/// Why a command failed, and the exit code that says so.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// The exit code.
-    pub(crate) code: u8,
-    /// Why.
-    pub(crate) error: Box<dyn Error>,
-}
-
-/// That what was printed has said why.
-#[derive(Debug, thiserror::Error)]
-#[error("see above")]
-struct Said;
-
-impl Failure {
-    /// An exit code that what was printed has explained.
-    fn said(code: u8) -> Self {
-        Self { code, error: Said.into() }
-    }
-}
-
-impl<E: Into<Box<dyn Error>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self { code: FAILED, error: error.into() }
-    }
 }
 
 /// The language that `--lang` names.
@@ -161,6 +139,7 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
+        Command::Explain(args) => explain::run(&args, language),
     }
 }
 
@@ -168,24 +147,6 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
 #[allow(dead_code)] // `examples/documents.rs` has this module too, and is the one who asks.
 pub(crate) fn definition() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
-}
-
-/// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
-pub(crate) fn complain(failure: &Failure, language: Language) {
-    if failure.error.is::<Said>() {
-        return;
-    }
-    let mut stderr = io::stderr().lock();
-    let asked = failure.error.downcast_ref::<AskError>();
-    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
-    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
-    let _ = writeln!(stderr, "tidegate: {text}{code}");
-    let because = message!("because").text(language);
-    let mut cause = failure.error.source();
-    while let Some(error) = cause {
-        let _ = writeln!(stderr, "  {because}: {error}");
-        cause = error.source();
-    }
 }
 
 /// Prints what was asked for. A reader that has gone away has read enough.
@@ -244,6 +205,9 @@ mod tests {
             "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
+            "tidegate explain",
+            "tidegate explain TG-102 --lang ja",
+            "tidegate explain 102",
             "tidegate buffer status --json --config a.toml",
             "tidegate buffer inspect --device meter-* --from -2h --to now --lane normal --limit 5 --all --json",
             "tidegate buffer verify --store /var/lib/tidegate",
@@ -266,6 +230,7 @@ mod tests {
             "tidegate outages --json --csv",
             "tidegate outages --verify --csv",
             "tidegate config",
+            "tidegate explain TG-999",
             "tidegate notice",
             "tidegate notice keygen",
             "tidegate notice sign --key ops.key",
