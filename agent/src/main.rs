@@ -4,7 +4,7 @@
 //! 0 done · 1 it failed: the message says what was tried, why not, and what to do · 2 wrong arguments ·
 //! 3 `status`, `notice apply`, and what only the running agent can do of `buffer`: no agent is running behind that socket.
 //! `buffer verify`: 1 something is damaged · 2 it could not look. `check`: 1 something is bad · 4 this user may not read the
-//! configuration.
+//! configuration. `setup`: 5 written, and something is bad.
 #![forbid(unsafe_code)]
 
 mod command;

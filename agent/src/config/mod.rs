@@ -26,6 +26,7 @@ mod address;
 mod alarm;
 mod changes;
 mod error;
+mod held;
 mod keys;
 mod model;
 pub mod notice;
@@ -51,6 +52,7 @@ pub use model::{
 };
 pub use tidegate_protocol::units;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Longest configuration file in bytes. A full one has some 15 KB; the bound keeps a wrong path (a log, a device) from
@@ -77,6 +79,15 @@ pub fn parse(text: &str, source_name: &str) -> Result<Config, Errors> {
     sections::read(text, source_name, &surroundings::Disk).0
 }
 
+/// As [`parse`], with secrets that are not in their files yet, by the paths of these: so a configuration can be judged and
+/// tried before anything of it is written.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(text: &str, source_name: &str, secrets: &BTreeMap<PathBuf, Secret>) -> Result<Config, Errors> {
+    sections::read(text, source_name, &held::Held(secrets)).0
+}
+
 /// Reads the configuration file at `path`.
 ///
 /// # Errors
@@ -85,6 +96,14 @@ pub fn parse(text: &str, source_name: &str) -> Result<Config, Errors> {
 pub fn load(path: &Path) -> Result<Config, LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(parse(&text, &path.display().to_string())?)
+}
+
+/// The text of the configuration file at `path`, unjudged.
+///
+/// # Errors
+/// [`LoadError::Unreadable`], as [`load`].
+pub fn read_text(path: &Path) -> Result<String, LoadError> {
+    surroundings::read_text(path)
 }
 
 /// Reads a configuration from `from` to its end; `source_name` stands in messages.

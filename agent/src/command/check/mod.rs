@@ -19,7 +19,7 @@
 pub(in crate::command) mod finding;
 pub(in crate::command) mod offline;
 pub(in crate::command) mod probe;
-mod report;
+pub(in crate::command) mod report;
 
 use std::path::PathBuf;
 
@@ -53,6 +53,13 @@ pub(super) struct Args {
     /// Send one test event through Flux: a flow runs for it, and it counts as an event
     #[arg(long, conflicts_with = "offline")]
     send_event: bool,
+}
+
+impl Args {
+    /// What `setup` ends with.
+    pub(super) fn after_setup(config: PathBuf, send_event: bool) -> Self {
+        Self { config, json: false, offline: false, send_event }
+    }
 }
 
 /// Examines and prints.
