@@ -15,7 +15,7 @@ pub enum Means {
     Accepted,
     /// Too much for now (429).
     Throttled,
-    /// It is being worked on (503 with a time, a unified session cut, connections refused).
+    /// It is being worked on (503; with a time, or again and again).
     Maintenance,
     /// What used to be taken is not any more (401, 403).
     Suspended,

@@ -19,6 +19,9 @@ use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// No server means a date before this (2026-01-01, ms since the Unix epoch), and it is later than that.
+pub(crate) const EARLIEST_MS: u64 = 1_767_225_600_000;
+
 /// Milliseconds since the Unix epoch by the system's clock; 0 if that stands before the epoch.
 pub fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))

@@ -5,7 +5,8 @@
 //!   again every [`OPEN_AGAIN`], `status` says why, and devices find no open port meanwhile, so they keep what they have.
 //! - What was acknowledged is finished: on a stop the intakes end first (they answer for what is on flash), then the
 //!   forwarder (the request in flight may be answered), then the store.
-//! - A reload changes what can be changed or nothing: a bad file leaves the configuration in force as it is.
+//! - A reload changes what can be changed or nothing: a bad file leaves the configuration in force as it is. At the start
+//!   the one that last worked is used instead of it (`live`).
 //! - What limits what may leave is known before anything does, and never waited for (`limits`).
 //!
 //! # How it works
@@ -15,14 +16,17 @@
 
 mod alarm;
 mod ask;
+mod date;
 mod evidence;
 mod identity;
 mod inbox;
 mod limits;
+mod live;
 pub mod of_file;
 mod options;
 mod outages;
 mod page;
+mod service;
 mod stance;
 mod status;
 mod supervise;
@@ -32,14 +36,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::chain;
 use crate::clock::synchronised::ThisMachine;
-use crate::clock::{self, Clock as _, Stamp, SystemClock};
+use crate::clock::{self, Clock as _, SystemClock};
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::fields::{self, Fields};
 use crate::collect::listener::{Credentials, ListenError};
@@ -49,9 +52,11 @@ use crate::forward;
 use crate::shape::limits::Limits;
 use crate::shape::wire::Wire;
 use crate::store::{Store, StoreError};
-use crate::watch::{self, Status};
+use crate::watch::Status;
+use live::Loaded;
 
 pub use limits::limits_of_files;
+pub use live::{Start, StartError};
 pub use stance::{notices_of, shown as shown_notices};
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough
@@ -109,16 +114,6 @@ pub enum GatewayError {
     },
 }
 
-/// The configuration in force, and what the last reload said.
-#[derive(Debug, Clone)]
-struct Loaded {
-    config: Arc<Config>,
-    source: String,
-    at: Stamp,
-    needs_restart: Vec<&'static str>,
-    error: Option<String>,
-}
-
 /// The rooms as far as they are up.
 #[derive(Debug)]
 enum Rooms {
@@ -139,6 +134,8 @@ enum Rooms {
 struct Shared {
     started: Instant,
     loaded: Mutex<Loaded>,
+    /// A store that cannot be opened is not waited for.
+    impatient: bool,
     rooms: Mutex<Rooms>,
     rules: channel::Sender<Arc<Rules>>,
     stats: Arc<crate::collect::Stats>,
@@ -151,6 +148,7 @@ struct Shared {
     inbox: inbox::Desk,
     outages: outages::Ledger,
     page: page::Desk,
+    date: date::Desk,
     evidence: evidence::Desk,
 }
 
@@ -182,11 +180,17 @@ impl Gateway {
     /// Starts it. What is wrong with the configuration is an error here; a disk that is not usable yet is not (see
     /// [`Gateway::ready`]). `source` names the configuration in `status`.
     pub fn start(config: Config, source: &str) -> Result<Self, GatewayError> {
+        Self::begin(live::Chosen::unkept(config, source))
+    }
+
+    fn begin(chosen: live::Chosen) -> Result<Self, GatewayError> {
+        let live::Chosen { config, origin, refused, impatient } = chosen;
         let rules = options::rules(&config)?;
-        let wire = Wire::new(options::wire(&config.forward)?);
         let clock = Arc::new(SystemClock::new());
-        let limits = limits::Desk::new(&config, source);
+        let wire = Wire::by_clock(options::wire(&config.forward)?, clock.clone());
+        let limits = limits::Desk::new(&config, &origin.source);
         let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
+        let date = date::Desk::new(&config, &wire)?;
         let shared = Arc::new(Shared {
             started: Instant::now(),
             limits,
@@ -195,14 +199,16 @@ impl Gateway {
             inbox: inbox::Desk::default(),
             outages: outages::Ledger::default(),
             page,
+            date,
             evidence: evidence::Desk::default(),
             loaded: Mutex::new(Loaded {
                 config: Arc::new(config),
-                source: source.into(),
+                origin,
                 at: clock.now(),
                 needs_restart: Vec::new(),
-                error: None,
+                error: refused,
             }),
+            impatient,
             rooms: Mutex::new(Rooms::Opening { problem: None }),
             rules: channel::Sender::new(rules),
             stats: Arc::default(),
@@ -247,53 +253,7 @@ impl Gateway {
     /// Takes a changed configuration file into use as far as that is possible without a restart. A bad file changes
     /// nothing. What happened is logged and shown in `status`.
     pub fn reload(&self, path: &Path) {
-        match self.try_reload(path) {
-            Ok(changes) => {
-                tracing::info!(applied = ?changes.applied, needs_restart = ?changes.needs_restart, "configuration read again");
-                if !changes.needs_restart.is_empty() {
-                    tracing::warn!("restart Tidegate for these to take effect: {}", changes.needs_restart.join(", "));
-                }
-            }
-            Err(error) => {
-                tracing::error!("the changed configuration is not used, the one before stays in force: {error}");
-                self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error);
-            }
-        }
-    }
-
-    fn try_reload(&self, path: &Path) -> Result<config::Changes, String> {
-        let told = |error: &dyn std::error::Error| chain(error);
-        let config = config::load(path).map_err(|error| told(&error))?;
-        let running = self.shared.loaded().config;
-        let changes = config::changes(&running, &config);
-        let config = options::in_force(config, &running);
-        let rules = options::rules(&config).map_err(|error| told(&error))?;
-        // The endpoint's options are handed over even if they are the same: a reload is also how an operator says
-        // "try again now" after mending something on the other side.
-        if let Rooms::Running { store, forward, credentials, .. } = &*self.shared.rooms() {
-            // A renewed certificate or a changed password stands behind the same path, so no key tells.
-            if let Some(credentials) = credentials {
-                credentials.reload().map_err(|error| told(&error))?;
-            }
-            forward
-                .reload(identity::forward(&self.shared, &config, &lane_names(store)))
-                .map_err(|error| told(&error))?;
-        }
-        self.shared.rules.send_replace(rules);
-        if let Err(error) = watch::log::set_level(config.log.level.filter()) {
-            tracing::warn!("the log level stays as it is: {}", chain(&error));
-        }
-        let mut loaded = self.shared.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        loaded.config = Arc::new(config);
-        loaded.at = self.shared.clock.now();
-        loaded.needs_restart.clone_from(&changes.needs_restart);
-        loaded.error = None;
-        drop(loaded);
-        limits::reload(&self.shared);
-        stance::reload(&self.shared);
-        page::reload(&self.shared);
-        inbox::reload(&self.shared);
-        Ok(changes)
+        live::reload(&self.shared, path);
     }
 
     /// Waits until it has ended by itself: only an error ends it.
@@ -325,7 +285,7 @@ fn lane_names(store: &Store) -> Vec<String> {
 }
 
 /// Runs a gateway as a process: SIGTERM and SIGINT end it in order, SIGHUP reads the configuration again.
-pub fn run(config: Config, config_path: &Path) -> Result<(), GatewayError> {
+pub fn run(start: Start) -> Result<(), GatewayError> {
     // Two blocking threads at most read lanes and resolve names, one verifies passwords; four leave one to spare.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -333,29 +293,84 @@ pub fn run(config: Config, config_path: &Path) -> Result<(), GatewayError> {
         .thread_stack_size(512 * 1024)
         .build()
         .map_err(GatewayError::Process)?;
-    let result = runtime.block_on(serve(config, config_path));
+    let result = runtime.block_on(serve(start));
     // A name lookup that hangs must not hold the process: the store is closed by now.
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn serve(config: Config, config_path: &Path) -> Result<(), GatewayError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(GatewayError::Process)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(GatewayError::Process)?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(GatewayError::Process)?;
-    let mut gateway = Gateway::start(config, &config_path.display().to_string())?;
-    let shared = Arc::clone(&gateway.shared);
-    let served = supervise::serve_watch(&shared).await?;
+/// What the process is told from outside.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, GatewayError> {
+        let heard = |kind| signal(kind).map_err(GatewayError::Process);
+        Ok(Self {
+            terminate: heard(SignalKind::terminate())?,
+            interrupt: heard(SignalKind::interrupt())?,
+            hangup: heard(SignalKind::hangup())?,
+        })
+    }
+}
+
+/// Serves with the configuration that was chosen; with the one that is kept if the gateway does not come up with it.
+async fn serve(mut start: Start) -> Result<(), GatewayError> {
+    let mut signals = Signals::listen()?;
     loop {
-        tokio::select! {
-            result = gateway.ended() => return result,
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => gateway.reload(config_path),
+        start.tell();
+        match serve_with(&mut start, &mut signals).await {
+            Err(error) if start.falls_back(&error) => {}
+            result => return result,
         }
     }
-    tracing::info!("stopping: finishing what was acknowledged");
-    let result = gateway.stop().await;
-    served.cancel();
+}
+
+async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), GatewayError> {
+    let mut gateway = Gateway::begin(start.chosen())?;
+    let shared = Arc::clone(&gateway.shared);
+    let served = match supervise::serve_watch(&shared).await {
+        Ok(served) => served,
+        Err(error) => {
+            // It says why it ended, if it did; this is why it has to.
+            let _ = gateway.stop().await;
+            return Err(error);
+        }
+    };
+    let service = service::Service::start(&shared, gateway.ready.clone());
+    let keeper = live::Keeper::new(start.places().clone());
+    let (mut ready, mut up) = (gateway.ready.clone(), false);
+    let ended = loop {
+        tokio::select! {
+            result = gateway.ended() => break Some(result),
+            true = async { ready.wait_for(|up| *up).await.is_ok() }, if !up => {
+                up = true;
+                start.came_up();
+                keeper.keep(&shared);
+            }
+            _ = signals.terminate.recv() => break None,
+            _ = signals.interrupt.recv() => break None,
+            _ = signals.hangup.recv() => {
+                service.reloading();
+                gateway.reload(start.places().source());
+                if up {
+                    keeper.keep(&shared);
+                }
+                service.reloaded();
+            }
+        }
+    };
+    let result = if let Some(result) = ended {
+        result
+    } else {
+        service.stopping();
+        tracing::info!("stopping: finishing what was acknowledged");
+        gateway.stop().await
+    };
+    service.stopped();
+    served.end().await;
     result
 }

@@ -22,6 +22,7 @@ pub mod hardware;
 pub mod language;
 pub mod outage;
 pub mod provider;
+pub mod pulse;
 pub mod secret;
 pub mod shape;
 pub mod shown;

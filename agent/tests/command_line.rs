@@ -118,7 +118,7 @@ fn the_default_configuration_goes_to_a_file_and_is_read_back() {
     let secret = path(folder.path(), "url");
     fs::write(&secret, "https://hooks.example/x").expect("write");
     let file = path(folder.path(), "t.toml");
-    fs::write(&file, text(&output.stdout).replace("/etc/tidegate/webhook.url", &secret)).expect("write");
+    fs::write(&file, text(&output.stdout).replace("/etc/tidegate/secrets/webhook.url", &secret)).expect("write");
     let output = tidegate(&["check", "--offline", "--config", &file]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
@@ -274,4 +274,21 @@ fn with_several_rules_for_fields_the_topic_must_be_said() {
     let output = tidegate(&["fields", "try", &file, "--topic", "b/1", "--config", &config]);
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("stored  {\"x\":1}"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_file_of_comments_alone_is_not_configured_yet_which_run_says_with_a_code_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = path(folder.path(), "t.toml");
+    for comments in ["", "# nothing\n\n   # yet\n", include_str!("../../systemd/tidegate.toml")] {
+        fs::write(&file, comments).expect("write");
+        for (command, code) in [("run", 78), ("check", 1)] {
+            let output = tidegate(&[command, "--config", &file]);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{command}: {said}");
+            assert!(said.contains(&file) && said.contains("not configured yet") && said.contains("setup"), "{said}");
+        }
+    }
+    fs::write(&file, "[gateway]\n").expect("write");
+    assert_eq!(tidegate(&["run", "--config", &file]).status.code(), Some(1), "what is begun is judged");
 }

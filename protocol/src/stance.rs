@@ -12,7 +12,9 @@
 //! | maintenance | no | behind its end | yes | yes | yes |
 //! | quota, suspended | no | rarely | yes | yes | yes |
 //! | held | no | no | yes | yes | yes |
-//! | ended | no | no | no | no | while the clock is not trusted |
+//! | ended | no | no | no | for the time | while the clock is not trusted |
+//!
+//! *names*: whether name servers may be asked. Who asks for the time has its host's name resolved whenever it may ask.
 //!
 //! A *probe* is one record, the oldest stored. When it is due is the machine's to say (`provider::machine` of the agent);
 //! the table says whether there may be one.
@@ -72,10 +74,21 @@ pub struct Leave {
     pub probe: bool,
     /// Whether the status page and the metadata service may be asked.
     pub poll: bool,
-    /// Whether names may be resolved.
+    /// Whether names may be resolved, for anything but the time.
     pub names: bool,
     /// Whether something may be asked for the time.
     pub time: AskTime,
+}
+
+impl AskTime {
+    /// Whether it may be asked. `trusted`: the clock is known to be right.
+    #[must_use]
+    pub const fn lets(self, trusted: bool) -> bool {
+        match self {
+            Self::WhileUntrusted => !trusted,
+            Self::Always => true,
+        }
+    }
 }
 
 impl Leave {
@@ -170,6 +183,16 @@ mod tests {
         for (stance, telemetry, probe, poll, names, time) in table {
             assert_eq!(stance.leave(), Leave { telemetry, probe, poll, names, time }, "{stance}");
         }
+    }
+
+    #[test]
+    fn with_an_untrusted_clock_the_time_may_always_be_asked_whatever_holds() {
+        for one in Stance::ALL {
+            for other in Stance::ALL {
+                assert!(one.leave().and(other.leave()).time.lets(false), "{one} and {other}");
+            }
+        }
+        assert!(!Stance::Ended.leave().time.lets(true) && Stance::Suspended.leave().time.lets(true));
     }
 
     #[test]

@@ -24,10 +24,21 @@ impl Says {
     /// The same of a line with this status.
     #[must_use]
     pub fn line(class: &str, status: &str) -> Self {
+        Self::subscriber(class, status, None)
+    }
+
+    /// An active line of class `s1.fast` that is to be stopped so at this time, in ms since the Unix epoch.
+    #[must_use]
+    pub fn expiring(at_ms: u64, action: &str) -> Self {
+        Self::subscriber("s1.fast", "active", Some((at_ms, action)))
+    }
+
+    fn subscriber(class: &str, status: &str, expiry: Option<(u64, &str)>) -> Self {
+        let (at_ms, action) = expiry.unzip();
         let body = serde_json::json!({
             "imsi": "001010000000001", "simId": "8981000000000000001", "operatorId": "OP0000000000", "groupId": "g",
             "status": status, "speedClass": class, "subscription": "plan01s", "type": class, "moduleType": "trio",
-            "tags": {"name": "gw-test"}, "expiryTime": null, "expiryAction": null, "terminationEnabled": false,
+            "tags": {"name": "gw-test"}, "expiryTime": at_ms, "expiryAction": action, "terminationEnabled": false,
             "lastModifiedTime": 1_745_309_392_313_u64,
             "sessionStatus": {"sessionId": "s", "online": true, "ueIpAddress": "10.0.0.2", "cell": {"radioType": "LTE"}},
         });

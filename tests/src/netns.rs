@@ -186,15 +186,33 @@ impl Pair {
             ip(&["-n", &space.0, "address", "add", &format!("{address}/{length}"), "dev", INTERFACE, "nodad"]);
             ip(&["-n", &space.0, "link", "set", INTERFACE, "up"]);
         }
-        // Each knows the other, so that nobody has to ask: that is no part of what is weighed.
-        for ((space, ..), (_, address, mac)) in sides.into_iter().zip(sides.into_iter().rev()) {
-            let (address, dev) = (address.to_string(), ["dev", INTERFACE, "nud", "permanent"]);
-            ip(&[&["-n", &*space.0, "neigh", "replace", &address, "lladdr", mac][..], &dev].concat());
-        }
+        pair.introduce();
         if let (Some(way), Some(round_trip)) = (&mut pair.way, round_trip) {
             way.carry(round_trip / 2);
         }
         pair
+    }
+
+    /// Each end knows the other, so that nobody has to ask: that is no part of what is weighed.
+    #[track_caller]
+    fn introduce(&self) {
+        for (space, other) in [(&self.near, 1), (&self.far, 0)] {
+            let (address, dev) = (self.ends[other].to_string(), ["dev", INTERFACE, "nud", "permanent"]);
+            ip(&[&["-n", &*space.0, "neigh", "replace", &address, "lladdr", MACS[other]][..], &dev].concat());
+        }
+    }
+
+    /// Takes the near end's interface down, as a modem that has lost its network does.
+    #[track_caller]
+    pub fn cut(&self) {
+        ip(&["-n", &self.near.0, "link", "set", INTERFACE, "down"]);
+    }
+
+    /// Takes it up again.
+    #[track_caller]
+    pub fn mend(&self) {
+        ip(&["-n", &self.near.0, "link", "set", INTERFACE, "up"]);
+        self.introduce();
     }
 
     /// All its namespaces.

@@ -210,6 +210,26 @@ fn a_refusal_before_anything_was_delivered_is_misconfigured_and_tried_at_once_af
 }
 
 #[test]
+fn ten_reloads_that_change_nothing_press_a_misconfigured_endpoint_once() {
+    let flux = Flux::start();
+    flux.answer_all(Answer::status(404));
+    let agent = Setup::webhook(&flux).start();
+    publish(&agent, "waiting", numbers(0..10));
+    agent.wait_for_verdict("misconfigured");
+    assert_eq!(flux.requests(), 1);
+    let start = Instant::now();
+    for _ in 0..10 {
+        agent.reload();
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    flux.wait_for_requests(2);
+    if start.elapsed() < Duration::from_secs(50) {
+        wait::never("each reload sends", Duration::from_secs(2), || flux.requests() > 2);
+    }
+    assert_eq!((agent.put_aside(), agent.waiting()), (0, 10));
+}
+
+#[test]
 fn a_refusal_after_deliveries_is_a_suspension_and_collecting_goes_on() {
     let flux = Flux::start();
     let agent = Setup::webhook(&flux).start();

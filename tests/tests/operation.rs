@@ -87,7 +87,7 @@ fn the_default_configuration_names_every_key_and_needs_only_its_secret() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("webhook.url");
     std::fs::write(&file, "https://api.soracom.io/v1/flux/incoming_webhooks/a/b\n").expect("a file");
-    let (good, shown) = check(&text.replace("/etc/tidegate/webhook.url", &file.display().to_string()));
+    let (good, shown) = check(&text.replace("/etc/tidegate/secrets/webhook.url", &file.display().to_string()));
     assert!(good, "{shown}");
 }
 

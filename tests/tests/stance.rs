@@ -1,18 +1,17 @@
 //! Each stance, on the real binary: what is sent under it and what is not, what `status` and `notices` say, that a
 //! `kill -9` changes nothing of it, and what ends it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::office::Office;
-use tidegate_tests::stance::{self, apply, publish, stance, until_stance};
+use tidegate_tests::stance::{
+    self, apply, delivered, ground, has_notice, has_outage, outages, publish, sends_nothing, stance, survives_a_kill,
+    until_stance,
+};
 use tidegate_tests::wait::{self, BOUND};
-
-/// Long enough for an agent whose batches close after 100 ms to do what it may not.
-const WHILE: Duration = Duration::from_millis(1200);
 
 /// An agent that believes this office, with a lane for alarms that goes first.
 fn setup(flux: &Flux, office: &Office) -> Setup {
@@ -22,69 +21,6 @@ fn setup(flux: &Flux, office: &Office) -> Setup {
     setup.rule("topic = \"devices/{device}/alarm\"\nlane = \"critical\"");
     setup.rule("topic = \"devices/{device}/telemetry\"\nlane = \"normal\"");
     setup
-}
-
-/// The log of notices, as the command shows it.
-#[track_caller]
-fn notices(agent: &Agent) -> Vec<Value> {
-    let output = agent.command(&["notices", "--json"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
-#[track_caller]
-fn has_notice(agent: &Agent, part: &str) {
-    wait::until(&format!("a notice says {part}"), BOUND, || {
-        notices(agent).iter().any(|entry| entry.to_string().contains(part))
-    });
-}
-
-/// The intervals of the outage ledger, by their class.
-#[track_caller]
-fn outages(agent: &Agent) -> Vec<String> {
-    let output = agent.command(&["outages", "--json"]);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let intervals = report["intervals"].as_array().expect("intervals");
-    intervals.iter().map(|interval| interval["class"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
-/// The ledger has one interval, of this class: it is written aside, so it is waited for.
-#[track_caller]
-fn has_outage(agent: &Agent, class: &str) {
-    let stands = || format!("{:?}", outages(agent));
-    wait::until_or_tell(&format!("one outage is {class}"), BOUND, || outages(agent) == [class], stands);
-}
-
-/// Waits until so many records were delivered; says how things stand if they are not.
-#[track_caller]
-fn delivered(agent: &Agent, flux: &Flux, records: usize) {
-    let enough = || flux.delivered() >= records;
-    let stands = || format!("{} were, and the status is {:#}", flux.delivered(), agent.status());
-    wait::until_or_tell(&format!("{records} records were delivered"), BOUND, enough, stands);
-}
-
-/// The first ground, as `status` has it.
-#[track_caller]
-fn ground(agent: &Agent) -> Value {
-    agent.status()["stance"]["grounds"][0].clone()
-}
-
-/// What was sent before does not grow although something waits.
-#[track_caller]
-fn sends_nothing(agent: &Agent, flux: &Flux) {
-    let before = flux.requests();
-    publish(agent, "telemetry", "waits");
-    wait::never("something is sent", WHILE, || flux.requests() > before);
-}
-
-/// Kills it and starts it again: under the same stance nothing is sent.
-#[track_caller]
-fn survives_a_kill(agent: &mut Agent, flux: &Flux, word: &str) {
-    agent.kill();
-    agent.start();
-    until_stance(agent, word);
-    sends_nothing(agent, flux);
 }
 
 #[test]
@@ -354,6 +290,58 @@ fn an_unannounced_maintenance_in_answers_waits_and_then_asks_with_one_event() {
     delivered(&agent, &flux, 3);
     until_stance(&agent, "open");
     flux.look(|log| assert!(log.requests.iter().any(|request| request.events.len() == 1)));
+    flux.assert_sound();
+}
+
+#[test]
+fn a_503_that_goes_on_is_an_interruption_that_is_probed_with_one_event() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    delivered(&agent, &flux, 1);
+    flux.answer_all(Answer::status(503));
+    for number in 0..20 {
+        publish(&agent, "telemetry", &number.to_string());
+    }
+    // Three failures over half a minute.
+    wait::until("the stance is maintenance", Duration::from_secs(90), || stance(&agent) == "maintenance");
+    assert_eq!(ground(&agent)["source"], "answer of Flux");
+    let before = flux.requests();
+    sends_nothing(&agent, &flux);
+    flux.answer_all(Answer::Accept);
+    agent.reload();
+    delivered(&agent, &flux, 22);
+    until_stance(&agent, "open");
+    flux.look(|log| assert_eq!(log.requests[before].events.len(), 1, "a probe is one record"));
+    flux.assert_sound();
+}
+
+#[test]
+fn a_used_up_quota_is_asked_again_when_status_says_and_not_before_the_time_that_it_names() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    let probe_in = |agent: &Agent| agent.status()["stance"]["probe_in_ms"].as_u64();
+    let day = 86_400_000;
+    // Without a time: a day, whatever the rare probes' pace is.
+    flux.answer_next([Answer::status(402)]);
+    publish(&agent, "telemetry", "1");
+    until_stance(&agent, "quota");
+    assert!(probe_in(&agent).is_none_or(|wait| (day - 60_000..=day).contains(&wait)), "{:?}", probe_in(&agent));
+    sends_nothing(&agent, &flux);
+    // The operator bought more, but not enough: now the answer names a time.
+    flux.answer_next([Answer::status(402).with_header("Retry-After", "8")]);
+    let asked = Instant::now();
+    agent.reload();
+    flux.wait_for_requests(2);
+    wait::until("its end is the one that was named", BOUND, || {
+        ground(&agent)["until_ms"].as_u64().is_some_and(|until| until < agent.number("/now_ms") + 9_000)
+    });
+    assert_eq!(probe_in(&agent), None, "with its end telemetry goes on");
+    agent.kill();
+    agent.start();
+    delivered(&agent, &flux, 2);
+    assert!(asked.elapsed() >= Duration::from_secs(8), "{:?}", asked.elapsed());
+    until_stance(&agent, "open");
     flux.assert_sound();
 }
 

@@ -17,7 +17,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Clock, Stamp, boot_number, difference, now_ms, uptime_ms};
+use super::{Clock, EARLIEST_MS, Stamp, boot_number, difference, now_ms, uptime_ms};
 
 /// A told time and the system's clock agree if they are no further apart than this and the told one's own error: what is
 /// promised of a corrected time is the right second or a few of them.
@@ -25,9 +25,6 @@ const AGREE_MS: u64 = 5_000;
 
 /// A told time that may be further off is not used: it would be a guess.
 const WORST_ERROR_MS: u64 = 15_000;
-
-/// A told time before this is no time that any server can mean (2026-01-01): it would be taken for the truth.
-const EARLIEST_MS: u64 = 1_767_225_600_000;
 
 /// No offset is known.
 const UNKNOWN: i64 = i64::MIN;

@@ -23,16 +23,24 @@ pub const ADVICE: &str = "write a time such as \"2026-12-01 02:00\" (UTC unless 
 /// # Errors
 /// What to write instead.
 pub fn parse(text: &str, now_ms: u64) -> Result<u64, String> {
+    parse_or_advise(text, now_ms, ADVICE)
+}
+
+/// The same, for who has advice of its own.
+///
+/// # Errors
+/// `advice`, behind what is wrong with a duration.
+pub fn parse_or_advise(text: &str, now_ms: u64, advice: &str) -> Result<u64, String> {
     let text = text.trim();
     let signed = |duration: &str| {
-        let duration = parse_duration(duration).map_err(|error| format!("{error}, or {ADVICE}"))?;
+        let duration = parse_duration(duration).map_err(|error| format!("{error}, or {advice}"))?;
         Ok::<u64, String>(ms(duration))
     };
     match text.as_bytes().first() {
         _ if text == "now" => Ok(now_ms),
         Some(b'+') => Ok(now_ms.saturating_add(signed(&text[1..])?)),
         Some(b'-') => Ok(now_ms.saturating_sub(signed(&text[1..])?)),
-        _ => absolute(text).ok_or_else(|| ADVICE.to_owned()),
+        _ => absolute(text).ok_or_else(|| advice.to_owned()),
     }
 }
 

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 use tidegate::message;
+use tidegate::watch::control::AskError;
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -37,14 +38,18 @@ pub(crate) const FAILED: u8 = 1;
 /// Actions").
 pub(crate) const NOT_RUNNING: u8 = 3;
 
+/// Exit code of `run` when nothing is configured yet: `EX_CONFIG` of sysexits.h(3head). The service manager does not start it
+/// again then, for waiting does not change it (`RestartPreventExitStatus=` of the unit).
+pub(crate) const NOT_CONFIGURED: u8 = 78;
+
 /// Takes telemetry from MQTT devices, writes it to flash before acknowledging it, and forwards it to SORACOM Flux as
 /// the contract and the line allow.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket), \
-                  4 nothing could be examined (check), 5 written and not all is good (setup).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket),\n\
+                  4 nothing could be examined (check), 5 written and not all is good (setup), 78 nothing is configured yet (run).\n\
                   Begin with: tidegate demo\n\
                   Set a gateway up: sudo tidegate setup\n\
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --offline --config tidegate.toml"
@@ -60,7 +65,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
-    Run(ConfigFile),
+    Run(RunFile),
     /// Ask for what a gateway needs, test the answers, write the configuration and its secrets
     Setup(Box<setup::Args>),
     /// Examine configuration, machine, network and service, and say what to do where it is not good
@@ -93,12 +98,16 @@ enum Command {
     Config(config::Which),
 }
 
-/// Which configuration.
+/// Which configuration to run with.
 #[derive(Debug, clap::Args)]
-struct ConfigFile {
+struct RunFile {
     /// The configuration file
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
+    /// Keep the configuration that last worked in this folder, and look for it there if the file cannot be used
+    /// [default: the one that systemd names, or the store's folder]
+    #[arg(long, value_name = "FOLDER")]
+    state: Option<PathBuf>,
 }
 
 /// Why a command failed, and the exit code that says so.
@@ -143,21 +152,27 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
 
 fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
-        Command::Run(file) => run::run(&file.config),
+        Command::Run(file) => run::run(&file.config, file.state.as_deref()),
         Command::Setup(args) => setup::run(&args, language),
         Command::Check(args) => check::run(&args, language),
-        Command::Status(args) => status::run(&args),
-        Command::Terms(args) => terms::run(&args),
-        Command::Notice(which) => notice::run(&which),
-        Command::Notices(args) => notices::run(&args),
-        Command::Outages(args) => outages::run(&args),
-        Command::Hold(args) => hold::run(&args),
-        Command::Resume(args) => hold::resume(&args),
-        Command::Buffer(which) => buffer::run(&which),
+        Command::Status(args) => status::run(&args, language),
+        Command::Terms(args) => terms::run(&args, language),
+        Command::Notice(which) => notice::run(&which, language),
+        Command::Notices(args) => notices::run(&args, language),
+        Command::Outages(args) => outages::run(&args, language),
+        Command::Hold(args) => hold::run(&args, language),
+        Command::Resume(args) => hold::resume(&args, language),
+        Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
     }
+}
+
+/// What the command line is, for who writes manual pages and completions from it.
+#[allow(dead_code)] // `examples/documents.rs` has this module too, and is the one who asks.
+pub(crate) fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
@@ -166,7 +181,10 @@ pub(crate) fn complain(failure: &Failure, language: Language) {
         return;
     }
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "tidegate: {}", failure.error);
+    let asked = failure.error.downcast_ref::<AskError>();
+    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
+    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
+    let _ = writeln!(stderr, "tidegate: {text}{code}");
     let because = message!("because").text(language);
     let mut cause = failure.error.source();
     while let Some(error) = cause {
@@ -202,6 +220,9 @@ mod tests {
             "tidegate setup --config a.toml --yes --id gw-1 --listen 0.0.0.0:1883 --webhook-file - --no-limits --lang ja",
             "tidegate check --config a.toml",
             "tidegate check",
+            "tidegate check --offline --config a.toml --state /var/lib/tidegate",
+            "tidegate run --state /var/lib/tidegate",
+            "tidegate config kept --config a.toml",
             "tidegate check --json --lang ja",
             "tidegate check --offline --config -",
             "tidegate status",
@@ -270,6 +291,9 @@ mod tests {
             "tidegate buffer inspect --from yesterday",
             "tidegate buffer replay --from -2h",
             "tidegate buffer status --store a --socket b",
+            "tidegate buffer status --store a --config b",
+            "tidegate buffer status --socket a --config b",
+            "tidegate hold --socket a --config b",
         ] {
             let error = Arguments::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -2,12 +2,13 @@
 
 use tidegate::config;
 use tidegate::gateway;
+use tidegate::language::Language;
 use tidegate::provider::input::Entry;
 use tidegate::provider::question::{Ask, End};
 use tidegate::watch::render;
 
 use super::service::Service;
-use super::{Failure, NOT_RUNNING, print, provider};
+use super::{Failure, NOT_RUNNING, print};
 
 /// Whose notices, and how to show them.
 #[derive(Debug, clap::Args)]
@@ -21,20 +22,21 @@ pub(super) struct Args {
 }
 
 /// Asks or reads, and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let entries = find(args)?;
     if args.service.json {
         return print(&(serde_json::to_string_pretty(&entries)? + "\n"));
     }
-    print(&render::notices(&gateway::shown_notices(&entries)))
+    print(&render::notices(&gateway::shown_notices(&entries), language))
 }
 
 fn find(args: &Args) -> Result<Vec<Entry>, Failure> {
-    match provider::ask(&args.service.socket()?, &Ask::Notices) {
+    let agent = &args.service.agent;
+    match agent.ask(&Ask::Notices) {
         Ok(End::Notices { entries }) => Ok(entries),
         Ok(_) => Err("the agent answered something else".into()),
-        Err(failure) if failure.code == NOT_RUNNING && args.service.socket.is_none() => {
-            let (folder, _) = config::store_place(args.service.config_file()).map_err(|_| failure)?;
+        Err(failure) if failure.code == NOT_RUNNING && agent.socket.is_none() => {
+            let (folder, _) = config::store_place(agent.config_file()).map_err(|_| failure)?;
             Ok(gateway::notices_of(&folder)?)
         }
         Err(failure) => Err(failure),

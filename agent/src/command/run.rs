@@ -2,29 +2,38 @@
 
 use std::path::Path;
 
-use tidegate::config::{self, LogTarget};
-use tidegate::gateway;
+use tidegate::config::LogTarget;
+use tidegate::config::kept::Places;
+use tidegate::gateway::{self, Start};
 use tidegate::watch::log;
 
-use super::Failure;
+use super::{FAILED, Failure, NOT_CONFIGURED};
 
 /// Reads the configuration, sets logging up, and runs until told to stop.
-pub(super) fn run(path: &Path) -> Result<(), Failure> {
+///
+/// `state`: the state directory, where the configuration that last worked is kept; without it the one that systemd names,
+/// and else the store's folder.
+pub(super) fn run(path: &Path, state: Option<&Path>) -> Result<(), Failure> {
     if path == Path::new("-") {
         // A file of this name can still be given as `./-`.
         return Err(
             "run takes no configuration from standard input, for it reads it again on SIGHUP; name a file".into()
         );
     }
-    let config = config::load(path)?;
+    let start = Start::choose(Places::new(path, state, std::env::var_os("STATE_DIRECTORY").as_deref()));
+    let start = start.map_err(|error| {
+        let code = if error.is_unconfigured() { NOT_CONFIGURED } else { FAILED };
+        Failure { code, error: error.into() }
+    })?;
+    let config = start.config();
     let target = match config.log.target {
         LogTarget::Stderr => log::Target::Stderr,
         LogTarget::Journald => log::Target::Journald,
     };
     log::init(config.log.level.filter(), target)?;
     for warning in &config.warnings {
-        tracing::warn!("{}: {warning}", path.display());
+        tracing::warn!("{}: {warning}", start.source());
     }
-    gateway::run(config, path)?;
+    gateway::run(start)?;
     Ok(())
 }

@@ -106,9 +106,37 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, UrlFault> {
     })
 }
 
+/// Whether an origin (scheme, host and port) is SORACOM's.
+pub(super) fn is_soracom(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    let host = host.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
+    host == "soracom.io" || host.ends_with(".soracom.io")
+}
+
 /// Scheme, host and port of a URL that was read before: what may be shown of one that is a secret.
 pub(super) fn origin(text: &str) -> String {
     let end = text.find("://").map_or(0, |at| at + 3);
     let length = text[end..].find(['/', '?']).unwrap_or(text.len() - end);
     text[..end + length].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_soracoms_by_the_end_of_its_host() {
+        for (origin, expected) in [
+            ("https://api.soracom.io", true),
+            ("http://uni.soracom.io:80", true),
+            ("https://G.API.SORACOM.IO", true),
+            ("https://soracom.io", true),
+            ("https://notsoracom.io", false),
+            ("https://soracom.io.example.com", false),
+            ("http://127.0.0.1:8080", false),
+            ("", false),
+        ] {
+            assert_eq!(is_soracom(origin), expected, "{origin}");
+        }
+    }
 }

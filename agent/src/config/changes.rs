@@ -72,6 +72,11 @@ pub(super) fn facts(config: &Config) -> Facts {
     put("collect.pseudonyms.key_file", &config.collect.pseudonym_key.as_ref().map(super::Secret::expose));
     put("clock.synchronised_marker", &config.clock.synchronised_marker);
     put("clock.timedated", &config.clock.timedated);
+    let date = &config.clock.date;
+    put("clock.date.enabled", &date.enabled);
+    put("clock.date.url", &date.url);
+    put("clock.date.after", &date.after);
+    put("clock.date.ca_file", &date.ca_file);
     put("alarm.after", &config.alarm.after);
     put("alarm.repeat", &config.alarm.repeat);
     put("alarm.command", &config.alarm.command);

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::code::Code;
+
 /// Longest piece of the file that a message repeats, in characters: a value pasted into the wrong place must not fill
 /// the terminal.
 const SHOWN: usize = 60;
@@ -70,6 +72,16 @@ pub enum LoadError {
         /// Why not.
         #[source]
         source: std::io::Error,
+    },
+    /// Nothing stands in it but comments.
+    #[error(
+        "{path} is not configured yet: nothing stands in it but comments; run `sudo tidegate setup`, or write it by hand \
+         (`tidegate config default` prints every key with its default) ({})",
+        Code::NotConfigured
+    )]
+    NotConfigured {
+        /// Its path.
+        path: String,
     },
     /// It was read and is wrong.
     #[error(transparent)]

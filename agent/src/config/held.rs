@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::credentials::Handed;
 use super::surroundings::{Content, Disk, Fault, Place, SecretFile, Surroundings, Volume};
 use crate::secret::Secret;
 
@@ -31,5 +32,9 @@ impl Surroundings for Held<'_> {
 
     fn place(&self, path: &Path) -> Place {
         Disk.place(path)
+    }
+
+    fn handed(&self, path: &Path) -> Option<Handed> {
+        if self.0.contains_key(path) { None } else { Disk.handed(path) }
     }
 }

@@ -19,14 +19,17 @@
 //! # Where it touches the disk
 //! It reads: the file itself, the secret files it names (regular, at most [`MAX_FILE`](crate::secret::MAX_FILE) bytes), the
 //! certificate, key and password files it names and, where [`terms`] is asked to, the contract's terms file (regular, at
-//! most [`MAX_FILE`] bytes), and asks for the size and kind of the file
-//! system that the store is on and for what stands in the folder. It writes nothing.
+//! most [`MAX_FILE`] bytes), in place of secret files that it may not read what the service manager has handed over
+//! (`credentials`), and asks for the size and kind of the file system that the store is on and for what stands in the
+//! folder. It writes what [`kept`] keeps, where it is told to, and nothing else.
 
 mod address;
 mod alarm;
 mod changes;
+mod credentials;
 mod error;
 mod held;
+pub mod kept;
 mod keys;
 mod model;
 pub mod notice;
@@ -42,10 +45,11 @@ mod tests;
 pub use crate::secret::Secret;
 pub use alarm::{ALARM_TOPIC, Alarm};
 pub use changes::{Changes, changes};
+pub use credentials::FOLDER as SECRETS_FOLDER;
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
-    Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, EventsCount, FieldRule, FluxTarget,
+    Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, Date, EventsCount, FieldRule, FluxTarget,
     Forward, Gateway, Kind, Lane, Layout, Limits, Listener, Log, LogLevel, LogTarget, Metadata, Metrics, MqttVersion,
     NextFlux, Notices, OnTermsChange, Order, Policy, Probe, Provider, Resume, Rule, SpeedClass, Stated, StatusPage,
     Store, Tls,
@@ -92,18 +96,36 @@ pub fn parse_with(text: &str, source_name: &str, secrets: &BTreeMap<PathBuf, Sec
 ///
 /// # Errors
 /// [`LoadError::Unreadable`] if there is no such file, it may not be read or is longer than [`MAX_FILE`];
-/// [`LoadError::Wrong`] with everything that is wrong in it otherwise.
+/// [`LoadError::NotConfigured`] if nothing stands in it but comments; [`LoadError::Wrong`] with everything that is wrong in
+/// it otherwise.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
-    let text = surroundings::read_text(path)?;
+    let text = text(path)?;
     Ok(parse(&text, &path.display().to_string())?)
 }
 
-/// The text of the configuration file at `path`, unjudged.
+/// Whether nothing stands in it but comments: the file as the package brings it.
+fn is_blank(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// The text of the configuration file at `path` as it is, for who changes it.
 ///
 /// # Errors
 /// [`LoadError::Unreadable`], as [`load`].
 pub fn read_text(path: &Path) -> Result<String, LoadError> {
     surroundings::read_text(path)
+}
+
+/// The text of the configuration file at `path`, for [`parse`]: who reads it once can keep what was judged.
+///
+/// # Errors
+/// [`LoadError::Unreadable`], as [`load`]; [`LoadError::NotConfigured`] if nothing stands in it but comments.
+pub fn text(path: &Path) -> Result<String, LoadError> {
+    let text = surroundings::read_text(path)?;
+    if is_blank(&text) {
+        return Err(LoadError::NotConfigured { path: path.display().to_string() });
+    }
+    Ok(text)
 }
 
 /// Reads a configuration from `from` to its end; `source_name` stands in messages.
@@ -133,6 +155,11 @@ pub fn control_socket(path: &Path) -> Result<PathBuf, LoadError> {
 pub fn store_place(path: &Path) -> Result<(PathBuf, u64), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::store_place(&text, &path.display().to_string())?)
+}
+
+/// The store's folder, if the file at `path` can be read and says one, whatever is wrong with the rest of it.
+fn store_path(path: &Path) -> Option<PathBuf> {
+    sections::store_path(&surroundings::read_text(path).ok()?)
 }
 
 /// What `[[collect.fields]]` and `[collect.pseudonyms]` of the file at `path` say, whatever else is wrong with it: who

@@ -272,6 +272,21 @@ pub struct Clock {
     pub synchronised_marker: PathBuf,
     /// Whether systemd-timedated is asked too.
     pub timedated: bool,
+    /// `[clock.date]`.
+    pub date: Date,
+}
+
+/// `[clock.date]`: who is asked for the time over TLS while the clock is not known to be right and nothing else tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Date {
+    /// Whether anybody is.
+    pub enabled: bool,
+    /// Scheme (`https`), host and port. Without it the status page, or an endpoint that is not SORACOM's, over TLS.
+    pub url: Option<String>,
+    /// How long after the start at the least, 1 s to 24 h.
+    pub after: Duration,
+    /// PEM file with the CA of `url`; without it the system's roots are used.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `[forward]`.
@@ -382,6 +397,11 @@ impl FluxTarget {
             Self::Api { .. } => Kind::Api,
             Self::Unified { .. } => Kind::Unified,
         }
+    }
+
+    /// Whether it is SORACOM's.
+    pub fn is_soracoms(&self) -> bool {
+        super::address::is_soracom(&self.origin())
     }
 
     /// Scheme, host and port: as much of the address as may be shown.

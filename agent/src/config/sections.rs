@@ -2,6 +2,7 @@
 //! from then on, so that reading goes on and finds the other mistakes.
 
 mod answers;
+mod clock;
 mod collect;
 mod forward;
 pub(super) mod limits;
@@ -19,11 +20,11 @@ use toml::de::DeTable;
 use super::address;
 use super::error::{Errors, shown};
 use super::model::{
-    Clock, Config, Control, FieldRule, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Notices, Provider,
+    Config, Control, FieldRule, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Notices, Provider,
 };
 use super::reader::{Book, Document, Section, Value};
 use super::surroundings::{Content, Disk, Surroundings};
-use super::{DEFAULT_MARKER, DEFAULT_SOCKET, Secret};
+use super::{DEFAULT_SOCKET, Secret};
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
@@ -70,6 +71,14 @@ pub(super) fn control_socket(text: &str, source_name: &str) -> Result<PathBuf, E
     let control = control(&Section::root(&doc, tree.get_ref()));
     let problems = doc.close().problems;
     if problems.is_empty() { Ok(control.socket) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+}
+
+/// The store's folder, if the text says one that can be meant, whatever is wrong with the rest of it.
+pub(super) fn store_path(text: &str) -> Option<PathBuf> {
+    let (tree, _) = DeTable::parse_recoverable(text);
+    let doc = Document::new(text, &Disk);
+    let path = Section::root(&doc, tree.get_ref()).glance(&["store", "path"]).map(PathBuf::from);
+    path.filter(|path| path.is_absolute())
 }
 
 /// The store's folder and its byte limit, whatever else is wrong with the text.
@@ -148,7 +157,7 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
     let forward = forward::forward(&root, limits::monthly_events(&limits));
     let origin = forward.target.origin();
     limits::judge_together(&root, &limits, &origin);
-    let at_soracom = statuspage::is_soracom(&origin);
+    let at_soracom = address::is_soracom(&origin);
     let config = Config {
         collect: collect::collect(&root, &gateway.id, &lanes),
         store,
@@ -156,7 +165,7 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
         forward,
         provider: limits::provider(&root, is_unified(&root), at_soracom),
         limits,
-        clock: clock(&root),
+        clock: clock::clock(&root),
         alarm: super::alarm::alarm(&root),
         control: control(&root),
         metrics: metrics(&root),
@@ -188,23 +197,6 @@ fn gateway(root: &Section<'_>) -> Gateway {
     }
     section.finish();
     Gateway { id }
-}
-
-fn clock(root: &Section<'_>) -> Clock {
-    let section = root.section("clock");
-    let marker = section.path("synchronised_marker");
-    if let Some((path, value)) = marker.as_ref().filter(|(path, _)| !path.starts_with("/run")) {
-        value.warn(
-            format!("{} may outlive a restart of the system, and then says nothing of the clock", path.display()),
-            "write the path of a file under /run, which is empty when the system starts",
-        );
-    }
-    let clock = Clock {
-        synchronised_marker: marker.map_or_else(|| DEFAULT_MARKER.into(), |(path, _)| path),
-        timedated: section.boolean("timedated").unwrap_or(true),
-    };
-    section.finish();
-    clock
 }
 
 fn control(root: &Section<'_>) -> Control {

@@ -13,6 +13,28 @@ const SPREAD: Duration = Duration::from_secs(10);
 /// then, and the next try is taken: that alone shall not turn the order of records around.
 const OUTAGE: (u32, Duration) = (3, Duration::from_secs(10));
 
+/// Reloads that change nothing bring a try so often at the most: whoever reloads over and over, such as a tool that renews
+/// configurations, must not thereby press an endpoint that refuses. A person who mended the other side waits no longer.
+const RELOADS: Duration = Duration::from_secs(60);
+
+/// From when a reload lets the endpoint be tried. Pure.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Reloads {
+    /// The last try that a reload brought, or will.
+    last: Option<Instant>,
+}
+
+impl Reloads {
+    /// `changed`: the reload changes something of what is sent, where to, or how. Then at once; otherwise at once only if no
+    /// reload did so within [`RELOADS`], or when that is over.
+    pub(super) fn reloaded(&mut self, changed: bool, now: Instant) -> Instant {
+        let from = self.last.map_or(now, |last| if last > now { last } else { (last + RELOADS).max(now) });
+        let from = if changed { now } else { from };
+        self.last = Some(from);
+        from
+    }
+}
+
 /// The endpoint's own pace.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
@@ -32,10 +54,17 @@ impl Gate {
         Self { not_before: None, told: false, backoff, probe, failed: None }
     }
 
-    /// New options: it opens at once, because an operator who reloads may have mended what was wrong; but a time that
-    /// the same endpoint asked for is kept to, or reloads would be a way around its rate limit.
-    pub(super) fn reload(&mut self, options: &Options, same_endpoint: bool) {
-        let kept = self.not_before.filter(|_| self.told && same_endpoint);
+    /// New options: it opens, because an operator who reloads may have mended what was wrong, but not before `from`
+    /// ([`Reloads`]); and a time that the same endpoint asked for is kept to, or reloads would be a way around its rate limit.
+    pub(super) fn reload(&mut self, options: &Options, same_endpoint: bool, from: Instant) {
+        let told = self.told && same_endpoint;
+        let kept = self.not_before.map(|at| if told { at } else { at.min(from) });
+        *self = Self { not_before: kept, told, failed: self.failed, ..Self::new(options) };
+    }
+
+    /// It opens at once: somebody who knows more lets telemetry leave again.
+    pub(super) fn open(&mut self, options: &Options) {
+        let kept = self.not_before.filter(|_| self.told);
         *self = Self { not_before: kept, told: kept.is_some(), failed: self.failed, ..Self::new(options) };
     }
 
@@ -60,7 +89,7 @@ impl Gate {
             }
             // What is wrong is the batch; its lane waits, the endpoint need not. A quota is the budgets' affair: they rest
             // until the month turns, to the moment.
-            Verdict::Poison { .. } | Verdict::Transient { costly: true } | Verdict::Quota => None,
+            Verdict::Poison { .. } | Verdict::Transient { costly: true } | Verdict::Quota { .. } => None,
             Verdict::Throttled { until } | Verdict::Maintenance { until } => {
                 let spread = (until.saturating_duration_since(now) / 10).min(SPREAD);
                 Some(until + jitter.between(Duration::ZERO, spread))
@@ -105,7 +134,7 @@ mod tests {
                 (Verdict::Throttled { until }, Some((40, 44))),
                 (Verdict::Maintenance { until }, Some((40, 44))),
                 (Verdict::Suspended, Some((60, 120))),
-                (Verdict::Quota, None),
+                (Verdict::Quota { until: Some(until) }, None),
                 (Verdict::Ended, Some((60, 120))),
                 (Verdict::Misconfigured, Some((60, 120))),
                 (Verdict::Transient { costly: false }, Some((1, 2))),
@@ -130,17 +159,41 @@ mod tests {
             (Verdict::Throttled { until }, false, false),
             (Verdict::Misconfigured, true, false),
             (Verdict::Suspended, true, false),
-            (Verdict::Quota, true, false),
+            (Verdict::Quota { until: None }, true, false),
             (Verdict::Ended, true, false),
             (Verdict::Transient { costly: false }, true, false),
         ] {
             let mut gate = Gate::new(&options);
             gate.judged(verdict, now, &mut Jitter::new(1));
-            gate.reload(&options, same_endpoint);
+            gate.reload(&options, same_endpoint, now);
             assert_eq!(gate.closed_until(now).is_some(), stays, "{verdict:?}");
-            gate.reload(&options, same_endpoint);
+            gate.reload(&options, same_endpoint, now);
             assert_eq!(gate.closed_until(now).is_some(), stays, "{verdict:?}, twice");
         }
+    }
+
+    #[test]
+    fn reloads_that_change_nothing_bring_a_try_a_minute_and_one_that_does_at_once() {
+        let (mut reloads, start) = (Reloads::default(), Instant::now());
+        let mut from =
+            |second: u64, changed| (reloads.reloaded(changed, start + Duration::from_secs(second)) - start).as_secs();
+        let seen: Vec<u64> = [0, 1, 5, 59, 61, 62, 200].into_iter().map(|second| from(second, false)).collect();
+        assert_eq!(seen, [0, 60, 60, 60, 120, 120, 200]);
+        assert_eq!([from(201, true), from(202, true), from(203, false)], [201, 202, 262]);
+    }
+
+    #[test]
+    fn a_reload_opens_a_closed_gate_at_its_time_and_closes_none() {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(30));
+        let mut gate = Gate::new(&options);
+        gate.reload(&options, true, later);
+        assert_eq!(gate.closed_until(now), None, "it was open");
+        gate.judged(Verdict::Misconfigured, now, &mut Jitter::new(1));
+        gate.reload(&options, true, later);
+        assert_eq!(gate.closed_until(now), Some(later));
+        gate.open(&options);
+        assert_eq!(gate.closed_until(now), None);
     }
 
     #[test]
@@ -155,7 +208,7 @@ mod tests {
                     !gate.judged(Verdict::Poison { too_large: false }, now, &mut jitter),
                     "that says nothing of it"
                 );
-                gate.reload(&options, true);
+                gate.reload(&options, true, now);
             }
             let later = now + Duration::from_secs(seconds);
             assert_eq!(gate.judged(Verdict::Accepted, later, &mut jitter), outage, "{failures} in {seconds} s");

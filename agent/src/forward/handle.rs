@@ -12,6 +12,8 @@ use super::options::{Options, OptionsError};
 use super::permit::{Standing as BudgetStanding, View};
 use super::verdict::{RateLimit, rate_limit, shown};
 use crate::clock::now_ms;
+use crate::code::Code;
+use crate::language::Value;
 use crate::shape::wire::Wire;
 use crate::store::LaneStats;
 
@@ -30,7 +32,10 @@ pub struct Standing {
     /// Why, in the endpoint's words where it gave any: cut, escaped, secrets struck out. Empty if accepted.
     pub reason: String,
     /// What the operator can do. Empty if nothing.
-    pub advice: String,
+    pub advice: Value,
+    /// The code of what is wrong, if anything is.
+    #[serde(skip)]
+    pub code: Option<Code>,
 }
 
 /// Figures since the start.
@@ -117,6 +122,16 @@ impl Checked {
     }
 }
 
+impl Options {
+    /// Whether they can be used, by a forwarder with as many lanes.
+    ///
+    /// # Errors
+    /// What cannot be used of them.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        Checked::new(self.clone(), self.lanes.len()).map(|_| ())
+    }
+}
+
 /// A handle on a forwarder; clones share it.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -147,8 +162,14 @@ impl Handle {
         self.view.standing(lanes)
     }
 
+    /// In how many ms budgets let a probe leave, which is the oldest of what waits in these lanes, alone; `None` if that is not
+    /// known.
+    pub fn probe_in_ms(&self, lanes: &[LaneStats]) -> Option<u64> {
+        self.view.probe_held(lanes).ok()
+    }
+
     /// Takes new options into use, and tries the endpoint at once, unless it is the same and named a time
-    /// (`Retry-After`). Lanes cannot change in number. If the options cannot be used, the old ones stay.
+    /// (`Retry-After`), or a reload that changed nothing has had it tried within a minute. Lanes cannot change in number. If the options cannot be used, the old ones stay.
     pub fn reload(&self, options: Options) -> Result<(), OptionsError> {
         let lanes = self.reload.borrow().options.lanes.len();
         let checked = Checked::new(options, lanes)?;

@@ -64,12 +64,13 @@ impl Lane {
     }
 
     /// New options; what was laid out by the old ones is laid out anew.
-    pub(super) fn reconfigure(&mut self, options: &Options, now: Instant) {
+    /// `from`: when what was refused may be tried again.
+    pub(super) fn reconfigure(&mut self, options: &Options, from: Instant) {
         self.options = options.lanes[self.id.index()];
         self.share = share(options);
         self.behind = options.order == Order::LiveFirst && (self.behind || self.plan.order() != options.order);
         self.plan.reorder(options.order);
-        self.streams.iter_mut().for_each(|stream| stream.reconfigure(options, now));
+        self.streams.iter_mut().for_each(|stream| stream.reconfigure(options, from));
         self.follow();
     }
 

@@ -101,18 +101,19 @@ impl Leave {
         }
     }
 
-    /// The last call before an announced stop: what was gathered before it closes now.
-    pub(super) fn last_call(&self, now: Instant, stamp: &Stamp) -> Option<Instant> {
-        self.calls(now, stamp).filter(|at| *at <= now).max()
+    /// The last call before an announced stop: what was gathered before it closes now. The clock is asked only if one is
+    /// announced.
+    pub(super) fn last_call(&self, now: Instant, clock: impl FnOnce() -> Stamp) -> Option<Instant> {
+        self.calls(now, clock).filter(|at| *at <= now).max()
     }
 
     /// When the next one is.
-    pub(super) fn next_call(&self, now: Instant, stamp: &Stamp) -> Option<Instant> {
-        self.calls(now, stamp).filter(|at| *at > now).min()
+    pub(super) fn next_call(&self, now: Instant, clock: impl FnOnce() -> Stamp) -> Option<Instant> {
+        self.calls(now, clock).filter(|at| *at > now).min()
     }
 
-    fn calls(&self, now: Instant, stamp: &Stamp) -> impl Iterator<Item = Instant> {
-        let stop = self.now.stop_ms.and_then(|at| at.checked_sub(stamp.wall_ms)).map(Duration::from_millis);
+    fn calls(&self, now: Instant, clock: impl FnOnce() -> Stamp) -> impl Iterator<Item = Instant> {
+        let stop = self.now.stop_ms.and_then(|at| at.checked_sub(clock().wall_ms)).map(Duration::from_millis);
         let before = move |call: Duration| match stop?.checked_sub(call) {
             Some(wait) => now.checked_add(wait),
             None => now.checked_sub(call.saturating_sub(stop?)),
@@ -151,12 +152,13 @@ mod tests {
             [(5, None, Some(40)), (40, Some(40), Some(90)), (95, Some(90), None), (101, None, None)]
         {
             let (now, stamp) = at(second);
-            assert_eq!(leave.last_call(now, &stamp), last.map(|at| start + seconds(at)), "{second}");
-            assert_eq!(leave.next_call(now, &stamp), next.map(|at| start + seconds(at)), "{second}");
+            assert_eq!(leave.last_call(now, || stamp), last.map(|at| start + seconds(at)), "{second}");
+            assert_eq!(leave.next_call(now, || stamp), next.map(|at| start + seconds(at)), "{second}");
         }
         sender.send_replace(Go::default());
         leave.look();
-        assert_eq!(leave.next_call(start, &Stamp::default()), None);
+        let clock = || -> Stamp { panic!("no stop is announced: nobody need know what time it is") };
+        assert_eq!((leave.last_call(start, clock), leave.next_call(start, clock)), (None, None));
     }
 
     #[test]

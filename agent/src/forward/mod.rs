@@ -122,7 +122,12 @@ impl Forwarder {
     /// What the provider's stance lets leave; everything unless this is called. Probes allowed from now on are sent.
     #[must_use]
     pub fn let_by(self, go: watch::Receiver<Go>) -> Self {
-        Self { leave: leave::Leave::new(go), ..self }
+        let leave = leave::Leave::new(go);
+        if leave.lets_any() {
+            // A quota that was used up when the gateway was switched off is over by the machine's word.
+            self.handle.view.ask_again();
+        }
+        Self { leave, ..self }
     }
 
     /// Says there what comes of exchanges.

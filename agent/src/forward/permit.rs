@@ -142,6 +142,28 @@ impl View {
     }
 }
 
+impl View {
+    /// See [`Permits::ask_again`].
+    pub(super) fn ask_again(&self) {
+        self.desk().budgets.ask_again();
+    }
+
+    /// Until when the budgets would hold back a probe, which is the oldest record alone: `Ok` for how many ms, 0 for none;
+    /// `Err` if that is not known. That the provider said that its quota is used up does not count: when that is asked again
+    /// is not the budgets' to say.
+    pub(super) fn probe_held(&self, lanes: &[LaneStats]) -> Result<u64, Reason> {
+        let now = self.clock.now();
+        let mut desk = self.desk();
+        let waiting = lanes.iter().enumerate().filter(|(_, lane)| lane.waiting > 0);
+        let Some((lane, stats)) = waiting.min_by_key(|(_, lane)| lane.oldest_ms) else { return Ok(0) };
+        let cost = desk.cost(Line::worst(), 1, 1, stats.waiting_bytes / stats.waiting + EVENT_BYTES);
+        match desk.ask(lane, cost, &now) {
+            Ok(()) | Err(Refused { reason: Reason::Told, .. }) => Ok(0),
+            Err(refused) => refused.wait_ms.ok_or(refused.reason),
+        }
+    }
+}
+
 impl Desk {
     fn reconfigure(&mut self, options: &Options) {
         self.lanes.clone_from(&options.lanes);
@@ -291,7 +313,7 @@ impl Permits {
 
     /// The operator may have bought more: a quota that was said to be used up is asked for at once.
     pub(super) fn ask_again(&self) {
-        self.view.desk().budgets.ask_again();
+        self.view.ask_again();
     }
 
     /// Before it is looked what can be sent: takes in what has changed.
@@ -391,7 +413,7 @@ impl Permits {
         let outcome = match verdict {
             _ if !was_sent => Outcome::Free,
             Verdict::Accepted => Outcome::Accepted,
-            Verdict::Quota => Outcome::Quota,
+            Verdict::Quota { .. } => Outcome::Quota,
             // Turned away at the door: it has not reached the channel, where events are counted.
             Verdict::Throttled { .. } | Verdict::Suspended | Verdict::Ended | Verdict::Misconfigured => Outcome::Free,
             Verdict::Maintenance { .. } | Verdict::Poison { .. } | Verdict::Transient { .. } => Outcome::Counted,

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Jitter;
 use super::batch::{Batch, Cutting, Filled, Loader, Piece};
 use super::course::{Course, Outcome};
-use super::gate::Gate;
+use super::gate::{Gate, Reloads};
 use super::handle::{Checked, Handle};
 use super::http::{Link, Tokens, chain};
 use super::lane::Lane;
@@ -41,6 +41,7 @@ use super::told::Teller;
 use super::verdict::{Verdict, shown};
 use super::ways::{CLASSES, Way, new_link};
 use crate::clock::now_ms;
+use crate::code::Code;
 use crate::shape::budget::Urgency;
 use crate::shape::wire::{Class, Wire};
 use crate::store::{LaneId, LaneStats, Store, TimesKnown};
@@ -83,6 +84,7 @@ pub(super) struct Pump {
     lanes: Vec<Lane>,
     order: LaneOrder,
     gate: Gate,
+    reloads: Reloads,
     size: SizeLimit,
     ledger: Ledger,
     permits: Permits,
@@ -129,6 +131,7 @@ impl Pump {
             teller,
             order: LaneOrder::new(&options.lanes),
             gate: Gate::new(options),
+            reloads: Reloads::default(),
             size: SizeLimit::new(options.batch.max_bytes),
             loads: JoinSet::new(),
             times_known: store.times_known(),
@@ -226,7 +229,7 @@ impl Pump {
         self.permits.look();
         self.follow_stance();
         let gate_open = self.is_open(now);
-        let call = self.leave.last_call(now, &self.store.clock().now());
+        let call = self.leave.last_call(now, || self.store.clock().now());
         let cutting = self.cutting(now);
         let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
         for (index, side) in sides.clone() {
@@ -399,7 +402,7 @@ impl Pump {
     fn wake_at(&self, now: Instant) -> Option<Instant> {
         let late = self.config.options.replayed_after;
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(late, now)).min();
-        let call = self.leave.next_call(now, &self.store.clock().now());
+        let call = self.leave.next_call(now, || self.store.clock().now());
         [lanes, self.gate.closed_until(now), self.report.due(), self.permits.wake_at(now), call]
             .into_iter()
             .flatten()
@@ -474,23 +477,28 @@ impl Pump {
     fn reconfigure(&mut self, config: Arc<Checked>) {
         let now = Instant::now();
         let same_endpoint = self.config.options.flux == config.options.flux;
+        let from = self.reloads.reloaded(self.config.options != config.options, now);
         self.config = config;
         let options = &self.config.options;
-        self.gate.reload(options, same_endpoint);
+        self.gate.reload(options, same_endpoint, from);
         self.permits.reconfigure(options);
-        self.size = SizeLimit::new(options.batch.max_bytes);
         self.order = LaneOrder::new(&options.lanes);
-        self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, now));
+        if from <= now {
+            // What is tried anew is tried with all of it: a full body, another token.
+            self.size = SizeLimit::new(options.batch.max_bytes);
+            self.tokens = Arc::default();
+        }
+        self.lanes.iter_mut().for_each(|lane| lane.reconfigure(options, from));
         if !same_endpoint {
             self.delivered = false;
             self.lanes.iter_mut().for_each(|lane| lane.plan.change_endpoint());
         }
-        self.tokens = Arc::default();
         for class in CLASSES {
             // A link that is out is replaced when it comes home.
             let link = self.way(class).link.is_some().then(|| self.new_link(class));
             let way = self.way(class);
-            way.overtaken = link.is_none();
+            // What is answered to it counts all the same if nothing is to be tried at once.
+            way.overtaken = link.is_none() && (way.overtaken || from <= now);
             way.link = link;
         }
         self.handle.update(|stats| stats.describe(&self.config));
@@ -530,15 +538,16 @@ impl Pump {
     }
 
     /// Shows the verdict, and logs it when it changes.
-    fn publish(&mut self, verdict: Verdict, reason: &str, now: Instant) {
+    fn publish(&mut self, verdict: Verdict, code: Option<Code>, reason: &str, now: Instant) {
         let now_ms = now_ms();
         self.handle.update(|stats| {
             let standing = &mut stats.verdict;
             if standing.word != verdict.word() {
                 verdict.word().clone_into(&mut standing.word);
                 standing.since_ms = now_ms;
-                verdict.advice().clone_into(&mut standing.advice);
+                standing.advice = verdict.advice();
             }
+            standing.code = code;
             if standing.reason != reason {
                 reason.clone_into(&mut standing.reason);
             }

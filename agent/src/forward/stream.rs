@@ -123,10 +123,11 @@ impl Stream {
     }
 
     /// New options; what was laid out by the old ones is laid out anew.
-    pub(super) fn reconfigure(&mut self, options: &Options, now: Instant) {
+    /// `from`: when what was refused may be tried again.
+    pub(super) fn reconfigure(&mut self, options: &Options, from: Instant) {
         self.pace = Backoff::new(options.backoff);
         self.slow_pace = Backoff::new(options.probe);
-        self.pace_until = now;
+        self.pace_until = self.pace_until.min(from);
         self.drop_fresh();
     }
 

@@ -10,7 +10,7 @@
 //! | 429 | throttled until `X-Soracom-Ratelimit-Seconds-Before-Refresh` or `Retry-After`, clamped |
 //! | what a rule of the configuration matches | what the rule says |
 //! | 503 with `Retry-After` | maintenance until then, clamped to a day |
-//! | 402, or 403 whose error speaks of a quota | quota |
+//! | 402, or 403 whose error speaks of a quota | quota, until `Retry-After` if it has one, clamped to 31 days |
 //! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended; 410 over TLS then ended |
 //! | 400, 422; 413 | poison; too large |
 //! | 408, 409, 425, other 5xx, no whole answer | transient |
@@ -27,6 +27,10 @@ use hyper::HeaderMap;
 use crate::answer::Means;
 use crate::answer::rule::{self, Rule};
 use crate::answer::{retry_after, seconds};
+use crate::code::Code;
+use crate::language::{IntoValue as _, Value};
+use crate::message;
+use crate::shape::wire::{Failure, Stage, Trouble};
 
 /// Seconds until the rate limit is refreshed (general notes of the API's reference).
 const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";
@@ -43,6 +47,9 @@ pub(super) const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// Longest time that works on the service can ask for. It is told again by whoever asks after a day; a single answer shall not
 /// silence a gateway for longer.
 pub(super) const MAX_MAINTENANCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Longest time that a used-up quota can ask for: the longest month, after which a quota has begun anew.
+pub(super) const MAX_QUOTA: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// How long an answer that a rule takes for works on the service, and that says no time, stops the gateway.
 const DEFAULT_MAINTENANCE: Duration = Duration::from_secs(300);
@@ -68,7 +75,10 @@ pub enum Verdict {
     /// What used to be taken is not any more: the contract, the app or the credential ended.
     Suspended,
     /// The account has used up what it may use.
-    Quota,
+    Quota {
+        /// When it may be tried again, if the answer says so.
+        until: Option<Instant>,
+    },
     /// It is gone for good: the service, the contract or the app has ended.
     Ended,
     /// It never worked as configured.
@@ -93,7 +103,7 @@ impl Verdict {
             Verdict::Throttled { .. } => "throttled",
             Verdict::Maintenance { .. } => "maintenance",
             Verdict::Suspended => "suspended",
-            Verdict::Quota => "quota",
+            Verdict::Quota { .. } => "quota",
             Verdict::Ended => "ended",
             Verdict::Misconfigured => "misconfigured",
             Verdict::Poison { .. } => "poison",
@@ -102,32 +112,70 @@ impl Verdict {
     }
 
     /// What the operator can do about it; empty if nothing.
-    pub fn advice(self) -> &'static str {
-        match self {
-            Verdict::Accepted => "",
-            Verdict::Throttled { .. } | Verdict::Maintenance { .. } => "nothing: sending goes on by itself",
+    pub fn advice(self) -> Value {
+        let advice = match self {
+            Verdict::Accepted => return Value::default(),
+            Verdict::Throttled { .. } | Verdict::Maintenance { .. } => message!("nothing: sending goes on by itself"),
             Verdict::Suspended => {
-                "see in the SORACOM console that the contract, the Flux app and its channel are active and that the \
+                message!(
+                    "see in the SORACOM console that the contract, the Flux app and its channel are active and that the \
                  credential is still valid; after a change of the configuration, reload"
+                )
             }
-            Verdict::Quota => {
-                "see the account's usage in the SORACOM console: records are kept until it is raised or \
+            Verdict::Quota { .. } => {
+                message!(
+                    "see the account's usage in the SORACOM console: records are kept until it is raised or \
                  renewed; after raising it, reload"
+                )
             }
             Verdict::Ended => {
-                "see in the SORACOM console whether the contract or the Flux app has ended; what is stored stays, and \
+                message!(
+                    "see in the SORACOM console whether the contract or the Flux app has ended; what is stored stays, and \
                  `tidegate buffer export` writes it out; with another endpoint in the configuration, reload"
+                )
             }
-            Verdict::Misconfigured => "correct the endpoint's URL or credential in the configuration, then reload",
+            Verdict::Misconfigured => {
+                message!("correct the endpoint's URL or credential in the configuration, then reload")
+            }
             Verdict::Poison { too_large: false } => {
-                "if no record is accepted, see that the channel's event source expects this JSON"
+                message!("if no record is accepted, see that the channel's event source expects this JSON")
             }
-            Verdict::Poison { too_large: true } => "lower max_bytes, or have devices publish smaller payloads",
+            Verdict::Poison { too_large: true } => {
+                message!("lower max_bytes, or have devices publish smaller payloads")
+            }
             Verdict::Transient { costly: true } => {
-                "see the log of the flow and of the other destinations in the SORACOM console"
+                message!("see the log of the flow and of the other destinations in the SORACOM console")
             }
-            Verdict::Transient { costly: false } => "if it lasts, see that the line is up and the host can be reached",
-        }
+            Verdict::Transient { costly: false } => {
+                message!("if it lasts, see that the line is up and the host can be reached")
+            }
+        };
+        advice.into_value()
+    }
+}
+
+impl Verdict {
+    /// The code of what is wrong, with the status that was answered, or how it failed without an answer. `auth`: it was the
+    /// request for a token. `None` if nothing is.
+    pub(super) fn code(self, status: Option<u16>, failure: Option<Failure>, auth: bool) -> Option<Code> {
+        Some(match self {
+            Verdict::Accepted => return None,
+            Verdict::Throttled { .. } => Code::Restricted,
+            Verdict::Maintenance { .. } => Code::Maintenance,
+            Verdict::Misconfigured | Verdict::Suspended if auth => Code::TokenRefused,
+            Verdict::Suspended => Code::Suspended,
+            Verdict::Quota { .. } => Code::QuotaSpent,
+            Verdict::Ended => Code::Ended,
+            Verdict::Misconfigured => Code::EndpointWrong,
+            Verdict::Poison { .. } => Code::PutAside,
+            Verdict::Transient { .. } if status.is_some() => Code::FluxUnusable,
+            Verdict::Transient { .. } => match failure {
+                Some(Failure::Connecting { trouble: Trouble::NoWay, .. }) => Code::NoRoute,
+                Some(Failure::Connecting { stage: Stage::Name, .. }) => Code::Names,
+                Some(Failure::Connecting { stage: Stage::Tls, trouble: Trouble::Answered, .. }) => Code::Certificate,
+                _ => Code::NoConnection,
+            },
+        })
     }
 }
 
@@ -179,6 +227,10 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
     let refused = if context.delivered { Verdict::Suspended } else { Verdict::Misconfigured };
     let after = |wait: Duration| context.now + wait.clamp(MIN_WAIT, MAX_WAIT);
     let works = |wait: Duration| Verdict::Maintenance { until: context.now + wait.clamp(MIN_WAIT, MAX_MAINTENANCE) };
+    let spent = || {
+        let wait = retry_after(&answer.headers, context.wall);
+        Verdict::Quota { until: wait.map(|wait| context.now + wait.clamp(MIN_WAIT, MAX_QUOTA)) }
+    };
     let by_rule = by_rule(answer, context);
     let verdict = by_rule.unwrap_or_else(|| match answer.status {
         207 => Verdict::Transient { costly: true },
@@ -192,8 +244,8 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
             Some(wait) => works(wait),
             None => Verdict::Transient { costly: false },
         },
-        402 => Verdict::Quota,
-        403 if message.speaks_of_quota() => Verdict::Quota,
+        402 => spent(),
+        403 if message.speaks_of_quota() => spent(),
         // In plain HTTP anybody on the way could end a gateway for good; there it is a suspension, which is probed.
         410 if context.delivered && context.proven && !context.auth => Verdict::Ended,
         401 | 403 | 404 | 410 => refused,
@@ -237,7 +289,7 @@ fn by_rule(answer: &Answer, context: &Context<'_>) -> Option<Verdict> {
             Verdict::Maintenance { until: until(wait().unwrap_or(DEFAULT_MAINTENANCE), MAX_MAINTENANCE) }
         }
         Means::Suspended => Verdict::Suspended,
-        Means::Quota => Verdict::Quota,
+        Means::Quota => Verdict::Quota { until: wait().map(|wait| until(wait, MAX_QUOTA)) },
         Means::Ended => Verdict::Ended,
         Means::Misconfigured => Verdict::Misconfigured,
         Means::Poison => Verdict::Poison { too_large: answer.status == 413 },

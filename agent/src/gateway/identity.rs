@@ -138,6 +138,15 @@ pub(super) fn forward(shared: &Shared, config: &Config, lanes: &[String]) -> for
     forward::Options { until_ms: in_force.until_ms, ..options::forward(&in_force.applied(config), lanes) }
 }
 
+/// Whether a configuration can be used by the forwarder, under either identity.
+pub(super) fn judge(config: &Config, lanes: &[String]) -> Result<(), forward::OptionsError> {
+    for which in [Which::Present, Which::Next] {
+        let in_force = InForce { which, until_ms: None };
+        options::forward(&in_force.applied(config), lanes).check()?;
+    }
+    Ok(())
+}
+
 /// What tells the endpoint in use, with its credentials, from others.
 pub(super) fn fingerprint(shared: &Shared, config: &Config) -> u64 {
     options::fingerprint(&shared.identity.state().applied.applied(config))
@@ -225,6 +234,7 @@ fn switch(shared: &Shared, before: &InForce) {
         let endpoint = described(applied.target(&config));
         tracing::warn!(endpoint, "records leave under another identity from now on");
         stance::another_endpoint(shared);
+        super::date::reload(shared);
     }
 }
 

@@ -257,6 +257,17 @@ pub(super) fn page_wire(page: &config::StatusPage, forward: &config::Forward) ->
     Ok(wire::Options { roots, connect_timeout: limit, handshake_timeout: limit, interface, ..wire::Options::default() })
 }
 
+/// The door to the host that the configuration names for the time.
+pub(super) fn date_wire(config: &Config) -> Result<wire::Options, GatewayError> {
+    let roots = match &config.clock.date.ca_file {
+        None => wire::Roots::System,
+        Some(path) => wire::Roots::Pem(read(path)?),
+    };
+    let limit = config.forward.connect_timeout;
+    let interface = config.forward.interface.clone();
+    Ok(wire::Options { roots, connect_timeout: limit, handshake_timeout: limit, interface, ..wire::Options::default() })
+}
+
 /// What is in force after a reload: the new configuration, with what only a restart changes as it was.
 pub(super) fn in_force(new: Config, running: &Config) -> Config {
     let running = running.clone();
@@ -285,7 +296,10 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
         },
         store: running.store,
         lanes,
-        clock: new.clock,
+        clock: config::Clock {
+            date: config::Date { ca_file: running.clock.date.ca_file, ..new.clock.date },
+            ..new.clock
+        },
         forward: config::Forward {
             ca_file: running.forward.ca_file,
             client_certificate: running.forward.client_certificate,

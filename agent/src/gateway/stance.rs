@@ -26,16 +26,18 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, ask, evidence, identity, inbox, limits, options, outages};
+use super::{Rooms, Shared, ask, evidence, identity, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
 use crate::forward::{Go, Told, Verdict};
+use crate::message;
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
 use crate::provider::line::Cause;
 use crate::provider::machine::{LOG_BYTES, Log, Machine};
 use crate::provider::metadata::{Line, Subscriber};
 use crate::provider::question::{Ask, End, WHY_BYTES};
+use crate::pulse::{Pulse, Question};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
 use crate::watch::{GroundStatus, NoticeStatus, StanceStatus};
@@ -64,6 +66,8 @@ pub(super) struct Desk {
     leave: channel::Sender<Leave>,
     /// There is something to write, or another time to wake.
     news: Notify,
+    /// Whether [`keep`] still turns.
+    pulse: Pulse,
 }
 
 #[derive(Debug)]
@@ -89,11 +93,19 @@ impl Desk {
             leave: channel::Sender::new(view.leave),
             view: channel::Sender::new(Arc::new(view)),
             news: Notify::new(),
+            pulse: Pulse::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks whether notices and answers are still turned into what may leave.
+    pub(super) fn ask(&self) -> Question {
+        let question = self.pulse.ask();
+        self.news.notify_one();
+        question
     }
 
     /// What may be sent, for the forwarder.
@@ -119,6 +131,14 @@ impl Desk {
     /// The log, the oldest entry first.
     pub(super) fn entries(&self) -> Vec<Entry> {
         self.state().log.entries().cloned().collect()
+    }
+
+    /// The last entries of the log, so many at most, the oldest first.
+    fn last_entries(&self, count: usize) -> Vec<Entry> {
+        let state = self.state();
+        let entries = state.log.entries();
+        let before = entries.len().saturating_sub(count);
+        entries.skip(before).cloned().collect()
     }
 }
 
@@ -167,8 +187,17 @@ pub(super) fn identity_from(shared: &Shared) -> Option<u64> {
     shared.stance.state().machine.identity(&shared.clock.now()).map(|identity| identity.effective_ms)
 }
 
+/// What time it is no earlier than, in ms since the Unix epoch, as far as is known.
+pub(super) fn earliest(shared: &Shared) -> u64 {
+    shared.stance.state().machine.earliest(&shared.clock.now())
+}
+
 /// Tells the machine something; whoever obeys it is told at once. Says what was written into the log.
 pub(super) fn tell(shared: &Shared, input: Input) -> Vec<Entry> {
+    if let Input::ProviderTime { now_ms, error_ms } = input {
+        // First, so that the machine dates by the clock if that believes it.
+        shared.clock.told(now_ms, error_ms);
+    }
     change(shared, |machine, now| machine.tell(input, now))
 }
 
@@ -208,6 +237,7 @@ fn publish(shared: &Shared, view: View) {
         *known = Arc::new(view);
         true
     });
+    shared.wire.let_names(leave.names);
     desk.leave.send_if_modified(|known| std::mem::replace(known, leave) != leave);
     if limited {
         // Before more may leave.
@@ -229,6 +259,7 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
     let mut written: Option<Instant> = None;
     let mut failed = false;
     loop {
+        shared.stance.pulse.answer();
         if stop.is_cancelled() {
             // The forwarder has ended: what it said last is all there is.
             while let Ok(said) = told.try_recv() {
@@ -335,10 +366,12 @@ fn answer(told: Told, cause: Option<Cause>) -> Answer {
         Verdict::Throttled { .. } => Means::Throttled,
         Verdict::Maintenance { .. } => Means::Maintenance,
         Verdict::Suspended => Means::Suspended,
-        Verdict::Quota => Means::Quota,
+        Verdict::Quota { .. } => Means::Quota,
         Verdict::Ended => Means::Ended,
         Verdict::Misconfigured => Means::Misconfigured,
         Verdict::Poison { .. } => Means::Poison,
+        // Without a time one of them says little; that they go on is an interruption nobody announced.
+        Verdict::Transient { .. } if told.status == Some(503) => Means::Maintenance,
         Verdict::Transient { .. } => match cause {
             Some(Cause::OwnLine) => Means::OwnLine,
             Some(Cause::Provider) => Means::Unreachable,
@@ -417,7 +450,6 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
     /// Entries of the log that are shown.
     const LAST: usize = 5;
     let (view, now) = (shared.stance.view(), shared.clock.now());
-    let entries = shared.stance.entries();
     StanceStatus {
         stance: view.grounds.iter().map(|ground| ground.stance).min().unwrap_or(Stance::Open).to_string(),
         telemetry: match view.leave.telemetry {
@@ -428,22 +460,35 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
         .to_owned(),
         grounds: view.grounds.iter().map(ground).collect(),
         ahead: view.ahead.iter().map(ground).collect(),
-        probe_in_ms: view.probe_at_ms.map(|at| at.saturating_sub(now.uptime_ms)),
+        probe_in_ms: probe_in_ms(shared, &view, now.uptime_ms),
         page: super::page::status(shared),
-        notices: entries[entries.len().saturating_sub(LAST)..].iter().map(notice).collect(),
+        notices: shown(&shared.stance.last_entries(LAST)),
         inbox: inbox::status(shared),
+    }
+}
+
+/// When the next probe leaves: when it is due, or when this gateway's own limits have a request for it, if that is later.
+fn probe_in_ms(shared: &Shared, view: &View, uptime_ms: u64) -> Option<u64> {
+    let due = view.probe_at_ms?.saturating_sub(uptime_ms);
+    match &*shared.rooms() {
+        Rooms::Opening { .. } => Some(due),
+        Rooms::Running { store, forward, .. } => Some(due.max(forward.probe_in_ms(&store.stats().lanes)?)),
     }
 }
 
 fn ground(ground: &Ground) -> GroundStatus {
     GroundStatus {
         stance: ground.stance.to_string(),
-        source: ground.source.clone(),
-        cause: ground.cause.clone(),
+        source: ground.source.to_string(),
+        source_message: ground.source.clone().into_message(),
+        cause: ground.cause.to_string(),
+        cause_message: ground.cause.clone().into_message(),
         clause: ground.clause.map(|clause| clause.to_string()).unwrap_or_default(),
         since_ms: ground.since_ms,
         until_ms: ground.until_ms,
-        advice: ground.advice.clone(),
+        advice: ground.advice.to_string(),
+        advice_message: ground.advice.clone().into_message(),
+        code: String::new(),
     }
 }
 
@@ -491,6 +536,35 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
 /// What was done, in the words of the log.
 fn done(entries: &[Entry]) -> End {
     let did: Vec<&str> = entries.iter().map(|entry| entry.did.as_str()).filter(|did| !did.is_empty()).collect();
-    let what = if did.is_empty() { "nothing had to be done".to_owned() } else { did.join("; ") };
+    let what = if did.is_empty() { message!("nothing had to be done").to_string() } else { did.join("; ") };
     End::Done { what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tells_of_an_interruption_is_503_or_no_connection_by_the_providers_fault() {
+        let told = |status| Told {
+            at: crate::clock::Stamp::default(),
+            verdict: Verdict::Transient { costly: false },
+            status,
+            failure: None,
+            wait: None,
+            reason: String::new(),
+            probe: false,
+            per_minute: 0,
+        };
+        for (status, cause, expected) in [
+            (Some(503), None, Means::Maintenance),
+            (Some(500), None, Means::Transient),
+            (Some(408), None, Means::Transient),
+            (None, Some(Cause::Provider), Means::Unreachable),
+            (None, Some(Cause::OwnLine), Means::OwnLine),
+            (None, Some(Cause::Unknown), Means::Transient),
+        ] {
+            assert_eq!(answer(told(status), cause).means, expected, "{status:?} {cause:?}");
+        }
+    }
 }

@@ -7,8 +7,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, identity, inbox, lane_names, limits, options, outages, page,
-    stance, status,
+    GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, date, identity, inbox, lane_names, limits, options, outages,
+    page, stance, status,
 };
 use crate::chain::chain;
 use crate::clock::Clock;
@@ -85,7 +85,8 @@ async fn run_rooms(
     result
 }
 
-/// Opens the store, again and again if the disk does not allow it now. `None` if told to stop before.
+/// Opens the store, again and again if the disk does not allow it now, unless a configuration whose store is elsewhere
+/// is there to fall back on. `None` if told to stop before.
 async fn open(shared: &Shared, stop: &CancellationToken) -> Result<Option<(Store, Opened)>, GatewayError> {
     let config = shared.loaded().config;
     loop {
@@ -96,7 +97,7 @@ async fn open(shared: &Shared, stop: &CancellationToken) -> Result<Option<(Store
             Ok(Err(error)) => error,
             Err(_) => return Err(GatewayError::Ended { room: "opening the store" }),
         };
-        if !may_pass(&error) {
+        if !may_pass(&error) || shared.impatient {
             return Err(error.into());
         }
         report(shared, &error);
@@ -161,6 +162,7 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     let [intakes, forwarding, listening] = std::array::from_fn(|_| CancellationToken::new());
     tokio::spawn(limits::follow(Arc::clone(shared), told, forwarding.clone()));
     tokio::spawn(page::keep(Arc::clone(shared), forwarding.clone()));
+    tokio::spawn(date::keep(Arc::clone(shared), forwarding.clone()));
     tokio::spawn(identity::follow(Arc::clone(shared), store.clone(), forwarding.clone()));
     let broker = broker_options.map(|options| {
         let deps = broker::Deps {
@@ -259,8 +261,24 @@ fn tell(alarms: &Alarms, stalled: Option<&str>, time_ms: u64) {
     alarms.raise(Subject::Store, Alarm(text.to_string().into()));
 }
 
-/// Serves the control socket and the metrics page until the returned token is cancelled.
-pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToken, GatewayError> {
+/// The control socket and the metrics page, being served.
+pub(super) struct Served {
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Served {
+    /// Serves them no more; the socket is gone when this returns.
+    pub(super) async fn end(self) {
+        self.stop.cancel();
+        for task in self.tasks {
+            let _ = task.await;
+        }
+    }
+}
+
+/// Serves the control socket and the metrics page, or neither.
+pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<Served, GatewayError> {
     let config = shared.loaded().config;
     let stop = CancellationToken::new();
     let source: watch::Source = {
@@ -269,16 +287,18 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<CancellationToke
     };
     let control = watch::control::bind(&config.control.socket)
         .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
+    let page = match config.metrics.bind {
+        None => None,
+        Some(address) => {
+            let page = watch::metrics::bind(address).await;
+            Some(page.map_err(|error| GatewayError::Watch { what: "the metrics page", source: error.into() })?)
+        }
+    };
     let rooms: watch::control::Rooms =
         Arc::new([("buffer", ask::streams(shared, stop.clone())), ("provider", stance::streams(shared))]);
-    tokio::spawn(control.serve(Arc::clone(&source), rooms, stop.clone()));
-    if let Some(address) = config.metrics.bind {
-        let page = watch::metrics::bind(address)
-            .await
-            .map_err(|error| GatewayError::Watch { what: "the metrics page", source: error.into() })?;
-        tokio::spawn(watch::metrics::serve_on(page, source, stop.clone()));
-    }
-    Ok(stop)
+    let mut tasks = vec![tokio::spawn(control.serve(Arc::clone(&source), rooms, stop.clone()))];
+    tasks.extend(page.map(|page| tokio::spawn(watch::metrics::serve_on(page, source, stop.clone()))));
+    Ok(Served { stop, tasks })
 }
 
 /// Lets the process have as many descriptors as it may: a connection is one, and the usual soft limit is 1,024.

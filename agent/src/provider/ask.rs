@@ -1,5 +1,5 @@
-//! One question over HTTP to a service of the provider, and its answer: what [`metadata`](super::metadata) and
-//! [`statuspage`](super::statuspage) have in common.
+//! One question over HTTP to a service of the provider, and its answer: what [`metadata`](super::metadata),
+//! [`statuspage`](super::statuspage) and [`date`](super::date) have in common.
 //!
 //! # Constraints
 //! - One request on a connection of its own, through the door ([`Wire`]), which limits and counts it.
@@ -15,7 +15,7 @@
 //!
 //! # On the wire
 //! ```text
-//! GET <base><path> HTTP/1.1
+//! GET <base><path> HTTP/1.1          (or HEAD)
 //! host, user-agent: tidegate/<version>, accept: application/json, connection: close, and what the caller adds
 //! ```
 
@@ -25,12 +25,13 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Request, Uri};
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use tidegate_protocol::stance::Leave;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::language::Message;
 use crate::shape::wire::{Target, Wire, WireError};
 use crate::shown;
 
@@ -64,12 +65,14 @@ pub struct Problem {
     /// What was tried, and what came of it. Text from outside is cut and escaped.
     pub reason: String,
     /// What the operator can do.
-    pub advice: &'static str,
+    pub advice: Message,
 }
 
 /// What is asked.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
+    /// GET, or HEAD where only the head is of use.
+    pub(super) method: Method,
     /// The service's base URL, `http` or `https`.
     pub(super) base: &'a str,
     /// What is added to its path.
@@ -96,6 +99,8 @@ pub(super) struct Reply {
     pub(super) time: Option<u64>,
     /// The same if it came over TLS: plain HTTP proves nothing.
     pub(super) now_ms: Option<u64>,
+    /// By how much that may be wrong, in ms.
+    pub(super) error_ms: u64,
 }
 
 impl Reply {
@@ -174,7 +179,9 @@ fn request(question: &Question<'_>) -> Option<(Target, Request<Empty<Bytes>>)> {
     };
     let host = base.host()?.trim_matches(['[', ']']).to_owned();
     let target = Target { host, port: base.port_u16().unwrap_or(if tls { 443 } else { 80 }), tls };
-    let mut request = Request::get(format!("{}{}", base.path().trim_end_matches('/'), question.path))
+    let mut request = Request::builder()
+        .method(question.method.clone())
+        .uri(format!("{}{}", base.path().trim_end_matches('/'), question.path))
         .header(header::HOST, HeaderValue::from_str(base.authority()?.as_str()).ok()?)
         .header(header::USER_AGENT, concat!("tidegate/", env!("CARGO_PKG_VERSION")))
         .header(header::ACCEPT, "application/json")
@@ -208,7 +215,7 @@ async fn exchange(
     }));
     let start = Instant::now();
     let answer = sender.send_request(request).await.map_err(AskError::Broke)?;
-    let time = time_of(answer.headers(), start.elapsed());
+    let (time, error_ms) = (time_of(answer.headers(), start.elapsed()), error_of(answer.headers(), start.elapsed()));
     let (head, mut body) = answer.into_parts();
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
@@ -218,7 +225,7 @@ async fn exchange(
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: bytes, time, now_ms: None })
+    Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: bytes, time, now_ms: None, error_ms })
 }
 
 /// What time it is by an answer whose head took so long. A cache between may have kept the answer: `Age` says for how long,
@@ -232,6 +239,13 @@ fn time_of(headers: &HeaderMap, took: Duration) -> Option<u64> {
     let made = date.duration_since(UNIX_EPOCH).ok()?;
     let now = made.checked_add(Duration::from_secs(age))?.checked_add(took / 2 + HALF_A_SECOND)?;
     u64::try_from(now.as_millis()).ok()
+}
+
+/// By how much [`time_of`] may be wrong, in ms: `Date` and `Age` have whole seconds, and were written at some moment of the
+/// exchange.
+fn error_of(headers: &HeaderMap, took: Duration) -> u64 {
+    let age = if headers.contains_key(header::AGE) { Duration::from_secs(1) } else { Duration::ZERO };
+    u64::try_from((took / 2 + HALF_A_SECOND + age).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How long until the next question. `never`: nobody could be reached since the start. `random`: 0 to 1.
@@ -287,12 +301,15 @@ mod tests {
             assert_eq!(time(&all), None, "{other:?}");
         }
         assert_eq!(time(&[]), None);
+        let error = |all: &[(&str, &str)]| error_of(&headers(all), Duration::from_secs(3));
+        assert_eq!((error(&[date]), error(&[date, ("age", "7")])), (2_000, 3_000));
     }
 
     #[test]
     fn a_base_with_a_path_keeps_it_and_what_is_no_url_is_said() {
         let ask = |base| {
             let question = Question {
+                method: Method::GET,
                 base,
                 path: "/api/v2/summary.json",
                 headers: vec![(header::IF_NONE_MATCH, HeaderValue::from_static("\"x\""))],

@@ -1,5 +1,6 @@
 //! What services of the provider say, for fuzzing.
 
+use super::machine::{LOG_BYTES, LOG_ENTRIES, Log};
 use super::metadata::Subscriber;
 use super::page::{ENTRIES, Page};
 use super::statuspage::Document;
@@ -45,4 +46,19 @@ pub fn subscriber(body: &[u8]) {
     let mut known = Subscriber::default();
     known.learn(told.clone());
     assert_eq!(known, told);
+}
+
+/// Reads the file of the log of notices.
+///
+/// # Panics
+/// If more is kept than is bounded, or the newest entries are not written as they were read.
+pub fn log(bytes: &[u8]) {
+    let read = Log::decode(bytes);
+    assert!(read.entries().len() <= LOG_ENTRIES);
+    let written = read.encode();
+    assert!(written.len() <= LOG_BYTES, "{} bytes", written.len());
+    let again = Log::decode(&written);
+    // The oldest may have had no room.
+    assert!(again.entries().rev().eq(read.entries().rev().take(again.entries().len())));
+    assert!(read.entries().len() == 0 || again.entries().len() > 0);
 }

@@ -18,10 +18,11 @@
 //! | suspended | a notice; the SIM's status or expiry; 401, 403 where deliveries had succeeded | the notice amended or withdrawn; another status, or an accepted record; an accepted probe, or another endpoint |
 //! | held | changed terms, if so set; the operator | a person who accepts them; the operator, or its time |
 //! | quota | a notice; an answer | its end; for an answer's also an accepted probe, or another endpoint |
-//! | maintenance | a notice; the status page; answers (503 with a long wait, connections refused for half a minute) | its end, or the word that it is over; an accepted probe |
+//! | maintenance | a notice; the status page; answers (503 with a long wait; 503 or connections refused for half a minute) | its end, or the word that it is over; an accepted probe |
 //! | yield, restricted | a notice; 429 | its end, or the notice withdrawn; with time |
 //!
-//! An accepted record never ends what a signed notice says.
+//! An accepted record never ends what a signed notice says. A signed notice that withdraws `answers` ends what answers
+//! made, whatever it is, if it was issued after them.
 //!
 //! # The way back
 //! What stopped telemetry and was announced ends for a whole fleet in one moment. Each gateway goes on at a moment of
@@ -71,6 +72,7 @@ use state::{Hold, State, Unreadable, WHY_BYTES};
 
 use super::input::{Entry, Input, View};
 use crate::clock::Stamp;
+use crate::message;
 
 /// How often the time reached is worth keeping while something dated is known: 5 min, so some 290 small records a day.
 pub const CHECKPOINT_MS: u64 = 300_000;
@@ -162,6 +164,13 @@ impl Machine {
         self.state.has_delivered()
     }
 
+    /// What time it is no earlier than, in ms since the Unix epoch; a small number where nothing is known.
+    pub fn earliest(&self, now: &Stamp) -> u64 {
+        let mut time = self.state.time;
+        time.note(now);
+        time.moment().date
+    }
+
     /// The latest change of the customer's identifier, if one is announced.
     pub fn identity(&self, now: &Stamp) -> Option<Identity> {
         let mut time = self.state.time;
@@ -177,7 +186,7 @@ impl Machine {
 
     /// Takes in what is told. Says what is to be written into the log.
     pub fn tell(&mut self, input: Input, now: &Stamp) -> Vec<Entry> {
-        if let Input::ProviderTime { now_ms } = input {
+        if let Input::ProviderTime { now_ms, .. } = input {
             self.state.time.told(now_ms, now);
         }
         let mut log = self.advance(now);
@@ -237,7 +246,13 @@ impl Machine {
         self.dirty |= self.state.time.note(now);
         let mut log = Scribe::new(*now, self.state.time.moment());
         for text in std::mem::take(&mut self.found) {
-            log.entry("state", "", words::AGENT, &text, "the rest counts; what is missing is learnt again, cautiously");
+            log.entry(
+                "state",
+                "",
+                words::AGENT,
+                &text,
+                &message!("the rest counts; what is missing is learnt again, cautiously"),
+            );
         }
         self.turn_hold(&mut log);
         self.turn_answers(&mut log);
@@ -253,7 +268,8 @@ impl Machine {
         let (span, steady) = (Span::of(&self.settings), log.at.steady);
         let need = self.standing().need();
         self.dirty |= self.state.probes.follow(need, steady, span, &self.settings.gateway);
-        if self.state.probes.due().is_some_and(|due| due <= steady) && !self.standing().is_in_the_way() {
+        let is_due = self.state.probes.due().is_some_and(|due| due <= steady);
+        if is_due && !self.standing().is_in_the_way() && !self.standing().rests() {
             self.dirty |= self.state.probes.turn(steady, span, &self.settings.gateway);
         }
     }
@@ -262,7 +278,7 @@ impl Machine {
         cut(&mut why, WHY_BYTES);
         let since = log.at.steady;
         let until = for_ms.map(|length| since.saturating_add(length));
-        log.entry("hold", "", words::OPERATOR, &why, "nothing is sent");
+        log.entry("hold", "", words::OPERATOR, &why, &message!("nothing is sent"));
         self.state.hold = Some(Hold { since, until, why });
         self.dirty = true;
     }
@@ -270,17 +286,17 @@ impl Machine {
     fn resume(&mut self, log: &mut Scribe) {
         let did = if self.state.hold.take().is_some() {
             self.dirty = true;
-            "the operator's hold is over"
+            message!("the operator's hold is over")
         } else {
-            "nothing: the operator does not hold"
+            message!("nothing: the operator does not hold")
         };
-        log.entry("resume", "", words::OPERATOR, "", did);
+        log.entry("resume", "", words::OPERATOR, "", &did);
     }
 
     fn turn_hold(&mut self, log: &mut Scribe) {
         if self.state.hold.take_if(|hold| hold.until.is_some_and(|until| until <= log.at.steady)).is_some() {
             self.dirty = true;
-            log.entry("hold", "", words::OPERATOR, "", "it is over: its time has passed");
+            log.entry("hold", "", words::OPERATOR, "", &message!("it is over: its time has passed"));
         }
     }
 
@@ -296,15 +312,23 @@ impl Machine {
         let stops = sim.by_status().is_some();
         if stops != std::mem::replace(&mut sim.logged.0, stops) {
             self.dirty = true;
-            let did = if stops { "sending stops; no connection is tried but rarely" } else { "sending goes on" };
-            log.entry("sim", "", words::SIM, sim.status.as_deref().unwrap_or_default(), did);
+            let did = if stops {
+                message!("sending stops; no connection is tried but rarely")
+            } else {
+                message!("sending goes on")
+            };
+            log.entry("sim", "", words::SIM, sim.status.as_deref().unwrap_or_default(), &did);
         }
         let expired = sim.by_expiry().is_some_and(|(_, at)| at <= log.at.date);
         if expired != std::mem::replace(&mut sim.logged.1, expired) {
             self.dirty = true;
             let action = sim.expiry.as_ref().map_or("", |(_, action)| action.as_str());
-            let did = if expired { "sending stops: the line has reached its expiry" } else { "sending goes on" };
-            log.entry("expiry", "", words::SIM, action, did);
+            let did = if expired {
+                message!("sending stops: the line has reached its expiry")
+            } else {
+                message!("sending goes on")
+            };
+            log.entry("expiry", "", words::SIM, action, &did);
         }
     }
 
@@ -323,7 +347,7 @@ impl Machine {
         let probes = &mut self.state.probes;
         if probes.turn(steady, span, &self.settings.gateway) || probes.try_now(steady) {
             self.dirty = true;
-            log.entry("try_now", "", words::OPERATOR, "", "one event shows whether anything is taken again");
+            log.entry("try_now", "", words::OPERATOR, "", &message!("one event shows whether anything is taken again"));
         }
     }
 }

@@ -42,6 +42,8 @@ use super::page::{Page, Progress};
 use crate::answer::retry_after;
 use crate::chain::chain;
 use crate::glob::Glob;
+use crate::language::Message;
+use crate::message;
 use crate::shape::wire::Wire;
 use crate::shown;
 pub use document::{Document, NoPage};
@@ -125,16 +127,18 @@ enum Failure {
 }
 
 impl Failure {
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> Message {
         match self {
-            Self::NoAnswer(AskError::Url) => "correct [provider.statuspage] url",
+            Self::NoAnswer(AskError::Url) => message!("correct [provider.statuspage] url"),
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) => {
-                "nothing, if the line is down; if this line does not lead to the page, name another interface in \
+                message!(
+                    "nothing, if the line is down; if this line does not lead to the page, name another interface in \
                  [provider.statuspage], or write enabled = false"
+                )
             }
-            Self::Refused { status: 429 | 500..=599, .. } => "nothing: it is asked again, more seldom",
+            Self::Refused { status: 429 | 500..=599, .. } => message!("nothing: it is asked again, more seldom"),
             Self::Refused { .. } | Self::NoAnswer(AskError::TooLong(_)) | Self::NoPage(_) => {
-                "see that [provider.statuspage] url leads to the provider's status page"
+                message!("see that [provider.statuspage] url leads to the provider's status page")
             }
         }
     }
@@ -176,9 +180,9 @@ pub async fn run(
                 () = until_forbidden(&mut forbids) => return Duration::ZERO,
                 news = reader.ask(&wire) => news,
             };
-            if let Some(now_ms) = news.now_ms {
+            if let Some((now_ms, error_ms)) = news.time {
                 // Without anybody who listens it is of no use, and no reason to end.
-                let _ = told.send(Input::ProviderTime { now_ms }).await;
+                let _ = told.send(Input::ProviderTime { now_ms, error_ms }).await;
             }
             if news.result.is_ok() {
                 let _ = told.send(Input::Page(reader.page.clone())).await;
@@ -277,7 +281,14 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
 pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), String> {
     let mut said = String::new();
     for path in [PARTS[0], WHOLE[0]] {
-        let question = Question { base: url, path, headers: Vec::new(), most: ANSWER_BYTES, patience: PATIENCE };
+        let question = Question {
+            method: hyper::Method::GET,
+            base: url,
+            path,
+            headers: Vec::new(),
+            most: ANSWER_BYTES,
+            patience: PATIENCE,
+        };
         let reply = ask(&question, wire).await.result.map_err(|error| shown::shown(&chain(&error), shown::MESSAGE))?;
         match reply.status {
             200..=299 => {
@@ -295,8 +306,8 @@ pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), String> {
 struct News {
     /// How many entries could not be read; `None` if nothing has changed.
     result: Result<Option<u32>, Failure>,
-    /// The time, if it was proved.
-    now_ms: Option<u64>,
+    /// The time, if it was proved, and by how much it may be wrong, in ms.
+    time: Option<(u64, u64)>,
     bytes: u64,
 }
 
@@ -348,10 +359,11 @@ impl Reader {
 
     /// Asks for each document there is to ask for; the page is what all of them together say.
     async fn ask_all(&mut self, wire: &Wire) -> News {
-        let mut news = News { result: Ok(None), now_ms: None, bytes: 0 };
+        let mut news = News { result: Ok(None), time: None, bytes: 0 };
         let mut read = Vec::new();
         for (index, path) in self.paths.iter().enumerate() {
             let question = Question {
+                method: hyper::Method::GET,
                 base: &self.settings.url,
                 path,
                 headers: self.kept[index].as_ref().map_or_else(Vec::new, |kept| kept.validators.clone()),
@@ -362,7 +374,7 @@ impl Reader {
             let Asked { result, bytes } = ask(&question, wire).await;
             news.bytes += bytes;
             let taken = result.map_err(Failure::NoAnswer).and_then(|reply| {
-                news.now_ms = reply.now_ms.or(news.now_ms);
+                news.time = reply.now_ms.map(|now_ms| (now_ms, reply.error_ms)).or(news.time);
                 if let Some(now_ms) = reply.time {
                     self.time = Some((now_ms, tokio::time::Instant::now()));
                 }

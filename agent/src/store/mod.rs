@@ -31,6 +31,8 @@ pub use submission::{
 pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
 
 use crate::clock::Clock;
+use crate::code::Code;
+use crate::pulse::Question;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -294,16 +296,20 @@ pub enum StoreError {
         /// The store's folder.
         path: String,
     },
-    /// A file of the store was written by another version of Tidegate. Nothing was changed.
+    /// The store, or a file of it, was written by another version of Tidegate. Nothing was changed.
     #[error(
-        "{path} was written by another version of tidegate (format {found}): install that version again, or give this \
-         one a folder of its own in [store] path; nothing was changed"
+        "{path} was written by {} version of tidegate (format {found}, this one knows {known}): install that version \
+         again, or give this one a folder of its own in [store] path; nothing was changed{}",
+        if found > known { "a newer" } else { "an older" },
+        if found > known { format!(" ({})", Code::StoreNewer) } else { String::new() }
     )]
     Version {
         /// The file.
         path: String,
         /// The version of its format.
         found: u16,
+        /// The version that this one knows.
+        known: u16,
     },
     /// The options do not make a store.
     #[error("the store cannot be opened as configured: {what}")]
@@ -373,6 +379,12 @@ impl Store {
     /// answered once both are on flash.
     pub fn submit(&self, submission: Submission) {
         self.inner.shared.submit(submission);
+    }
+
+    /// Asks the writer whether it lives. It answers between two commits, however often the disk refuses them; one that
+    /// hangs in the disk does not. Cheap, and wakes an idle writer.
+    pub fn ask(&self) -> Question {
+        self.inner.shared.ask()
     }
 
     /// Permits for bytes that are handed over and not yet on flash, one a byte: whoever submits records acquires

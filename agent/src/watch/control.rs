@@ -22,6 +22,8 @@
 //! devices published, have it delivered again or dropped from what was put aside, and hold the gateway.
 
 mod client;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod stream;
 
 pub use client::{AskError, ask, ask_stream};

@@ -188,8 +188,13 @@ fn agent(page: &mut Page, status: &Status) {
         seconds(status.config_loaded_ms),
     );
     page.gauge(
+        "tidegate_config_kept",
+        "1 if the configuration that last worked is in force because the file could not be used at the start.",
+        u8::from(status.config_kept),
+    );
+    page.gauge(
         "tidegate_config_reload_failed",
-        "1 if the file was refused at the last reload.",
+        "1 if the file was refused, at the start or at the last reload.",
         u8::from(status.config_error.is_some()),
     );
     page.gauge(

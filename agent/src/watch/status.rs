@@ -4,9 +4,14 @@
 //! Unless said otherwise counts run since the store was created (so they survive restarts), times are milliseconds
 //! since the Unix epoch by the gateway's clock, durations milliseconds, sizes bytes.
 
+mod codes;
 mod provider;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::language::Message;
 
 pub use provider::{
     GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, StanceStatus, StatusPageStatus,
@@ -18,6 +23,8 @@ pub use provider::{
 pub struct Status {
     /// Version of the running agent.
     pub version: String,
+    /// The codes of everything that asks for action now, what is to be done first before what follows from it.
+    pub codes: Vec<String>,
     /// Gateway id.
     pub gateway: String,
     /// The store's epoch.
@@ -28,14 +35,29 @@ pub struct Status {
     pub now_ms: u64,
     /// Since when the agent has been running.
     pub uptime_ms: u64,
-    /// Path of the configuration in force.
+    /// Path of the configuration in force: what was read, or what was kept of it.
     pub config: String,
+    /// Path of the configuration file, which a reload reads.
+    pub config_file: String,
+    /// SHA-256 of the text in force, in hexadecimal; empty if no file says it.
+    pub config_fingerprint: String,
+    /// The configuration in force is the one that was kept, because the file cannot be used (`config_error`).
+    pub config_kept: bool,
+    /// When it was kept; `None` if it is the file's.
+    pub config_kept_ms: Option<u64>,
     /// When it was read.
     pub config_loaded_ms: u64,
     /// Keys that were changed in the file and take effect at the next start.
     pub config_needs_restart: Vec<String>,
-    /// What was wrong with the file at the last reload, if it was refused; the configuration before it stays in force.
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub config_needs_restart_code: String,
+    /// What was wrong with the file at the start or at the last reload, if it was refused; the configuration before it is
+    /// in force.
     pub config_error: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub config_error_code: String,
     /// Counts of records.
     pub counts: Counts,
     /// The lanes in order of priority.
@@ -69,6 +91,9 @@ pub struct Status {
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
+    /// The values of `limits` as messages, in their order, where they are said differently in each language.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limit_messages: Vec<Option<Message>>,
 }
 
 /// The endpoint and credentials that hold from a time on.
@@ -139,6 +164,9 @@ pub struct Counts {
     /// Records stored since the agent was started as they came, although the rule for their fields cannot treat them,
     /// because it says `otherwise = "store"`.
     pub untreated: u64,
+    /// By the names of the counts that say that records were lost or refused, the codes of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub codes: BTreeMap<String, String>,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.
@@ -195,6 +223,9 @@ pub struct VerdictStatus {
     /// The design's word: `accepted`, `throttled`, `maintenance`, `suspended`, `quota`, `misconfigured`, `poison`,
     /// `transient`; empty or `unknown` before the first answer.
     pub word: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Since when.
     pub since_ms: Option<u64>,
     /// When the next attempt is due, while records wait and nothing will be sent before it: because of a refusal, or
@@ -204,6 +235,9 @@ pub struct VerdictStatus {
     pub reason: String,
     /// What a person should do; empty if nothing.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
     /// When Flux last accepted something, since the agent was started.
     pub last_accepted_ms: Option<u64>,
     /// Records, or batches that must stay whole, that were refused alone: each waits until another is accepted, and is
@@ -264,6 +298,9 @@ pub struct StoreStatus {
     pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Why its index is behind, if it is; nothing depends on it.
     pub index: Option<String>,
 }
@@ -274,6 +311,9 @@ pub struct StoreStatus {
 pub struct ClockStatus {
     /// Whether it is; if not, records keep the time that it shows, and their events say `unsynchronised`.
     pub trusted: bool,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Who says that it is: `marker` (the time service's file), `timedated`, or `answer` (the date of an answer over
     /// TLS); empty if nobody does.
     pub source: String,
@@ -281,6 +321,28 @@ pub struct ClockStatus {
     pub since_ms: Option<u64>,
     /// By how much the system's clock is wrong (ms to be added to it); every time that the agent gives is right.
     pub correction_ms: i64,
+    /// Who is asked for the time while it is not right; `None` once it is, or if nobody is to be asked.
+    pub asks: Option<DateStatus>,
+}
+
+/// Who is asked for the time, over TLS, while nobody has told it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct DateStatus {
+    /// Scheme, host and port; empty if there is nobody to ask.
+    pub origin: String,
+    /// In how many ms it is asked next.
+    pub next_in_ms: Option<u64>,
+    /// Questions since the agent was started.
+    pub asked: u64,
+    /// Bytes on the wire that they cost, both directions.
+    pub bytes: u64,
+    /// Why the last one told no time that counts, or why nobody can be asked; empty if neither.
+    pub problem: String,
+    /// Its code.
+    pub code: String,
+    /// What to do about it.
+    pub advice: Option<Message>,
 }
 
 /// A number and its limit.
@@ -309,6 +371,9 @@ pub struct Connections {
     /// These by cause: `client id`, `user name` and `certificate` (not listed), `password` (wrong, or none), `TLS` (the
     /// handshake failed), `protocol`, `not reading`, `limit` (of connections or sessions).
     pub turned_away_by: Vec<RefusedCount>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
 }
 
 /// The broker intake.
@@ -325,6 +390,12 @@ pub struct BrokerState {
     pub collected: u64,
     /// What went wrong last; empty if nothing.
     pub last_error: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
+    /// `last_error` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error_message: Option<Message>,
 }
 
 /// What limits what may leave. `tidegate terms --json` prints this alone.
@@ -337,6 +408,9 @@ pub struct TermsStatus {
     pub unlimited: Vec<String>,
     /// What is wrong with limits that are each right.
     pub problems: Vec<String>,
+    /// `problems` as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problem_messages: Vec<Message>,
     /// What the SIM's metadata service says; `None` if it is not asked, or not now ([`TermsStatus::provider_known`]).
     pub sim: Option<SimStatus>,
     /// The contract's terms file; `None` if none is configured.
@@ -355,6 +429,9 @@ pub struct LimitStatus {
     pub kind: String,
     /// What holds, for people: `512 kbit/s`.
     pub value: String,
+    /// `value` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_message: Option<Message>,
     /// What holds as a number; `None` for what has none: unlimited, or windows.
     pub number: Option<u64>,
     /// The number's unit: `bit/s`, `bytes`, `events`, `millionths`, or empty.
@@ -373,12 +450,18 @@ pub struct LimitStatus {
 pub struct LimitSource {
     /// For people.
     pub value: String,
+    /// `value` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_message: Option<Message>,
     /// As a number, in the unit of its kind.
     pub number: Option<u64>,
     /// `operator`, `terms`, `provider` or `default`.
     pub who: String,
     /// Who exactly: a file and its line, a speed class.
     pub source: String,
+    /// `source` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_message: Option<Message>,
     /// The clause of the terms of service that it serves: `5.1(2)`.
     pub clause: String,
 }
@@ -405,8 +488,14 @@ pub struct SimStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// What to do about it.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
 }
 
 /// The contract's terms file.
@@ -429,6 +518,9 @@ pub struct TermsFileStatus {
     pub unknown_count: u64,
     /// Why it cannot be used as it is now.
     pub error: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
 }
 
 /// Budgets of events and bytes.
@@ -473,10 +565,16 @@ pub struct BudgetStatus {
 pub struct HeldStatus {
     /// Its name.
     pub lane: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// The key of the limit that holds it.
     pub limit: String,
     /// Why.
     pub reason: String,
+    /// `reason` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_message: Option<Message>,
     /// Until when, if that is known.
     pub until_ms: Option<u64>,
 }

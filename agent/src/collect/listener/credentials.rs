@@ -22,6 +22,10 @@ struct Inner {
     current: Mutex<Current>,
 }
 
+/// Passwords and certificates that were read again and are not in force yet ([`Credentials::take`]).
+#[derive(Debug)]
+pub struct Fresh(Current);
+
 #[derive(Debug, Clone)]
 struct Current {
     passwords: Option<Arc<Passwords>>,
@@ -43,14 +47,26 @@ impl Credentials {
         Ok(Self(Arc::new(Inner { passwords, tls, current })))
     }
 
-    /// Reads the password file and the certificates again, from the same paths.
+    /// Reads the password file and the certificates again, from the same paths. Nothing changes until
+    /// [`Credentials::take`].
+    ///
+    /// # Errors
+    /// If one of them cannot be used.
+    pub fn read(&self) -> Result<Fresh, ListenError> {
+        Current::read(self.0.passwords.as_ref(), self.0.tls.as_ref()).map(Fresh)
+    }
+
+    /// Takes what was read into use.
+    pub fn take(&self, fresh: Fresh) {
+        *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = fresh.0;
+    }
+
+    /// Reads the password file and the certificates again, and takes them into use.
     ///
     /// # Errors
     /// If one of them cannot be used; then all stay as they were.
     pub fn reload(&self) -> Result<(), ListenError> {
-        let read = Current::read(self.0.passwords.as_ref(), self.0.tls.as_ref())?;
-        *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = read;
-        Ok(())
+        self.read().map(|fresh| self.take(fresh))
     }
 
     fn current(&self) -> Current {

@@ -34,7 +34,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::PollSemaphore;
@@ -42,14 +41,14 @@ use tokio_util::sync::PollSemaphore;
 use super::Shared;
 use super::connect::Will;
 use super::intake::{CAUSES, Intake, Round, Step};
-use super::subscribe::{self, Following, follow, next_alarm};
+use super::subscribe::Following;
 use super::table::{Go, Seat};
 use super::wire::Fault;
-use crate::collect::Alarm;
 use crate::collect::allow::Unlisted;
 use crate::collect::turned_away::Seen;
 use crate::store::{Committed, IN_FLIGHT_BYTES};
 
+mod alarms;
 #[cfg(test)]
 mod tests;
 
@@ -300,34 +299,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             self.complete();
         }
         true
-    }
-
-    fn poll_alarms(&mut self, context: &mut Context<'_>) -> bool {
-        let Some(alarms) = &mut self.alarms else { return false };
-        let Poll::Ready((alarm, heard)) = alarms.poll(context) else { return false };
-        match alarm {
-            Ok(Alarm(text)) => {
-                let packet = subscribe::alarm(&text, self.intake.setup.version);
-                // QoS 0: a client that does not read, or takes only small packets, misses it.
-                if packet.len() <= self.max_alarm && self.out.len() < MAX_OUT {
-                    self.out.extend_from_slice(&packet);
-                }
-            }
-            Err(RecvError::Lagged(_)) => {}
-            Err(RecvError::Closed) => {
-                self.alarms = None;
-                return false;
-            }
-        }
-        alarms.set(next_alarm(heard));
-        true
-    }
-
-    /// Begins or ends listening for alarms, as the client subscribed; begins with those in force.
-    fn follow_alarms(&mut self) {
-        if self.intake.setup.subscribed != self.alarms.is_some() {
-            self.alarms = self.intake.setup.subscribed.then(|| follow(&self.shared.alarms));
-        }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {

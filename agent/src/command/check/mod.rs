@@ -16,6 +16,7 @@
 //! 0 nothing is bad · 1 something is bad · 2 wrong arguments · 4 this user may not read the configuration, so there was nothing
 //! to examine.
 
+mod change;
 pub(in crate::command) mod finding;
 pub(in crate::command) mod offline;
 pub(in crate::command) mod probe;
@@ -24,6 +25,7 @@ pub(in crate::command) mod report;
 use std::path::PathBuf;
 
 use tidegate::config::Config;
+use tidegate::config::kept::Places;
 use tidegate::language::Language;
 
 use self::finding::{Finding, Outcome};
@@ -53,19 +55,24 @@ pub(super) struct Args {
     /// Send one test event through Flux: a flow runs for it, and it counts as an event
     #[arg(long, conflicts_with = "offline")]
     send_event: bool,
+    /// Compare with the configuration that is kept in this folder
+    /// [default: the one that systemd names, the store's folder, or /var/lib/tidegate]
+    #[arg(long, value_name = "FOLDER", requires = "offline")]
+    state: Option<PathBuf>,
 }
 
 impl Args {
     /// What `setup` ends with.
     pub(super) fn after_setup(config: PathBuf, send_event: bool) -> Self {
-        Self { config, json: false, offline: false, send_event }
+        Self { config, json: false, offline: false, send_event, state: None }
     }
 }
 
 /// Examines and prints.
 pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if args.offline {
-        return offline::run(&args.config);
+        let state = std::env::var_os("STATE_DIRECTORY");
+        return offline::run(&args.config, &Places::new(&args.config, args.state.as_deref(), state.as_deref()));
     }
     let mut report = Report::new(language, args.json);
     let read = probe::configuration::look(&args.config, &mut |finding| report.take(finding));

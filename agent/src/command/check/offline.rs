@@ -1,36 +1,66 @@
-//! `tidegate check --offline`: everything that is wrong with a configuration, or what it was understood to mean. Nothing but
-//! files is looked at.
+//! What the files say: everything that is wrong with a configuration, or what it was understood to mean, and what it
+//! would change. Touches neither network nor service.
 
-use std::fmt::Write as _;
+use std::error::Error;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
+use tidegate::code::Code;
+use tidegate::config::kept::Places;
 use tidegate::config::units::{format_duration, format_size};
 use tidegate::config::{
-    self, Clock, Config, Forward, Lane, Layout, Listener, LogLevel, LogTarget, MqttVersion, Order, Policy,
+    self, Clock, Config, Forward, Lane, Layout, Listener, LoadError, LogLevel, LogTarget, MqttVersion, Order, Policy,
 };
 use tidegate::field::Path as Field;
 use tidegate::watch::render::number;
 use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;
 
+use super::change;
 use crate::command::{Failure, print};
 
-/// Checks and prints. The path `-` is standard input.
-pub(in crate::command) fn run(path: &Path) -> Result<(), Failure> {
+/// Checks and prints. The path `-` is standard input, which is compared with nothing.
+pub(super) fn run(path: &Path, places: &Places) -> Result<(), Failure> {
     const STDIN: &str = "standard input";
     if path == Path::new("-") {
-        return judged(&config::load_from(std::io::stdin().lock(), STDIN)?, STDIN);
+        return judged(&config::load_from(std::io::stdin().lock(), STDIN)?, STDIN, "");
     }
-    judged(&config::load(path)?, &path.display().to_string())
+    let name = path.display().to_string();
+    let read = config::text(path).and_then(|text| Ok((config::parse(&text, &name)?, text)));
+    match read {
+        Ok((config, text)) => judged(&config, &name, &change::against_kept(&config, &text, places)),
+        Err(error) => Err(Refused { error, instead: change::instead(places) }.into()),
+    }
 }
 
-/// Prints what a configuration was understood to mean; fails if the terms file that it names cannot be used. The agent
-/// itself starts without it.
-fn judged(config: &Config, source: &str) -> Result<(), Failure> {
+/// A file that cannot be used, and what would be used instead.
+#[derive(Debug)]
+struct Refused {
+    error: LoadError,
+    instead: Option<String>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.error)?;
+        self.instead.iter().try_for_each(|instead| write!(f, "\n{instead} ({})", Code::ConfigKept))
+    }
+}
+
+impl Error for Refused {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Prints what a configuration was understood to mean, and what it changes; fails if the terms file that it names cannot
+/// be used. The agent itself starts without it.
+fn judged(config: &Config, source: &str, changes: &str) -> Result<(), Failure> {
     let terms = config.provider.terms.as_deref().map(config::terms::load).transpose();
     let but = if terms.is_err() { ", but its terms file is not" } else { "" };
     let heading = format!("{source} is fine{but}");
-    print(&understood(config, terms.as_ref().ok().and_then(Option::as_ref), &heading))?;
+    let understood = understood(config, terms.as_ref().ok().and_then(Option::as_ref), &heading);
+    print(&(understood + changes))?;
     terms.map(|_| ()).map_err(Failure::from)
 }
 

@@ -99,6 +99,13 @@ pub struct StatusPage {
     pub ca_file: Option<PathBuf>,
 }
 
+impl StatusPage {
+    /// Scheme, host and port.
+    pub fn origin(&self) -> String {
+        super::super::address::origin(&self.url)
+    }
+}
+
 /// `[[provider.speed_class]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpeedClass {

@@ -82,31 +82,3 @@ fn components(section: &Section<'_>) -> Vec<Glob> {
     }
     globs
 }
-
-/// Whether an origin (scheme, host and port) is SORACOM's.
-pub(super) fn is_soracom(origin: &str) -> bool {
-    let host = origin.split_once("://").map_or(origin, |(_, rest)| rest);
-    let host = host.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
-    host == "soracom.io" || host.ends_with(".soracom.io")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_endpoint_is_soracoms_by_the_end_of_its_host() {
-        for (origin, expected) in [
-            ("https://api.soracom.io", true),
-            ("http://uni.soracom.io:80", true),
-            ("https://G.API.SORACOM.IO", true),
-            ("https://soracom.io", true),
-            ("https://notsoracom.io", false),
-            ("https://soracom.io.example.com", false),
-            ("http://127.0.0.1:8080", false),
-            ("", false),
-        ] {
-            assert_eq!(is_soracom(origin), expected, "{origin}");
-        }
-    }
-}

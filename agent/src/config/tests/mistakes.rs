@@ -381,4 +381,13 @@ fn shares_and_probes_are_judged() {
     behind("[forward]\norder = \"newest\"", 2, 9, "forward.order", &["\"live-first\""]);
     behind("[forward.backoff]\nprobe_min = \"2h\"", 2, 13, "forward.backoff.probe_min", &["shorter than probe_min"]);
     behind("[clock]\nsynchronised_marker = \"run/x\"", 2, 23, "clock.synchronised_marker", &["absolute"]);
+    for (line, key, column, words) in [
+        ("url = \"http://time.example\"", "url", 7, &["\"http\"", "https://"][..]),
+        ("url = \"https://time.example/now\"", "url", 7, &["has a path", "scheme, host"]),
+        ("url = \"time.example\"", "url", 7, &["no scheme", "https://"]),
+        ("after = \"0s\"", "after", 9, &["1s"]),
+        ("every = \"5m\"", "every", 1, &["unknown key"]),
+    ] {
+        behind(&format!("[clock.date]\n{line}"), 2, column, &format!("clock.date.{key}"), words);
+    }
 }

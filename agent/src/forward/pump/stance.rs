@@ -23,11 +23,15 @@ impl Pump {
             Turn::Same => {}
             Turn::Opened => {
                 // What was tried while it was shut says nothing of what is taken now.
-                self.gate.reload(&self.config.options, true);
+                self.gate.open(&self.config.options);
                 self.lanes.iter_mut().for_each(super::Lane::outage_ended);
+                // If a quota was used up, that is over by the machine's word.
+                self.permits.ask_again();
             }
             Turn::Shut => CLASSES.into_iter().for_each(|class| self.way(class).hang_up()),
             Turn::Probe => {
+                // When it is due is the machine's to say alone: what `status` shows is what happens.
+                self.permits.ask_again();
                 // A probe is one record: what was gathered for a whole batch is read anew.
                 for side in Side::BOTH {
                     self.lanes.iter_mut().for_each(|lane| lane.stream(side).drop_fresh());
@@ -79,9 +83,11 @@ impl Pump {
         now: Instant,
     ) {
         let wait = match verdict {
-            Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until.saturating_duration_since(now)),
+            Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until),
+            Verdict::Quota { until } => until,
             _ => None,
         };
+        let wait = wait.map(|until| until.saturating_duration_since(now));
         let at = self.store.clock().now();
         self.teller
             .tell(Told { at, verdict, status, failure, wait, reason: reason.to_owned(), probe, per_minute: 0 }, now);

@@ -104,3 +104,26 @@ async fn nothing_is_begun_in_the_last_moments_of_an_identity_and_all_goes_under_
     bench.until_forwarded(5).await;
     assert_eq!((old.seen().len(), bench.stop().await), (2, 0));
 }
+
+#[tokio::test]
+async fn reloads_over_and_over_press_no_endpoint_that_refuses_and_one_that_changes_something_tries_at_once() {
+    for code in [404, 400, 500] {
+        let flux = flux::Flux::start(move |_, _| status(code)).await;
+        let bench = Bench::start(patient(&flux));
+        bench.publish(1, numbers(0..1));
+        bench.until("it was refused", |stats| stats.requests >= 1 && stats.verdict.reason.contains("HTTP")).await;
+        let requests = || flux.seen().len();
+        // An hour is what each pace waits by itself. (A body that is refused is cut, and its part tried at once.)
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = requests();
+        for _ in 0..10 {
+            bench.handle.reload(patient(&flux)).expect("good options");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(requests(), before + 1, "{code}: the first of them");
+        let changed = Options { answer_timeout: Duration::from_secs(7), ..patient(&flux) };
+        bench.handle.reload(changed).expect("good options");
+        bench.until("tried at once", |_| requests() == before + 2).await;
+        bench.stop().await;
+    }
+}

@@ -17,8 +17,9 @@ fn context(delivered: bool) -> Context<'static> {
 
 #[test]
 fn each_status_means_what_the_table_says_before_and_after_a_delivery() {
-    use Verdict::{Accepted, Ended, Misconfigured, Poison, Quota, Suspended, Transient};
+    use Verdict::{Accepted, Ended, Misconfigured, Poison, Suspended, Transient};
     let (cheap, costly) = (Transient { costly: false }, Transient { costly: true });
+    let spent = Verdict::Quota { until: None };
     let (bad, large) = (Poison { too_large: false }, Poison { too_large: true });
     for (status, body, before, after) in [
         (200, "", Accepted, Accepted),
@@ -36,9 +37,9 @@ fn each_status_means_what_the_table_says_before_and_after_a_delivery() {
         (307, "", Misconfigured, Misconfigured),
         (400, "", bad, bad),
         (401, "", Misconfigured, Suspended),
-        (402, "", Quota, Quota),
+        (402, "", spent, spent),
         (403, "", Misconfigured, Suspended),
-        (403, r#"{"code":"FLX0001","message":"Monthly Quota exceeded"}"#, Quota, Quota),
+        (403, r#"{"code":"FLX0001","message":"Monthly Quota exceeded"}"#, spent, spent),
         (404, "", Misconfigured, Suspended),
         (405, "", Misconfigured, Misconfigured),
         (408, "", cheap, cheap),
@@ -82,15 +83,18 @@ fn a_rule_goes_before_what_is_known_otherwise_but_takes_no_record_that_was_not_t
         let context = Context { rules, auth, ..context(true) };
         let judged = judge(&answer(status, headers, ""), &context);
         let wait = match judged.verdict {
-            Verdict::Throttled { until } | Verdict::Maintenance { until } => Some((until - context.now).as_secs()),
+            Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until),
+            Verdict::Quota { until } => until,
             _ => None,
         };
+        let wait = wait.map(|until| (until - context.now).as_secs());
         assert_eq!(judged.reason.contains("rule"), judged.verdict.word() != "accepted" && !rules.is_empty());
         (judged.verdict.word(), wait)
     };
     let after = [("retry-after", "7200")];
     for (status, means, headers, expected) in [
         (one(403), Means::Quota, &[][..], ("quota", None)),
+        (one(403), Means::Quota, &after, ("quota", Some(7200))),
         (one(403), Means::Ended, &[], ("ended", None)),
         (one(403), Means::Misconfigured, &[], ("misconfigured", None)),
         (one(403), Means::Poison, &[], ("poison", None)),
@@ -142,6 +146,21 @@ fn waits_come_from_either_header_and_are_clamped() {
         let until = context.now + Duration::from_secs(expected_s);
         let expected = if status == 429 { Verdict::Throttled { until } } else { Verdict::Maintenance { until } };
         assert_eq!(judge(&answer(status, &headers, ""), &context).verdict, expected, "{status} {headers:?}");
+    }
+}
+
+#[test]
+fn a_used_up_quota_names_its_end_if_it_does_and_no_later_one_than_in_a_month() {
+    let spoken = r#"{"message":"Monthly quota exceeded"}"#;
+    for (status, body) in [(402, ""), (403, spoken)] {
+        for (text, expected) in
+            [("7200", Some(7200)), ("0", Some(1)), ("soon", None), ("99999999999", Some(31 * 86_400))]
+        {
+            let context = context(false);
+            let until = expected.map(|wait| context.now + Duration::from_secs(wait));
+            let judged = judge(&answer(status, &[("retry-after", text)], body), &context);
+            assert_eq!(judged.verdict, Verdict::Quota { until }, "{status} {text}");
+        }
     }
 }
 
@@ -255,6 +274,9 @@ proptest! {
         }
         if let Verdict::Maintenance { until } = judged.verdict {
             prop_assert!(until >= context.now + MIN_WAIT && until <= context.now + MAX_MAINTENANCE);
+        }
+        if let Verdict::Quota { until: Some(until) } = judged.verdict {
+            prop_assert!(until >= context.now + MIN_WAIT && until <= context.now + MAX_QUOTA);
         }
         prop_assert!(judged.reason.chars().all(|character| !character.is_control()));
     }

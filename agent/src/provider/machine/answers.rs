@@ -3,7 +3,10 @@
 //! # Constraints
 //! - An answer speaks for the endpoint that gave it: another endpoint ends what the old one's answers made.
 //! - What answers made, answers end: one that accepts, or one that shows that the record is judged and not the gateway.
-//!   They never end what a signed notice said; that it is accepted nevertheless is logged.
+//!   They never end what a signed notice said; that it is accepted nevertheless is logged. An *end* (410 over TLS, where
+//!   records had been accepted) no answer lifts, because nothing is sent any more: that takes another endpoint or
+//!   credential, or a signed notice that withdraws `answers`. The operator's word does not: a configuration is reloaded for
+//!   many reasons, and each time something would be sent to who said that it is gone for good.
 //! - The gateway's own line at fault shuts nothing.
 //! - A refusal by an endpoint that never accepted anything is a mistake in the configuration, and no stance: the
 //!   forwarder tries on at its own pace.
@@ -18,8 +21,10 @@ use tidegate_protocol::stance::Stance;
 use super::item::{Item, Origin, Phase, Said};
 use super::state::{ENDPOINTS, WHY_BYTES};
 use super::throttle::Throttle;
+use super::time::Moment;
 use super::words;
-use super::{Machine, Scribe, cut};
+use super::{Machine, Scribe, Settings, cut};
+use crate::message;
 use crate::provider::input::{Answer, Means};
 
 /// A wait that is this long is a maintenance; a shorter one is waited for at the endpoint's own pace (`forward::gate`).
@@ -33,7 +38,10 @@ pub(super) const LONGEST_REST_MS: u64 = 86_400_000;
 const FAILURES: (u32, u64) = (3, 30_000);
 
 /// The longest that a spent quota is believed to last: a month.
-const LONGEST_QUOTA_MS: u64 = 31 * 86_400_000;
+pub(super) const LONGEST_QUOTA_MS: u64 = 31 * 86_400_000;
+
+/// After an answer that the quota is used up, one event in so long asks whether it still is: each may be counted.
+const ASK_QUOTA_MS: u64 = 86_400_000;
 
 /// What an answer makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,12 +58,15 @@ pub(super) struct Told {
     pub(super) kind: Kind,
     /// Steady.
     pub(super) since: u64,
-    /// Until when a quota is spent, ms since the Unix epoch, if that is known.
+    /// Until when a quota is spent, ms since the Unix epoch, if that is known and the answer named no time.
     pub(super) until: Option<u64>,
     /// When it was told last, steady.
     pub(super) set: u64,
-    /// Until when it asks to wait, steady.
+    /// Until when it asks to wait, steady; of a quota, until when it is not asked again.
     pub(super) rest: Option<u64>,
+    /// That is what the answer named, and with a quota its end.
+    #[serde(default)]
+    pub(super) named: bool,
     pub(super) reason: String,
 }
 
@@ -67,6 +78,35 @@ impl Kind {
             Self::Quota => Stance::Quota,
             Self::Ended => Stance::Ended,
         }
+    }
+}
+
+impl Told {
+    /// Until when a quota is used up, by the answer that says so now: the time that it names, counted from now on; else the
+    /// end of the account's month. Says whether anything is new.
+    fn lasts(&mut self, wait_ms: Option<u64>, at: Moment, settings: &Settings) -> bool {
+        if self.kind != Kind::Quota {
+            return false;
+        }
+        let until = at.known.then(|| settings.calendar.month_end_ms(at.date));
+        match wait_ms {
+            Some(wait) => {
+                let rest = at.steady.saturating_add(wait.min(LONGEST_QUOTA_MS));
+                (self.named, self.rest, self.until) = (true, Some(rest), None);
+            }
+            None if self.named => {}
+            None => {
+                self.rest = Some(at.steady.saturating_add(ASK_QUOTA_MS));
+                self.until = until.or(self.until);
+            }
+        }
+        self.set = at.steady;
+        true
+    }
+
+    /// The date at which a quota begins anew, if that is known.
+    pub(super) fn ends(&self, at: Moment) -> Option<u64> {
+        if self.named { self.rest.map(|rest| at.date_of(rest)) } else { self.until }
     }
 }
 
@@ -82,7 +122,11 @@ impl Machine {
             Means::Quota => self.refused(Kind::Quota, answer, log),
             Means::Poison => {
                 self.state.failing = None;
-                self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], "it judges records again", log);
+                self.lift(
+                    &[Kind::Maintenance, Kind::Suspended, Kind::Quota],
+                    &message!("it judges records again").to_string(),
+                    log,
+                );
             }
             Means::Transient => {}
             Means::OwnLine => self.state.failing = None,
@@ -100,11 +144,17 @@ impl Machine {
             self.state.cautious = false;
             self.dirty = true;
         }
-        self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], "accepted", log);
+        self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], &message!("accepted").to_string(), log);
         let date = log.at.date;
         if self.state.sim.as_mut().is_some_and(|sim| sim.accepted(date)) {
             self.dirty = true;
-            log.entry("sim", "", words::SIM, "Flux accepts over this line", "sending goes on");
+            log.entry(
+                "sim",
+                "",
+                words::SIM,
+                &message!("Flux accepts over this line").to_string(),
+                &message!("sending goes on"),
+            );
         }
         self.outlived_windows(log);
         if probe {
@@ -129,8 +179,8 @@ impl Machine {
                 "maintenance",
                 &id,
                 words::PAGE,
-                "Flux accepts after its planned end",
-                "sending goes on, slowly at first",
+                &message!("Flux accepts after its planned end").to_string(),
+                &message!("sending goes on, slowly at first"),
             );
             self.come_back(id, Stance::Maintenance, 0, log);
         }
@@ -143,15 +193,21 @@ impl Machine {
             if holds && !item.odd && matches!(item.said, Said::Suspension { .. }) {
                 item.odd = true;
                 self.dirty = true;
-                let (id, source) = (item.id.clone(), words::source(item));
-                log.entry("suspension", &id, &source, "Flux accepted a probe although this suspends", words::STANDS);
+                let (id, source) = (item.id.clone(), words::source(item).to_string());
+                log.entry(
+                    "suspension",
+                    &id,
+                    &source,
+                    &message!("Flux accepted a probe although this suspends").to_string(),
+                    &words::stands(),
+                );
             }
         }
     }
 
     fn throttled(&mut self, answer: Answer, log: &mut Scribe) {
         self.state.failing = None;
-        self.lift(&[Kind::Maintenance], "it answers again", log);
+        self.lift(&[Kind::Maintenance], &message!("it answers again").to_string(), log);
         let steady = log.at.steady;
         let reason = short(answer.reason);
         let counts = if let Some(throttle) = self.state.throttle.as_mut().filter(|one| one.per_minute(steady).is_some())
@@ -159,7 +215,8 @@ impl Machine {
             throttle.again(answer.per_minute, steady)
         } else {
             let throttle = Throttle::new(answer.per_minute, steady, reason.clone());
-            let did = format!("no more than {} events a minute", throttle.per_minute(steady).unwrap_or(1));
+            let rate = throttle.per_minute(steady).unwrap_or(1);
+            let did = message!("no more than {count} events a minute", count = rate);
             self.state.throttle = Some(throttle);
             log.entry("throttled", "", words::ANSWER, &reason, &did);
             true
@@ -200,37 +257,34 @@ impl Machine {
             "",
             words::ANSWER,
             &reason,
-            "sending stops; now and then one event shows whether it is over",
+            &message!("sending stops; now and then one event shows whether it is over"),
         );
         let since = if lasts && rest.is_none() { since } else { at.steady };
-        self.state.answers = Some(Told { kind: Kind::Maintenance, since, until: None, set: at.steady, rest, reason });
+        let (kind, set, named) = (Kind::Maintenance, at.steady, rest.is_some());
+        self.state.answers = Some(Told { kind, since, until: None, set, rest, named, reason });
         self.dirty = true;
     }
 
     fn refused(&mut self, kind: Kind, answer: Answer, log: &mut Scribe) {
         self.state.failing = None;
         let at = log.at;
-        let until = (kind == Kind::Quota).then(|| {
-            let asked = answer.wait_ms.map(|wait| at.date.saturating_add(wait.min(LONGEST_QUOTA_MS)));
-            asked.or_else(|| at.known.then(|| self.settings.calendar.month_end_ms(at.date)))
-        });
-        let until = until.flatten();
         let reason = short(answer.reason);
         match &mut self.state.answers {
             Some(told) if told.kind == Kind::Ended => return,
             Some(told) if told.kind == kind => {
-                self.dirty |= told.until != until && until.is_some();
-                told.until = until.or(told.until);
+                self.dirty |= told.lasts(answer.wait_ms, at, &self.settings);
                 return;
             }
             _ => {}
         }
-        let did = match kind {
-            Kind::Ended => "nothing is sent any more; records are kept",
-            _ => "sending stops; rarely one event shows whether it is over",
+        let did = if kind == Kind::Ended {
+            message!("nothing is sent any more; records are kept")
+        } else {
+            message!("sending stops; rarely one event shows whether it is over")
         };
-        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, did);
-        let told = Told { kind, since: at.steady, until, set: at.steady, rest: None, reason };
+        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, &did);
+        let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
+        told.lasts(answer.wait_ms, at, &self.settings);
         self.state.answers = Some(told);
         self.dirty = true;
     }
@@ -244,7 +298,7 @@ impl Machine {
                 "",
                 words::ANSWER,
                 &answer.reason,
-                "nothing: the endpoint never accepted a record",
+                &message!("nothing: the endpoint never accepted a record"),
             );
         }
     }
@@ -253,8 +307,8 @@ impl Machine {
     fn lift(&mut self, kinds: &[Kind], why: &str, log: &mut Scribe) {
         let Some(told) = self.state.answers.take_if(|told| kinds.contains(&told.kind)) else { return };
         let stance = told.kind.stance();
-        log.entry(stance.as_str(), "", words::ANSWER, why, "sending goes on, slowly at first");
-        self.come_back("answers".into(), stance, 0, log);
+        log.entry(stance.as_str(), "", words::ANSWER, why, &message!("sending goes on, slowly at first"));
+        self.come_back(super::notices::ANSWERS.into(), stance, 0, log);
     }
 
     /// An interruption is over by somebody's word: this gateway comes back within `period` ms, then slowly.
@@ -311,7 +365,13 @@ impl Machine {
         let told = self.state.answers.take();
         if throttle.is_some() || told.is_some() {
             let what = told.map_or("throttled", |told| told.kind.stance().as_str());
-            log.entry(what, "", words::ANSWER, "another endpoint is used", "what the old one answered no longer holds");
+            log.entry(
+                what,
+                "",
+                words::ANSWER,
+                &message!("another endpoint is used").to_string(),
+                &message!("what the old one answered no longer holds"),
+            );
         }
     }
 
@@ -321,19 +381,28 @@ impl Machine {
         if self.state.throttle.as_ref().is_some_and(|throttle| throttle.per_minute(at.steady).is_none()) {
             self.state.throttle = None;
             self.dirty = true;
-            log.entry("throttled", "", words::ANSWER, "over", "events are not limited by it any more");
+            log.entry(
+                "throttled",
+                "",
+                words::ANSWER,
+                &message!("over").to_string(),
+                &message!("events are not limited by it any more"),
+            );
         }
-        let Some(told) = &mut self.state.answers else { return };
-        if told.kind != Kind::Quota {
-            return;
-        }
-        if told.until.is_none() && at.known {
+        let Some(told) = self.state.answers.as_mut().filter(|told| told.kind == Kind::Quota) else { return };
+        if told.until.is_none() && at.known && !told.named {
             told.until = Some(self.settings.calendar.month_end_ms(at.date_of(told.since)));
             self.dirty = true;
         }
-        if let Some(until) = told.until.filter(|until| *until <= at.date) {
+        if let Some(until) = told.ends(at).filter(|until| *until <= at.date) {
             self.state.answers = None;
-            log.entry("quota", "", words::ANSWER, "a new period begins", "this gateway goes on at a moment of its own");
+            log.entry(
+                "quota",
+                "",
+                words::ANSWER,
+                &message!("a new period begins").to_string(),
+                &message!("this gateway goes on at a moment of its own"),
+            );
             let period = super::ways(&self.settings).span.resume;
             self.come_back_from("quota".into(), Stance::Quota, until, period, log);
         }

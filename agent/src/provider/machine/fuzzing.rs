@@ -117,7 +117,7 @@ impl Supply<'_> {
                 2 => Input::AcceptTerms { version: self.text() },
                 _ => Input::Hold { for_ms: self.maybe(), why: self.text() },
             },
-            8 => Input::ProviderTime { now_ms: self.number() },
+            8 => Input::ProviderTime { now_ms: self.number(), error_ms: 0 },
             _ => Input::Endpoint { fingerprint: u64::from(self.byte() % 3) },
         }
     }

@@ -148,6 +148,8 @@ impl Probes {
         self.last = self.last.map(|last| last.min(steady));
         self.length = self.length.clamp(1_000, Span::MOST_RESUME_MS);
         self.count = self.count.min(1 << 48);
+        // A slot begins no later than the one behind the longest first one, and a probe that had to wait for it.
+        self.slot = self.slot.min(steady.saturating_add(Span::MOST_RESUME_MS + LEAST_GAP_MS));
         // A wait from elsewhere is no longer than any of its own.
         self.due = self.due.min(steady.saturating_add(span.probe_max.max(Span::MOST_RESUME_MS) * 2));
         self
@@ -225,6 +227,19 @@ mod tests {
         assert_eq!(probes.due(), None);
         probes.follow(Need::Rarely, at, SPAN, "gw");
         assert!(probes.due().is_some_and(|due| due <= at + 2 * HOUR), "it was over in between");
+    }
+
+    #[test]
+    fn what_was_read_from_anywhere_stays_within_bounds_from_then_on() {
+        for slot in [0, 5 * HOUR, 5_000 * HOUR, u64::MAX] {
+            let read = Probes { pace: Pace::Soon, slot, length: u64::MAX, due: u64::MAX, ..Probes::default() };
+            let mut probes = read.within_bounds(HOUR, SPAN);
+            for _ in 0..5 {
+                let due = probes.due().unwrap_or_default();
+                assert!(probes.turn(due, SPAN, "gw"));
+                assert_eq!(probes.within_bounds(due, SPAN), probes, "a restart after a slot at {slot}");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
-use super::answers::{Kind, Told};
+use super::answers::{Kind, LONGEST_QUOTA_MS, LONGEST_REST_MS, Told};
 use super::cut;
 use super::item::{Item, Origin, Said};
 use super::probe::Probes;
@@ -123,7 +123,8 @@ impl State {
         self.items.iter_mut().for_each(bound_item);
         if let Some(told) = &mut self.answers {
             told.set = told.set.min(steady);
-            told.rest = told.rest.map(|rest| rest.min(steady.saturating_add(super::answers::LONGEST_REST_MS)));
+            let longest = if told.kind == Kind::Quota { LONGEST_QUOTA_MS } else { LONGEST_REST_MS };
+            told.rest = told.rest.map(|rest| rest.min(steady.saturating_add(longest)));
             told.since = told.since.min(steady);
             cut(&mut told.reason, WHY_BYTES);
         }
@@ -152,7 +153,7 @@ impl State {
     /// Where nothing is known of what was.
     pub(super) fn cautious() -> Self {
         let reason = "what was known of the provider's notices could not be read".to_owned();
-        let told = Told { kind: Kind::Maintenance, since: 0, until: None, set: 0, rest: None, reason };
+        let told = Told { kind: Kind::Maintenance, since: 0, until: None, set: 0, rest: None, named: false, reason };
         Self { answers: Some(told), cautious: true, ..Self::default() }
     }
 

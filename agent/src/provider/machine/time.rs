@@ -12,13 +12,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::{Stamp, difference};
+use crate::clock::{EARLIEST_MS, Stamp, difference};
 
 /// The latest date that is reckoned with (the end of the year 9999).
 pub(super) const LATEST_MS: u64 = 253_402_300_799_999;
 
-/// No server means a date before this (2026-01-01).
-const EARLIEST_MS: u64 = 1_767_225_600_000;
+/// An uptime is below this ([`Stamp::uptime_ms`]).
+const LONGEST_UPTIME_MS: u64 = 1 << 48;
 
 /// A clock that is set by no more than this is followed at once: time services step by seconds.
 const STEP_MS: u64 = 600_000;
@@ -138,10 +138,11 @@ impl Time {
     /// Within bounds, whatever it was read from.
     pub(super) fn within_bounds(mut self) -> Self {
         // What a stamp can hold, and what four boots of that length come to.
-        self.uptime = self.uptime.min(1 << 48);
+        self.uptime = self.uptime.min(LONGEST_UPTIME_MS);
         self.steady = self.steady.min(1 << 50);
         self.date = self.date.min(LATEST_MS);
-        let sane = |offset: &i64| offset.unsigned_abs() <= LATEST_MS;
+        // A date less an uptime, of which either may be the larger.
+        let sane = |offset: &i64| offset.unsigned_abs() <= LONGEST_UPTIME_MS.max(LATEST_MS);
         self.offset = self.offset.filter(sane);
         self.doubt = self.doubt.filter(|(offset, _)| sane(offset));
         self
@@ -230,6 +231,18 @@ mod tests {
         assert_eq!(time.moment(), Moment { date: NOW, known: false, steady: 1_000 });
         time.note(&stamp(NOW + 5 * HOUR, 2_000, 1, true));
         assert_eq!(time.moment().steady, 2_000);
+    }
+
+    #[test]
+    fn what_any_stamp_leaves_is_within_bounds_and_comes_back_as_it_was() {
+        // What fuzzing found: with an uptime of nearly 2^48 ms the date less the uptime is beyond any date.
+        for uptime in [0, 60_000, (1 << 48) - 1] {
+            for wall in [0, NOW, LATEST_MS, u64::MAX] {
+                let mut time = Time::default();
+                time.note(&stamp(wall, uptime, 1, true));
+                assert_eq!(time.within_bounds().moment(), time.moment(), "{wall} at {uptime}");
+            }
+        }
     }
 
     #[test]

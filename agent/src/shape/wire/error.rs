@@ -16,6 +16,12 @@ pub enum WireError {
         #[source]
         source: io::Error,
     },
+    /// Name servers may not be asked now ([`Wire::let_names`](super::Wire::let_names)).
+    #[error("{host} is not resolved while the provider's stance allows nothing; see `tidegate status`")]
+    Silent {
+        /// The name.
+        host: String,
+    },
     /// The name has no address.
     #[error("{host} has no address; check its spelling")]
     NoAddress {
@@ -103,7 +109,7 @@ impl WireError {
     /// How far it came.
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Resolve { .. } | Self::NoAddress { .. } => Stage::Name,
+            Self::Resolve { .. } | Self::NoAddress { .. } | Self::Silent { .. } => Stage::Name,
             Self::Connect { .. } => Stage::Tcp,
             Self::Tls { .. } => Stage::Tls,
             Self::Spent | Self::Name { .. } | Self::NoRoots { .. } | Self::Material { .. } => Stage::Setup,
@@ -131,7 +137,7 @@ impl WireError {
             | Self::Tls { source, .. }
             | Self::Material { source, .. } => Some(source),
             Self::NoRoots { source } => source.as_ref(),
-            Self::Spent | Self::NoAddress { .. } | Self::Name { .. } => None,
+            Self::Spent | Self::NoAddress { .. } | Self::Silent { .. } | Self::Name { .. } => None,
         }
     }
 }

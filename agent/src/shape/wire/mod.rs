@@ -48,6 +48,7 @@
 //! On the wire: TCP, TLS 1.2 or 1.3 with ALPN `http/1.1`. Nothing is written to disk. After an error the caller
 //! decides when to try again; the door keeps no state about a target.
 
+mod asking_time;
 mod ceiling;
 mod certificate;
 mod dial;
@@ -65,6 +66,7 @@ mod stream;
 mod tls;
 mod window;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +76,8 @@ use tokio_rustls::TlsConnector;
 
 pub use super::bucket::Class;
 use super::pace::Pace;
+use crate::clock::{Clock, SystemClock};
+pub use asking_time::Judging;
 pub use ceiling::{SENT_AGAIN, TAIL};
 pub use certificate::Certificate;
 use error::too_long;
@@ -142,6 +146,8 @@ pub struct Target {
 pub struct Wire {
     door: Arc<Door>,
     class: Class,
+    /// It is used to ask what time it is, which is not known.
+    asks_time: Option<Arc<Judging>>,
 }
 
 /// What all clones share. What limits and counts is shared with doors [beside](Wire::beside) it, too.
@@ -152,6 +158,10 @@ struct Door {
     resolver: Resolver,
     tls: OnceCell<TlsConnector>,
     pace: Arc<Mutex<Pace>>,
+    /// By which certificates are judged.
+    clock: Arc<dyn Clock>,
+    /// No name server is asked.
+    silent: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Wire {
@@ -168,15 +178,21 @@ impl std::fmt::Debug for Wire {
 impl Wire {
     /// A door with these options, without limits. Certificates are read at the first TLS connection.
     pub fn new(options: Options) -> Self {
-        Self::with_reader(options, |socket| tidegate_sockopt::tcp_info(socket))
+        Self::by_clock(options, Arc::new(SystemClock::new()))
+    }
+
+    /// The same, where certificates are judged by this clock.
+    pub fn by_clock(options: Options, clock: Arc<dyn Clock>) -> Self {
+        Self::with_reader(options, clock, |socket| tidegate_sockopt::tcp_info(socket))
     }
 
     /// The same with another way to learn what connections carried.
-    fn with_reader(options: Options, reader: Reader) -> Self {
+    fn with_reader(options: Options, clock: Arc<dyn Clock>, reader: Reader) -> Self {
         let gate = Arc::new(Gate::open());
         let meter = Arc::new(Meter::new(Arc::clone(&gate), reader));
-        let (resolver, tls, pace) = (Resolver::default(), OnceCell::new(), Arc::default());
-        Self { door: Arc::new(Door { options, gate, meter, resolver, tls, pace }), class: Class::default() }
+        let (resolver, tls, pace, silent) = (Resolver::default(), OnceCell::new(), Arc::default(), Arc::default());
+        let door = Door { options, gate, meter, resolver, tls, pace, clock, silent };
+        Self { door: Arc::new(door), class: Class::default(), asks_time: None }
     }
 
     /// A door that leads elsewhere, through another interface or with other trust, and is limited and counted with this one:
@@ -186,14 +202,28 @@ impl Wire {
     pub fn beside(&self, options: Options) -> Self {
         let (gate, meter) = (Arc::clone(&self.door.gate), Arc::clone(&self.door.meter));
         let (resolver, tls, pace) = (Resolver::default(), OnceCell::new(), Arc::clone(&self.door.pace));
-        Self { door: Arc::new(Door { options, gate, meter, resolver, tls, pace }), class: Class::default() }
+        let (clock, silent) = (Arc::clone(&self.door.clock), Arc::clone(&self.door.silent));
+        let door = Door { options, gate, meter, resolver, tls, pace, clock, silent };
+        Self { door: Arc::new(door), class: Class::default(), asks_time: None }
+    }
+
+    /// The same door for whoever asks what time it is, which is not known: certificates are judged as [`Judging`] has it,
+    /// and names are resolved though others may not ([`Wire::let_names`]).
+    #[must_use]
+    pub fn asking_time(&self, judging: Arc<Judging>) -> Self {
+        Self { asks_time: Some(judging), ..self.clone() }
+    }
+
+    /// Whether name servers may be asked, by this door and those beside it. What is known already may be used all the same.
+    pub fn let_names(&self, may: bool) {
+        self.door.silent.store(!may, Ordering::Relaxed);
     }
 
     /// The same door for traffic of a class: [`Class::Critical`] has the next bytes. Traffic is [`Class::Other`] unless
     /// this says otherwise.
     #[must_use]
     pub fn for_class(&self, class: Class) -> Self {
-        Self { door: Arc::clone(&self.door), class }
+        Self { class, ..self.clone() }
     }
 
     /// Limits what passes from now on, also what waits already; nothing where there is no rate.
@@ -221,7 +251,12 @@ impl Wire {
         if !self.may_connect() {
             return Err(WireError::Spent);
         }
-        let tls = if target.tls { Some(self.connector().await?) } else { None };
+        let tls = match (target.tls, &self.asks_time) {
+            (false, _) => None,
+            (true, None) => Some(self.door.tls.get_or_try_init(|| self.connector(None)).await?.clone()),
+            // Seldom, and never judged as others are: so nothing of it is kept.
+            (true, Some(judging)) => Some(self.connector(Some(Arc::clone(judging))).await?),
+        };
         let dialled = self.dial(target).await?;
         self.door.meter.connected();
         let metered = Metered::new(dialled, &self.door.gate, Arc::clone(&self.door.meter), self.class);
@@ -247,16 +282,16 @@ impl Wire {
         self.door.meter.counts()
     }
 
-    /// The TLS configuration, made at its first use; reading the system's roots blocks, so it is done aside.
-    async fn connector(&self) -> Result<&TlsConnector, WireError> {
-        let make = async {
-            let door = Arc::clone(&self.door);
-            let read = move || tls::client_config(&door.options.roots, door.options.identity.as_ref());
-            let made = tokio::task::spawn_blocking(read).await;
-            let config = made.map_err(|error| WireError::NoRoots { source: Some(std::io::Error::other(error)) })??;
-            Ok(TlsConnector::from(Arc::new(config)))
+    /// A TLS configuration; reading the system's roots blocks, so it is done aside.
+    async fn connector(&self, judging: Option<Arc<Judging>>) -> Result<TlsConnector, WireError> {
+        let door = Arc::clone(&self.door);
+        let read = move || {
+            let (options, clock) = (&door.options, Arc::clone(&door.clock));
+            tls::client_config(&options.roots, options.identity.as_ref(), clock, judging)
         };
-        self.door.tls.get_or_try_init(|| make).await
+        let made = tokio::task::spawn_blocking(read).await;
+        let config = made.map_err(|error| WireError::NoRoots { source: Some(std::io::Error::other(error)) })??;
+        Ok(TlsConnector::from(Arc::new(config)))
     }
 }
 

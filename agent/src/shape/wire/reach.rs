@@ -56,8 +56,11 @@ impl Wire {
         reached.addresses = self.resolve(&target.host).await?;
         let options = &self.door.options;
         // Read before anything is dialled: what cannot be used is no fault of the line.
-        let tls =
-            if target.tls { Some(tls::witnessed_config(&options.roots, options.identity.as_ref())?) } else { None };
+        let tls = if target.tls {
+            Some(tls::witnessed_config(&options.roots, options.identity.as_ref(), Arc::clone(&self.door.clock))?)
+        } else {
+            None
+        };
         let dialled = self.dial(target).await?;
         reached.ends = dialled.0.local_addr().ok().zip(dialled.0.peer_addr().ok());
         self.door.meter.connected();

@@ -70,6 +70,33 @@ async fn echo_on(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     }
 }
 
+/// A server that takes what comes and gives so many bytes so many times to each connection, which it keeps open: whoever
+/// reads decides when it has enough. Its port.
+async fn peer(bytes: usize, times: usize) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
+    let port = listener.local_addr().expect("it is bound").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (mut from, mut to) = stream.into_split();
+            tokio::spawn(async move { tokio::io::copy(&mut from, &mut tokio::io::sink()).await });
+            tokio::spawn(async move {
+                let given = vec![7; bytes];
+                for _ in 0..times {
+                    if to.write_all(&given).await.is_err() {
+                        break;
+                    }
+                }
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            });
+        }
+    });
+    port
+}
+
+async fn open(wire: &Wire, port: u16) -> WireStream {
+    wire.connect(&target("127.0.0.1", port, false)).await.expect("it listens")
+}
+
 fn server(authority: &Authority, name: &str, ask_client: bool) -> ServerConfig {
     let (chain, key) = authority.issue(name);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -116,6 +143,29 @@ async fn plain_bytes_go_both_ways_and_are_counted() {
 mod ceiling;
 mod limits;
 mod relay;
+
+#[tokio::test]
+async fn certificates_are_judged_by_the_clock_that_the_agent_knows() {
+    use crate::clock::{SetClock, Stamp};
+    let authority = Authority::new();
+    let port = echo(Some(server(&authority, "localhost", false))).await;
+    // Certificates of this maker are valid from 1975 on.
+    let clock = Arc::new(SetClock::at(Stamp { wall_ms: 5_000, ..Stamp::default() }));
+    let options = Options { roots: Roots::Pem(authority.pem()), ..Options::default() };
+    let wire = Wire::by_clock(options.clone(), clock.clone());
+    let beside = wire.beside(options);
+    for door in [&wire, &beside] {
+        let error = exchange(door, &target("localhost", port, true)).await.expect_err("it is 1970");
+        assert!(error.to_string().contains("check the gateway's clock"), "{error}");
+    }
+    let judging = Arc::new(Judging::from(5_000));
+    exchange(&wire.asking_time(Arc::clone(&judging)), &target("localhost", port, true)).await.expect("for the time");
+    assert_eq!(judging.earliest_ms(), 157_766_400_000, "1975, when it became valid");
+    clock.set(Stamp { wall_ms: 1_795_336_200_000, ..Stamp::default() });
+    for door in [&wire, &beside] {
+        exchange(door, &target("localhost", port, true)).await.expect("the time was told");
+    }
+}
 
 #[tokio::test]
 async fn tls_trusts_the_given_authority_and_no_other() {

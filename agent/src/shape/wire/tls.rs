@@ -1,16 +1,22 @@
 //! TLS for connections to the outside: whom to trust, and what to show.
+//!
+//! Certificates are judged by the agent's clock, which knows better than the system's once it was told the time. Who asks
+//! for the time itself has no clock that could judge them: see `asking_time`.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::asking_time::{Judging, WhileUnknown};
 use super::error::WireError;
+use crate::clock::Clock;
 
 /// Which certificate authorities are trusted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,26 +47,59 @@ fn material(what: &'static str) -> impl Fn(io::Error) -> WireError {
     move |source| WireError::Material { what, source }
 }
 
-/// Reads certificates and keys. Blocks while it reads the system's.
-pub(super) fn client_config(trusted: &Roots, identity: Option<&ClientIdentity>) -> Result<ClientConfig, WireError> {
+/// What time it is for certificates.
+#[derive(Debug)]
+struct ByClock(Arc<dyn Clock>);
+
+impl TimeProvider for ByClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.now().wall_ms)))
+    }
+}
+
+/// Reads certificates and keys. Blocks while it reads the system's. `judging`: the time is not known, and is what is asked for.
+pub(super) fn client_config(
+    trusted: &Roots,
+    identity: Option<&ClientIdentity>,
+    clock: Arc<dyn Clock>,
+    judging: Option<Arc<Judging>>,
+) -> Result<ClientConfig, WireError> {
+    let roots = roots(trusted)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(trusted)?), Arc::clone(&provider))
-        .build()
-        .map_err(|error| material("CA file")(io::Error::other(error)))?;
-    config(provider, verifier, identity)
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(ByClock(clock)))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?;
+    let builder = match judging {
+        None => builder.with_root_certificates(roots),
+        Some(judging) => {
+            let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| material("CA file")(io::Error::other(error)))?;
+            // "Dangerous" is what a verifier of one's own may be; this one checks all but when the chain became valid.
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(WhileUnknown::new(strict, judging)))
+        }
+    };
+    identify(builder, identity)
 }
 
 /// The same, with who sees what certificate the server shows, also one that is not trusted.
 pub(super) fn witnessed_config(
     trusted: &Roots,
     identity: Option<&ClientIdentity>,
+    clock: Arc<dyn Clock>,
 ) -> Result<(ClientConfig, Arc<Witness>), WireError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(trusted)?), Arc::clone(&provider))
         .build()
         .map_err(|error| material("CA file")(io::Error::other(error)))?;
     let witness = Arc::new(Witness { judge, seen: Mutex::default() });
-    Ok((config(provider, Arc::clone(&witness) as Arc<dyn ServerCertVerifier>, identity)?, witness))
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(ByClock(clock)))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?
+        // "Dangerous" is what a verifier of one's own may be; this one asks rustls's.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>);
+    Ok((identify(builder, identity)?, witness))
 }
 
 fn roots(trusted: &Roots) -> Result<RootCertStore, WireError> {
@@ -87,17 +126,10 @@ fn roots(trusted: &Roots) -> Result<RootCertStore, WireError> {
     Ok(roots)
 }
 
-fn config(
-    provider: Arc<CryptoProvider>,
-    verifier: Arc<dyn ServerCertVerifier>,
+fn identify(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
     identity: Option<&ClientIdentity>,
 ) -> Result<ClientConfig, WireError> {
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?
-        // What is handed in is rustls's own verifier, or one that asks it.
-        .dangerous()
-        .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {

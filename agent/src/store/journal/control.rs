@@ -7,6 +7,9 @@
 //! Entries  { kind: b'E', entries: CBOR([Entry, ...]) }   // what one commit changed, up to 64 a frame
 //! ```
 //!
+//! A later version may add fields, entries and kinds that this one may pass over; it does, and says so. What it must not
+//! pass over raises the format (see `version`).
+//!
 //! Lanes stand in entries by their index in the ledger of the snapshot at the head of their segment.
 
 use super::clocks::Clocks;
@@ -81,6 +84,9 @@ pub(super) struct LaneLedger {
     /// Records that may become too old: all but those that a person wanted again, until they are delivered.
     #[serde(default)]
     pub(super) ageing: Ranges,
+    /// The age limit that was in force last, in ms. One that is new or shorter holds for what is stored from then on.
+    #[serde(default)]
+    pub(super) max_age_ms: Option<u64>,
     /// Damaged ranges that wait and are already counted.
     pub(super) bad: Vec<(u64, u64)>,
 }
@@ -389,14 +395,30 @@ pub(super) fn encode_entries(entries: &[&Entry], body: &mut Vec<u8>) {
 #[derive(Debug)]
 pub(super) enum Decoded {
     Snapshot(Box<Ledger>),
-    Entries(Vec<Entry>),
+    /// Those that this version knows, and how many others there are.
+    Entries(Vec<Entry>, usize),
+    /// Of another kind: a later version's.
+    Unknown,
 }
 
-/// Takes a control frame's body apart; `None` if it is not one, which a later version's may be.
+/// Takes a control frame's body apart; `None` if it is not one. What a later version adds without raising the format is
+/// passed over (see `version`).
 pub(super) fn decode(body: &[u8]) -> Option<Decoded> {
     match body.split_first()? {
         (&SNAPSHOT, rest) => ciborium::from_reader(rest).ok().map(Box::new).map(Decoded::Snapshot),
-        (&ENTRIES, rest) => ciborium::from_reader(rest).ok().map(Decoded::Entries),
-        _ => None,
+        (&ENTRIES, rest) => match ciborium::from_reader(rest) {
+            Ok(entries) => Some(Decoded::Entries(entries, 0)),
+            Err(_) => known_of(rest),
+        },
+        _ => Some(Decoded::Unknown),
     }
+}
+
+/// The entries that this version knows among others; `None` if they are no entries at all.
+fn known_of(entries: &[u8]) -> Option<Decoded> {
+    let all: Vec<ciborium::Value> = ciborium::from_reader(entries).ok()?;
+    let count = all.len();
+    let known: Vec<Entry> = all.into_iter().filter_map(|entry| entry.deserialized().ok()).collect();
+    let unknown = count - known.len();
+    Some(Decoded::Entries(known, unknown))
 }

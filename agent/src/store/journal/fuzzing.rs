@@ -16,8 +16,8 @@ pub fn decode(bytes: &[u8]) {
     record(bytes);
     match control::decode(bytes) {
         Some(Decoded::Snapshot(ledger)) => snapshot(*ledger),
-        Some(Decoded::Entries(entries)) => changes(&entries),
-        None => {}
+        Some(Decoded::Entries(entries, _)) => changes(&entries),
+        Some(Decoded::Unknown) | None => {}
     }
     let _ = aside::decode(bytes);
     if let Some((first, generation)) = std::str::from_utf8(bytes).ok().and_then(segment::parse_name) {
@@ -59,7 +59,7 @@ fn changes(entries: &[Entry]) {
     let mut body = Vec::new();
     control::encode_entries(&entries.iter().collect::<Vec<_>>(), &mut body);
     match control::decode(&body) {
-        Some(Decoded::Entries(again)) => assert_eq!(again, entries, "entries survive"),
+        Some(Decoded::Entries(again, 0)) => assert_eq!(again, entries, "entries survive"),
         other => panic!("{other:?} instead of entries"),
     }
     let lane = |name: &str| LaneLedger { name: name.into(), ..LaneLedger::default() };

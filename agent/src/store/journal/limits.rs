@@ -14,6 +14,10 @@
 //! Below `min_size` there is one more right: a **working** minimum of some 100 KiB a lane, however full the disk, or a
 //! store that has delivered everything could take nothing more in. It is the only part that may go into `keep_free`.
 //!
+//! **A limit that was lowered drops nothing.** What was there when the store was opened may stay, though it is more than
+//! `max_size`: until it is delivered, or gives way to records that come in, as in a store that is full. What is delivered
+//! lowers what may be held, down to `max_size`.
+//!
 //! **What is planned counts as taken.** The control lane, its reserve, the index and folders change size by
 //! themselves; they count with the most they may come to, so that an acknowledgement on a full disk breaks no limit.
 //! Files count in whole blocks.
@@ -98,6 +102,8 @@ pub(super) struct Level {
     removed: VecDeque<Removed>,
     /// What we held and what was free, together, when last asked.
     sum: u64,
+    /// What we held when the store was opened, less what was given back since; `None` until first asked.
+    inherited: Option<u64>,
 }
 
 /// Bytes removed.
@@ -114,7 +120,8 @@ impl Level {
     pub(super) fn ceiling(&mut self, limits: &Limits, held: Held, space: Option<&Space>) -> u64 {
         let fair = limits.fair(held, space);
         self.hold = if fair >= held.total { held.total } else { self.hold.max(held.total) };
-        fair.max(self.hold).max(limits.working.min(limits.min_size)).min(limits.max_size)
+        let most = limits.max_size.max(self.inherited.unwrap_or(0));
+        fair.max(self.hold).max(limits.working.min(limits.min_size)).min(most)
     }
 
     /// What has to go before anything is written.
@@ -129,8 +136,14 @@ impl Level {
         let coming = removed.min(missing);
         let space = space.map(|space| Space { free_bytes: free.saturating_add(coming), ..*space });
         let fair = limits.fair(held, space.as_ref());
+        let inherited = self.inherited.get_or_insert(held.total);
+        if held.total <= limits.max_size {
+            // Back within the limit, which holds from now on.
+            *inherited = 0;
+        }
+        let lowered = *inherited > limits.max_size;
         Surplus {
-            over: held.total.saturating_sub(limits.max_size),
+            over: if lowered { 0 } else { held.total.saturating_sub(limits.max_size) },
             wanted: held.total.saturating_sub(fair.max(limits.min_size)),
         }
     }
@@ -138,6 +151,7 @@ impl Level {
     /// A segment was removed because it was delivered, or to give way: what it took is no longer ours.
     pub(super) fn gave_back(&mut self, bytes: u64, now: Instant) {
         self.hold = self.hold.saturating_sub(bytes);
+        self.inherited = self.inherited.map(|inherited| inherited.saturating_sub(bytes));
         self.replaced(bytes, now);
     }
 

@@ -17,6 +17,7 @@
 //!
 //! ```text
 //! <path>/
+//!   version                  which version of Tidegate may go on with it (see `version`)
 //!   lock                     held with flock while a process has the store open
 //!   reserve                  real blocks, removed when the disk is full so that the control lane can go on
 //!   lane-<name>/             one folder per record lane
@@ -25,6 +26,7 @@
 //!   aside/                   records that were put aside, likewise
 //!   damaged/                 segments that cannot be used, the newest 8
 //!   outages/                 the outage ledger, not this room's (see `outage`); counted with the rest
+//!   configuration/           the configuration that last worked, likewise (see `config::kept`)
 //!   index/                   sled: what the control lane adds up to (see `store::state`); never needed
 //!
 //! Segment {
@@ -116,6 +118,7 @@
 //!
 //! # Recovery
 //!
+//! 0. A store that a newer version has changed is refused before anything is touched (`version`).
 //! 1. The control lane: from the newest segment with a good snapshot, replay to the end.
 //! 2. Each lane: list; drop what a later generation replaces; find the newest segment with a good head; walk its
 //!    frames, past damage to the next good frame, to the last one. Bytes behind that are a torn tail. So is everything
@@ -166,6 +169,7 @@ mod sessions;
 pub(super) mod sight;
 mod sync;
 mod unproven;
+mod version;
 mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
@@ -177,6 +181,7 @@ use super::disk::Disk;
 use super::state::{Contents, Index};
 use super::wear::Gauge;
 use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
+use crate::pulse::Pulse;
 use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
@@ -259,12 +264,14 @@ struct Queue {
     tickets: u64,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
+    /// The writer was asked whether it lives.
+    asked: bool,
     closing: bool,
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.submissions.is_empty() && self.damage.is_empty()
+        self.submissions.is_empty() && self.damage.is_empty() && !self.asked
     }
 }
 
@@ -284,6 +291,7 @@ pub(super) struct Shared {
     control_identity: Identity,
     ledger: Mutex<Ledger>,
     queue: Mutex<Queue>,
+    pulse: Pulse,
     wake: Condvar,
     finished: Mutex<bool>,
     has_finished: Condvar,
@@ -475,7 +483,7 @@ impl Shared {
     /// Counts what is neither a segment nor the index.
     fn measure_others(&self) {
         let bytes = |name| recover::folder_bytes(&*self.disk, &self.options.path.join(name));
-        let others = bytes("damaged") + bytes(crate::outage::FOLDER);
+        let others = bytes("damaged") + bytes(crate::outage::FOLDER) + bytes(crate::config::kept::FOLDER);
         self.other_bytes.store(reserve_size(self.options.max_size) + others, Ordering::Relaxed);
     }
 

@@ -10,7 +10,9 @@ use super::recover_lane::{self, LaneFound};
 use super::reserve::{Reserve, is_full};
 use super::segment::{self, GATEWAY_LIMIT, Identity, LANE_LIMIT};
 use super::writer::Parts;
-use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, own_needs, reserve_size, segment_size};
+use super::{
+    Queue, Shared, aside_limit, control_segment_size, lane_dir, own_needs, reserve_size, segment_size, version,
+};
 use crate::store::disk::{Disk, Mode};
 use crate::store::state::Index;
 use crate::store::wear::Gauge;
@@ -115,7 +117,7 @@ pub(super) fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<Found>, StoreError
 pub(super) fn read_error(path: &Path, source: io::Error) -> StoreError {
     let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<segment::OtherVersion>());
     if let Some(other) = inner {
-        return StoreError::Version { path: path.display().to_string(), found: other.found };
+        return StoreError::Version { path: path.display().to_string(), found: other.found, known: segment::VERSION };
     }
     io_error("read", path, source)
 }
@@ -128,14 +130,28 @@ fn io_error(action: &'static str, path: &Path, source: io::Error) -> StoreError 
 pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>, Parts, Opened), StoreError> {
     check(&options)?;
     let root = options.path.clone();
+    // Before anything is made, the lock included.
+    version::check(&*disk, &root)?;
     disk.create_dir_all(&root).map_err(|error| io_error("make the folder", &root, error))?;
     let lock = take_lock(&*disk, &root)?;
+    // Another process may have made the store meanwhile.
+    version::check(&*disk, &root)?;
     let mut report = Report::default();
+    // A store that was made before there was this file is judged by the heads before it is said of the whole.
+    let fresh = version::is_fresh(&*disk, &root).map_err(|error| io_error("list", &root, error))?;
+    if fresh {
+        version::say(&*disk, &root);
+    }
     let control = recover_control::read(&disk, &root.join("control"), Access::Own, &mut report)?;
     let names = lane_names(&*disk, &options, control.ledger.as_ref())?;
     make_folders(&*disk, &options, &names)?;
+    let whole = disk.clone();
     let recovery = Recovery::read(options, disk, control, &names, report)?;
-    recovery.finish(lock)
+    let opened = recovery.finish(lock)?;
+    if !fresh {
+        version::say(&*whole, &root);
+    }
+    Ok(opened)
 }
 
 fn check(options: &Options) -> Result<(), StoreError> {
@@ -269,6 +285,7 @@ impl Recovery {
         let new_epoch = !known;
         let mut recovery = Self { options, disk, report, control, ledger, lanes, aside, changed, new_epoch, block };
         recovery.account(known);
+        recovery.limit_ages();
         recovery.decide_epoch(known)?;
         Ok(recovery)
     }
@@ -324,6 +341,22 @@ impl Recovery {
                 }
                 self.ledger.next_session = self.ledger.next_session.max(origin.session.saturating_add(1));
             }
+        }
+    }
+
+    /// An age limit that is new or was shortened does not reach back: what is stored stays until it is delivered.
+    fn limit_ages(&mut self) {
+        let lanes = self.ledger.lanes.iter_mut().zip(&self.lanes).zip(&self.options.lanes);
+        for ((ledger, found), configured) in lanes {
+            let limit = configured.max_age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+            if limit == ledger.max_age_ms {
+                continue;
+            }
+            if limit.is_some_and(|limit| ledger.max_age_ms.is_none_or(|before| limit < before)) {
+                ledger.ageing.remove(0, found.view.next);
+            }
+            ledger.max_age_ms = limit;
+            self.changed = true;
         }
     }
 
@@ -474,7 +507,8 @@ impl Recovery {
         let finished = Mutex::new(false);
         let shared = Arc::new(Shared {
             segment_size: segment_size(self.options.max_size),
-            aside_limit: aside_limit(self.options.max_size),
+            // A limit that was lowered drops nothing.
+            aside_limit: aside_limit(self.options.max_size).max(aside.shared.view().held()),
             logs: lanes.iter().map(|log| log.shared.clone()).collect(),
             identities: self.ledger.lanes.iter().map(|lane: &LaneLedger| of(&lane.name)).collect(),
             aside: aside.shared.clone(),
@@ -482,6 +516,7 @@ impl Recovery {
             control: control.shared.clone(),
             control_identity: of("control"),
             queue: Mutex::new(Queue::default()),
+            pulse: crate::pulse::Pulse::default(),
             wake: Condvar::new(),
             finished,
             has_finished: Condvar::new(),

@@ -20,7 +20,7 @@ pub(super) struct ControlFound {
     pub(super) segments: Vec<SegmentView>,
     pub(super) next: u64,
     pub(super) generation: u64,
-    /// It is not as it was left: a damaged or torn segment, or an unknown entry.
+    /// It is not as it was left: a damaged or torn segment.
     pub(super) damaged: bool,
     /// Nothing is missing before the last of what was read: the state is what it once was, if not what it was last.
     pub(super) unbroken: bool,
@@ -33,6 +33,8 @@ struct Contents {
     entries: Vec<(u64, Vec<control::Entry>)>,
     next: u64,
     whole: bool,
+    /// Entries that a later version made and this one passes over.
+    unknown: usize,
 }
 
 /// Reads the control lane.
@@ -58,6 +60,11 @@ pub(super) fn read(
             found.damaged = true;
             let path = dir.join(segment::file_name(segment.first, segment.generation));
             report.add(format!("{} is damaged or was cut short", path.display()));
+        }
+        if contents.unknown > 0 {
+            let path = dir.join(segment::file_name(segment.first, segment.generation));
+            let (count, path) = (contents.unknown, path.display());
+            report.add(format!("{path}: {count} entries of a later version of tidegate are passed over"));
         }
         let has_snapshot = contents.snapshot.is_some();
         newer.push(contents);
@@ -93,7 +100,7 @@ fn read_segment(
 ) -> Result<Contents, StoreError> {
     let path = dir.join(segment::file_name(segment.first, segment.generation));
     let failed = |error| read_error(&path, error);
-    let mut contents = Contents { snapshot: None, entries: Vec::new(), next: segment.first, whole: false };
+    let mut contents = Contents { snapshot: None, entries: Vec::new(), next: segment.first, whole: false, unknown: 0 };
     let file = disk.open(&path, access.mode()).map_err(failed)?;
     let Some(head) = segment::read_head(&*file, segment.first, segment.generation).map_err(failed)? else {
         return Ok(contents);
@@ -105,7 +112,14 @@ fn read_segment(
             contents.snapshot = Some((seq, ledger));
             contents.entries.clear();
         }
-        Some(Decoded::Entries(entries)) => contents.entries.push((seq, entries)),
+        Some(Decoded::Entries(entries, unknown)) => {
+            contents.entries.push((seq, entries));
+            contents.unknown += unknown;
+        }
+        Some(Decoded::Unknown) => {
+            contents.entries.push((seq, Vec::new()));
+            contents.unknown += 1;
+        }
         None => known = false,
     });
     contents.whole = walked.map_err(failed)?.whole && known;
@@ -123,4 +137,60 @@ fn read_segment(
         contents.whole = false;
     }
     Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk::simulated::SimulatedDisk;
+    use crate::store::disk::{Mode, write_all_at};
+    use ciborium::value::Value;
+    use control::{Entry, LaneLedger};
+
+    /// A control segment of these frames, the first of which begins a commit each.
+    fn control_of(bodies: &[Vec<u8>]) -> Arc<dyn Disk> {
+        let disk = SimulatedDisk::new();
+        let dir = Path::new("/control");
+        disk.create_dir_all(dir).expect("a folder");
+        let identity = segment::Identity { gateway: "g".into(), epoch: "e".into(), lane: "control".into() };
+        let (head, salt) = segment::encode(&identity, 5, 1);
+        let mut bytes = head.to_vec();
+        for (seq, body) in (5..).zip(bodies) {
+            super::super::frame::append(&mut bytes, salt, seq, true, body);
+        }
+        let file = disk.open(&dir.join(segment::file_name(5, 1)), Mode::Create).expect("a file");
+        write_all_at(&*file, &bytes, 0).expect("written");
+        Arc::new(disk)
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_passed_over_and_said_and_what_stands_beside_it_holds() {
+        let lane = LaneLedger { name: "normal".into(), ..LaneLedger::default() };
+        let ledger = Ledger { epoch: "e".into(), lanes: vec![lane], ..Ledger::default() };
+        let [mut snapshot, mut plain] = [Vec::new(), Vec::new()];
+        control::encode_snapshot(&ledger, &mut snapshot);
+        let evicted = Entry::Evicted { lane: 0, from: 0, below: 7, records: 7, gaps: Vec::new() };
+        control::encode_entries(&[&Entry::AsideDropped { records: 2 }], &mut plain);
+        let later = Value::Map(vec![(Value::Text("Later".into()), Value::Map(vec![]))]);
+        let known = Value::serialized(&evicted).expect("an entry is CBOR");
+        let mut mixed = vec![b'E'];
+        ciborium::into_writer(&vec![later.clone(), known, later], &mut mixed).expect("a Vec takes all");
+        let disk = control_of(&[snapshot, mixed, b"Zanything".to_vec(), plain]);
+        let mut report = Report::quiet();
+        let found = read(&disk, Path::new("/control"), Access::Own, &mut report).expect("it can be read");
+        let ledger = found.ledger.expect("a snapshot");
+        assert_eq!((ledger.lanes[0].evicted, ledger.lanes[0].cursor(), ledger.aside_dropped), (7, 7, 2));
+        assert!(!found.damaged && found.unbroken && found.next == 9, "no damage: the sums are good");
+        let said = format!("{report:?}");
+        assert!(said.contains("3 entries of a later version"), "{said}");
+    }
+
+    #[test]
+    fn a_frame_of_a_known_kind_that_is_no_such_thing_is_damage() {
+        let mut snapshot = Vec::new();
+        control::encode_snapshot(&Ledger::default(), &mut snapshot);
+        let disk = control_of(&[snapshot, b"E\xff\xff".to_vec()]);
+        let found = read(&disk, Path::new("/control"), Access::Own, &mut Report::quiet()).expect("it can be read");
+        assert!(found.damaged);
+    }
 }

@@ -20,7 +20,8 @@ impl Reserve {
     /// The reserve as it is found: present only if it is whole.
     pub(super) fn find(disk: Arc<dyn Disk>, folder: &Path, size: u64) -> Self {
         let path = folder.join("reserve");
-        let present = disk.open(&path, Mode::Read).and_then(|file| file.len()).is_ok_and(|len| len >= size);
+        // One that is larger, of a time with a larger `max_size`, is made anew too: it counts as `size`.
+        let present = disk.open(&path, Mode::Read).and_then(|file| file.len()).is_ok_and(|len| len == size);
         Self { disk, path, size, present }
     }
 

@@ -50,7 +50,7 @@ pub(super) struct Room {
 enum Sake {
     /// New records need its room.
     Records,
-    /// Others need the disk, or the limit was lowered.
+    /// Others need the disk.
     Others,
 }
 

@@ -13,7 +13,8 @@ const COPY: usize = 512;
 pub(super) const HEAD_LEN: usize = 2 * COPY;
 
 const MAGIC: &[u8; 8] = b"TIDEGATE";
-const VERSION: u16 = 2;
+/// The format that this version of Tidegate writes, of segments and of the store as a whole (see `version`).
+pub(super) const VERSION: u16 = 2;
 const FIXED: usize = 40;
 
 /// Longest gateway id in bytes.

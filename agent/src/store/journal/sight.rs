@@ -24,7 +24,7 @@ use super::log::{LogShared, SegmentView};
 use super::recover::{Access, Report};
 use super::recover_lane::LaneFound;
 use super::segment;
-use super::{recover_control, recover_lane};
+use super::{recover_control, recover_lane, version};
 use crate::store::disk::Disk;
 use crate::store::{Ranges, StoreError};
 use std::io;
@@ -232,6 +232,7 @@ pub(in crate::store) fn open(path: &Path, disk: &Arc<dyn Disk>) -> Result<Sight,
 }
 
 fn read(path: &Path, disk: &Arc<dyn Disk>) -> Result<Sight, StoreError> {
+    version::check(&**disk, path)?;
     let entries = disk.list(path).map_err(|error| failed("list", path, error))?;
     let mut folders: Vec<String> = entries
         .iter()

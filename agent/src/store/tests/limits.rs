@@ -439,3 +439,54 @@ fn a_hole_in_the_middle_of_a_lane_is_no_damage_to_readers_recovery_or_replay() {
     bench.driven.turn();
     assert_eq!(bench.lane(NORMAL).damaged, 0);
 }
+
+/// What each lane holds, with the first number that waits.
+fn held(bench: &Bench) -> Vec<(u64, u64, u64)> {
+    bench.store.stats().lanes.iter().map(|lane| (lane.waiting, lane.cursor, lane.evicted)).collect()
+}
+
+#[test]
+fn a_smaller_limit_drops_nothing_until_records_come_and_then_as_if_full() {
+    for policy in [Policy::DropOldest, Policy::Refuse] {
+        let disk = FaultyDisk::default();
+        let wide = Options { max_size: 32 * MIB, policy, ..options() };
+        let mut bench = Bench::open(&disk, wide.clone());
+        for _ in 0..120 {
+            assert!(bench.put(NORMAL, 100_000) && bench.put(BULK, 50_000));
+        }
+        let before = held(&bench);
+        drop(bench);
+        let narrow = Options { max_size: 4 * MIB, ..wide };
+        // Again and again: it is not the first start alone that drops nothing.
+        for _ in 0..3 {
+            let mut bench = Bench::open(&disk, narrow.clone());
+            for _ in 0..5 {
+                bench.driven.turn();
+            }
+            bench.change(Change::Budget(BudgetUse::default()));
+            assert_eq!(held(&bench), before, "{policy:?}");
+        }
+        let mut bench = Bench::open(&disk, narrow.clone());
+        bench.driven.turn();
+        let used = bench.used();
+        let taken = (0..20).filter(|_| bench.put(NORMAL, 10_000)).count();
+        assert!(bench.used() <= used + MIB / 4, "it does not grow: {used}, {}", bench.used());
+        let gone: u64 = held(&bench).iter().map(|lane| lane.2).sum();
+        match policy {
+            // 200 kB came; what a segment holds may go for them, not eight tenths of the backlog.
+            Policy::DropOldest => assert!(taken == 20 && gone > 0 && gone < 60, "{taken} {gone}"),
+            Policy::Refuse => assert_eq!((taken, gone), (0, 0)),
+        }
+        // Delivered, it falls back to the limit, and the limit holds again.
+        for lane in [NORMAL, BULK] {
+            bench.acknowledge(lane, 0, bench.lane(lane).next);
+        }
+        for _ in 0..10 {
+            bench.driven.turn();
+        }
+        for _ in 0..200 {
+            bench.put(NORMAL, 100_000);
+        }
+        assert!(bench.store.stats().allowed <= narrow.max_size && bench.used() <= narrow.max_size, "{}", bench.used());
+    }
+}

@@ -367,3 +367,41 @@ fn a_store_of_another_version_is_refused_and_left_as_it_is() {
         }
     }
 }
+
+/// Every file with its bytes.
+fn everything(disk: &FaultyDisk) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    disk.paths("").iter().map(|path| (path.clone(), disk.bytes(path))).collect()
+}
+
+#[test]
+fn a_store_says_its_version_first_and_one_of_a_newer_version_is_not_touched() {
+    let written = ten();
+    let path = std::path::Path::new("/store/version");
+    assert!(written.bytes(path).starts_with(b"tidegate-store 2 "));
+    let line = b"tidegate-store 3 ";
+    let newer = [&line[..], format!("{:08x}\nfor later\n", crc32c::crc32c(line)).as_bytes()].concat();
+    let disk = written.copy();
+    disk.replace(path, &newer);
+    // Not even the lock is made where there is none.
+    disk.take(std::path::Path::new("/store/lock"));
+    let before = everything(&disk);
+    for _ in 0..2 {
+        let refused = Store::open_on(options(), Arc::new(disk.clone()));
+        let Err(error @ StoreError::Version { found: 3, known: 2, .. }) = refused else { panic!("{refused:?}") };
+        assert!(error.to_string().contains("TG-303") && error.to_string().contains("newer"), "{error}");
+        let looked =
+            look::Look::open_on(std::path::Path::new("/store"), &(Arc::new(disk.clone()) as Arc<dyn disk::Disk>));
+        assert!(matches!(looked, Err(StoreError::Version { .. })), "{looked:?}");
+    }
+    assert_eq!(everything(&disk), before);
+}
+
+#[test]
+fn a_store_from_before_there_was_a_version_is_read_as_it_is_and_gets_one() {
+    let disk = ten();
+    disk.take(std::path::Path::new("/store/version"));
+    let (store, opened) = open(&disk);
+    assert!(!opened.new_epoch && opened.report.is_empty(), "{:?}", opened.report);
+    assert_eq!(payloads(&store, NORMAL).len(), 10);
+    assert!(disk.bytes(std::path::Path::new("/store/version")).starts_with(b"tidegate-store 2 "));
+}

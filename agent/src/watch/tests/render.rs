@@ -1,8 +1,13 @@
 use proptest::prelude::*;
 
-use super::super::render::{human, number, size, span, time};
+use super::super::render::{number, size, span, time};
 use super::super::*;
 use super::sample;
+use crate::language::Language;
+
+fn human(status: &Status) -> String {
+    super::super::render::human(status, Language::English)
+}
 
 #[test]
 fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
@@ -44,6 +49,32 @@ fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
 }
 
 #[test]
+fn while_the_clock_is_not_right_who_is_asked_when_and_what_is_wrong_is_shown() {
+    let mut status = sample();
+    let asks = DateStatus {
+        origin: "https://status.example".into(),
+        next_in_ms: Some(420_000),
+        asked: 2,
+        bytes: 12_288,
+        problem: "no connection\u{1b}".into(),
+        code: "TG-401".into(),
+        advice: Some(crate::language::Message::new("name another host", [])),
+    };
+    status.clock = ClockStatus { asks: Some(asks), ..ClockStatus::default() };
+    let text = human(&status);
+    for words in [
+        "not known to be right",
+        "the time is asked of https://status.example in 7 min 0 s, unless somebody tells it before; 2 questions so far, 12.0 KiB",
+        "! TG-401 no connection\\u{1b}; name another host",
+    ] {
+        assert!(text.contains(words), "{words:?} in\n{text}");
+    }
+    status.clock.asks = Some(DateStatus { problem: "nobody".into(), ..DateStatus::default() });
+    let text = human(&status);
+    assert!(!text.contains("is asked of") && text.contains("nobody; "), "{text}");
+}
+
+#[test]
 fn why_wear_is_not_known_is_shown() {
     let mut status = sample();
     status.store.flash =
@@ -76,6 +107,23 @@ fn a_refused_configuration_is_shown_line_by_line_within_a_limit() {
     assert!(!text.contains("says the rest"), "{text}");
     let text = human(&Status { config_error: error(3000), ..sample() });
     assert!(text.contains("mistake 10\n") && !text.contains("mistake 11") && text.contains("says the rest"), "{text}");
+}
+
+#[test]
+fn that_the_kept_configuration_is_in_force_stands_in_the_first_lines() {
+    let status = Status {
+        config: "/var/lib/tidegate/configuration/kept".into(),
+        config_kept: true,
+        config_kept_ms: Some(1_795_332_475_000),
+        config_error: Some("/etc/tidegate/tidegate.toml: 1 mistake\n  line 3: nonsense".into()),
+        ..sample()
+    };
+    let text = human(&status);
+    let lines: Vec<&str> = text.lines().take(5).collect();
+    assert!(lines[1].contains("CONFIGURATION") && lines[1].contains("TG-104"), "{text}");
+    assert!(lines[1].contains("/etc/tidegate/tidegate.toml cannot be used"), "{text}");
+    assert!(lines[3].contains("line 3: nonsense") && lines[4].contains("systemctl reload"), "{text}");
+    assert!(text.contains("fingerprint       ca978112ca1bbdca (sha256)"), "{text}");
 }
 
 #[test]
@@ -128,7 +176,7 @@ fn figures_are_written_for_people() {
     let sizes = [0, 1023, 1024, 1536, 1 << 20, 150 << 20, 1 << 30, (1 << 20) - 1, u64::MAX];
     let written = ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "150 MiB", "1.0 GiB", "1.0 MiB", "16777216 TiB"];
     assert_eq!(sizes.map(size), written);
-    let spans = [5, 59_999, 60_000, 3_600_000, 90_000_000].map(span);
+    let spans = [5, 59_999, 60_000, 3_600_000, 90_000_000].map(|ms| span(ms).to_string());
     assert_eq!(spans, ["5 ms", "59 s", "1 min 0 s", "1 h 0 min", "1 d 1 h"]);
     assert_eq!(time(1_795_336_200_123), "2026-11-22 08:30:00 UTC");
 }
@@ -145,6 +193,8 @@ proptest! {
                 word: text.clone(),
                 reason: text.clone(),
                 advice: text.clone(),
+                advice_message: serde_json::from_value(serde_json::json!({ "message": text, "with": [["a", text]] })).ok(),
+                code: text.clone(),
                 until_ms: Some(number),
                 since_ms: Some(number),
                 ..VerdictStatus::default()

@@ -8,8 +8,8 @@ use super::super::intake::Setup;
 use super::super::tests::{PATIENCE, shared};
 use super::super::wire::Version;
 use super::*;
-use crate::collect::Subject;
 use crate::collect::session::PacketIds;
+use crate::collect::{Alarm, Subject};
 
 fn serving(shared: &Arc<Shared>, version: Version, keep_alive: u16) -> (Box<Serving<DuplexStream>>, DuplexStream) {
     let (near, far) = duplex(1_000_000);

@@ -77,6 +77,6 @@ mod tests {
         assert_eq!(result(now, false, None, None), Outcome::Attention);
         assert_eq!(result(5_000, false, None, None), Outcome::Bad);
         assert_eq!(result(now, false, Some("flux"), Some(-59_999)), Outcome::Good);
-        assert_eq!(result(5_000, false, Some("flux"), Some(now as i64)), Outcome::Attention);
+        assert_eq!(result(5_000, false, Some("flux"), Some(now.cast_signed())), Outcome::Attention);
     }
 }

@@ -5,7 +5,7 @@ use tidegate_protocol::stance::Leave;
 
 use super::*;
 
-const IDS: [&str; 4] = ["n0", "n1", "n2", "n3"];
+const IDS: [&str; 5] = ["n0", "n1", "n2", "n3", "answers"];
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -115,7 +115,7 @@ fn some_input() -> impl Strategy<Value = Input> {
         1 => proptest::option::of(some_span()).prop_map(hold),
         1 => Just(Input::Resume),
         1 => Just(Input::AcceptTerms { version: "v2".into() }),
-        1 => some_time().prop_map(|now_ms| Input::ProviderTime { now_ms }),
+        1 => some_time().prop_map(|now_ms| Input::ProviderTime { now_ms, error_ms: 600 }),
         1 => (0..3_u64).prop_map(|fingerprint| Input::Endpoint { fingerprint }),
         1 => Just(Input::TryNow),
     ]

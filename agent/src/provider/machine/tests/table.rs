@@ -35,6 +35,11 @@ fn later(content: Content) -> Do {
     Tell(notice("n1", START + 1, content))
 }
 
+/// What answers made is withdrawn, by a notice that was issued so much later than the start.
+fn withdrawn(after: u64) -> Do {
+    Tell(notice("answers", START + after, Content::Withdrawn))
+}
+
 fn restriction(until_ms: Option<u64>) -> Content {
     let limits = vec![Bound::RateUp(std::num::NonZeroU64::new(64_000).expect("not 0"))];
     Content::Restriction { from_ms: 0, until_ms, limits }
@@ -239,6 +244,7 @@ fn from_answers() -> Vec<Row> {
     let told = |means| Tell(answer(means));
     let long = || Tell(waiting(Means::Maintenance, Some(HOUR)));
     let refused = [told(Means::Unreachable), Pass(20 * SECOND), told(Means::Unreachable), Pass(20 * SECOND)];
+    let busy = [told(Means::Maintenance), Pass(20 * SECOND), told(Means::Maintenance), Pass(20 * SECOND)];
     let down = [&refused[..], &[told(Means::Unreachable)]].concat();
     let elsewhere = || [Tell(Input::Endpoint { fingerprint: 1 }), told(Means::Accepted)];
     let moved = Tell(Input::Endpoint { fingerprint: 2 });
@@ -252,6 +258,15 @@ fn from_answers() -> Vec<Row> {
         row("and no more of them", [told(Means::Throttled)], Restricted, Pass(HOUR), Open),
         row("503 with a long wait", [], Open, long(), Maintenance),
         row("503 with a short wait", [], Open, Tell(waiting(Means::Maintenance, Some(MINUTE))), Open),
+        row("503 without a time", [], Open, told(Means::Maintenance), Open),
+        row("three of them in half a minute", busy.clone(), Open, told(Means::Maintenance), Maintenance),
+        row(
+            "one that is accepted in between",
+            [&busy[..], &[told(Means::Accepted)]].concat(),
+            Open,
+            told(Means::Maintenance),
+            Open,
+        ),
         row("its wait is over, and nothing was tried", [long()], Maintenance, Pass(2 * HOUR), Maintenance),
         row("a probe is accepted", [long(), Pass(2 * HOUR)], Maintenance, told(Means::Accepted), Restricted),
         row("and all is as before", [long(), Pass(2 * HOUR), told(Means::Accepted)], Restricted, Pass(BACK), Open),
@@ -309,6 +324,35 @@ fn from_answers() -> Vec<Row> {
         row("the answer says until when", [Tell(waiting(Means::Quota, Some(HOUR)))], Quota, Pass(HOUR + BACK), Open),
         row("410 where it had accepted", [], Open, told(Means::Ended), Ended),
         row("no late answer ends that", [told(Means::Ended)], Ended, told(Means::Accepted), Ended),
+        row("nor does a reload", [told(Means::Ended)], Ended, Tell(Input::TryNow), Ended),
+        row("nor resuming", [told(Means::Ended)], Ended, Tell(Input::Resume), Ended),
+        row(
+            "a notice that withdraws it does, at a moment of its own",
+            [told(Means::Ended)],
+            Ended,
+            withdrawn(1),
+            Ended,
+        ),
+        row("and then slowly", [told(Means::Ended), withdrawn(1)], Ended, Pass(10 * MINUTE), Restricted),
+        row("and all is as before", [told(Means::Ended), withdrawn(1)], Ended, Pass(BACK), Open),
+        row("one that was issued before it does not", [told(Means::Ended)], Ended, withdrawn(0), Ended),
+        row("nor one of another id", [told(Means::Ended)], Ended, later(Content::Withdrawn), Ended),
+        row(
+            "a later 410 is not withdrawn by the same notice",
+            [told(Means::Ended), withdrawn(1), Pass(BACK), told(Means::Ended)],
+            Ended,
+            withdrawn(1),
+            Ended,
+        ),
+        row(
+            "a later notice does that",
+            [told(Means::Ended), withdrawn(1), Pass(BACK), told(Means::Ended), withdrawn(BACK + 1)],
+            Ended,
+            Pass(BACK),
+            Open,
+        ),
+        row("it withdraws a suspension, too", [told(Means::Suspended), withdrawn(1)], Suspended, Pass(BACK), Open),
+        row("where no answer stops anything it does nothing", [], Open, withdrawn(1), Open),
         row(
             "403 where nothing was ever accepted",
             [Tell(Input::Endpoint { fingerprint: 1 }), moved.clone()],
@@ -483,7 +527,13 @@ fn from_the_page_the_sim_and_the_operator() -> Vec<Row> {
             Ended,
         ),
         row("try again now lifts no hold", [Tell(hold(None))], Held, Tell(Input::TryNow), Held),
-        row("what time the provider says it is", [], Open, Tell(Input::ProviderTime { now_ms: START }), Open),
+        row(
+            "what time the provider says it is",
+            [],
+            Open,
+            Tell(Input::ProviderTime { now_ms: START, error_ms: 600 }),
+            Open,
+        ),
     ]
 }
 

@@ -122,6 +122,9 @@ impl Wire {
         if let Some(addresses) = self.door.resolver.cache().get(&name, Instant::now()) {
             return Ok(addresses);
         }
+        if self.door.silent.load(std::sync::atomic::Ordering::Relaxed) && self.asks_time.is_none() {
+            return Err(WireError::Silent { host: host.into() });
+        }
         // Without a file this machine's own server is asked, as resolv.conf(5) has it.
         let settings = Settings::parse(&read(&names.settings).unwrap_or_default());
         let (addresses, life) = self.look_up(&name, &settings).await.map_err(failed)?;

@@ -135,6 +135,25 @@ async fn a_server_that_fails_or_is_silent_is_passed_over_and_time_is_bounded() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
+#[tokio::test]
+async fn while_names_may_not_be_resolved_no_server_is_asked_but_for_the_time() {
+    let (port, asked) = name_server().await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let wire = door(folder.path(), port, "nameserver 127.0.0.1\n", "192.0.2.1 flux.local\n");
+    wire.let_names(false);
+    let beside = wire.beside(wire.door.options.clone());
+    for door in [&wire, &beside] {
+        let error = door.resolve("flux.example").await.expect_err("it is not asked for");
+        assert!(matches!(error, WireError::Silent { .. }), "{error:?}");
+        assert_eq!(door.resolve("flux.local").await.expect("in the file").len(), 1);
+    }
+    assert_eq!((asked.load(Ordering::Relaxed), wire.counts().sent), (0, 0));
+    let for_time = wire.asking_time(Arc::new(crate::shape::wire::Judging::from(0)));
+    assert_eq!(for_time.resolve("flux.example").await.expect("for the time").len(), 1);
+    wire.let_names(true);
+    assert_eq!(beside.resolve("flux.example").await.expect("again").len(), 1);
+}
+
 #[test]
 fn the_families_take_turns() {
     let address = |text: &str| text.parse::<IpAddr>().expect("an address");

@@ -3,30 +3,9 @@
 use super::*;
 use std::time::Instant;
 
-/// A server that takes everything and, if told to, sends without end; its port.
-async fn server(floods: bool) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
-    let port = listener.local_addr().expect("it is bound").port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (mut from, mut to) = stream.into_split();
-            tokio::spawn(async move { tokio::io::copy(&mut from, &mut tokio::io::sink()).await });
-            tokio::spawn(async move {
-                while floods && to.write_all(&[7; 1_000]).await.is_ok() {}
-                tokio::time::sleep(Duration::from_secs(60)).await;
-            });
-        }
-    });
-    port
-}
-
 fn total(wire: &Wire) -> u64 {
     let counts = wire.counts();
     counts.sent + counts.received
-}
-
-async fn open(wire: &Wire, port: u16) -> WireStream {
-    wire.connect(&target("127.0.0.1", port, false)).await.expect("it listens")
 }
 
 fn is_spent(result: io::Result<()>) -> bool {
@@ -48,7 +27,7 @@ async fn whatever_is_written_the_count_stays_below_and_most_of_it_is_used() {
     for ceiling in [40_000, 400_000, 4_000_000] {
         let wire = Wire::new(Options::default());
         wire.set_ceiling(Some(ceiling), Some(ceiling));
-        let port = server(false).await;
+        let port = peer(0, 0).await;
         let mut stream = open(&wire, port).await;
         fill(&mut stream).await;
         drop(stream);
@@ -71,7 +50,7 @@ async fn an_answer_without_end_is_cut_before_it_passes() {
     let wire = Wire::new(Options::default());
     let ceiling = 200_000;
     wire.set_ceiling(Some(ceiling), Some(ceiling));
-    let mut stream = open(&wire, server(true).await).await;
+    let mut stream = open(&wire, peer(1_000, usize::MAX).await).await;
     let mut read = 0;
     let error = loop {
         match stream.read(&mut [0; 5_000]).await {
@@ -91,7 +70,7 @@ async fn what_nobody_reads_is_no_more_than_the_window() {
     let wire = Wire::new(Options::default());
     let ceiling = 30_000;
     wire.set_ceiling(Some(ceiling), Some(ceiling));
-    let stream = open(&wire, server(true).await).await;
+    let stream = open(&wire, peer(1_000, usize::MAX).await).await;
     let mut last = 0;
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(1) {
@@ -106,7 +85,7 @@ async fn what_nobody_reads_is_no_more_than_the_window() {
 async fn the_critical_class_has_what_others_may_not_use() {
     let wire = Wire::new(Options::default());
     wire.set_ceiling(Some(200_000), Some(100_000));
-    let port = server(false).await;
+    let port = peer(0, 0).await;
     fill(&mut open(&wire, port).await).await;
     assert!(total(&wire) <= 100_000);
     assert!(matches!(wire.connect(&target("127.0.0.1", port, false)).await, Err(WireError::Spent)));
@@ -118,7 +97,7 @@ async fn the_critical_class_has_what_others_may_not_use() {
 #[tokio::test]
 async fn a_connection_that_idles_is_cut_once_others_have_used_what_there_is() {
     let wire = Wire::new(Options::default());
-    let port = server(false).await;
+    let port = peer(0, 0).await;
     let mut idle = open(&wire, port).await;
     open(&wire, port).await.write_all(&vec![7; 50_000]).await.expect("it is taken");
     wire.set_ceiling(Some(40_000), Some(40_000));

@@ -15,33 +15,11 @@ fn up(bytes_per_second: u64, burst: u64) -> Pace {
     Pace { up: Some(rate(bytes_per_second, burst)), down: None }
 }
 
-/// A server that takes what comes and gives what it is told to, to each connection; its port.
-async fn server(give: usize) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback can be bound");
-    let port = listener.local_addr().expect("it is bound").port();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let (mut from, mut to) = stream.into_split();
-            tokio::spawn(async move { tokio::io::copy(&mut from, &mut tokio::io::sink()).await });
-            tokio::spawn(async move {
-                let _ = to.write_all(&vec![7; give]).await;
-                // Kept open: whoever reads decides when it has enough.
-                tokio::time::sleep(Duration::from_secs(60)).await;
-            });
-        }
-    });
-    port
-}
-
-async fn open(wire: &Wire, port: u16) -> WireStream {
-    wire.connect(&target("127.0.0.1", port, false)).await.expect("it listens")
-}
-
 #[tokio::test]
 async fn what_leaves_is_held_to_the_rate_and_a_change_counts_for_what_waits() {
     let wire = Wire::new(Options::default());
     wire.set_pace(up(40_000, 4_000));
-    let mut stream = open(&wire, server(0).await).await;
+    let mut stream = open(&wire, peer(0, 0).await).await;
     let held = stream.held();
     let start = Instant::now();
     stream.write_all(&vec![7; 44_000]).await.expect("it is taken");
@@ -74,7 +52,7 @@ async fn what_comes_in_is_held_to_its_rate_and_what_leaves_is_not() {
     let wire = Wire::new(Options::default());
     wire.set_pace(Pace { up: None, down: Some(rate(40_000, 10_000)) });
     let start = Instant::now();
-    let mut stream = open(&wire, server(60_000).await).await;
+    let mut stream = open(&wire, peer(60_000, 1).await).await;
     stream.write_all(&vec![7; 1_000_000]).await.expect("it is taken");
     stream.read_exact(&mut vec![0; 40_000]).await.expect("it comes in");
     let took = start.elapsed().as_secs_f64();
@@ -85,7 +63,7 @@ async fn what_comes_in_is_held_to_its_rate_and_what_leaves_is_not() {
 #[tokio::test]
 async fn two_connections_share_a_rate_and_the_critical_one_goes_first() {
     let wire = Wire::new(Options::default());
-    let port = server(0).await;
+    let port = peer(0, 0).await;
     let (mut alarm, mut bulk) = (open(&wire.for_class(Class::Critical), port).await, open(&wire, port).await);
     wire.set_pace(up(20_000, 3_000));
     let bulk = tokio::spawn(async move { bulk.write_all(&vec![7; 60_000]).await });
@@ -102,9 +80,9 @@ async fn two_connections_share_a_rate_and_the_critical_one_goes_first() {
 #[tokio::test]
 async fn a_system_that_does_not_tell_is_estimated_and_limited_all_the_same() {
     let blind: Reader = |_| Err(io::Error::new(io::ErrorKind::Unsupported, "nothing is told here"));
-    let wire = Wire::with_reader(Options::default(), blind);
+    let wire = Wire::with_reader(Options::default(), Arc::new(SystemClock::new()), blind);
     wire.set_pace(up(40_000, 4_000));
-    let port = server(3_000).await;
+    let port = peer(3_000, 1).await;
     let mut stream = open(&wire, port).await;
     let start = Instant::now();
     stream.write_all(&vec![7; 44_000]).await.expect("it is taken");
@@ -130,7 +108,7 @@ async fn a_connection_that_fails_and_one_that_is_dropped_are_counted() {
     wire.connect(&target("127.0.0.1", port, false)).await.expect_err("nobody is there");
     let counts = wire.counts();
     assert_eq!((counts.sent, counts.connections), (60, 0), "a SYN");
-    let port = server(0).await;
+    let port = peer(0, 0).await;
     drop(open(&wire, port).await);
     let counts = wire.counts();
     // SYN, the acknowledgement of its answer, FIN, and that of the peer's.
@@ -140,7 +118,7 @@ async fn a_connection_that_fails_and_one_that_is_dropped_are_counted() {
 #[tokio::test]
 async fn an_interface_that_is_not_there_is_named_and_one_that_is_serves() {
     let wire = |name: &str| Wire::new(Options { interface: Some(name.into()), ..Options::default() });
-    let port = server(0).await;
+    let port = peer(0, 0).await;
     let error = wire("nowhere0").connect(&target("127.0.0.1", port, false)).await.expect_err("there is none");
     assert!(
         matches!(&error, WireError::Connect { source, .. } if source.to_string().contains("nowhere0")),
@@ -155,7 +133,7 @@ async fn a_door_beside_another_is_limited_and_counted_with_it() {
     let beside = wire.beside(Options { interface: Some("lo".into()), ..Options::default() });
     wire.set_pace(up(40_000, 4_000));
     assert_eq!(beside.pace(), wire.pace());
-    let mut stream = open(&beside, server(0).await).await;
+    let mut stream = open(&beside, peer(0, 0).await).await;
     let start = Instant::now();
     stream.write_all(&vec![7; 24_000]).await.expect("it is taken");
     assert!(start.elapsed().as_secs_f64() > 0.45, "{:?}", start.elapsed());

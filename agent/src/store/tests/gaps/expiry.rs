@@ -177,3 +177,28 @@ fn what_was_delivered_or_stands_behind_a_hole_does_not_expire_twice() {
     gateway.deliver_gaps(&mut told);
     assert_eq!(sums(&told, "expired", "count"), BTreeMap::from([("d-0".to_owned(), 20)]));
 }
+
+#[test]
+fn an_age_limit_that_is_new_or_shorter_does_not_reach_back() {
+    let (_, disk) = faulty();
+    let clock = clock();
+    let (mut gateway, _) = Gateway::open(&disk, &clock, options());
+    for _ in 0..10 {
+        assert!(gateway.publish(NORMAL, "d-1", 100));
+    }
+    drop(gateway);
+    clock.advance(100 * HOUR);
+    for hours in [50, 5, 60] {
+        let (mut gateway, _) = Gateway::open(&disk, &clock, limited(NORMAL, hours));
+        settle(&mut gateway);
+        assert_eq!((expired(&gateway)[1], gateway.store.stats().lanes[1].waiting), (0, 10), "{hours} h");
+    }
+    // What comes from now on is under the limit, at this start and at later ones.
+    let (mut gateway, _) = Gateway::open(&disk, &clock, limited(NORMAL, 60));
+    assert!(gateway.publish(NORMAL, "d-1", 100) && gateway.publish(NORMAL, "d-1", 100));
+    drop(gateway);
+    clock.advance(61 * HOUR);
+    let (mut gateway, _) = Gateway::open(&disk, &clock, limited(NORMAL, 60));
+    settle(&mut gateway);
+    assert_eq!((expired(&gateway)[1], gateway.store.stats().lanes[1].waiting), (2, 10));
+}
