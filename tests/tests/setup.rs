@@ -131,7 +131,9 @@ fn what_is_missing_is_said_by_its_flag_and_nothing_is_written() {
     let output = bench.run(&["--yes", "--id", "gw-1", "--flux", "api"], "");
     let all = said(&output);
     assert_eq!(output.status.code(), Some(1), "{all}");
-    for flag in ["--devices", "--interface", "--app", "--channel", "--auth-key-id", "--auth-key-file", "--events-per-month"] {
+    for flag in
+        ["--devices", "--interface", "--app", "--channel", "--auth-key-id", "--auth-key-file", "--events-per-month"]
+    {
         assert!(all.contains(flag), "{flag}: {all}");
     }
     assert!(!all.contains("--id,") && !bench.config().exists());
@@ -143,8 +145,7 @@ fn a_bad_test_writes_nothing_unless_it_is_kept_and_without_yes_nothing_is_writte
     let listen = bench.listen();
     let old = bench.existing("");
     let nobody = format!("http://127.0.0.1:{}/v1/flux/incoming_webhooks/a/{SECRET}", free_port());
-    let arguments =
-        ["--id", "gw-1", "--listen", &listen, "--webhook-file", "-", "--interface", "", "--no-limits"];
+    let arguments = ["--id", "gw-1", "--listen", &listen, "--webhook-file", "-", "--interface", "", "--no-limits"];
     let output = bench.run(&[&["--yes"], &arguments[..]].concat(), &nobody);
     let all = said(&output);
     assert_eq!(output.status.code(), Some(1), "{all}");
@@ -270,7 +271,15 @@ fn a_dialogue_takes_wrong_answers_corrected_ones_and_a_pasted_webhook_without_sh
 fn ctrl_c_and_q_change_nothing_at_any_question() {
     let bench = Bench::new();
     let old = bench.existing("");
-    let questions = ["Name of this", "Where are", "Address and port", "the outside?", "reach Flux?", "(not shown):", "Which limits"];
+    let questions = [
+        "Name of this",
+        "Where are",
+        "Address and port",
+        "the outside?",
+        "reach Flux?",
+        "(not shown):",
+        "Which limits",
+    ];
     let listen = bench.listen();
     let answers = ["gw-1", "1", &listen, "2", "1", &bench.flux.webhook_url(), "3"];
     for (stop, ends) in [("\u{3}", 0), ("q\n", 1), ("\u{3}", 5), ("q\n", 5), ("\u{3}", 7)] {

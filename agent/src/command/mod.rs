@@ -24,7 +24,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use tidegate::language::Language;
+use tidegate::code::Code;
+use tidegate::language::{Language, Message};
 use tidegate::message;
 use tidegate::watch::control::AskError;
 
@@ -124,6 +125,24 @@ pub(crate) struct Failure {
 #[error("see above")]
 struct Said;
 
+/// Why a command failed, for a person to read in their language.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+struct InWords {
+    /// What was tried, and what to do.
+    said: Message,
+    /// Where more is written about it.
+    code: Option<Code>,
+    /// Why.
+    source: Option<io::Error>,
+}
+
+impl InWords {
+    fn new(said: Message, code: Option<Code>) -> Self {
+        Self { said, code, source: None }
+    }
+}
+
 impl Failure {
     /// An exit code that what was printed has explained.
     fn said(code: u8) -> Self {
@@ -182,8 +201,11 @@ pub(crate) fn complain(failure: &Failure, language: Language) {
     }
     let mut stderr = io::stderr().lock();
     let asked = failure.error.downcast_ref::<AskError>();
-    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
-    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
+    let words = failure.error.downcast_ref::<InWords>();
+    let said = asked.map(AskError::message).or_else(|| words.map(|words| words.said.clone()));
+    let text = said.map_or_else(|| failure.error.to_string(), |said| said.text(language));
+    let code = asked.and_then(AskError::code).or_else(|| words.and_then(|words| words.code));
+    let code = code.map_or_else(String::new, |code| format!(" [{code}]"));
     let _ = writeln!(stderr, "tidegate: {text}{code}");
     let because = message!("because").text(language);
     let mut cause = failure.error.source();

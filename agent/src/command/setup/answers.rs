@@ -373,13 +373,22 @@ mod tests {
 
     #[test]
     fn another_kind_leaves_nothing_of_the_one_before_and_no_secret_in_the_text() {
-        let mut it = draft("[forward.flux]\nkind = \"webhook\"\nurl = \"https://x/incoming_webhooks/a/b\"\n[gateway]\nid='g'\n");
+        let mut it =
+            draft("[forward.flux]\nkind = \"webhook\"\nurl = \"https://x/incoming_webhooks/a/b\"\n[gateway]\nid='g'\n");
         apply(&mut it, &Answers { kind: Some(Kind::Unified), ..Answers::default() });
         assert!(it.config("t").is_ok() && !it.text.as_str().contains("incoming"), "{}", it.text.as_str());
         let webhook = Some(Secret::new("https://x.test/a"));
         apply(&mut it, &Answers { kind: Some(Kind::Webhook), webhook, ..Answers::default() });
         assert!(it.config("t").is_ok(), "{}", it.text.as_str());
-        apply(&mut it, &Answers { no_limits: true, place: Some(Place::Broker), broker: Some("mqtts://b".into()), ..Answers::default() });
+        apply(
+            &mut it,
+            &Answers {
+                no_limits: true,
+                place: Some(Place::Broker),
+                broker: Some("mqtts://b".into()),
+                ..Answers::default()
+            },
+        );
         apply(&mut it, &Answers { place: Some(Place::Listen), interface: Some(String::new()), ..Answers::default() });
         let config = it.config("t").expect("accepted");
         assert!(config.collect.listener.is_some() && config.collect.broker.is_none());
@@ -387,7 +396,8 @@ mod tests {
 
     #[test]
     fn a_pasted_url_is_what_was_meant() {
-        for text in ["\"https://a/b/c\"\n", " 「https://a/\n b/c」", "\u{feff}https://a/b\r\n/c\n\n", "`https://a/b/c`"] {
+        for text in ["\"https://a/b/c\"\n", " 「https://a/\n b/c」", "\u{feff}https://a/b\r\n/c\n\n", "`https://a/b/c`"]
+        {
             assert_eq!(pasted(text), "https://a/b/c", "{text:?}");
         }
     }

@@ -55,11 +55,8 @@ fn devices(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Res
         let now = draft.text.get(&["collect", "listener", "bind"]);
         let question = message!("Address and port for the devices (0.0.0.0 is every interface)");
         let listen = terminal.ask(&question, Some(now.as_deref().unwrap_or(LISTEN)))?;
-        answers.listen = Some(if listen.bytes().all(|byte| byte.is_ascii_digit()) {
-            format!("0.0.0.0:{listen}")
-        } else {
-            listen
-        });
+        answers.listen =
+            Some(if listen.bytes().all(|byte| byte.is_ascii_digit()) { format!("0.0.0.0:{listen}") } else { listen });
     }
     if place != Place::Listen && answers.broker.is_none() {
         broker(terminal, draft, answers)?;
@@ -70,7 +67,8 @@ fn devices(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Res
 fn broker(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Result<(), Stop> {
     let get = |key: &str| draft.text.get(&["collect", "broker", key]);
     let now = get("url").unwrap_or_else(|| "mqtt://127.0.0.1:1883".into());
-    let (tls, rest) = now.strip_prefix("mqtts://").map_or((false, now.trim_start_matches("mqtt://")), |rest| (true, rest));
+    let (tls, rest) =
+        now.strip_prefix("mqtts://").map_or((false, now.trim_start_matches("mqtt://")), |rest| (true, rest));
     let (host, port) = rest.rsplit_once(':').unwrap_or((rest, if tls { "8883" } else { "1883" }));
     let host = terminal.ask(&message!("Host name or address of the broker"), Some(host))?;
     let tls = terminal.agree(&message!("Does it speak TLS (y/n)?"), tls)?;
@@ -107,10 +105,8 @@ fn line(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Result
     let now = draft.text.get(&["forward", "interface"]);
     let Links { interfaces, .. } = System::default().look();
     let modem = interfaces.iter().find(|one| MODEMS.iter().any(|begin| one.name.starts_with(begin)));
-    let lines = [
-        message!("a SIM: everything goes through the modem's interface"),
-        message!("the LAN, or whatever leads out"),
-    ];
+    let lines =
+        [message!("a SIM: everything goes through the modem's interface"), message!("the LAN, or whatever leads out")];
     let default = usize::from(now.is_none() && modem.is_none());
     let question = message!("How does this gateway reach the outside?");
     answers.interface = Some(if terminal.choose(&question, &lines, Some(default))? == 0 {

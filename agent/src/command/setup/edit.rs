@@ -9,7 +9,11 @@
 
 use std::ops::Range;
 
+use tidegate::code::Code;
+use tidegate::message;
 use toml::de::{DeTable, DeValue};
+
+use crate::command::InWords;
 
 /// A change that could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +21,19 @@ use toml::de::{DeTable, DeValue};
 pub(super) struct EditError {
     key: String,
     wanted: String,
+}
+
+impl EditError {
+    /// The same for a person.
+    pub(super) fn words(self) -> InWords {
+        let Self { key, wanted } = self;
+        let said = message!(
+            "{key} stands in a form that is not changed here; write {wanted} by hand, then run this again",
+            key = key,
+            wanted = wanted,
+        );
+        InWords::new(said, Some(Code::ConfigWrong))
+    }
 }
 
 /// A configuration's text. It is TOML.
@@ -223,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_value_is_changed_in_its_place_and_a_new_key_stands_with_its_table() {
-        let mut it = text("# top\n[gateway] # g\nid = \"a\" # mine\n\n[forward]\n# way\n[forward.flux]\nkind = 'unified'");
+        let mut it =
+            text("# top\n[gateway] # g\nid = \"a\" # mine\n\n[forward]\n# way\n[forward.flux]\nkind = 'unified'");
         it.set(&["gateway", "id"], "\"b\"").expect("set");
         it.set(&["forward", "interface"], "\"wwan0\"").expect("set");
         it.set(&["forward", "flux", "url_file"], "\"/x\"").expect("set");

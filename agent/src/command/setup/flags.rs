@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use tidegate::code::Code;
 use tidegate::config::Secret;
+use tidegate::message;
 use tidegate::secret::MAX_FILE;
 
 use super::answers::{Answers, Kind, Place, pasted};
-use crate::command::CONFIG;
+use crate::command::{CONFIG, InWords};
 
 /// What to set up; what is not given is asked, if there is a terminal.
 #[derive(Debug, clap::Args)]
@@ -109,34 +111,18 @@ pub(in crate::command) struct Args {
     no_limits: bool,
 }
 
-/// A secret that could not be read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SecretError {
-    /// Its file.
-    #[error("cannot read the secret from {}; see that the path is right and that you may read it", path.display())]
-    Read {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Nothing in it.
-    #[error("there is no secret in {}; write it there as one line", .0.display())]
-    Empty(PathBuf),
-    /// Two of them.
-    #[error("standard input can be one secret only; put the other into a file that only you can read")]
-    Twice,
-}
-
 impl Args {
     /// The answers that were given.
     ///
     /// # Errors
     /// A secret that cannot be read.
-    pub(super) fn answers(&self) -> Result<Answers, SecretError> {
+    pub(super) fn answers(&self) -> Result<Answers, InWords> {
         let files = [&self.broker_password_file, &self.webhook_file, &self.auth_key_file];
         if files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
-            return Err(SecretError::Twice);
+            return Err(InWords::new(
+                message!("standard input can be one secret only; put the other into a file that only you can read"),
+                Some(Code::Secret),
+            ));
         }
         let [password, webhook, key] = files.map(|file| file.as_deref().map(secret).transpose());
         let webhook = webhook?.map(|text| Secret::new(pasted(&text)));
@@ -176,8 +162,14 @@ impl Args {
     }
 }
 
-fn secret(path: &Path) -> Result<String, SecretError> {
-    let failed = |source| SecretError::Read { path: path.to_path_buf(), source };
+fn secret(path: &Path) -> Result<String, InWords> {
+    let failed = |source| {
+        let said = message!(
+            "cannot read the secret from {path}; see that the path is right and that you may read it",
+            path = path.display()
+        );
+        InWords { said, code: Some(Code::Secret), source: Some(source) }
+    };
     let mut text = String::new();
     if path == Path::new("-") {
         io::stdin().lock().take(MAX_FILE).read_to_string(&mut text)
@@ -185,5 +177,9 @@ fn secret(path: &Path) -> Result<String, SecretError> {
         File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
     }
     .map_err(failed)?;
-    if text.trim().is_empty() { Err(SecretError::Empty(path.to_path_buf())) } else { Ok(text) }
+    if text.trim().is_empty() {
+        let said = message!("there is no secret in {path}; write it there as one line", path = path.display());
+        return Err(InWords::new(said, Some(Code::Secret)));
+    }
+    Ok(text)
 }

@@ -29,18 +29,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tidegate::code::Code;
 use tidegate::config::{self, LoadError};
 use tidegate::language::Language;
 use tidegate::message;
 
 use self::answers::{Answers, Draft, Topic};
-use self::edit::Text;
+use self::edit::{EditError, Text};
 pub(super) use self::flags::Args;
 use self::prove::Proof;
 use self::terminal::Terminal;
 use self::write::Belongs;
 use super::check;
-use super::{Failure, print};
+use super::{Failure, InWords, print};
 
 /// Exit code when all was written and the check at the end found something bad.
 const WRITTEN_BUT_BAD: u8 = 5;
@@ -56,22 +57,58 @@ const HEAD: &str = "# Tidegate's configuration, by `tidegate setup`, which chang
 const PACKAGED: &str = "# Tidegate is not configured yet";
 
 /// Why nothing was written.
-#[derive(Debug, thiserror::Error)]
-enum SetupError {
-    #[error("{} cannot be changed by setup, for it is no TOML: {why}; correct it, see `tidegate check`", path.display())]
+#[derive(Debug)]
+enum Refusal {
     NotToml { path: PathBuf, why: String },
-    #[error("not answered: {0}; give these flags, or run this in a terminal")]
     Missing(String),
-    #[error("something is bad, see above; nothing was changed. Correct it, or write it all the same with --keep-bad")]
     Bad,
-    #[error("the answers make no configuration that can be used; nothing was changed. Correct what is said above")]
     Wrong,
-    #[error("nothing was changed; without a terminal --yes has it written")]
     NotAgreed,
-    #[error("{} cannot be written by this user; run this with sudo", .0.display())]
     NotWritable(PathBuf),
-    #[error("{} was changed by somebody else meanwhile; nothing was changed here. Run this again", .0.display())]
     Meanwhile(PathBuf),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let (said, code) = match refusal {
+            Refusal::NotToml { path, why } => (
+                message!(
+                    "setup cannot change {path}, for it is no TOML: {why}; correct it, see `tidegate check`",
+                    path = path.display(),
+                    why = why
+                ),
+                Some(Code::ConfigWrong),
+            ),
+            Refusal::Missing(flags) => {
+                (message!("not answered: {flags}; give these flags, or run this in a terminal", flags = flags), None)
+            }
+            Refusal::Bad => (
+                message!(
+                    "something is bad, see above, and nothing was changed; correct it, or write it all the same with --keep-bad"
+                ),
+                None,
+            ),
+            Refusal::Wrong => (
+                message!(
+                    "the answers make no configuration that can be used, and nothing was changed; correct what is said above"
+                ),
+                Some(Code::ConfigWrong),
+            ),
+            Refusal::NotAgreed => (message!("nothing was changed; without a terminal --yes has it written"), None),
+            Refusal::NotWritable(path) => (
+                message!("this user cannot write {path}; run this with sudo", path = path.display()),
+                Some(Code::CannotWrite),
+            ),
+            Refusal::Meanwhile(path) => (
+                message!(
+                    "somebody else has changed {path} meanwhile, and nothing was changed here; run this again",
+                    path = path.display()
+                ),
+                None,
+            ),
+        };
+        InWords::new(said, code).into()
+    }
 }
 
 /// Sets up.
@@ -81,7 +118,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let (old, fresh, start) = begin(&path)?;
     let place = path.parent().unwrap_or(Path::new("/")).to_path_buf();
     if !write::writable(&place) {
-        return Err(SetupError::NotWritable(path).into());
+        return Err(Refusal::NotWritable(path).into());
     }
     let writing = Arc::new(Mutex::new(false));
     heed_interrupts(&writing, language);
@@ -89,6 +126,9 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let mut draft = Draft::new(start, place.join("secrets"));
     let mut bad = false;
     let proof = Proof { name: path.display().to_string(), language, tests: !args.no_tests };
+    if terminal.is_none() {
+        complete(&draft, &given, fresh)?;
+    }
     if let Some(terminal) = &terminal {
         terminal.say(&message!("Enter takes what stands in brackets; q or Ctrl-C ends, and nothing is changed."))?;
     }
@@ -98,13 +138,9 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             None => bad |= obey(topic, &mut draft, &given, &proof)?,
         }
     }
-    let missing: Vec<_> = Topic::ALL.iter().flat_map(|topic| draft.missing(*topic, &given, fresh)).collect();
-    if terminal.is_none() && !missing.is_empty() {
-        return Err(SetupError::Missing(missing.join(", ")).into());
-    }
     let config = draft.config(&proof.name)?;
     if bad && !args.keep_bad {
-        return Err(SetupError::Bad.into());
+        return Err(Refusal::Bad.into());
     }
     let new = draft.text.as_str().to_owned();
     show(&path, &old, &new, &draft, language)?;
@@ -119,7 +155,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
                     return Err(Failure::said(super::FAILED));
                 }
             }
-            (None, false) => return Err(SetupError::NotAgreed.into()),
+            (None, false) => return Err(Refusal::NotAgreed.into()),
         }
         let mut done = writing.lock().unwrap_or_else(PoisonError::into_inner);
         put(&path, &old, &new, &draft)?;
@@ -133,8 +169,10 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     }
     let event = match &mut terminal {
         _ if args.test_event => true,
-        Some(terminal) if !args.yes => terminal.agree(
-            &message!("Send one test event to Flux (y/n)? A flow runs for it, and it counts as one of the month's events"),
+        Some(terminal) if !args.yes => terminal.agree_still(
+            &message!(
+                "Send one test event to Flux (y/n)? A flow runs for it, and it counts as one of the month's events"
+            ),
             false,
         )?,
         _ => false,
@@ -144,6 +182,17 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     checked.map_err(|failure| Failure { code: WRITTEN_BUT_BAD, ..failure })
 }
 
+/// Whether the flags, with what the file says, answer all.
+fn complete(draft: &Draft, given: &Answers, fresh: bool) -> Result<(), Failure> {
+    let mut whole = draft.clone();
+    let mut missing = Vec::new();
+    for topic in Topic::ALL {
+        whole.apply(topic, given).map_err(EditError::words)?;
+        missing.extend(whole.missing(topic, given, fresh));
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Refusal::Missing(missing.join(", ")).into()) }
+}
+
 /// The file as it is, whether there is no configuration in it yet, and what to begin with.
 fn begin(path: &Path) -> Result<(String, bool, Text), Failure> {
     let old = match config::read_text(path) {
@@ -151,7 +200,7 @@ fn begin(path: &Path) -> Result<(String, bool, Text), Failure> {
         Err(LoadError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error.into()),
     };
-    let not_toml = |why| SetupError::NotToml { path: path.to_path_buf(), why };
+    let not_toml = |why| Refusal::NotToml { path: path.to_path_buf(), why };
     let text = Text::new(&old).map_err(not_toml)?;
     let fresh = text.is_bare();
     let start = if fresh && (old.trim().is_empty() || old.starts_with(PACKAGED)) {
@@ -175,13 +224,13 @@ fn converse(
     loop {
         // What the flags answer is not asked, unless something about it is missing or turned out wrong.
         let mut tried = draft.clone();
-        let _ = tried.apply(topic, &answers);
+        tried.apply(topic, &answers).map_err(EditError::words)?;
         if !answers.about(topic) || !tried.missing(topic, &answers, fresh).is_empty() {
             terminal.show("\n")?;
             dialogue::ask(topic, terminal, draft, &mut answers)?;
         }
         let mut tried = draft.clone();
-        tried.apply(topic, &answers)?;
+        tried.apply(topic, &answers).map_err(EditError::words)?;
         let found = proof.judge(topic, &tried, &answers)?;
         if found.refused {
             answers = Answers::default();
@@ -201,12 +250,12 @@ fn converse(
 
 /// Takes the flags' answers about a topic; says whether their test is bad.
 fn obey(topic: Topic, draft: &mut Draft, given: &Answers, proof: &Proof) -> Result<bool, Failure> {
-    draft.apply(topic, given)?;
+    draft.apply(topic, given).map_err(EditError::words)?;
     if !given.about(topic) {
         return Ok(false);
     }
     let found = proof.judge(topic, draft, given)?;
-    if found.refused { Err(SetupError::Wrong.into()) } else { Ok(found.bad) }
+    if found.refused { Err(Refusal::Wrong.into()) } else { Ok(found.bad) }
 }
 
 /// Shows what will be written.
@@ -231,7 +280,7 @@ fn show(path: &Path, old: &str, new: &str, draft: &Draft, language: Language) ->
 fn put(path: &Path, old: &str, new: &str, draft: &Draft) -> Result<(), Failure> {
     let now = if path.exists() { config::read_text(path)? } else { String::new() };
     if now != old {
-        return Err(SetupError::Meanwhile(path.to_path_buf()).into());
+        return Err(Refusal::Meanwhile(path.to_path_buf()).into());
     }
     let owner = service::owner_of_secrets(draft.folder());
     if !draft.secrets.is_empty() {

@@ -49,7 +49,7 @@ pub(super) fn tell(
             } else {
                 message!("Start the service now and at every boot (y/n)?")
             };
-            terminal.agree(&question, true)?
+            terminal.agree_still(&question, true)?
         }
         _ => false,
     };

@@ -12,6 +12,8 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use tidegate::language::{Language, Message};
 use tidegate::message;
 
+use crate::command::{Failure, InWords};
+
 /// Longest answer in bytes: a secret file's bound.
 const LONGEST: usize = tidegate::secret::MAX_FILE as usize;
 
@@ -19,14 +21,28 @@ const LONGEST: usize = tidegate::secret::MAX_FILE as usize;
 const PASTED: u8 = 2;
 
 /// Why there is no answer.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub(super) enum Stop {
     /// `q`, Ctrl-C while hidden, or the end of the input.
-    #[error("stopped; nothing was changed")]
     Quit,
     /// The terminal failed.
-    #[error("the terminal cannot be read")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        let (said, source) = match stop {
+            Stop::Quit => (message!("stopped; nothing was changed"), None),
+            Stop::Io(error) => (message!("the terminal cannot be used"), Some(error)),
+        };
+        InWords { said, code: None, source }.into()
+    }
 }
 
 /// A terminal with a person at it.
@@ -108,6 +124,14 @@ impl Terminal {
         }
     }
 
+    /// Asks yes or no after the files were written: whoever stops there has said no.
+    pub(super) fn agree_still(&mut self, question: &Message, default: bool) -> Result<bool, Stop> {
+        match self.agree(question, default) {
+            Err(Stop::Quit) => Ok(false),
+            answer => answer,
+        }
+    }
+
     /// Asks for what nobody shall see. Empty if `may_be_empty` and nothing was typed.
     pub(super) fn hidden(&mut self, question: &Message, may_be_empty: bool) -> Result<String, Stop> {
         loop {
@@ -122,7 +146,9 @@ impl Terminal {
             let answer = answer?;
             match answer.trim() {
                 "q" | "Q" => return Err(Stop::Quit),
-                "" if !may_be_empty => self.say(&message!("an answer is needed here; q ends, and nothing is changed"))?,
+                "" if !may_be_empty => {
+                    self.say(&message!("an answer is needed here; q ends, and nothing is changed"))?
+                }
                 text => {
                     self.say(&message!("received: {count} characters", count = text.chars().count()))?;
                     return Ok(text.to_owned());
@@ -141,9 +167,7 @@ impl Terminal {
                     3 => return Err(Stop::Quit),
                     4 if taken.is_empty() => return Err(Stop::Quit),
                     // Backspace takes a whole character: the bytes that continue one, and that which begins it.
-                    8 | 127 => {
-                        while taken.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
-                    }
+                    8 | 127 => while taken.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
                     // Ctrl-U.
                     21 => taken.clear(),
                     b'\r' => taken.push(b'\n'),

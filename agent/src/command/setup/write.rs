@@ -6,14 +6,20 @@
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// A file that could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write {}; run this with sudo, or see to the room and the permissions there", path.display())]
-pub(super) struct WriteError {
-    path: PathBuf,
-    source: io::Error,
+use tidegate::code::Code;
+use tidegate::message;
+
+use crate::command::InWords;
+
+/// A file or folder that could not be written.
+fn cannot(path: &Path, source: io::Error) -> InWords {
+    let said = message!(
+        "cannot write {path}; run this with sudo, or see to the room and the permissions there",
+        path = path.display()
+    );
+    InWords { said, code: Some(Code::CannotWrite), source: Some(source) }
 }
 
 /// Who owns a file, and its mode.
@@ -29,17 +35,18 @@ impl Belongs {
     /// As a file that is there; `mode` if there is none.
     pub(super) fn as_there(path: &Path, mode: u32) -> Self {
         let about = std::fs::metadata(path).ok();
-        let to = about.as_ref().filter(|_| rustix::process::geteuid().is_root()).map(|about| (about.uid(), about.gid()));
+        let to =
+            about.as_ref().filter(|_| rustix::process::geteuid().is_root()).map(|about| (about.uid(), about.gid()));
         Self { to, mode: about.map_or(mode, |about| about.mode() & 0o7777) }
     }
 }
 
 /// Makes a folder and those above it; only a new one gets owner and mode (0755 those above).
-pub(super) fn folder(path: &Path, belongs: Belongs) -> Result<(), WriteError> {
+pub(super) fn folder(path: &Path, belongs: Belongs) -> Result<(), InWords> {
     if path.is_dir() {
         return Ok(());
     }
-    let failed = |source| WriteError { path: path.to_path_buf(), source };
+    let failed = |source| cannot(path, source);
     if let Some(above) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o755).create(above).map_err(failed)?;
     }
@@ -51,9 +58,9 @@ pub(super) fn folder(path: &Path, belongs: Belongs) -> Result<(), WriteError> {
 }
 
 /// Writes a file, in the place of what a link leads to.
-pub(super) fn file(path: &Path, bytes: &[u8], belongs: Belongs) -> Result<(), WriteError> {
+pub(super) fn file(path: &Path, bytes: &[u8], belongs: Belongs) -> Result<(), InWords> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let failed = |source| WriteError { path: path.to_path_buf(), source };
+    let failed = |source| cannot(path, source);
     let name = target.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
     let mut beside = std::ffi::OsString::from(".");
     beside.push(name);
