@@ -5,7 +5,7 @@
 //! 3 `status`, `notice apply`, and what only the running agent can do of `buffer`: no agent is running behind that socket.
 //! 78 `run`: nothing is configured yet.
 //! `buffer verify`: 1 something is damaged · 2 it could not look. `check`: 1 something is bad · 4 this user may not read the
-//! configuration.
+//! configuration. `setup`: 5 written, and something is bad.
 #![forbid(unsafe_code)]
 
 mod command;

@@ -37,12 +37,22 @@ pub(crate) struct Failure {
 #[error("see above")]
 struct Said;
 
-/// What is wrong in words, and its code.
+/// Why a command failed, for a person to read in their language.
 #[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-struct Coded {
-    code: Option<Code>,
-    text: Message,
+#[error("{said}")]
+pub(super) struct InWords {
+    /// What was tried, and what to do.
+    pub(super) said: Message,
+    /// Where more is written about it.
+    pub(super) code: Option<Code>,
+    /// Why.
+    pub(super) source: Option<io::Error>,
+}
+
+impl InWords {
+    pub(super) fn new(said: Message, code: Option<Code>) -> Self {
+        Self { said, code, source: None }
+    }
 }
 
 impl Failure {
@@ -53,7 +63,7 @@ impl Failure {
 
     /// Something that is no error of a room, with its code.
     pub(super) fn coded(exit: u8, code: impl Into<Option<Code>>, text: Message) -> Self {
-        Self { code: exit, error: Coded { code: code.into(), text }.into() }
+        Self { code: exit, error: InWords::new(text, code.into()).into() }
     }
 }
 
@@ -74,7 +84,7 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Code> {
         };
     }
     first! {
-        Coded => |error| error.code,
+        InWords => |error| error.code,
         StartError => |error| Some(error.code()),
         GatewayError => |error| Some(error.code()),
         check::offline::Refused => |error| Some(error.code()),
@@ -121,7 +131,7 @@ fn said(error: &(dyn Error + 'static)) -> Option<Message> {
     if let Some(error) = error.downcast_ref::<AskError>() {
         return Some(error.message());
     }
-    error.downcast_ref::<Coded>().map(|error| error.text.clone())
+    error.downcast_ref::<InWords>().map(|error| error.said.clone())
 }
 
 /// A failure as it is printed, a line for each thing.

@@ -19,6 +19,7 @@ mod outages;
 mod provider;
 mod run;
 mod service;
+mod setup;
 mod status;
 mod terms;
 
@@ -28,6 +29,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 
+use self::failure::InWords;
 pub(crate) use self::failure::{Failure, complain};
 
 /// Where the configuration stands unless said otherwise.
@@ -51,8 +53,9 @@ pub(crate) const NOT_CONFIGURED: u8 = 78;
     name = "tidegate",
     version,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket),\n\
-                  4 nothing could be examined (check), 78 nothing is configured yet (run).\n\
+                  4 nothing could be examined (check), 5 written and not all is good (setup), 78 nothing is configured yet (run).\n\
                   Begin with: tidegate demo\n\
+                  Set a gateway up: sudo tidegate setup\n\
                   Then: tidegate config default > tidegate.toml, edit it, tidegate check --offline --config tidegate.toml"
 )]
 struct Arguments {
@@ -67,6 +70,8 @@ struct Arguments {
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
     Run(RunFile),
+    /// Ask for what a gateway needs, test the answers, write the configuration and its secrets
+    Setup(Box<setup::Args>),
     /// Examine configuration, machine, network and service, and say what to do where it is not good
     Check(check::Args),
     /// Show what the running agent does: figures, limits, what Flux said last
@@ -127,6 +132,7 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
 fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config, file.state.as_deref()),
+        Command::Setup(args) => setup::run(&args, language),
         Command::Check(args) => check::run(&args, language),
         Command::Status(args) => status::run(&args, language),
         Command::Terms(args) => terms::run(&args, language),
@@ -172,6 +178,8 @@ mod tests {
     fn the_commands_take_the_arguments_of_the_documents() {
         for line in [
             "tidegate run --config a.toml",
+            "tidegate setup",
+            "tidegate setup --config a.toml --yes --id gw-1 --listen 0.0.0.0:1883 --webhook-file - --no-limits --lang ja",
             "tidegate check --config a.toml",
             "tidegate check",
             "tidegate check --offline --config a.toml --state /var/lib/tidegate",
@@ -231,6 +239,9 @@ mod tests {
             "tidegate outages --verify --csv",
             "tidegate config",
             "tidegate explain TG-999",
+            "tidegate setup --no-limits --rate 1kbit/s",
+            "tidegate setup --start --no-start",
+            "tidegate setup --webhook-url https://a",
             "tidegate notice",
             "tidegate notice keygen",
             "tidegate notice sign --key ops.key",

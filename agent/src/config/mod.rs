@@ -28,6 +28,7 @@ mod alarm;
 mod changes;
 mod credentials;
 mod error;
+mod held;
 pub mod kept;
 mod keys;
 mod model;
@@ -55,6 +56,7 @@ pub use model::{
 };
 pub use tidegate_protocol::units;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Longest configuration file in bytes. A full one has some 15 KB; the bound keeps a wrong path (a log, a device) from
@@ -81,6 +83,15 @@ pub fn parse(text: &str, source_name: &str) -> Result<Config, Errors> {
     sections::read(text, source_name, &surroundings::Disk).0
 }
 
+/// As [`parse`], with secrets that are not in their files yet, by the paths of these: so a configuration can be judged and
+/// tried before anything of it is written.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(text: &str, source_name: &str, secrets: &BTreeMap<PathBuf, Secret>) -> Result<Config, Errors> {
+    sections::read(text, source_name, &held::Held(secrets)).0
+}
+
 /// Reads the configuration file at `path`.
 ///
 /// # Errors
@@ -95,6 +106,14 @@ pub fn load(path: &Path) -> Result<Config, LoadError> {
 /// Whether nothing stands in it but comments: the file as the package brings it.
 fn is_blank(text: &str) -> bool {
     text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+/// The text of the configuration file at `path` as it is, for who changes it.
+///
+/// # Errors
+/// [`LoadError::Unreadable`], as [`load`].
+pub fn read_text(path: &Path) -> Result<String, LoadError> {
+    surroundings::read_text(path)
 }
 
 /// The text of the configuration file at `path`, for [`parse`]: who reads it once can keep what was judged.

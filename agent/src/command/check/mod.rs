@@ -20,7 +20,7 @@ mod change;
 pub(in crate::command) mod finding;
 pub(in crate::command) mod offline;
 pub(in crate::command) mod probe;
-mod report;
+pub(in crate::command) mod report;
 
 use std::path::PathBuf;
 
@@ -59,6 +59,13 @@ pub(super) struct Args {
     /// [default: the one that systemd names, the store's folder, or /var/lib/tidegate]
     #[arg(long, value_name = "FOLDER", requires = "offline")]
     state: Option<PathBuf>,
+}
+
+impl Args {
+    /// What `setup` ends with.
+    pub(super) fn after_setup(config: PathBuf, send_event: bool) -> Self {
+        Self { config, json: false, offline: false, send_event, state: None }
+    }
 }
 
 /// Examines and prints.

@@ -51,14 +51,14 @@ impl Report {
         self.show(&(head.text(self.language) + "\n\n"));
         self.begun = true;
         for finding in self.findings.clone() {
-            self.show(&self.line(&finding));
+            self.show(&line(self.language, &finding));
         }
     }
 
     /// Takes a finding, and shows it.
     pub(super) fn take(&mut self, finding: Finding) {
         if self.begun {
-            self.show(&self.line(&finding));
+            self.show(&line(self.language, &finding));
         }
         self.findings.push(finding);
     }
@@ -104,18 +104,19 @@ impl Report {
             self.failure = print(text).err();
         }
     }
+}
 
-    fn line(&self, finding: &Finding) -> String {
-        let word = word(finding.result).text(self.language);
-        let pad = " ".repeat(COLUMN.saturating_sub(width(&word)).max(1));
-        let (what, said) = (finding.what.text(self.language), finding.said.text(self.language));
-        let mut line = format!("{word}{pad}{what}: {said}\n");
-        if let Some(next) = &finding.next {
-            let code = finding.code.map_or_else(String::new, |code| format!(" ({code})"));
-            let _ = writeln!(line, "{}→ {}{code}", " ".repeat(COLUMN), next.text(self.language));
-        }
-        line
+/// A finding as a person sees it: one line, and one more with what to do.
+pub(in crate::command) fn line(language: Language, finding: &Finding) -> String {
+    let word = word(finding.result).text(language);
+    let pad = " ".repeat(COLUMN.saturating_sub(width(&word)).max(1));
+    let (what, said) = (finding.what.text(language), finding.said.text(language));
+    let mut line = format!("{word}{pad}{what}: {said}\n");
+    if let Some(next) = &finding.next {
+        let code = finding.code.map_or_else(String::new, |code| format!(" ({code})"));
+        let _ = writeln!(line, "{}→ {}{code}", " ".repeat(COLUMN), next.text(language));
     }
+    line
 }
 
 fn word(result: Outcome) -> Message {
@@ -146,9 +147,9 @@ mod tests {
         report.findings.push(Finding::bad(what(), message!("good"), Code::Clock, message!("good")));
         report.findings.push(Finding::unknown(what(), message!("good"), None));
         assert_eq!(report.worst(), Outcome::Bad);
-        let line = report.line(&report.findings[1]);
-        assert!(line.contains("TG-401") && line.lines().count() == 2, "{line}");
-        let columns = |finding: &Finding| report.line(finding).find(&what().text(Language::Japanese));
+        let second = line(report.language, &report.findings[1]);
+        assert!(second.contains("TG-401") && second.lines().count() == 2, "{second}");
+        let columns = |finding: &Finding| line(report.language, finding).find(&what().text(Language::Japanese));
         assert!(report.findings.iter().all(|finding| columns(finding).is_some()));
         assert_eq!((width("good"), width("良好")), (4, 4));
     }

@@ -56,6 +56,11 @@ impl Runner {
         Self { name: name.unwrap_or(number), uid, gid, groups }
     }
 
+    /// Its user and group.
+    pub(in crate::command) fn ids(&self) -> (u32, u32) {
+        (self.uid, self.gid)
+    }
+
     /// Does something as this user; `None` if that is not possible.
     pub(in crate::command) fn act<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Option<T> {
         let me = rustix::process::geteuid();

@@ -1,0 +1,77 @@
+//! Judges answers: by the configuration's own rules, and by the probes of `check`.
+
+use tidegate::language::Language;
+use tidegate::message;
+
+use super::answers::{Answers, Draft, Topic};
+use super::diff::masked;
+use crate::command::check::finding::{Finding, Outcome};
+use crate::command::check::{probe, report};
+use crate::command::{Failure, print};
+
+/// How answers are judged.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// The file's name, for messages.
+    pub(super) name: String,
+    pub(super) language: Language,
+    /// Whether the probes are to be used.
+    pub(super) tests: bool,
+}
+
+/// What was found of a topic's answers; all of it was shown.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Found {
+    /// The configuration would be refused for them.
+    pub(super) refused: bool,
+    /// A test is bad.
+    pub(super) bad: bool,
+}
+
+impl Proof {
+    /// Judges a draft for what it says of a topic.
+    pub(super) fn judge(&self, topic: Topic, draft: &Draft, answers: &Answers) -> Result<Found, Failure> {
+        let config = match draft.trial(&self.name) {
+            Ok(config) => config,
+            Err(errors) => {
+                let own = errors.problems.iter().filter(|problem| topic.has(&problem.key));
+                let mut refused = false;
+                for problem in own {
+                    refused = true;
+                    let said = format!("{}: {}; {}", problem.key, problem.found, problem.advice);
+                    print(&format!("{}\n", message!("not usable: {why}", why = masked(&said)).text(self.language)))?;
+                }
+                return Ok(Found { refused, bad: false });
+            }
+        };
+        if !self.tests || !answers.about(topic) {
+            return Ok(Found::default());
+        }
+        let mut failed = None;
+        let mut bad = false;
+        let mut tell = |finding: Finding| {
+            bad |= finding.result == Outcome::Bad;
+            if failed.is_none() {
+                failed = print(&report::line(self.language, &finding)).err();
+            }
+        };
+        let service = probe::service::look(&config.control.socket, &mut |_| {});
+        match topic {
+            Topic::Gateway | Topic::Limits => {}
+            Topic::Devices => {
+                if let Some(listener) = &config.collect.listener {
+                    probe::listener::look(listener, service.as_ref(), &mut tell);
+                }
+                if let Some(broker) = &config.collect.broker {
+                    probe::broker::look(broker, service.as_ref(), &mut tell);
+                }
+            }
+            Topic::Line => probe::line::look(config.forward.interface.as_deref(), &mut tell),
+            Topic::Flux => {
+                let right = probe::clock::is_right(&config.clock);
+                probe::flux::look(&config.forward, right, service.as_ref(), &mut tell);
+            }
+        }
+        failed.map_or(Ok(Found { refused: false, bad }), Err)
+    }
+}

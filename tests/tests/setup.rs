@@ -1,0 +1,316 @@
+//! `tidegate setup`: with flags alone, in a dialogue on a real terminal, on a file that is there.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use tidegate_tests::agent::{Setup, binary};
+use tidegate_tests::flux::Flux;
+use tidegate_tests::ports::free_port;
+use tidegate_tests::wait;
+
+const BOUND: Duration = Duration::from_secs(60);
+
+/// What of the look-alike's webhook must be seen nowhere.
+const SECRET: &str = "s3cr3tpath";
+
+/// A gateway that is not set up.
+struct Bench {
+    flux: Flux,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self { flux: Flux::start(), folder: tempfile::tempdir().expect("a folder"), port: free_port() }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("etc/tidegate.toml")
+    }
+
+    fn secret(&self, name: &str) -> PathBuf {
+        self.folder.path().join("etc/secrets").join(name)
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.config()).expect("it was written")
+    }
+
+    /// A file that is there: it keeps what a test needs apart from the machine's.
+    fn existing(&self, more: &str) -> String {
+        let root = self.folder.path().display();
+        let text = format!(
+            "# by hand, 現場\n[store] # the card\npath = \"{root}/store\"\nkeep_free = \"0B\"\nkeep_free_inodes = 0\n\n\
+             [control]\nsocket = \"{root}/c.sock\"\n[clock]\ntimedated = false\n[provider.statuspage]\nenabled = false\n\
+             [provider.metadata]\nenabled = false\n{more}# end\n"
+        );
+        std::fs::create_dir_all(self.folder.path().join("etc")).expect("a folder");
+        std::fs::write(self.config(), &text).expect("a file");
+        text
+    }
+
+    /// The command with these arguments, and a secret on its standard input.
+    fn run(&self, arguments: &[&str], secret: &str) -> Output {
+        let mut child = Command::new(binary())
+            .arg("setup")
+            .arg("--config")
+            .arg(self.config())
+            .args(arguments)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        // It may end without reading it.
+        let _ = child.stdin.take().expect("a pipe").write_all(secret.as_bytes());
+        child.wait_with_output().expect("it ends")
+    }
+
+    fn listen(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+#[test]
+fn flags_alone_set_a_gateway_up_and_what_was_written_delivers() {
+    let bench = Bench::new();
+    let listen = bench.listen();
+    // Pasted, with what comes along.
+    let pasted = format!("\u{feff}\"{}\"\r\n", bench.flux.webhook_url().replace("/wh-", "/\n wh-"));
+    let old = bench.existing("[forward.flux.batch]\nmax_age = \"100ms\"\n");
+    let arguments = ["--yes", "--id", "gw-1", "--listen", &listen, "--webhook-file", "-", "--interface", ""];
+    let output = bench.run(&[&arguments[..], &["--events-per-month", "unlimited", "--test-event"]].concat(), &pasted);
+    let all = said(&output);
+    // The machine's clock and unit are as they are: 5 would be something bad among them.
+    assert!(matches!(output.status.code(), Some(0 | 5)), "{all}");
+    assert!(!all.contains(SECRET) && !bench.text().contains(SECRET), "{all}");
+    assert!(all.contains("good        test event: Flux took it"), "{all}");
+    let secret = bench.secret("webhook-url");
+    assert_eq!((mode(&secret), mode(secret.parent().expect("a folder"))), (0o600, 0o700));
+    assert_eq!(std::fs::read_to_string(&secret).expect("there").trim(), bench.flux.webhook_url());
+    let new = bench.text();
+    assert!(old.lines().all(|line| new.lines().any(|other| other == line)), "{new}");
+    assert_eq!(bench.flux.requests(), 1, "the test event");
+
+    let log = std::fs::File::create(bench.folder.path().join("log")).expect("a file");
+    let mut agent = Command::new(binary())
+        .args(["run", "--config"])
+        .arg(bench.config())
+        .stderr(log)
+        .spawn()
+        .expect("the agent starts");
+    wait::until("the agent listens", BOUND, || std::net::TcpStream::connect(&listen).is_ok());
+    let address = listen.parse().expect("an address");
+    let publish = ["-t", "devices/pump/telemetry", "-m", "{\"t\":1}", "-q", "1"];
+    let published = tidegate_tests::tools::mosquitto_pub(address).args(publish).output();
+    assert!(published.expect("it runs").status.success());
+    wait::until("the event arrives", BOUND, || bench.flux.requests() > 1);
+    tidegate_tests::tools::signal(&agent, rustix::process::Signal::TERM);
+    assert!(agent.wait().expect("it ends").success());
+    let log = std::fs::read_to_string(bench.folder.path().join("log")).expect("a log");
+    assert!(!log.contains(SECRET), "{log}");
+}
+
+#[test]
+fn what_is_missing_is_said_by_its_flag_and_nothing_is_written() {
+    let bench = Bench::new();
+    let output = bench.run(&["--yes", "--id", "gw-1", "--flux", "api"], "");
+    let all = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{all}");
+    for flag in
+        ["--devices", "--interface", "--app", "--channel", "--auth-key-id", "--auth-key-file", "--events-per-month"]
+    {
+        assert!(all.contains(flag), "{flag}: {all}");
+    }
+    assert!(!all.contains("--id,") && !bench.config().exists());
+}
+
+#[test]
+fn a_bad_test_writes_nothing_unless_it_is_kept_and_without_yes_nothing_is_written_either() {
+    let bench = Bench::new();
+    let listen = bench.listen();
+    let old = bench.existing("");
+    let nobody = format!("http://127.0.0.1:{}/v1/flux/incoming_webhooks/a/{SECRET}", free_port());
+    let arguments = ["--id", "gw-1", "--listen", &listen, "--webhook-file", "-", "--interface", "", "--no-limits"];
+    let output = bench.run(&[&["--yes"], &arguments[..]].concat(), &nobody);
+    let all = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{all}");
+    assert!(all.contains("TG-404") && all.contains("--keep-bad") && !all.contains(SECRET), "{all}");
+    assert_eq!((bench.text(), bench.secret("webhook-url").exists()), (old.clone(), false));
+    let output = bench.run(&[&arguments[..], &["--no-tests"]].concat(), &nobody);
+    assert_eq!((output.status.code(), bench.text()), (Some(1), old), "{}", said(&output));
+    let output = bench.run(&[&["--yes", "--keep-bad"], &arguments[..]].concat(), &nobody);
+    assert_eq!(output.status.code(), Some(5), "written, and check says so: {}", said(&output));
+    assert!(bench.secret("webhook-url").exists());
+    let wrong = bench.run(&["--yes", "--id", "現場1"], "");
+    assert!(wrong.status.code() == Some(1) && said(&wrong).contains("gateway.id"), "{}", said(&wrong));
+    assert!(bench.text().contains("id = \"gw-1\""));
+}
+
+/// The command on a pseudo-terminal of its own.
+struct Dialogue {
+    child: Child,
+    master: std::os::fd::OwnedFd,
+    seen: String,
+}
+
+impl Dialogue {
+    fn start(bench: &Bench, arguments: &[&str]) -> Self {
+        use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo-terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
+        let name = ptsname(&master, Vec::new()).expect("its name").into_string().expect("text");
+        let open = || std::fs::File::options().read(true).write(true).open(&name).expect("the other end");
+        // util-linux's: a new session with this as its terminal, so that Ctrl-C is a signal.
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait"])
+            .arg(binary())
+            .args(["setup", "--config"])
+            .arg(bench.config())
+            .args(arguments)
+            .env("LC_ALL", "C.UTF-8")
+            .stdin(open())
+            .stdout(open())
+            .stderr(open())
+            .spawn()
+            .expect("setsid starts");
+        rustix::io::ioctl_fionbio(&master, true).expect("not blocking");
+        Self { child, master, seen: String::new() }
+    }
+
+    /// Waits until this was said, types that, and forgets what was said before.
+    #[track_caller]
+    fn on(&mut self, said: &str, typed: &str) -> String {
+        wait::until(&format!("it says {said:?}"), BOUND, || {
+            self.read();
+            self.seen.contains(said) || !self.runs()
+        });
+        assert!(self.seen.contains(said), "{said:?} is not in:\n{}", self.seen);
+        let at = self.seen.find(said).expect("just seen") + said.len();
+        let before = self.seen.drain(..at).collect();
+        rustix::io::write(&self.master, typed.as_bytes()).expect("typed");
+        before
+    }
+
+    fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("it can be asked").is_none()
+    }
+
+    fn read(&mut self) {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = rustix::io::read(&self.master, &mut bytes) {
+            self.seen += &String::from_utf8_lossy(&bytes[..count]);
+        }
+    }
+
+    /// What was said at the end, and the exit code.
+    fn end(mut self) -> (String, Option<i32>) {
+        wait::until("it ends", BOUND, || {
+            self.read();
+            !self.runs()
+        });
+        self.read();
+        let code = self.child.wait().expect("it ended").code();
+        (self.seen, code)
+    }
+}
+
+#[test]
+fn a_dialogue_takes_wrong_answers_corrected_ones_and_a_pasted_webhook_without_showing_it() {
+    let bench = Bench::new();
+    bench.existing("");
+    let nobody = format!("http://127.0.0.1:{}/v1/flux/incoming_webhooks/a/{SECRET}\n", free_port());
+    let good = bench.flux.webhook_url();
+    let (one, two) = good.split_at(good.len() - 15);
+    let mut dialogue = Dialogue::start(&bench, &["--no-start"]);
+    let mut all = dialogue.on("Name of this gateway (letters A-Z, digits, . _ -): ", "\n");
+    all += &dialogue.on("an answer is needed", "現場 1\n");
+    all += &dialogue.on("not usable: gateway.id", "ｇｗ－１\n");
+    all += &dialogue.on("Where are the devices?", "7\n");
+    all += &dialogue.on("write a number from 1 to 3", "1\n");
+    all += &dialogue.on("Address and port", &format!("{}\n", bench.listen()));
+    all += &dialogue.on("reach the outside?", "2\n");
+    all += &dialogue.on("reach Flux?", "1\n");
+    all += &dialogue.on("(not shown):", &nobody);
+    all += &dialogue.on("TG-404", "");
+    all += &dialogue.on("not good yet", "1\n");
+    all += &dialogue.on("reach Flux?", "1\n");
+    all += &dialogue.on("(not shown):", &format!("\"{one}\n  {two}\"\n"));
+    all += &dialogue.on("limits does the contract", "1\n");
+    all += &dialogue.on("Events in a month", "\n");
+    all += &dialogue.on("Bytes in a month", "\n");
+    all += &dialogue.on("Rate", "512 kbit/s\n");
+    all += &dialogue.on("Write it (y/n)? [y]: ", "y\n");
+    all += &dialogue.on("Send one test event", "y\n");
+    let (rest, code) = dialogue.end();
+    all += &rest;
+    assert!(matches!(code, Some(0 | 5)), "{all}");
+    assert!(all.contains("Flux took it") && !all.contains(SECRET), "{all}");
+    assert!(all.contains("+ id = \"gw-1\""), "{all}");
+    assert_eq!(std::fs::read_to_string(bench.secret("webhook-url")).expect("there").trim(), good);
+    let text = bench.text();
+    assert!(text.contains("rate = \"512 kbit/s\"") && text.contains("events_per_month = 10000"), "{text}");
+    assert_eq!(bench.flux.requests(), 1);
+}
+
+#[test]
+fn ctrl_c_and_q_change_nothing_at_any_question() {
+    let bench = Bench::new();
+    let old = bench.existing("");
+    let questions = [
+        "Name of this",
+        "Where are",
+        "Address and port",
+        "the outside?",
+        "reach Flux?",
+        "(not shown):",
+        "Which limits",
+    ];
+    let listen = bench.listen();
+    let answers = ["gw-1", "1", &listen, "2", "1", &bench.flux.webhook_url(), "3"];
+    for (stop, ends) in [("\u{3}", 0), ("q\n", 1), ("\u{3}", 5), ("q\n", 5), ("\u{3}", 7)] {
+        let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests"]);
+        for (question, answer) in questions.iter().zip(answers).take(ends) {
+            dialogue.on(question, &format!("{answer}\n"));
+        }
+        dialogue.on(questions.get(ends).copied().unwrap_or("Write it"), stop);
+        let (rest, code) = dialogue.end();
+        assert!(rest.contains("nothing was changed") && code != Some(0), "{ends}: {code:?} {rest}");
+        assert_eq!((bench.text(), bench.secret("webhook-url").exists()), (old.clone(), false));
+    }
+}
+
+#[test]
+fn a_gateway_in_service_keeps_its_file_and_its_secrets_but_for_what_is_answered() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    setup.synchronise();
+    let config = setup.write();
+    let before = std::fs::read_to_string(&config).expect("there");
+    let output = Command::new(binary())
+        .args(["setup", "--yes", "--rate", "1 Mbit/s", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .env("LC_ALL", "ja_JP.UTF-8")
+        .output()
+        .expect("the binary starts");
+    let all = said(&output);
+    assert!(matches!(output.status.code(), Some(0 | 5)), "{all}");
+    assert!(all.contains("は次のように変わります") && !all.contains(SECRET), "{all}");
+    let after = std::fs::read_to_string(&config).expect("there");
+    assert_eq!(after.replace("rate = \"1 Mbit/s\"\n", ""), before);
+}
