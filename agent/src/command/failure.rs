@@ -117,11 +117,21 @@ fn code(error: &(dyn Error + 'static)) -> Option<Code> {
 }
 
 /// What an error says in the reader's language, if it can say it.
-fn said(error: &(dyn Error + 'static)) -> Option<Message> {
+fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
     if let Some(error) = error.downcast_ref::<AskError>() {
-        return Some(error.message());
+        return Some(error.message().text(language));
     }
-    error.downcast_ref::<Coded>().map(|error| error.text.clone())
+    // The mistakes stand below, a line each; what they are as a whole is the first line, as in English.
+    if let Some(LoadError::Wrong(errors)) = error.downcast_ref::<LoadError>() {
+        return Some(errors.text(language));
+    }
+    if let Some(errors) = error.downcast_ref::<Errors>() {
+        return Some(errors.text(language));
+    }
+    if let Some(refused) = error.downcast_ref::<check::offline::Refused>().filter(|error| error.is_wrong()) {
+        return Some(refused.text(language));
+    }
+    error.downcast_ref::<Coded>().map(|error| error.text.text(language))
 }
 
 /// A failure as it is printed, a line for each thing.
@@ -131,8 +141,8 @@ fn told(error: &(dyn Error + 'static), language: Language) -> String {
     if let Some(code) = code {
         out += &format!("{code}: ");
     }
-    match (said(error), code) {
-        (Some(message), _) => out += &message.text(language),
+    match (said(error, language), code) {
+        (Some(text), _) => out += &text,
         (None, Some(code)) if language != Language::English => {
             out += &format!("{}\n{error}", code.title().text(language));
         }

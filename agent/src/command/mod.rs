@@ -10,7 +10,7 @@ mod demo;
 #[cfg(test)]
 mod documents;
 mod explain;
-mod failure;
+pub(crate) mod failure;
 mod fields;
 mod hold;
 mod notice;
@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 
-pub(crate) use self::failure::{Failure, complain};
+pub(crate) use self::failure::Failure;
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";

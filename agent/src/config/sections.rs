@@ -25,6 +25,7 @@ use super::model::{
 use super::reader::{Book, Document, Section, Value};
 use super::surroundings::{Content, Disk, Surroundings};
 use super::{DEFAULT_SOCKET, Secret};
+use crate::message;
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
@@ -47,8 +48,10 @@ pub(super) fn read(text: &str, source_name: &str, surroundings: &dyn Surrounding
         doc.problem(
             Some(fault.span().map_or(0, |span| span.start)),
             "",
-            format!("not TOML: {}", fault.message()),
-            "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)",
+            message!("not TOML: {what}", what = fault.message()),
+            message!(
+                "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)"
+            ),
         );
     }
     let mut book = doc.close();
@@ -134,13 +137,14 @@ fn keep_what_is_certain(book: &mut Book) {
     let syntax: Vec<(usize, bool)> = book
         .problems
         .iter()
-        .filter(|problem| problem.found.starts_with("not TOML"))
-        .map(|problem| (problem.line, problem.found.contains("duplicate key")))
+        .filter(|problem| problem.found.to_string().starts_with("not TOML"))
+        .map(|problem| (problem.line, problem.found.to_string().contains("duplicate key")))
         .collect();
     let end = syntax.iter().filter(|(_, twice)| !twice).map(|(line, _)| *line).min().unwrap_or(usize::MAX);
     book.problems.retain(|problem| {
-        problem.found.starts_with("not TOML")
-            || (problem.found != "missing"
+        let found = problem.found.to_string();
+        found.starts_with("not TOML")
+            || (found != "missing"
                 && problem.line > 0
                 && problem.line < end
                 && !syntax.iter().any(|(line, _)| *line == problem.line))

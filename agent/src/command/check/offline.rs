@@ -7,6 +7,7 @@ use std::path::Path;
 
 use tidegate::code::Code;
 use tidegate::config::kept::Places;
+use tidegate::language::Language;
 use tidegate::config::units::{format_duration, format_size};
 use tidegate::config::{
     self, Clock, Config, Forward, Lane, Layout, Listener, LoadError, LogLevel, LogTarget, MqttVersion, Order, Policy,
@@ -45,12 +46,22 @@ impl Refused {
     pub(in crate::command) fn code(&self) -> Code {
         self.error.code()
     }
+
+    /// Whether it was read and has mistakes, which can be said in each language.
+    pub(in crate::command) fn is_wrong(&self) -> bool {
+        matches!(self.error, LoadError::Wrong(_))
+    }
+
+    /// It in a language.
+    pub(in crate::command) fn text(&self, language: Language) -> String {
+        let instead = self.instead.as_ref().map_or_else(String::new, |it| format!("\n{it} ({})", Code::ConfigKept));
+        self.error.text(language) + &instead
+    }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.error)?;
-        self.instead.iter().try_for_each(|instead| write!(f, "\n{instead} ({})", Code::ConfigKept))
+        f.write_str(&self.text(Language::English))
     }
 }
 

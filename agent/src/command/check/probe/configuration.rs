@@ -65,7 +65,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
                     key = &problem.key,
                     found = &problem.found
                 );
-                if problem.found.contains(&denied) {
+                if problem.found.to_string().contains(&denied) {
                     tell(Finding::unknown(what(), said, Some(sudo())));
                 } else {
                     not_permitted = false;
