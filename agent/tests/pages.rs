@@ -80,8 +80,7 @@ fn judge_keys(name: &str, text: &str) -> usize {
 
 #[test]
 fn the_keys_that_pages_name_exist() {
-    let named: usize =
-        pages().map(|(code, language, page)| judge_keys(&format!("{code} {language:?}"), page)).sum();
+    let named: usize = pages().map(|(code, language, page)| judge_keys(&format!("{code} {language:?}"), page)).sum();
     assert!(named > 100, "only {named} keys were found in the pages");
 }
 

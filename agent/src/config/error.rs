@@ -126,7 +126,6 @@ impl LoadError {
         }
     }
 
-
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {

@@ -501,10 +501,7 @@ impl<'a> Section<'a> {
             return None;
         }
         if !absolute {
-            value.problem(
-                found_text(text),
-                message!("write an absolute path: a service has no folder of its own"),
-            );
+            value.problem(found_text(text), message!("write an absolute path: a service has no folder of its own"));
             return None;
         }
         Some((path.to_owned(), value))
@@ -552,10 +549,7 @@ impl<'a> Section<'a> {
     /// Judges the program that a value names by its path.
     pub(super) fn program(&self, path: &str, value: &Value<'a>, content: Content) {
         if !Path::new(path).is_absolute() {
-            value.problem(
-                found_text(path),
-                message!("write the program's absolute path first: no shell looks for it"),
-            );
+            value.problem(found_text(path), message!("write the program's absolute path first: no shell looks for it"));
             return;
         }
         match self.doc.surroundings.usable(Path::new(path), content) {

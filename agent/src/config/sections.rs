@@ -246,7 +246,10 @@ fn metrics(root: &Section<'_>) -> Metrics {
 /// Port 0 asks the system for any port that is free, which is for tests.
 fn warn_of_any_port(address: SocketAddr, value: &Value<'_>) {
     if address.port() == 0 {
-        value.warn("port 0 is another port at every start, so nobody knows where to connect", "write a port");
+        value.warn(
+            message!("port 0 is another port at every start, so nobody knows where to connect"),
+            message!("write a port"),
+        );
     }
 }
 
@@ -276,11 +279,11 @@ fn pair(section: &Section<'_>, one: &'static str, other: &'static str) -> Option
             Some((certificate, key.0))
         }
         (Some((_, value)), None) if !section.has(other) => {
-            value.problem("stands alone", format!("write {other} too, or remove this"));
+            value.problem(message!("stands alone"), format!("write {other} too, or remove this"));
             None
         }
         (None, Some((_, value))) if !section.has(one) => {
-            value.problem("stands alone", format!("write {one} too, or remove this"));
+            value.problem(message!("stands alone"), format!("write {one} too, or remove this"));
             None
         }
         _ => None,

@@ -114,7 +114,8 @@ impl Surroundings for Disk {
         if bytes.len() as u64 > secret::MAX_FILE {
             return Err(wrong(message!("{path} is too long for a secret", path = name())));
         }
-        let text = String::from_utf8(bytes).map_err(|_| wrong(message!("{path} is not text (UTF-8)", path = name())))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| wrong(message!("{path} is not text (UTF-8)", path = name())))?;
         let text = text.trim();
         if text.is_empty() {
             return Err(wrong(message!("{path} is empty", path = name())));
@@ -308,10 +309,7 @@ fn fault(path: &Path, error: &io::Error) -> Fault {
         ),
         _ => message!("correct the path or repair the file"),
     };
-    Fault::new(
-        message!("cannot read {path}: {error}", path = path.display(), error = error.to_string()),
-        advice,
-    )
+    Fault::new(message!("cannot read {path}: {error}", path = path.display(), error = error.to_string()), advice)
 }
 
 /// Reads the configuration file itself.

@@ -7,12 +7,12 @@ use std::path::Path;
 
 use tidegate::code::Code;
 use tidegate::config::kept::Places;
-use tidegate::language::Language;
 use tidegate::config::units::{format_duration, format_size};
 use tidegate::config::{
     self, Clock, Config, Forward, Lane, Layout, Listener, LoadError, LogLevel, LogTarget, MqttVersion, Order, Policy,
 };
 use tidegate::field::Path as Field;
+use tidegate::language::Language;
 use tidegate::watch::render::number;
 use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;

@@ -270,7 +270,11 @@ fn another_endpoint_from_a_time_on_needs_that_time_and_is_judged_like_the_presen
     one(&next(&format!("{from}\nkind = \"webhook\"")), 5, 1, "forward.flux_next.url_file", &["webhook's URL"]);
     one(&next(&format!("{from}\n{unified}\ntimeout = \"5s\"")), 9, 1, "forward.flux_next.timeout", &["unknown key"]);
     let same = good(&next(&format!("{from}\nkind = \"unified\"")));
-    assert!(same.warnings.iter().any(|warning| warning.found.to_string().contains("the same as")), "{:?}", same.warnings);
+    assert!(
+        same.warnings.iter().any(|warning| warning.found.to_string().contains("the same as")),
+        "{:?}",
+        same.warnings
+    );
 }
 
 #[test]
