@@ -141,7 +141,7 @@ fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
 }
 
 fn bind<'a>(section: &Section<'a>, key: &'static str, port: u16) -> Option<(SocketAddr, Value<'a>)> {
-    let (text, value) = section.text(key, &format!("write \"127.0.0.1:{port}\""))?;
+    let (text, value) = section.text(key, format!("write \"127.0.0.1:{port}\""))?;
     match address::socket_address(text, port) {
         Ok(address) => {
             warn_of_any_port(address, &value);

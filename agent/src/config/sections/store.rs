@@ -77,7 +77,7 @@ fn folder(section: &Section<'_>, store: &Store) {
         match section.place(&store.path) {
             Place::Fits => {}
             Place::File => {
-                value.problem(format!("{path} is a file, or leads through one"), message!("write a folder's path"))
+                value.problem(format!("{path} is a file, or leads through one"), message!("write a folder's path"));
             }
             Place::Foreign => value.warn(
                 format!("{path} holds files that are not a store's"),

@@ -79,7 +79,7 @@ fn names<'a>(section: &Section<'a>, key: &'static str) -> Option<(Vec<String>, V
         _ => ("[\"pump-3\", \"*.meters.example.com\"]", "a common or alternative name in a certificate"),
     };
     let value = section.get(key)?;
-    let elements = value.elements(&format!("write {key} = {example}"));
+    let elements = value.elements(format!("write {key} = {example}"));
     if !(1..=MAX_NAMES).contains(&elements.len()) && value.is_array() {
         value.problem(
             format!("found {} {}", elements.len(), key.replace('_', " ")),
