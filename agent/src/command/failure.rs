@@ -4,7 +4,8 @@
 //! code's title where the error itself is said in English only.
 
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
+use std::io;
 
 use tidegate::code::Code;
 use tidegate::collect::auth::AuthError;
@@ -136,15 +137,16 @@ fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
 
 /// A failure as it is printed, a line for each thing.
 fn told(error: &(dyn Error + 'static), language: Language) -> String {
+    // A String takes all.
     let mut out = String::from("tidegate: ");
     let code = code(error);
     if let Some(code) = code {
-        out += &format!("{code}: ");
+        let _ = write!(out, "{code}: ");
     }
     match (said(error, language), code) {
         (Some(text), _) => out += &text,
         (None, Some(code)) if language != Language::English => {
-            out += &format!("{}\n{error}", code.title().text(language));
+            let _ = write!(out, "{}\n{error}", code.title().text(language));
         }
         (None, _) => out += &error.to_string(),
     }
@@ -152,12 +154,12 @@ fn told(error: &(dyn Error + 'static), language: Language) -> String {
     let because = message!("because").text(language);
     let mut cause = error.source();
     while let Some(error) = cause {
-        out += &format!("  {because}: {error}\n");
+        let _ = writeln!(out, "  {because}: {error}");
         cause = error.source();
     }
     if let Some(code) = code {
         let hint = message!("what to do: tidegate explain {code}", code = code.to_string());
-        out += &format!("  {}\n", hint.text(language));
+        let _ = writeln!(out, "  {}", hint.text(language));
     }
     out
 }
@@ -165,7 +167,7 @@ fn told(error: &(dyn Error + 'static), language: Language) -> String {
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
 pub(crate) fn complain(failure: &Failure, language: Language) {
     if !failure.error.is::<Said>() {
-        let _ = io::stderr().lock().write_all(told(&*failure.error, language).as_bytes());
+        let _ = io::Write::write_all(&mut io::stderr().lock(), told(&*failure.error, language).as_bytes());
     }
 }
 
