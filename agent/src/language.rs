@@ -145,6 +145,23 @@ impl Value {
         }
     }
 
+    /// The same with another value where a text stands for itself among its values, such as a path that is not to be shown;
+    /// in a text, its English.
+    #[must_use]
+    pub fn replace(self, text: &str, by: impl IntoValue) -> Self {
+        let by = by.into_value();
+        match self {
+            Self::Text(whole) if whole == text => by,
+            Self::Text(whole) => Self::Text(whole.replace(text, &by.to_string())),
+            Self::Message(mut message) => {
+                for (_, value) in &mut message.values {
+                    *value = std::mem::take(value).replace(text, by.clone());
+                }
+                Self::Message(message)
+            }
+        }
+    }
+
     /// Whether it says nothing.
     pub fn is_empty(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty())
@@ -204,6 +221,12 @@ impl IntoValue for Message {
 impl IntoValue for Value {
     fn into_value(self) -> Value {
         self
+    }
+}
+
+impl IntoValue for &Value {
+    fn into_value(self) -> Value {
+        self.clone()
     }
 }
 

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match command::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err((failure, language)) => {
-            command::complain(&failure, language);
+            command::failure::complain(&failure, language);
             ExitCode::from(failure.code)
         }
     }

@@ -284,8 +284,9 @@ fn a_file_of_comments_alone_is_not_configured_yet_which_run_says_with_a_code_of_
         fs::write(&file, comments).expect("write");
         for (command, code) in [("run", 78), ("check", 1)] {
             let output = tidegate(&[command, "--config", &file]);
-            let said = text(&output.stderr);
+            let said = text(&output.stdout) + &text(&output.stderr);
             assert_eq!(output.status.code(), Some(code), "{command}: {said}");
+            assert!(said.contains("TG-103"), "{command}: {said}");
             assert!(said.contains(&file) && said.contains("not configured yet") && said.contains("setup"), "{said}");
         }
     }

@@ -4,7 +4,8 @@
 //! code's title where the error itself is said in English only.
 
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
+use std::io;
 
 use tidegate::code::Code;
 use tidegate::collect::auth::AuthError;
@@ -127,24 +128,35 @@ fn code(error: &(dyn Error + 'static)) -> Option<Code> {
 }
 
 /// What an error says in the reader's language, if it can say it.
-fn said(error: &(dyn Error + 'static)) -> Option<Message> {
+fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
     if let Some(error) = error.downcast_ref::<AskError>() {
-        return Some(error.message());
+        return Some(error.message().text(language));
     }
-    error.downcast_ref::<InWords>().map(|error| error.said.clone())
+    // The mistakes stand below, a line each; what they are as a whole is the first line, as in English.
+    if let Some(LoadError::Wrong(errors)) = error.downcast_ref::<LoadError>() {
+        return Some(errors.text(language));
+    }
+    if let Some(errors) = error.downcast_ref::<Errors>() {
+        return Some(errors.text(language));
+    }
+    if let Some(refused) = error.downcast_ref::<check::offline::Refused>().filter(|error| error.is_wrong()) {
+        return Some(refused.text(language));
+    }
+    error.downcast_ref::<InWords>().map(|error| error.said.text(language))
 }
 
 /// A failure as it is printed, a line for each thing.
 fn told(error: &(dyn Error + 'static), language: Language) -> String {
+    // A String takes all.
     let mut out = String::from("tidegate: ");
     let code = code(error);
     if let Some(code) = code {
-        out += &format!("{code}: ");
+        let _ = write!(out, "{code}: ");
     }
-    match (said(error), code) {
-        (Some(message), _) => out += &message.text(language),
+    match (said(error, language), code) {
+        (Some(text), _) => out += &text,
         (None, Some(code)) if language != Language::English => {
-            out += &format!("{}\n{error}", code.title().text(language));
+            let _ = write!(out, "{}\n{error}", code.title().text(language));
         }
         (None, _) => out += &error.to_string(),
     }
@@ -152,12 +164,12 @@ fn told(error: &(dyn Error + 'static), language: Language) -> String {
     let because = message!("because").text(language);
     let mut cause = error.source();
     while let Some(error) = cause {
-        out += &format!("  {because}: {error}\n");
+        let _ = writeln!(out, "  {because}: {error}");
         cause = error.source();
     }
     if let Some(code) = code {
         let hint = message!("what to do: tidegate explain {code}", code = code.to_string());
-        out += &format!("  {}\n", hint.text(language));
+        let _ = writeln!(out, "  {}", hint.text(language));
     }
     out
 }
@@ -165,7 +177,7 @@ fn told(error: &(dyn Error + 'static), language: Language) -> String {
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
 pub(crate) fn complain(failure: &Failure, language: Language) {
     if !failure.error.is::<Said>() {
-        let _ = io::stderr().lock().write_all(told(&*failure.error, language).as_bytes());
+        let _ = io::Write::write_all(&mut io::stderr().lock(), told(&*failure.error, language).as_bytes());
     }
 }
 

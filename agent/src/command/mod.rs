@@ -10,7 +10,7 @@ mod demo;
 #[cfg(test)]
 mod documents;
 mod explain;
-mod failure;
+pub(crate) mod failure;
 mod fields;
 mod hold;
 mod notice;
@@ -29,8 +29,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 
+pub(crate) use self::failure::Failure;
 use self::failure::InWords;
-pub(crate) use self::failure::{Failure, complain};
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";

@@ -6,6 +6,7 @@ use super::error::shown;
 use super::pattern;
 use super::reader::Section;
 use super::surroundings::Content;
+use crate::message;
 
 /// `[alarm]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +47,10 @@ pub(super) fn alarm(root: &Section<'_>) -> Alarm {
         topic: topic(&section),
     };
     if let (false, Some(value)) = (there, section.get("command")) {
-        value.problem("stands alone", "write after = \"6h\" too: how long nothing may be delivered, or remove this");
+        value.problem(
+            message!("stands alone"),
+            message!("write after = \"6h\" too: how long nothing may be delivered, or remove this"),
+        );
     }
     section.finish();
     alarm

@@ -3,6 +3,8 @@
 use std::fmt;
 
 use crate::code::Code;
+use crate::language::{Language, Message, Value};
+use crate::message;
 
 /// Longest piece of the file that a message repeats, in characters: a value pasted into the wrong place must not fill
 /// the terminal.
@@ -18,20 +20,30 @@ pub struct Problem {
     /// The key with its tables, such as `store.max_size`; empty for a mistake in the TOML itself.
     pub key: String,
     /// What was found.
-    pub found: String,
+    pub found: Value,
     /// What to write instead, or what to do.
-    pub advice: String,
+    pub advice: Value,
+}
+
+impl Problem {
+    /// The whole of it: where, what, and what to do.
+    fn message(&self) -> Message {
+        let (found, advice) = (&self.found, &self.advice);
+        let what = if self.key.is_empty() {
+            message!("{found}; {advice}", found = found, advice = advice)
+        } else {
+            message!("{key}: {found}; {advice}", key = &self.key, found = found, advice = advice)
+        };
+        if self.line == 0 {
+            return what;
+        }
+        message!("line {line}, column {column}: {what}", line = self.line, column = self.column, what = what)
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line > 0 {
-            write!(f, "line {}, column {}: ", self.line, self.column)?;
-        }
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        write!(f, "{}; {}", self.found, self.advice)
+        self.message().fmt(f)
     }
 }
 
@@ -53,15 +65,26 @@ impl Errors {
 
 impl std::error::Error for Errors {}
 
+impl Errors {
+    /// All of them, a line each, in a language.
+    pub fn text(&self, language: Language) -> String {
+        let source = &self.source_name;
+        let heading = match self.problems.len() {
+            1 => message!("{file}: 1 mistake", file = source),
+            count => message!("{file}: {count} mistakes", file = source, count = count),
+        };
+        let mut text = heading.text(language);
+        for problem in &self.problems {
+            text += "\n  ";
+            text += &problem.message().text(language);
+        }
+        text
+    }
+}
+
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.problems.len();
-        let things = if count == 1 { "mistake" } else { "mistakes" };
-        write!(f, "{}: {count} {things}", self.source_name)?;
-        for problem in &self.problems {
-            write!(f, "\n  {problem}")?;
-        }
-        Ok(())
+        f.write_str(&self.text(Language::English))
     }
 }
 
@@ -95,6 +118,14 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// It in a language, as far as it is said in both.
+    pub fn text(&self, language: Language) -> String {
+        match self {
+            Self::Wrong(errors) => errors.text(language),
+            other => other.to_string(),
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {

@@ -12,6 +12,8 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Problem, looks_secret, shown};
 use super::keys;
 use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
+use crate::language::{IntoValue, Message, Value as Said};
+use crate::message;
 use crate::secret::Secret;
 
 /// Most mistakes that are reported; more of them mean that this is another kind of file.
@@ -47,9 +49,9 @@ impl<'a> Document<'a> {
     }
 
     /// Enters a mistake at a byte of the text; `None` is the file as a whole.
-    pub(super) fn problem(&self, at: Option<usize>, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn problem(&self, at: Option<usize>, key: &str, found: impl IntoValue, advice: impl IntoValue) {
         if !self.is_full() {
-            self.problems.borrow_mut().push(self.entry(at, key, found.into(), advice.into()));
+            self.problems.borrow_mut().push(self.entry(at, key, found.into_value(), advice.into_value()));
         }
     }
 
@@ -64,14 +66,14 @@ impl<'a> Document<'a> {
     }
 
     /// Enters a warning.
-    pub(super) fn warn(&self, at: Option<usize>, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn warn(&self, at: Option<usize>, key: &str, found: impl IntoValue, advice: impl IntoValue) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < MOST_PROBLEMS {
-            warnings.push(self.entry(at, key, found.into(), advice.into()));
+            warnings.push(self.entry(at, key, found.into_value(), advice.into_value()));
         }
     }
 
-    fn entry(&self, at: Option<usize>, key: &str, found: String, advice: String) -> Problem {
+    fn entry(&self, at: Option<usize>, key: &str, found: Said, advice: Said) -> Problem {
         let (line, column) = at.map_or((0, 0), |at| self.place(at));
         Problem { line, column, key: key.to_owned(), found, advice }
     }
@@ -120,12 +122,12 @@ pub(super) struct Value<'a> {
 
 impl<'a> Value<'a> {
     /// Enters a mistake at this value.
-    pub(super) fn problem(&self, found: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn problem(&self, found: impl IntoValue, advice: impl IntoValue) {
         self.doc.problem(Some(self.at), &self.key, found, advice);
     }
 
     /// Enters a warning at this value.
-    pub(super) fn warn(&self, found: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn warn(&self, found: impl IntoValue, advice: impl IntoValue) {
         self.doc.warn(Some(self.at), &self.key, found, advice);
     }
 
@@ -139,18 +141,18 @@ impl<'a> Value<'a> {
     fn fault(&self, path: &Path, fault: Fault) {
         let path = path.display().to_string();
         let hidden = keys::bears_secret(&self.key) && !plausible(&path);
-        let found = if hidden { fault.found.replace(&path, "the file it names") } else { fault.found };
+        let found = if hidden { fault.found.replace(&path, message!("the file it names")) } else { fault.found };
         self.problem(found, fault.advice);
     }
 
     /// A mistake in the type: says what was found, and what is wanted with an example.
-    pub(super) fn wrong_type(&self, advice: impl Into<String>) {
+    pub(super) fn wrong_type(&self, advice: impl IntoValue) {
         let hidden = keys::bears_secret(&self.key);
-        self.problem(if hidden { kind(self.node).into() } else { describe(self.node) }, advice);
+        self.problem(if hidden { kind(self.node) } else { describe(self.node) }, advice);
     }
 
     /// The text, if it is one; otherwise a mistake.
-    pub(super) fn text(&self, advice: impl Into<String>) -> Option<&'a str> {
+    pub(super) fn text(&self, advice: impl IntoValue) -> Option<&'a str> {
         if let DeValue::String(text) = self.node {
             Some(text)
         } else {
@@ -160,7 +162,7 @@ impl<'a> Value<'a> {
     }
 
     /// The text of a time, in quotes or without; otherwise a mistake.
-    pub(super) fn time_text(&self, advice: &str) -> Option<String> {
+    pub(super) fn time_text(&self, advice: impl IntoValue) -> Option<String> {
         match self.node {
             DeValue::Datetime(time) => Some(time.to_string()),
             _ => self.text(advice).map(str::to_owned),
@@ -168,7 +170,7 @@ impl<'a> Value<'a> {
     }
 
     /// The names and values of a table; otherwise a mistake.
-    pub(super) fn entries(&self, advice: &str) -> Option<Vec<(&'a str, Value<'a>)>> {
+    pub(super) fn entries(&self, advice: impl IntoValue) -> Option<Vec<(&'a str, Value<'a>)>> {
         let DeValue::Table(table) = self.node else {
             self.wrong_type(advice);
             return None;
@@ -217,7 +219,7 @@ impl<'a> Value<'a> {
     }
 
     /// The elements, if it is an array; otherwise a mistake.
-    pub(super) fn elements(&self, advice: &str) -> Vec<Value<'a>> {
+    pub(super) fn elements(&self, advice: impl IntoValue) -> Vec<Value<'a>> {
         let DeValue::Array(array) = self.node else {
             self.wrong_type(advice);
             return Vec::new();
@@ -233,31 +235,36 @@ impl<'a> Value<'a> {
 }
 
 /// What is wrong with a file that everybody may read, and what to do.
-fn exposed(path: &Path) -> (String, &'static str) {
-    let found = format!("{} may be read or changed by every user of this machine", path.display());
-    (found, "chown it to the user that Tidegate runs as and chmod it 600")
+fn exposed(path: &Path) -> (Message, Message) {
+    let found = message!("{path} may be read or changed by every user of this machine", path = path.display());
+    (found, message!("chown it to the user that Tidegate runs as and chmod it 600"))
 }
 
 /// What a value is, for a message.
-fn describe(value: &DeValue<'_>) -> String {
+fn describe(value: &DeValue<'_>) -> Message {
     match value {
-        DeValue::String(text) => format!("{} {}", kind(value), shown(text)),
-        DeValue::Integer(number) => format!("{} {}", kind(value), short(number.as_str())),
-        DeValue::Float(number) => format!("{} {}", kind(value), short(number.as_str())),
-        DeValue::Boolean(found) => format!("found {found}"),
-        _ => kind(value).into(),
+        DeValue::String(text) => message!("found the text {text}", text = shown(text)),
+        DeValue::Integer(number) => message!("found the bare number {number}", number = short(number.as_str())),
+        DeValue::Float(number) => message!("found the bare number {number}", number = short(number.as_str())),
+        DeValue::Boolean(found) => message!("found {what}", what = found.to_string()),
+        _ => kind(value),
     }
 }
 
+/// That a text was found, as it is shown.
+pub(super) fn found_text(text: &str) -> Message {
+    message!("found {what}", what = shown(text))
+}
+
 /// What kind of value it is, for a message that must not repeat it.
-fn kind(value: &DeValue<'_>) -> &'static str {
+fn kind(value: &DeValue<'_>) -> Message {
     match value {
-        DeValue::String(_) => "found the text",
-        DeValue::Integer(_) | DeValue::Float(_) => "found the bare number",
-        DeValue::Boolean(_) => "found true or false",
-        DeValue::Datetime(_) => "found a date or time",
-        DeValue::Array(_) => "found an array",
-        DeValue::Table(_) => "found a table",
+        DeValue::String(_) => message!("found the text"),
+        DeValue::Integer(_) | DeValue::Float(_) => message!("found the bare number"),
+        DeValue::Boolean(_) => message!("found true or false"),
+        DeValue::Datetime(_) => message!("found a date or time"),
+        DeValue::Array(_) => message!("found an array"),
+        DeValue::Table(_) => message!("found a table"),
     }
 }
 
@@ -345,7 +352,7 @@ impl<'a> Section<'a> {
         match value.map(Spanned::get_ref) {
             Some(DeValue::Table(table)) => section.table = Some(table),
             Some(other) => {
-                let advice = format!("write a table: {}", keys::header(&section.path));
+                let advice = message!("write a table: {header}", header = keys::header(&section.path));
                 self.doc.problem(section.at, &section.path, describe(other), advice);
                 section.broken = true;
             }
@@ -386,26 +393,26 @@ impl<'a> Section<'a> {
     }
 
     /// Enters that a key is missing, at the table's header if the file has one.
-    pub(super) fn missing(&self, key: &str, advice: impl Into<String>) {
+    pub(super) fn missing(&self, key: &str, advice: impl IntoValue) {
         if !self.broken {
-            self.doc.problem(self.at, &self.path_of(key), "missing", advice);
+            self.doc.problem(self.at, &self.path_of(key), message!("missing"), advice);
         }
     }
 
     /// Enters a mistake about the table as a whole, or about what is not there in it; an empty `key` is the table.
-    pub(super) fn problem(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn problem(&self, key: &str, found: impl IntoValue, advice: impl IntoValue) {
         let path = if key.is_empty() { self.path.clone() } else { self.path_of(key) };
         self.doc.problem(self.at, &path, found, advice);
     }
 
     /// Enters a mistake about a key's value that only shows beside others; where the key is not there, about the table.
-    pub(super) fn problem_at(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn problem_at(&self, key: &str, found: impl IntoValue, advice: impl IntoValue) {
         let at = self.raw(key).map(|value| value.span().start).or(self.at);
         self.doc.problem(at, &self.path_of(key), found, advice);
     }
 
     /// Enters a warning about the table as a whole.
-    pub(super) fn warn(&self, key: &str, found: impl Into<String>, advice: impl Into<String>) {
+    pub(super) fn warn(&self, key: &str, found: impl IntoValue, advice: impl IntoValue) {
         self.doc.warn(self.at, &self.path_of(key), found, advice);
     }
 
@@ -439,12 +446,12 @@ impl<'a> Section<'a> {
             }
             let advice = instead(name.get_ref());
             let shown_path = self.path_of(&shown_key(name.get_ref()));
-            self.doc.problem(Some(name.span().start), &shown_path, "unknown key", advice);
+            self.doc.problem(Some(name.span().start), &shown_path, message!("unknown key"), advice);
         }
     }
 
     /// A text.
-    pub(super) fn text(&self, key: &'static str, advice: &str) -> Option<(&'a str, Value<'a>)> {
+    pub(super) fn text(&self, key: &'static str, advice: impl IntoValue) -> Option<(&'a str, Value<'a>)> {
         let value = self.get(key)?;
         value.text(advice).map(|text| (text, value))
     }
@@ -455,7 +462,7 @@ impl<'a> Section<'a> {
         if let DeValue::Boolean(found) = value.node {
             return Some(*found);
         }
-        value.wrong_type("write true or false, without quotes");
+        value.wrong_type(message!("write true or false, without quotes"));
         None
     }
 
@@ -464,34 +471,37 @@ impl<'a> Section<'a> {
         let value = self.get(key)?;
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
         let list: Vec<String> = known.iter().map(|word| format!("\"{word}\"")).collect();
-        let advice = format!("write one of {}", list.join(", "));
-        let text = value.text(&*advice)?;
+        let advice = message!("write one of {words}", words = list.join(", "));
+        let text = value.text(advice.clone())?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
         if found.is_none() {
-            let near = keys::nearest(text, &known).map_or_else(String::new, |near| format!(" (perhaps \"{near}\")"));
-            value.problem(format!("found {}", shown(text)), format!("{advice}{near}"));
+            let advice = match keys::nearest(text, &known) {
+                Some(near) => message!("{advice} (perhaps \"{near}\")", advice = advice, near = near),
+                None => advice,
+            };
+            value.problem(found_text(text), advice);
         }
         found
     }
 
     /// An absolute path.
     pub(super) fn path(&self, key: &'static str) -> Option<(PathBuf, Value<'a>)> {
-        let advice = "write an absolute path in quotes, such as \"/etc/tidegate/…\"";
+        let advice = message!("write an absolute path in quotes, such as \"/etc/tidegate/…\"");
         let (text, value) = self.text(key, advice)?;
         let path = Path::new(text);
         let absolute = path.is_absolute() && !text.contains('\0');
         if keys::bears_secret(&value.key) && (!absolute || looks_secret(text)) {
             value.problem(
-                "found a value that is not a path (not shown, for it may be the secret itself)",
-                format!("put it into a file of its own, readable only by Tidegate, and write that file's path: {key} = \"/etc/tidegate/…\""),
+                message!("found a value that is not a path (not shown, for it may be the secret itself)"),
+                message!(
+                    "put it into a file of its own, readable only by Tidegate, and write that file's path: {key} = \"/etc/tidegate/…\"",
+                    key = key
+                ),
             );
             return None;
         }
         if !absolute {
-            value.problem(
-                format!("found {}", shown(text)),
-                "write an absolute path: a service has no folder of its own",
-            );
+            value.problem(found_text(text), message!("write an absolute path: a service has no folder of its own"));
             return None;
         }
         Some((path.to_owned(), value))
@@ -512,8 +522,10 @@ impl<'a> Section<'a> {
         let Some(handed) = self.doc.surroundings.handed(named) else { return named.to_owned() };
         if handed.stale {
             value.warn(
-                format!("{} was changed after the service had started", named.display()),
-                "restart the service (systemctl restart tidegate): until then it goes on with what stood there before",
+                message!("{path} was changed after the service had started", path = named.display()),
+                message!(
+                    "restart the service (systemctl restart tidegate): until then it goes on with what stood there before"
+                ),
             );
         }
         handed.path
@@ -537,16 +549,13 @@ impl<'a> Section<'a> {
     /// Judges the program that a value names by its path.
     pub(super) fn program(&self, path: &str, value: &Value<'a>, content: Content) {
         if !Path::new(path).is_absolute() {
-            value.problem(
-                format!("found {}", shown(path)),
-                "write the program's absolute path first: no shell looks for it",
-            );
+            value.problem(found_text(path), message!("write the program's absolute path first: no shell looks for it"));
             return;
         }
         match self.doc.surroundings.usable(Path::new(path), content) {
             Ok(true) => value.warn(
-                format!("{path} may be changed by every user of this machine"),
-                "chmod it 755: Tidegate runs it with its own rights",
+                message!("{path} may be changed by every user of this machine", path = path),
+                message!("chmod it 755: Tidegate runs it with its own rights"),
             ),
             Ok(false) => {}
             Err(fault) => value.problem(fault.found, fault.advice),

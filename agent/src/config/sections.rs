@@ -25,6 +25,7 @@ use super::model::{
 use super::reader::{Book, Document, Section, Value};
 use super::surroundings::{Content, Disk, Surroundings};
 use super::{DEFAULT_SOCKET, Secret};
+use crate::message;
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
 const MAX_ID: usize = 64;
@@ -47,8 +48,10 @@ pub(super) fn read(text: &str, source_name: &str, surroundings: &dyn Surrounding
         doc.problem(
             Some(fault.span().map_or(0, |span| span.start)),
             "",
-            format!("not TOML: {}", fault.message()),
-            "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)",
+            message!("not TOML: {what}", what = fault.message()),
+            message!(
+                "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)"
+            ),
         );
     }
     let mut book = doc.close();
@@ -134,13 +137,14 @@ fn keep_what_is_certain(book: &mut Book) {
     let syntax: Vec<(usize, bool)> = book
         .problems
         .iter()
-        .filter(|problem| problem.found.starts_with("not TOML"))
-        .map(|problem| (problem.line, problem.found.contains("duplicate key")))
+        .filter(|problem| problem.found.to_string().starts_with("not TOML"))
+        .map(|problem| (problem.line, problem.found.to_string().contains("duplicate key")))
         .collect();
     let end = syntax.iter().filter(|(_, twice)| !twice).map(|(line, _)| *line).min().unwrap_or(usize::MAX);
     book.problems.retain(|problem| {
-        problem.found.starts_with("not TOML")
-            || (problem.found != "missing"
+        let found = problem.found.to_string();
+        found.starts_with("not TOML")
+            || (found != "missing"
                 && problem.line > 0
                 && problem.line < end
                 && !syntax.iter().any(|(line, _)| *line == problem.line))
@@ -242,7 +246,10 @@ fn metrics(root: &Section<'_>) -> Metrics {
 /// Port 0 asks the system for any port that is free, which is for tests.
 fn warn_of_any_port(address: SocketAddr, value: &Value<'_>) {
     if address.port() == 0 {
-        value.warn("port 0 is another port at every start, so nobody knows where to connect", "write a port");
+        value.warn(
+            message!("port 0 is another port at every start, so nobody knows where to connect"),
+            message!("write a port"),
+        );
     }
 }
 
@@ -272,11 +279,11 @@ fn pair(section: &Section<'_>, one: &'static str, other: &'static str) -> Option
             Some((certificate, key.0))
         }
         (Some((_, value)), None) if !section.has(other) => {
-            value.problem("stands alone", format!("write {other} too, or remove this"));
+            value.problem(message!("stands alone"), format!("write {other} too, or remove this"));
             None
         }
         (None, Some((_, value))) if !section.has(one) => {
-            value.problem("stands alone", format!("write {one} too, or remove this"));
+            value.problem(message!("stands alone"), format!("write {one} too, or remove this"));
             None
         }
         _ => None,

@@ -12,6 +12,8 @@ use rustls::sign::CertifiedKey;
 
 use super::credentials::Handed;
 use super::{LoadError, MAX_FILE};
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
 use crate::secret::{self, Secret};
 
 /// A secret as its file holds it.
@@ -37,15 +39,19 @@ pub(super) enum Content {
 
 /// Why a file that a key names cannot be used: what was found, and what to do.
 pub(super) struct Fault {
-    pub(super) found: String,
-    pub(super) advice: String,
+    pub(super) found: Value,
+    pub(super) advice: Value,
 }
 
 impl Fault {
+    pub(super) fn new(found: Message, advice: Message) -> Self {
+        Self { found: found.into_value(), advice: advice.into_value() }
+    }
+
     /// The same, said of the file as the configuration names it.
     pub(super) fn about(self, path: &Path, named: &Path) -> Self {
         let (path, named) = (path.display().to_string(), named.display().to_string());
-        Self { found: self.found.replace(&path, &named), ..self }
+        Self { found: self.found.replace(&path, named), ..self }
     }
 }
 
@@ -101,20 +107,21 @@ impl Surroundings for Disk {
         let (mut file, metadata) = open(path)?;
         let mut bytes = Vec::new();
         file.by_ref().take(secret::MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(path, &error))?;
-        let wrong = |what: &str| Fault {
-            found: format!("{} {what}", path.display()),
-            advice: "write the secret into it as one line of text and nothing else".into(),
+        let wrong = |found: Message| {
+            Fault::new(found, message!("write the secret into it as one line of text and nothing else"))
         };
+        let name = || path.display();
         if bytes.len() as u64 > secret::MAX_FILE {
-            return Err(wrong("is too long for a secret"));
+            return Err(wrong(message!("{path} is too long for a secret", path = name())));
         }
-        let text = String::from_utf8(bytes).map_err(|_| wrong("is not text (UTF-8)"))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| wrong(message!("{path} is not text (UTF-8)", path = name())))?;
         let text = text.trim();
         if text.is_empty() {
-            return Err(wrong("is empty"));
+            return Err(wrong(message!("{path} is empty", path = name())));
         }
         if text.contains(char::is_control) {
-            return Err(wrong("holds more than one line"));
+            return Err(wrong(message!("{path} holds more than one line", path = name())));
         }
         Ok(SecretFile { secret: Secret::new(text), exposed: metadata.mode() & 0o006 != 0 })
     }
@@ -139,11 +146,14 @@ impl Surroundings for Disk {
         let (Ok(chain), Ok(private)) = (chain, private) else { return Ok(()) };
         let provider = rustls::crypto::ring::default_provider();
         match CertifiedKey::from_der(chain, private, &provider) {
-            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(Fault {
-                found: format!("{} is not the key of {}", key_path.display(), certificate.display()),
-                advice: "name the key that the certificate was made with; the server's own certificate comes first"
-                    .into(),
-            }),
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => Err(Fault::new(
+                message!(
+                    "{key} is not the key of {certificate}",
+                    key = key_path.display(),
+                    certificate = certificate.display()
+                ),
+                message!("name the key that the certificate was made with; the server's own certificate comes first"),
+            )),
             _ => Ok(()),
         }
     }
@@ -183,10 +193,10 @@ impl Surroundings for Disk {
 fn program(path: &Path) -> Result<bool, Fault> {
     let about = std::fs::metadata(path).map_err(|error| fault(path, &error))?;
     if !about.is_file() || about.mode() & 0o111 == 0 {
-        return Err(Fault {
-            found: format!("{} is no program", path.display()),
-            advice: "name a file that may be run (chmod 755)".into(),
-        });
+        return Err(Fault::new(
+            message!("{path} is no program", path = path.display()),
+            message!("name a file that may be run (chmod 755)"),
+        ));
     }
     Ok(about.mode() & 0o002 != 0)
 }
@@ -202,7 +212,10 @@ const MADE_BEFORE: [&str; 9] =
 fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {
     let metadata = std::fs::metadata(path).map_err(|error| fault(path, &error))?;
     if !metadata.is_file() {
-        return Err(Fault { found: format!("{} is not a regular file", path.display()), advice: "name a file".into() });
+        return Err(Fault::new(
+            message!("{path} is not a regular file", path = path.display()),
+            message!("name a file"),
+        ));
     }
     let file = File::open(path).map_err(|error| fault(path, &error))?;
     Ok((file, metadata))
@@ -214,10 +227,10 @@ pub(super) fn contents(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(path, &error))?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(Fault {
-            found: format!("{} is longer than 1 MiB", path.display()),
-            advice: "name the right file".into(),
-        });
+        return Err(Fault::new(
+            message!("{path} is longer than 1 MiB", path = path.display()),
+            message!("name the right file"),
+        ));
     }
     Ok((bytes, metadata.mode() & 0o006 != 0))
 }
@@ -225,28 +238,29 @@ pub(super) fn contents(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
 fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(bytes).collect::<Result<_, _>>().unwrap_or_default();
     if found.is_empty() {
-        return Err(Fault {
-            found: format!("{} holds no certificate, or a damaged one", path.display()),
-            advice: "name a PEM file (-----BEGIN CERTIFICATE-----)".into(),
-        });
+        return Err(Fault::new(
+            message!("{path} holds no certificate, or a damaged one", path = path.display()),
+            message!("name a PEM file (-----BEGIN CERTIFICATE-----)"),
+        ));
     }
     Ok(found)
 }
 
 fn key(path: &Path, bytes: &[u8]) -> Result<PrivateKeyDer<'static>, Fault> {
     let locked = bytes.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED);
-    PrivateKeyDer::from_pem_slice(bytes).map_err(|_| Fault {
-        found: format!(
-            "{} holds {}",
-            path.display(),
-            if locked { "a key with a passphrase" } else { "no private key" }
-        ),
-        advice: if locked {
-            "write it without one (openssl pkey -in … -out …): nobody is there to type it when the gateway starts"
-                .into()
-        } else {
-            "name a PEM file (-----BEGIN PRIVATE KEY-----)".into()
-        },
+    PrivateKeyDer::from_pem_slice(bytes).map_err(|_| {
+        if locked {
+            return Fault::new(
+                message!("{path} holds a key with a passphrase", path = path.display()),
+                message!(
+                    "write it without one (openssl pkey -in … -out …): nobody is there to type it when the gateway starts"
+                ),
+            );
+        }
+        Fault::new(
+            message!("{path} holds no private key", path = path.display()),
+            message!("name a PEM file (-----BEGIN PRIVATE KEY-----)"),
+        )
     })
 }
 
@@ -269,15 +283,18 @@ fn passwords(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
         return Ok(());
     }
     let named: Vec<String> = wrong.iter().take(LINES_NAMED).map(ToString::to_string).collect();
-    let more = match wrong.len().saturating_sub(LINES_NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
+    let (lines, path) = (named.join(", "), path.display());
+    let found = match (wrong.len(), wrong.len().saturating_sub(LINES_NAMED)) {
+        (1, _) => message!("line {line} of {path} is not `name:$argon2id$…`", line = lines, path = path),
+        (_, 0) => message!("lines {lines} of {path} are not `name:$argon2id$…`", lines = lines, path = path),
+        (_, more) => message!(
+            "lines {lines} and {more} more of {path} are not `name:$argon2id$…`",
+            lines = lines,
+            more = more,
+            path = path
+        ),
     };
-    let (lines, are) = if wrong.len() == 1 { ("line", "is") } else { ("lines", "are") };
-    Err(Fault {
-        found: format!("{lines} {}{more} of {} {are} not `name:$argon2id$…`", named.join(", "), path.display()),
-        advice: "write the name, a colon and the hash that `argon2 SALT -id -e` prints".into(),
-    })
+    Err(Fault::new(found, message!("write the name, a colon and the hash that `argon2 SALT -id -e` prints")))
 }
 
 /// Wrong lines of a password file that are named by their number; the others are counted.
@@ -285,14 +302,14 @@ const LINES_NAMED: usize = 10;
 
 fn fault(path: &Path, error: &io::Error) -> Fault {
     let advice = match error.kind() {
-        io::ErrorKind::NotFound => "create it or correct the path",
-        io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::NotFound => message!("create it or correct the path"),
+        io::ErrorKind::PermissionDenied => message!(
             "run this command as root; for the service, keep the file in /etc/tidegate/secrets, which systemd hands over, or let \
              the user that Tidegate runs as read it (chgrp, chmod 640)"
-        }
-        _ => "correct the path or repair the file",
+        ),
+        _ => message!("correct the path or repair the file"),
     };
-    Fault { found: format!("cannot read {}: {error}", path.display()), advice: advice.into() }
+    Fault::new(message!("cannot read {path}: {error}", path = path.display(), error = error.to_string()), advice)
 }
 
 /// Reads the configuration file itself.

@@ -82,8 +82,8 @@ pub fn load(path: &Path) -> Result<Terms, TermsError> {
 /// As [`load`].
 pub fn load_text(path: &Path) -> Result<(Terms, String), TermsError> {
     let name = path.display().to_string();
-    let (bytes, _) =
-        contents(path).map_err(|fault| TermsError::Unreadable { found: fault.found, advice: fault.advice })?;
+    let (bytes, _) = contents(path)
+        .map_err(|fault| TermsError::Unreadable { found: fault.found.to_string(), advice: fault.advice.to_string() })?;
     let text = String::from_utf8(bytes).map_err(|_| TermsError::Unreadable {
         found: format!("{name} is not text (UTF-8)"),
         advice: "name the right file".into(),

@@ -322,10 +322,9 @@ impl StoreError {
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {
-            Self::Io { .. } => Code::StoreUnusable,
             Self::Locked { .. } => Code::StoreInUse,
             Self::Version { found, known, .. } if found > known => Code::StoreNewer,
-            Self::Version { .. } => Code::StoreUnusable,
+            Self::Io { .. } | Self::Version { .. } => Code::StoreUnusable,
             Self::Options { .. } => Code::ConfigWrong,
         }
     }

@@ -12,6 +12,7 @@ use tidegate::config::{
     self, Clock, Config, Forward, Lane, Layout, Listener, LoadError, LogLevel, LogTarget, MqttVersion, Order, Policy,
 };
 use tidegate::field::Path as Field;
+use tidegate::language::Language;
 use tidegate::watch::render::number;
 use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;
@@ -45,12 +46,22 @@ impl Refused {
     pub(in crate::command) fn code(&self) -> Code {
         self.error.code()
     }
+
+    /// Whether it was read and has mistakes, which can be said in each language.
+    pub(in crate::command) fn is_wrong(&self) -> bool {
+        matches!(self.error, LoadError::Wrong(_))
+    }
+
+    /// It in a language.
+    pub(in crate::command) fn text(&self, language: Language) -> String {
+        let instead = self.instead.as_ref().map_or_else(String::new, |it| format!("\n{it} ({})", Code::ConfigKept));
+        self.error.text(language) + &instead
+    }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.error)?;
-        self.instead.iter().try_for_each(|instead| write!(f, "\n{instead} ({})", Code::ConfigKept))
+        f.write_str(&self.text(Language::English))
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::super::error::shown;
-use super::{Section, short};
+use super::{Section, found_text, short};
+use crate::message;
 use tidegate_protocol::terms::Share;
 use tidegate_protocol::units::{self, Amount};
 
@@ -14,11 +15,12 @@ impl Section<'_> {
     /// A number in a range.
     pub(in super::super) fn integer(&self, key: &'static str, range: &RangeInclusive<u64>, default: u64) -> u64 {
         let Some(value) = self.get(key) else { return default };
-        let advice = format!("write a number from {} to {}, without quotes", range.start(), range.end());
+        let advice =
+            message!("write a number from {min} to {max}, without quotes", min = *range.start(), max = *range.end());
         match (value.node, value.integer().map(u64::try_from)) {
             (_, Some(Ok(number))) if range.contains(&number) => return number,
             (DeValue::Integer(number), _) => {
-                value.problem(format!("{} is out of range", short(number.as_str())), advice);
+                value.problem(message!("{what} is out of range", what = short(number.as_str())), advice);
             }
             _ => value.wrong_type(advice),
         }
@@ -35,21 +37,22 @@ impl Section<'_> {
                 return default;
             }
             _ => {
-                value.wrong_type(format!("write a size with its unit, such as \"{}\"", units::format_size(default)));
+                let example = units::format_size(default);
+                value.wrong_type(message!("write a size with its unit, such as \"{example}\"", example = example));
                 return default;
             }
         };
         match units::parse_size(text) {
             Ok(size) if range.contains(&size) => return size,
             Ok(_) => value.problem(
-                format!("{} is out of range", shown(text)),
-                format!(
-                    "write a size from \"{}\" to \"{}\"",
-                    units::format_size(*range.start()),
-                    units::format_size(*range.end())
+                message!("{what} is out of range", what = shown(text)),
+                message!(
+                    "write a size from \"{min}\" to \"{max}\"",
+                    min = units::format_size(*range.start()),
+                    max = units::format_size(*range.end())
                 ),
             ),
-            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+            Err(error) => value.problem(found_text(text), error.advice),
         }
         default
     }
@@ -60,7 +63,7 @@ impl Section<'_> {
         match value.node {
             DeValue::String(text) if text.contains('%') => match units::parse_percent(text) {
                 Ok(percent) => return Amount::Percent(percent),
-                Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+                Err(error) => value.problem(found_text(text), error.advice),
             },
             _ => return Amount::Bytes(self.size(key, range, *range.start())),
         }
@@ -69,12 +72,12 @@ impl Section<'_> {
 
     /// A share in whole percent in a range.
     pub(in super::super) fn percent(&self, key: &'static str, range: &RangeInclusive<u8>, default: u8) -> u8 {
-        let advice = format!("write a share from \"{}%\" to \"{}%\"", range.start(), range.end());
-        let Some((text, value)) = self.text(key, &advice) else { return default };
+        let advice = message!("write a share from \"{min}%\" to \"{max}%\"", min = *range.start(), max = *range.end());
+        let Some((text, value)) = self.text(key, advice.clone()) else { return default };
         match units::parse_percent(text) {
             Ok(percent) if range.contains(&percent) => return percent,
-            Ok(_) => value.problem(format!("{} is out of range", shown(text)), advice),
-            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+            Ok(_) => value.problem(message!("{what} is out of range", what = shown(text)), advice),
+            Err(error) => value.problem(found_text(text), error.advice),
         }
         default
     }
@@ -95,21 +98,21 @@ impl Section<'_> {
             }
             _ => {
                 let example = units::format_duration(default);
-                value.wrong_type(format!("write a duration with its unit, such as \"{example}\""));
+                value.wrong_type(message!("write a duration with its unit, such as \"{example}\"", example = example));
                 return default;
             }
         };
         match units::parse_duration(text) {
             Ok(duration) if range.contains(&duration) => return duration,
             Ok(_) => value.problem(
-                format!("{} is out of range", shown(text)),
-                format!(
-                    "write a duration from \"{}\" to \"{}\"",
-                    units::format_duration(*range.start()),
-                    units::format_duration(*range.end())
+                message!("{what} is out of range", what = shown(text)),
+                message!(
+                    "write a duration from \"{min}\" to \"{max}\"",
+                    min = units::format_duration(*range.start()),
+                    max = units::format_duration(*range.end())
                 ),
             ),
-            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+            Err(error) => value.problem(found_text(text), error.advice),
         }
         default
     }
@@ -128,28 +131,28 @@ impl Section<'_> {
                 return None;
             }
             _ => {
-                value.wrong_type("write a rate with its unit, such as \"512 kbit/s\"");
+                value.wrong_type(message!("write a rate with its unit, such as \"512 kbit/s\""));
                 return None;
             }
         };
         match units::parse_rate(text) {
             Ok(rate) if range.contains(&rate) => return Some(rate),
             Ok(_) => value.problem(
-                format!("{} is out of range", shown(text)),
-                format!(
-                    "write a rate from \"{}\" to \"{}\"",
-                    units::format_rate(*range.start()),
-                    units::format_rate(*range.end())
+                message!("{what} is out of range", what = shown(text)),
+                message!(
+                    "write a rate from \"{min}\" to \"{max}\"",
+                    min = units::format_rate(*range.start()),
+                    max = units::format_rate(*range.end())
                 ),
             ),
-            Err(error) => value.problem(format!("found {}", shown(text)), error.advice),
+            Err(error) => value.problem(found_text(text), error.advice),
         }
         None
     }
 
     /// A part of a whole: a number above 0 and at most 1, or a share in percent.
     pub(in super::super) fn share(&self, key: &'static str) -> Option<Share> {
-        const ADVICE: &str = "write a part above 0 and at most 1, such as 0.25 or \"25%\"";
+        let advice = || message!("write a part above 0 and at most 1, such as 0.25 or \"25%\"");
         let value = self.get(key)?;
         let part = match value.node {
             DeValue::Float(number) => number.as_str().replace('_', "").parse::<f64>().ok(),
@@ -160,7 +163,7 @@ impl Section<'_> {
                 .and_then(|number| number.trim().parse::<f64>().ok())
                 .map(|part| part / 100.0),
             _ => {
-                value.wrong_type(ADVICE);
+                value.wrong_type(advice());
                 return None;
             }
         };
@@ -169,7 +172,7 @@ impl Section<'_> {
         #[allow(clippy::cast_sign_loss)] // A cast of what is negative or no number gives 0.
         let share = if millionths <= 1e6 { Share::of_millionths(millionths as u32) } else { None };
         if share.is_none() {
-            value.wrong_type(ADVICE);
+            value.wrong_type(advice());
         }
         share
     }

@@ -16,6 +16,7 @@ use super::super::pattern;
 use super::super::reader::{Section, Value};
 use super::super::surroundings::Content;
 use super::{DAY, KIB, MIB, pair, warn_of_any_port};
+use crate::message;
 
 /// Most rules: each publish on a new topic is compared with all of them.
 const MAX_RULES: usize = 256;
@@ -51,7 +52,7 @@ pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> C
         if loopback && own.iter().flatten().any(|address| address.port() == broker.port && broker.port != 0) {
             value.problem(
                 format!("port {} of this machine is Tidegate's own listener", broker.port),
-                "name the broker's port, or move the listener with `bind` in [collect.listener]",
+                message!("name the broker's port, or move the listener with `bind` in [collect.listener]"),
             );
         }
     }
@@ -119,7 +120,7 @@ fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
             } else if rules.iter().any(|rule| rule.topic == *text) {
                 value.warn(
                     format!("{} stands in an earlier rule", shown(text)),
-                    "remove one: the first that matches wins",
+                    message!("remove one: the first that matches wins"),
                 );
             }
         } else if !table.has("topic") {
@@ -140,7 +141,7 @@ fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
 }
 
 fn bind<'a>(section: &Section<'a>, key: &'static str, port: u16) -> Option<(SocketAddr, Value<'a>)> {
-    let (text, value) = section.text(key, &format!("write \"127.0.0.1:{port}\""))?;
+    let (text, value) = section.text(key, format!("write \"127.0.0.1:{port}\""))?;
     match address::socket_address(text, port) {
         Ok(address) => {
             warn_of_any_port(address, &value);
@@ -159,7 +160,10 @@ fn listener(section: Section<'_>) -> Listener {
     let plain_address = match &plain {
         Some((address, value)) => {
             if tls.as_ref().is_some_and(|tls| tls.bind == *address && address.port() != 0) {
-                value.problem(format!("{address} is the address of tls_bind"), "give each an address of its own");
+                value.problem(
+                    format!("{address} is the address of tls_bind"),
+                    message!("give each an address of its own"),
+                );
             }
             Some(*address)
         }
@@ -170,7 +174,7 @@ fn listener(section: Section<'_>) -> Listener {
     let certificates = tls.as_ref().is_some_and(|tls| tls.require_client_certificate);
     let allow_anonymous = section.boolean("allow_anonymous").unwrap_or(!section.has("passwords_file"));
     if !allow_anonymous && !section.has("passwords_file") && !certificates {
-        section.missing("passwords_file", "write it, or nobody can connect: allow_anonymous is false");
+        section.missing("passwords_file", message!("write it, or nobody can connect: allow_anonymous is false"));
     }
     let listener = Listener {
         bind: plain_address,
@@ -201,12 +205,12 @@ fn warn_of_open_doors(listener: &Listener, bind: Option<&Value<'_>>) {
     if listener.allow_anonymous {
         value.warn(
             format!("{address} takes telemetry from anyone who can reach it"),
-            "write passwords_file, or use tls_bind with client certificates, unless the network is closed",
+            message!("write passwords_file, or use tls_bind with client certificates, unless the network is closed"),
         );
     } else if listener.passwords_file.is_some() {
         value.warn(
             format!("passwords cross the network to {address} in the clear"),
-            "use tls_bind, unless the network is closed",
+            message!("use tls_bind, unless the network is closed"),
         );
     }
 }
@@ -220,20 +224,23 @@ fn tls(section: &Section<'_>) -> Option<Tls> {
     if !section.has("tls_bind") {
         let first = [&certificate, &key, &client_ca].into_iter().flatten().next();
         if let Some((_, value)) = first {
-            value.problem("stands without tls_bind", "write tls_bind = \"0.0.0.0:8883\", or remove this");
+            value.problem(
+                message!("stands without tls_bind"),
+                message!("write tls_bind = \"0.0.0.0:8883\", or remove this"),
+            );
         }
         return None;
     }
     for (name, found) in [("tls_certificate", &certificate), ("tls_key", &key)] {
         if found.is_none() && !section.has(name) {
-            section.missing(name, "write the path of its PEM file: tls_bind needs it");
+            section.missing(name, message!("write the path of its PEM file: tls_bind needs it"));
         }
     }
     if let (Some((certificate, _)), Some(key)) = (&certificate, &key) {
         section.belongs(certificate, key);
     }
     if require && !section.has("tls_client_ca") {
-        section.missing("tls_client_ca", "write the CA's PEM file: tls_require_client_certificate needs it");
+        section.missing("tls_client_ca", message!("write the CA's PEM file: tls_require_client_certificate needs it"));
     }
     Some(Tls {
         bind: address?.0,
@@ -255,13 +262,16 @@ fn broker<'a>(
     let username = section.text("username", "write the user name in quotes").map(|(text, _)| text.to_owned());
     let password = section.secret_file("password_file");
     if let (Some((_, value)), false) = (&password, section.has("username")) {
-        value.problem("stands without username", "write username too, or remove this");
+        value.problem(message!("stands without username"), message!("write username too, or remove this"));
     }
     let ca_file = section.file("ca_file", Content::Certificates).map(|(path, _)| path);
     let client_certificate = pair(&section, "client_certificate", "client_key");
     if let Some((BrokerUrl { tls: false, .. }, _)) = &url {
         for value in ["ca_file", "client_certificate", "client_key"].iter().filter_map(|key| section.get(key)) {
-            value.problem("stands with a URL without TLS", "write the url with mqtts://, or remove this");
+            value.problem(
+                message!("stands with a URL without TLS"),
+                message!("write the url with mqtts://, or remove this"),
+            );
         }
     }
     let versions = [("3.1.1", MqttVersion::V311), ("5", MqttVersion::V5)];
@@ -312,7 +322,10 @@ fn broker_url<'a>(section: &Section<'a>) -> Option<(BrokerUrl, Value<'a>)> {
     let url = match address::url(text, &["mqtt", "mqtts"]) {
         Ok(url) if url.path == "/" => url,
         Ok(_) => {
-            value.problem("the URL has a path", "remove what stands behind the host: topics stand in `topics`");
+            value.problem(
+                message!("the URL has a path"),
+                message!("remove what stands behind the host: topics stand in `topics`"),
+            );
             return None;
         }
         Err(fault) => {
@@ -322,15 +335,15 @@ fn broker_url<'a>(section: &Section<'a>) -> Option<(BrokerUrl, Value<'a>)> {
     };
     if url.scheme == "mqtts" && url.host.contains(':') {
         value.problem(
-            "TLS to an IPv6 address is not possible here",
-            "write the broker's host name, as its certificate has it",
+            message!("TLS to an IPv6 address is not possible here"),
+            message!("write the broker's host name, as its certificate has it"),
         );
     }
     value.warn(
-        "this broker's own queue bounds the path: Mosquitto by default keeps 20 publishes in flight and 1000 waiting, and \
-         drops what comes beyond without a word",
-        "raise max_inflight_messages and max_queued_messages in mosquitto.conf as far as its memory allows, or let the \
-         devices connect to [collect.listener]",
+        message!("this broker's own queue bounds the path: Mosquitto by default keeps 20 publishes in flight and 1000 waiting, and \
+         drops what comes beyond without a word"),
+        message!("raise max_inflight_messages and max_queued_messages in mosquitto.conf as far as its memory allows, or let the \
+         devices connect to [collect.listener]"),
     );
     let tls = url.scheme == "mqtts";
     // The ports that IANA has registered for MQTT, without and with TLS.
@@ -356,7 +369,7 @@ fn topics(section: &Section<'_>, rules: &[Rule], has_default_lane: bool) -> Vec<
         } else if !has_default_lane && !rules.iter().any(|rule| pattern::meet(topic, &rule.topic)) {
             element.warn(
                 format!("no rule matches any topic of {}, so all of it is refused", shown(topic)),
-                "write a [[collect.rule]] for it, or default_lane in [collect]",
+                message!("write a [[collect.rule]] for it, or default_lane in [collect]"),
             );
         }
         topics.push(topic.to_owned());

@@ -10,6 +10,7 @@ use super::super::surroundings::Content;
 use super::super::terms::DEVELOPER_EVENTS;
 use super::{DAY, KIB, MIB, pair};
 use crate::clock::text as time;
+use crate::message;
 use crate::secret::Secret;
 use tidegate_protocol::units::format_count;
 
@@ -44,8 +45,8 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
     if replayed_after <= batch.max_age {
         flux.warn(
             "replayed_after",
-            "events are marked `replayed` after a wait that batch.max_age alone can cause",
-            "write a replayed_after longer than batch.max_age",
+            message!("events are marked `replayed` after a wait that batch.max_age alone can cause"),
+            message!("write a replayed_after longer than batch.max_age"),
         );
     }
     flux.finish();
@@ -89,7 +90,11 @@ fn next(section: Section<'_>, present: &FluxTarget) -> Option<NextFlux> {
     }
     let target = target(&section);
     if target == *present && section.has("kind") {
-        section.warn("", "it says the same as [forward.flux]", "remove it, or correct what differs from that time on");
+        section.warn(
+            "",
+            message!("it says the same as [forward.flux]"),
+            message!("remove it, or correct what differs from that time on"),
+        );
     }
     section.finish();
     Some(NextFlux { from_ms: from_ms?, target })
@@ -112,8 +117,8 @@ fn target(flux: &Section<'_>) -> FluxTarget {
     if kind.is_none() && !flux.has("kind") {
         flux.missing(
             "kind",
-            "write kind = \"webhook\" (with url_file), \"api\" (with app_id, channel_id, auth_key_id, auth_key_file) or \
-             \"unified\" (over a SORACOM line, nothing else needed)",
+            message!("write kind = \"webhook\" (with url_file), \"api\" (with app_id, channel_id, auth_key_id, auth_key_file) or \
+             \"unified\" (over a SORACOM line, nothing else needed)"),
         );
     }
     match kind {
@@ -172,8 +177,10 @@ fn webhook_url(flux: &Section<'_>) -> Secret {
     match (flux.has("url"), flux.has("url_file")) {
         (true, true) => {
             if let Some((_, value)) = &inline {
-                value
-                    .problem("both url and url_file are given", "remove url, which anyone who reads this file can see");
+                value.problem(
+                    message!("both url and url_file are given"),
+                    message!("remove url, which anyone who reads this file can see"),
+                );
             }
         }
         (false, false) => flux.missing("url_file", ADVICE),
@@ -182,7 +189,7 @@ fn webhook_url(flux: &Section<'_>) -> Secret {
     if let Some((text, value)) = inline {
         if let Some(url) = hook(text, &value) {
             if !url.is_loopback() {
-                value.warn("the webhook's URL is a secret and stands in the configuration", ADVICE);
+                value.warn(message!("the webhook's URL is a secret and stands in the configuration"), ADVICE);
             }
         }
         return Secret::new(text);
@@ -199,8 +206,8 @@ const HOOK: &str = "/v1/flux/incoming_webhooks/";
 fn hook(text: &str, value: &Value<'_>) -> Option<Url> {
     if text.contains('…') {
         value.problem(
-            "the URL has `…` in it, which stands for a part of it in the documents",
-            "write the whole URL as the user console shows it (Show Webhook URL)",
+            message!("the URL has `…` in it, which stands for a part of it in the documents"),
+            message!("write the whole URL as the user console shows it (Show Webhook URL)"),
         );
         return None;
     }
@@ -210,7 +217,7 @@ fn hook(text: &str, value: &Value<'_>) -> Option<Url> {
     if soracom && rest.split('/').filter(|part| !part.is_empty()).count() < 2 {
         value.warn(
             format!("the URL is SORACOM's and not a webhook's, which has the path {HOOK}…/…"),
-            "copy it anew from the user console (Event Source, Incoming Webhook, Show Webhook URL)",
+            message!("copy it anew from the user console (Event Source, Incoming Webhook, Show Webhook URL)"),
         );
     }
     Some(url)
@@ -222,8 +229,8 @@ fn http_url(text: &str, value: &Value<'_>) -> Option<Url> {
         Ok(url) => {
             if url.scheme == "http" && !url.is_loopback() {
                 value.warn(
-                    "the URL is http, so the secret and the telemetry can be read on the way",
-                    "write https, unless the path is protected otherwise",
+                    message!("the URL is http, so the secret and the telemetry can be read on the way"),
+                    message!("write https, unless the path is protected otherwise"),
                 );
             }
             Some(url)
@@ -253,8 +260,8 @@ fn api(flux: &Section<'_>) -> FluxTarget {
         match http_url(text, &value) {
             Some(url) if url.path == "/" => text.trim_end_matches('/').clone_into(&mut base_url),
             Some(_) => value.problem(
-                "the URL has a path",
-                "write scheme and host only: the path follows from app_id and channel_id",
+                message!("the URL has a path"),
+                message!("write scheme and host only: the path follows from app_id and channel_id"),
             ),
             None => {}
         }
@@ -266,13 +273,16 @@ fn api(flux: &Section<'_>) -> FluxTarget {
     if let Some((secret, value)) = &auth_key {
         if secret.expose().contains('…') {
             value.problem(
-                "the secret in the file has `…` in it",
-                "write the whole secret as the user console showed it",
+                message!("the secret in the file has `…` in it"),
+                message!("write the whole secret as the user console showed it"),
             );
         }
     }
     if auth_key.is_none() && !flux.has("auth_key_file") {
-        flux.missing("auth_key_file", "write the path of a file with the secret half of the authentication key");
+        flux.missing(
+            "auth_key_file",
+            message!("write the path of a file with the secret half of the authentication key"),
+        );
     }
     // SORACOM gives a token 24 h by default and 48 h at most; one renewed more often than every 5 minutes would run
     // into the rate limit of POST /v1/auth.
@@ -293,25 +303,32 @@ fn auth_key_id(flux: &Section<'_>) -> Secret {
     match (flux.has("auth_key_id"), flux.has("auth_key_id_file")) {
         (true, true) => {
             if let Some((_, value)) = &inline {
-                value.problem("both auth_key_id and auth_key_id_file are given", "remove one of them");
+                value.problem(
+                    message!("both auth_key_id and auth_key_id_file are given"),
+                    message!("remove one of them"),
+                );
             }
         }
         (false, false) => {
-            flux.missing("auth_key_id", "write the key's id (keyId-…), or auth_key_id_file with its path");
+            flux.missing("auth_key_id", message!("write the key's id (keyId-…), or auth_key_id_file with its path"));
         }
         _ => {}
     }
     if let Some((text, value)) = inline {
         if text.is_empty() || text.contains(char::is_whitespace) || text.contains(char::is_control) {
-            value.problem("it is empty or contains white space", "write the id as the user console shows it");
+            value.problem(
+                message!("it is empty or contains white space"),
+                message!("write the id as the user console shows it"),
+            );
         }
         if text.contains('…') {
-            value.problem("the id has `…` in it", "write the whole id as the user console shows it");
+            value
+                .problem(message!("the id has `…` in it"), message!("write the whole id as the user console shows it"));
         }
         if text.starts_with("secret-") {
             value.problem(
-                "this is the secret half of the key",
-                "write the id (keyId-…) here, and the secret into auth_key_file",
+                message!("this is the secret half of the key"),
+                message!("write the id (keyId-…) here, and the secret into auth_key_file"),
             );
         }
         return Secret::new(text);
@@ -361,7 +378,7 @@ fn warn_of_events(section: &Section<'_>, layout: Layout, events: f64, quota: u64
         section.warn(
             "layout",
             format!("every record is an event of its own, and {plan}"),
-            "write \"array\", or [limits] events_per_month as the plan has it",
+            message!("write \"array\", or [limits] events_per_month as the plan has it"),
         );
     } else if events > quota as f64 {
         // Rounded up to ten seconds, so that the shortest age that fits is one that people write.
@@ -385,14 +402,20 @@ fn backoff(section: Section<'_>) -> Backoff {
     let min = section.duration("min", &(Duration::from_millis(10)..=hour), Duration::from_secs(1));
     let max = section.duration("max", &(Duration::from_millis(10)..=24 * hour), Duration::from_secs(300));
     if let (true, Some(value)) = (max < min, section.get("max").or_else(|| section.get("min"))) {
-        value.problem("max is shorter than min", "write min = \"1s\" and max = \"5m\", or a longer max");
+        value.problem(
+            message!("max is shorter than min"),
+            message!("write min = \"1s\" and max = \"5m\", or a longer max"),
+        );
     }
     let probe = Duration::from_millis(100)..=24 * hour;
     let probe_min = section.duration("probe_min", &probe, Duration::from_secs(60));
     let probe_max = section.duration("probe_max", &probe, hour);
     let shorter = probe_max < probe_min;
     if let (true, Some(value)) = (shorter, section.get("probe_max").or_else(|| section.get("probe_min"))) {
-        value.problem("probe_max is shorter than probe_min", "write probe_min = \"60s\" and probe_max = \"1h\"");
+        value.problem(
+            message!("probe_max is shorter than probe_min"),
+            message!("write probe_min = \"60s\" and probe_max = \"1h\""),
+        );
     }
     section.finish();
     Backoff { min, max, probe_min, probe_max }

@@ -12,6 +12,7 @@ use super::super::model::{Calendar, EventsCount, Limits, Metadata, Provider, Spe
 use super::super::reader::{Section, Value};
 use super::super::terms::DEVELOPER_EVENTS;
 use super::DAY;
+use crate::message;
 
 /// More would be a table for a program to write, and no rule that a person can follow.
 const MAX_WINDOWS: usize = 32;
@@ -146,8 +147,10 @@ fn metadata(section: Section<'_>, unified: bool) -> Metadata {
     if let Some((text, value)) = section.text("url", "write \"http://metadata.soracom.io\"") {
         match address::url(text, &["http", "https"]) {
             Ok(found) if found.path.contains('?') => {
-                value
-                    .problem("the URL has a query", "write scheme, host and, if need be, a path before /v1/subscriber");
+                value.problem(
+                    message!("the URL has a query"),
+                    message!("write scheme, host and, if need be, a path before /v1/subscriber"),
+                );
             }
             Ok(_) => text.trim_end_matches('/').clone_into(&mut url),
             Err(fault) => value.problem(fault.found, fault.advice),
@@ -170,7 +173,7 @@ fn speed_classes(section: &Section<'_>) -> Vec<SpeedClass> {
             table.missing("name", NAME);
         }
         if !table.has("rate") {
-            table.missing("rate", "write what it carries, such as \"128 kbit/s\"");
+            table.missing("rate", message!("write what it carries, such as \"128 kbit/s\""));
         }
         let rates = Kind::RateUp.range().unwrap_or(0..=0);
         let rate = table.rate("rate", &rates).and_then(NonZeroU64::new);
@@ -179,9 +182,9 @@ fn speed_classes(section: &Section<'_>) -> Vec<SpeedClass> {
             if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
                 value.problem(format!("found {}", shown(text)), NAME);
             } else if written.contains(text) {
-                value.problem(format!("two speed classes are named {}", shown(text)), "remove one of them");
+                value.problem(format!("two speed classes are named {}", shown(text)), message!("remove one of them"));
             } else if written.len() == MAX_CLASSES {
-                value.problem("one speed class too many", format!("write at most {MAX_CLASSES}"));
+                value.problem(message!("one speed class too many"), format!("write at most {MAX_CLASSES}"));
             } else if let Some(rate) = rate {
                 written.push(text);
                 match classes.iter_mut().find(|class| class.name == *text) {
@@ -213,14 +216,17 @@ pub(super) fn monthly_events(limits: &Limits) -> Option<u64> {
 pub(super) fn judge_together(root: &Section<'_>, limits: &Limits, origin: &str) {
     let section = root.section("limits");
     if let (Some(0), Some(value)) = (monthly_events(limits), section.get("share")) {
-        value.problem("this share of the month's events is less than one event", "write a larger share");
+        value.problem(
+            message!("this share of the month's events is less than one event"),
+            message!("write a larger share"),
+        );
     }
     // The Global coverage's API; Japan's is api.soracom.io.
     if origin.ends_with("//g.api.soracom.io") && !section.has("calendar") {
         section.warn(
             "calendar",
-            "the endpoint is the Global coverage's, and months are counted in JST",
-            "write calendar = \"UTC\" or \"JST\", as the account's bills have it",
+            message!("the endpoint is the Global coverage's, and months are counted in JST"),
+            message!("write calendar = \"UTC\" or \"JST\", as the account's bills have it"),
         );
     }
 }

@@ -10,6 +10,7 @@ use super::super::surroundings::Place;
 use super::super::units::{self, Amount};
 use super::{DAY, GIB, MIB};
 use crate::hardware::Source;
+use crate::message;
 
 /// Most lanes: each has a folder, a segment that is never deleted, and memory of its own.
 const MAX_LANES: usize = 16;
@@ -53,14 +54,14 @@ pub(super) fn store(root: &Section<'_>) -> Store {
     };
     if let (true, Some(value)) = (store.min_bytes() > store.max_size, section.get("min_size")) {
         value.problem(
-            "min_size is more than max_size",
+            message!("min_size is more than max_size"),
             format!("write at most \"{}\", or a larger max_size", units::format_size(store.max_size)),
         );
     }
     if let (true, Some(value)) = (store.commit_within >= Duration::from_secs(5), section.get("commit_within")) {
         value.warn(
             format!("a device may wait {} for its PUBACK", units::format_duration(store.commit_within)),
-            "write less than \"5s\" unless all devices are known to wait that long",
+            message!("write less than \"5s\" unless all devices are known to wait that long"),
         );
     }
     folder(&section, &store);
@@ -75,10 +76,12 @@ fn folder(section: &Section<'_>, store: &Store) {
         let path = store.path.display();
         match section.place(&store.path) {
             Place::Fits => {}
-            Place::File => value.problem(format!("{path} is a file, or leads through one"), "write a folder's path"),
+            Place::File => {
+                value.problem(format!("{path} is a file, or leads through one"), message!("write a folder's path"));
+            }
             Place::Foreign => value.warn(
                 format!("{path} holds files that are not a store's"),
-                "write a folder for the store alone, such as \"/var/lib/tidegate\"",
+                message!("write a folder for the store alone, such as \"/var/lib/tidegate\""),
             ),
         }
     }
@@ -86,14 +89,14 @@ fn folder(section: &Section<'_>, store: &Store) {
     if let (true, Some(value)) = (volume.volatile, &configured) {
         value.warn(
             format!("{} is in memory: a power cut loses everything that was acknowledged", store.path.display()),
-            "write a folder on flash or disk, unless this is a test",
+            message!("write a folder on flash or disk, unless this is a test"),
         );
     }
     if store.max_size > volume.bytes {
         section.warn(
             "max_size",
             format!("the file system has {} in all", units::format_size(volume.bytes / MIB * MIB)),
-            "write a max_size that leaves room for what else is on it",
+            message!("write a max_size that leaves room for what else is on it"),
         );
     }
 }
@@ -129,7 +132,7 @@ pub(super) fn lanes(root: &Section<'_>, max_size: u64) -> Vec<Lane> {
     let mut reserved = 0_u64;
     for (index, table) in tables.into_iter().enumerate() {
         if index == MAX_LANES {
-            table.problem("", "one lane too many", format!("write at most {MAX_LANES}"));
+            table.problem("", message!("one lane too many"), format!("write at most {MAX_LANES}"));
             break;
         }
         let lane = lane(&table, &lanes);
@@ -160,7 +163,7 @@ fn lane(table: &Section<'_>, others: &[Lane]) -> Lane {
             } else if others.iter().any(|other| other.name == *text) {
                 value.problem(
                     format!("two lanes are named {}", shown(text)),
-                    "give this one another name, or remove it",
+                    message!("give this one another name, or remove it"),
                 );
             }
         }

@@ -49,7 +49,10 @@ fn a_program_that_is_not_there_or_may_not_be_run_is_a_mistake() {
     said("is no program");
     mode(0o757);
     let warned = read().expect("a configuration").warnings;
-    assert!(warned.iter().any(|warning| warning.found.contains("may be changed by every user")), "{warned:?}");
+    assert!(
+        warned.iter().any(|warning| warning.found.to_string().contains("may be changed by every user")),
+        "{warned:?}"
+    );
     mode(0o755);
     assert!(read().is_ok_and(|config| config.warnings.iter().all(|warning| warning.key != "alarm.command")));
 }

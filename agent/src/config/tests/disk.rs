@@ -184,7 +184,7 @@ fn the_place_of_a_store_is_judged() {
     let error = read(&file).expect_err("a file").to_string();
     assert!(error.contains("store.path") && error.contains("write a folder's path"), "{error}");
     let warnings = read(there).expect("a folder").warnings;
-    assert!(warnings.iter().any(|warning| warning.found.contains("not a store's")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.found.to_string().contains("not a store's")), "{warnings:?}");
 }
 
 #[test]

@@ -47,8 +47,8 @@ fn a_copy_is_read_and_gone_on_with_and_messages_name_the_file_that_a_person_know
 
     let (_, book) = read(false);
     let problem = book.problems.first().expect("the passwords are not there");
-    assert!(problem.found.contains("/etc/tidegate/secrets/passwords"), "{problem}");
-    assert!(!problem.found.contains(&copies.path().display().to_string()), "{problem}");
+    assert!(problem.found.to_string().contains("/etc/tidegate/secrets/passwords"), "{problem}");
+    assert!(!problem.found.to_string().contains(&copies.path().display().to_string()), "{problem}");
 
     std::fs::write(copies.path().join("passwords"), "").expect("a copy");
     let config = read(false).0.expect("both are there");

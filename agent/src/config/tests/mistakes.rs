@@ -270,7 +270,11 @@ fn another_endpoint_from_a_time_on_needs_that_time_and_is_judged_like_the_presen
     one(&next(&format!("{from}\nkind = \"webhook\"")), 5, 1, "forward.flux_next.url_file", &["webhook's URL"]);
     one(&next(&format!("{from}\n{unified}\ntimeout = \"5s\"")), 9, 1, "forward.flux_next.timeout", &["unknown key"]);
     let same = good(&next(&format!("{from}\nkind = \"unified\"")));
-    assert!(same.warnings.iter().any(|warning| warning.found.contains("the same as")), "{:?}", same.warnings);
+    assert!(
+        same.warnings.iter().any(|warning| warning.found.to_string().contains("the same as")),
+        "{:?}",
+        same.warnings
+    );
 }
 
 #[test]
@@ -304,7 +308,7 @@ fn a_mistake_in_the_toml_is_said_with_its_line_and_hides_what_it_may_have_caused
     let found = problems(twice);
     let places: Vec<usize> = found.iter().map(|problem| problem.line).collect();
     assert_eq!(places, [3, 7], "{found:#?}");
-    assert!(found[0].found.contains("duplicate key"));
+    assert!(found[0].found.to_string().contains("duplicate key"));
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn a_webhook_that_is_a_placeholder_or_not_one_of_soracoms_is_said() {
     assert!(found.len() == 1 && found[0].to_string().contains("whole URL"), "{found:?}");
     let about_path = |url: &str| {
         let warnings = good(&hook(url)).warnings;
-        warnings.iter().filter(|warning| warning.found.contains("not a webhook's")).count()
+        warnings.iter().filter(|warning| warning.found.to_string().contains("not a webhook's")).count()
     };
     for url in [
         "https://api.soracom.io/v1/flux/apps/a/channels/c/messages",

@@ -111,5 +111,5 @@ fn a_secret_in_place_of_its_file_is_said_with_what_to_write() {
 fn the_path_of_a_secret_file_that_is_missing_is_said() {
     let text = file("webhook", "forward.flux", "url_file = \"/etc/tidegate/no-such-file\"");
     let (_, book) = sections::read(&text, "test.toml", &surroundings::Disk);
-    assert!(book.problems[0].found.contains("/etc/tidegate/no-such-file"), "{:?}", book.problems);
+    assert!(book.problems[0].found.to_string().contains("/etc/tidegate/no-such-file"), "{:?}", book.problems);
 }

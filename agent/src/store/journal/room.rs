@@ -328,7 +328,7 @@ impl Writer {
                     tracing::warn!(code = %Code::StoreFull, %lane, records, freed, "no room for new records: the oldest are evicted");
                 }
                 Sake::Others => {
-                    tracing::warn!(code = %Code::StoreFull, %lane, records, freed, "others fill the disk: the oldest give way")
+                    tracing::warn!(code = %Code::StoreFull, %lane, records, freed, "others fill the disk: the oldest give way");
                 }
             }
         }

@@ -65,7 +65,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
                     key = &problem.key,
                     found = &problem.found
                 );
-                if problem.found.contains(&denied) {
+                if problem.found.to_string().contains(&denied) {
                     tell(Finding::unknown(what(), said, Some(sudo())));
                 } else {
                     not_permitted = false;
@@ -79,7 +79,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
             let said = message!("it cannot be read: {error}", error = format!("{error}{cause}"));
             let next = message!("run `tidegate setup`, or begin with `tidegate config default`");
-            tell(Finding::bad(what(), said, Code::ConfigUnreadable, next));
+            tell(Finding::bad(what(), said, error.code(), next));
             Read::Wrong
         }
     }

@@ -3,6 +3,7 @@
 use super::super::super::error::shown;
 use super::super::super::model::{Allow, Listener};
 use super::super::super::reader::{Section, Value};
+use crate::message;
 
 /// Most names in a list: ten times the connections that are allowed by default.
 const MAX_NAMES: usize = 10_000;
@@ -23,8 +24,8 @@ pub(super) fn allow(collect: &Section<'_>, listener: Option<&Listener>) -> Allow
     let devices = names(&section, "devices");
     if let (Some((_, value)), true) = (&devices, collect.has("devices")) {
         value.problem(
-            "devices stands in [collect], too",
-            "remove one of the two: they mean the same, and this place is for all lists together",
+            message!("devices stands in [collect], too"),
+            message!("remove one of the two: they mean the same, and this place is for all lists together"),
         );
     }
     let client_ids = names(&section, "client_ids");
@@ -33,8 +34,8 @@ pub(super) fn allow(collect: &Section<'_>, listener: Option<&Listener>) -> Allow
     if let Some((_, value)) = &usernames {
         if listener.is_some_and(|listener| listener.passwords_file.is_none()) {
             value.warn(
-                "no user name is checked without passwords_file, so a device may give any that is listed",
-                "write passwords_file in [collect.listener]",
+                message!("no user name is checked without passwords_file, so a device may give any that is listed"),
+                message!("write passwords_file in [collect.listener]"),
             );
         }
     }
@@ -43,7 +44,10 @@ pub(super) fn allow(collect: &Section<'_>, listener: Option<&Listener>) -> Allow
     }
     for (_, value) in [&client_ids, &usernames, &certificates].into_iter().flatten() {
         if listener.is_none() {
-            value.warn("there is no listener, and what comes through a broker shows no such name", "list devices");
+            value.warn(
+                message!("there is no listener, and what comes through a broker shows no such name"),
+                message!("list devices"),
+            );
         }
     }
     section.finish();
@@ -56,13 +60,13 @@ fn judge_certificates(value: &Value<'_>, listener: Option<&Listener>) {
     let Some(listener) = listener else { return };
     if listener.tls.as_ref().is_none_or(|tls| tls.client_ca.is_none()) {
         value.problem(
-            "no device can show a certificate, so none would be served",
-            "write tls_bind and tls_client_ca in [collect.listener], or remove this",
+            message!("no device can show a certificate, so none would be served"),
+            message!("write tls_bind and tls_client_ca in [collect.listener], or remove this"),
         );
     } else if let Some(bind) = listener.bind {
         value.warn(
             format!("no device can show a certificate on {bind}, which is without TLS, so all are turned away there"),
-            "leave tls_bind alone in [collect.listener]: without bind there is no plain port",
+            message!("leave tls_bind alone in [collect.listener]: without bind there is no plain port"),
         );
     }
 }
@@ -75,7 +79,7 @@ fn names<'a>(section: &Section<'a>, key: &'static str) -> Option<(Vec<String>, V
         _ => ("[\"pump-3\", \"*.meters.example.com\"]", "a common or alternative name in a certificate"),
     };
     let value = section.get(key)?;
-    let elements = value.elements(&format!("write {key} = {example}"));
+    let elements = value.elements(format!("write {key} = {example}"));
     if !(1..=MAX_NAMES).contains(&elements.len()) && value.is_array() {
         value.problem(
             format!("found {} {}", elements.len(), key.replace('_', " ")),
