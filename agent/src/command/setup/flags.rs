@@ -73,7 +73,7 @@ pub(in crate::command) struct Args {
     /// A file with the webhook's whole URL
     #[arg(long, value_name = "FILE")]
     webhook_file: Option<PathBuf>,
-    /// The API of the coverage (Global: https://g.api.soracom.io)
+    /// The API of the coverage (Global: g.api.soracom.io)
     #[arg(long, value_name = "URL")]
     api_url: Option<String>,
     /// The Flux app's id
