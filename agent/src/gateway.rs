@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, SystemClock};
+use crate::code::Code;
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::fields::{self, Fields};
 use crate::collect::listener::{Credentials, ListenError};
@@ -112,6 +113,21 @@ pub enum GatewayError {
         /// Which.
         room: &'static str,
     },
+}
+
+impl GatewayError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Rule(_) | Self::Fields(_) | Self::Forward(_) | Self::Broker(_) => Code::ConfigWrong,
+            Self::Listen(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Read { .. } => Code::Secret,
+            Self::Watch { .. } => Code::Serve,
+            Self::Process(_) => Code::Process,
+            Self::Ended { .. } => Code::Defect,
+        }
+    }
 }
 
 /// The rooms as far as they are up.

@@ -7,6 +7,10 @@ mod buffer;
 mod check;
 mod config;
 mod demo;
+#[cfg(test)]
+mod documents;
+mod explain;
+mod failure;
 mod fields;
 mod hold;
 mod notice;
@@ -19,15 +23,14 @@ mod setup;
 mod status;
 mod terms;
 
-use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use tidegate::code::Code;
-use tidegate::language::{Language, Message};
-use tidegate::message;
-use tidegate::watch::control::AskError;
+use tidegate::language::Language;
+
+use self::failure::Coded;
+pub(crate) use self::failure::{Failure, complain};
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -97,6 +100,8 @@ enum Command {
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
+    /// Say what a code such as TG-102 means and what to do
+    Explain(explain::Args),
 }
 
 /// Which configuration to run with.
@@ -109,51 +114,6 @@ struct RunFile {
     /// [default: the one that systemd names, or the store's folder]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-}
-
-/// Why a command failed, and the exit code that says so.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// The exit code.
-    pub(crate) code: u8,
-    /// Why.
-    pub(crate) error: Box<dyn Error>,
-}
-
-/// That what was printed has said why.
-#[derive(Debug, thiserror::Error)]
-#[error("see above")]
-struct Said;
-
-/// Why a command failed, for a person to read in their language.
-#[derive(Debug, thiserror::Error)]
-#[error("{said}")]
-struct InWords {
-    /// What was tried, and what to do.
-    said: Message,
-    /// Where more is written about it.
-    code: Option<Code>,
-    /// Why.
-    source: Option<io::Error>,
-}
-
-impl InWords {
-    fn new(said: Message, code: Option<Code>) -> Self {
-        Self { said, code, source: None }
-    }
-}
-
-impl Failure {
-    /// An exit code that what was printed has explained.
-    fn said(code: u8) -> Self {
-        Self { code, error: Said.into() }
-    }
-}
-
-impl<E: Into<Box<dyn Error>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self { code: FAILED, error: error.into() }
-    }
 }
 
 /// The language that `--lang` names.
@@ -185,6 +145,7 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
+        Command::Explain(args) => explain::run(&args, language),
     }
 }
 
@@ -192,27 +153,6 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
 #[allow(dead_code)] // `examples/documents.rs` has this module too, and is the one who asks.
 pub(crate) fn definition() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
-}
-
-/// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
-pub(crate) fn complain(failure: &Failure, language: Language) {
-    if failure.error.is::<Said>() {
-        return;
-    }
-    let mut stderr = io::stderr().lock();
-    let asked = failure.error.downcast_ref::<AskError>();
-    let words = failure.error.downcast_ref::<InWords>();
-    let said = asked.map(AskError::message).or_else(|| words.map(|words| words.said.clone()));
-    let text = said.map_or_else(|| failure.error.to_string(), |said| said.text(language));
-    let code = asked.and_then(AskError::code).or_else(|| words.and_then(|words| words.code));
-    let code = code.map_or_else(String::new, |code| format!(" [{code}]"));
-    let _ = writeln!(stderr, "tidegate: {text}{code}");
-    let because = message!("because").text(language);
-    let mut cause = failure.error.source();
-    while let Some(error) = cause {
-        let _ = writeln!(stderr, "  {because}: {error}");
-        cause = error.source();
-    }
 }
 
 /// Prints what was asked for. A reader that has gone away has read enough.
@@ -273,6 +213,9 @@ mod tests {
             "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
+            "tidegate explain",
+            "tidegate explain TG-102 --lang ja",
+            "tidegate explain 102",
             "tidegate buffer status --json --config a.toml",
             "tidegate buffer inspect --device meter-* --from -2h --to now --lane normal --limit 5 --all --json",
             "tidegate buffer verify --store /var/lib/tidegate",
@@ -298,6 +241,7 @@ mod tests {
             "tidegate setup --no-limits --rate 1kbit/s",
             "tidegate setup --start --no-start",
             "tidegate setup --webhook-url https://a",
+            "tidegate explain TG-999",
             "tidegate notice",
             "tidegate notice keygen",
             "tidegate notice sign --key ops.key",

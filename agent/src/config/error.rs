@@ -44,6 +44,13 @@ pub struct Errors {
     pub problems: Vec<Problem>,
 }
 
+impl Errors {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        Code::ConfigWrong
+    }
+}
+
 impl std::error::Error for Errors {}
 
 impl fmt::Display for Errors {
@@ -76,8 +83,7 @@ pub enum LoadError {
     /// Nothing stands in it but comments.
     #[error(
         "{path} is not configured yet: nothing stands in it but comments; run `sudo tidegate setup`, or write it by hand \
-         (`tidegate config default` prints every key with its default) ({})",
-        Code::NotConfigured
+         (`tidegate config default` prints every key with its default)"
     )]
     NotConfigured {
         /// Its path.
@@ -86,6 +92,17 @@ pub enum LoadError {
     /// It was read and is wrong.
     #[error(transparent)]
     Wrong(#[from] Errors),
+}
+
+impl LoadError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreadable { .. } => Code::ConfigUnreadable,
+            Self::NotConfigured { .. } => Code::NotConfigured,
+            Self::Wrong(errors) => errors.code(),
+        }
+    }
 }
 
 /// What the secrets of SORACOM are known by: the secret half of an authentication key, and the path of a webhook.

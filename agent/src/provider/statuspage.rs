@@ -41,6 +41,7 @@ use super::input::Input;
 use super::page::{Page, Progress};
 use crate::answer::retry_after;
 use crate::chain::chain;
+use crate::code::Code;
 use crate::glob::Glob;
 use crate::language::Message;
 use crate::message;
@@ -265,7 +266,7 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
         Err(error) => {
             let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
             if standing.problem.as_ref().is_none_or(|known| known.reason != reason) {
-                tracing::warn!(reason, "the status page cannot be read; {advice}");
+                tracing::warn!(code = %Code::StatusPage, reason, "the status page cannot be read; {advice}");
             }
             standing.problem = Some(Problem { reason, advice });
             standing.failures = standing.failures.saturating_add(1);

@@ -299,9 +299,8 @@ pub enum StoreError {
     /// The store, or a file of it, was written by another version of Tidegate. Nothing was changed.
     #[error(
         "{path} was written by {} version of tidegate (format {found}, this one knows {known}): install that version \
-         again, or give this one a folder of its own in [store] path; nothing was changed{}",
-        if found > known { "a newer" } else { "an older" },
-        if found > known { format!(" ({})", Code::StoreNewer) } else { String::new() }
+         again, or give this one a folder of its own in [store] path; nothing was changed",
+        if found > known { "a newer" } else { "an older" }
     )]
     Version {
         /// The file.
@@ -317,6 +316,19 @@ pub enum StoreError {
         /// What is wrong, and what would be right.
         what: String,
     },
+}
+
+impl StoreError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Io { .. } => Code::StoreUnusable,
+            Self::Locked { .. } => Code::StoreInUse,
+            Self::Version { found, known, .. } if found > known => Code::StoreNewer,
+            Self::Version { .. } => Code::StoreUnusable,
+            Self::Options { .. } => Code::ConfigWrong,
+        }
+    }
 }
 
 /// Bytes of records that may be between the devices and flash at one time: twice what one commit of 2,000 publishes

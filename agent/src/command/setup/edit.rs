@@ -13,7 +13,7 @@ use tidegate::code::Code;
 use tidegate::message;
 use toml::de::{DeTable, DeValue};
 
-use crate::command::InWords;
+use crate::command::Coded;
 
 /// A change that could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,14 +25,14 @@ pub(super) struct EditError {
 
 impl EditError {
     /// The same for a person.
-    pub(super) fn words(self) -> InWords {
+    pub(super) fn words(self) -> Coded {
         let Self { key, wanted } = self;
         let said = message!(
             "{key} stands in a form that is not changed here; write {wanted} by hand, then run this again",
             key = key,
             wanted = wanted,
         );
-        InWords::new(said, Some(Code::ConfigWrong))
+        Coded::new(said, Some(Code::ConfigWrong))
     }
 }
 

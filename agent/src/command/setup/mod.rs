@@ -41,7 +41,7 @@ use self::prove::Proof;
 use self::terminal::Terminal;
 use self::write::Belongs;
 use super::check;
-use super::{Failure, InWords, print};
+use super::{Coded, Failure, print};
 
 /// Exit code when all was written and the check at the end found something bad.
 const WRITTEN_BUT_BAD: u8 = 5;
@@ -107,7 +107,7 @@ impl From<Refusal> for Failure {
                 None,
             ),
         };
-        InWords::new(said, code).into()
+        Coded::new(said, code).into()
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use tidegate::language::{Language, Message};
 use tidegate::message;
 
-use crate::command::{Failure, InWords};
+use crate::command::{Coded, Failure};
 
 /// Longest answer in bytes: a secret file's bound.
 const LONGEST: usize = tidegate::secret::MAX_FILE as usize;
@@ -41,7 +41,7 @@ impl From<Stop> for Failure {
             Stop::Quit => (message!("stopped; nothing was changed"), None),
             Stop::Io(error) => (message!("the terminal cannot be used"), Some(error)),
         };
-        InWords { said, code: None, source }.into()
+        Coded { text: said, code: None, source }.into()
     }
 }
 

@@ -13,6 +13,7 @@ use super::seldom::Seldom;
 use super::sessions::SessionRoom;
 use super::sync::Syncer;
 use crate::clock::Stamp;
+use crate::code::Code;
 use crate::pulse::Question;
 use crate::store::{Origin, Submission};
 use std::collections::{HashMap, VecDeque};
@@ -249,6 +250,7 @@ impl Writer {
                 let told = self.stalls.add(1, now);
                 if let Some(times) = told {
                     tracing::error!(
+                        code = %Code::StoreStalled,
                         reason = %failure,
                         times,
                         "the store cannot write; nothing stored is harmed, acknowledgements are withheld, trying again"
