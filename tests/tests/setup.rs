@@ -297,7 +297,7 @@ fn ctrl_c_and_q_change_nothing_at_any_question() {
 #[test]
 fn a_gateway_in_service_keeps_its_file_and_its_secrets_but_for_what_is_answered() {
     let flux = Flux::start();
-    let mut setup = Setup::webhook(&flux);
+    let setup = Setup::webhook(&flux);
     setup.synchronise();
     let config = setup.write();
     let before = std::fs::read_to_string(&config).expect("there");

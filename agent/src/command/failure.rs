@@ -40,19 +40,20 @@ struct Said;
 
 /// Why a command failed, for a person to read in their language.
 #[derive(Debug, thiserror::Error)]
-#[error("{said}")]
-pub(super) struct InWords {
-    /// What was tried, and what to do.
-    pub(super) said: Message,
+#[error("{text}")]
+pub(super) struct Coded {
     /// Where more is written about it.
     pub(super) code: Option<Code>,
-    /// Why.
+    /// What was tried, and what to do.
+    pub(super) text: Message,
+    /// Why not.
     pub(super) source: Option<io::Error>,
 }
 
-impl InWords {
-    pub(super) fn new(said: Message, code: Option<Code>) -> Self {
-        Self { said, code, source: None }
+impl Coded {
+    /// What has no cause.
+    pub(super) fn new(text: Message, code: Option<Code>) -> Self {
+        Self { code, text, source: None }
     }
 }
 
@@ -64,7 +65,7 @@ impl Failure {
 
     /// Something that is no error of a room, with its code.
     pub(super) fn coded(exit: u8, code: impl Into<Option<Code>>, text: Message) -> Self {
-        Self { code: exit, error: InWords::new(text, code.into()).into() }
+        Self { code: exit, error: Coded::new(text, code.into()).into() }
     }
 }
 
@@ -85,7 +86,7 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Code> {
         };
     }
     first! {
-        InWords => |error| error.code,
+        Coded => |error| error.code,
         StartError => |error| Some(error.code()),
         GatewayError => |error| Some(error.code()),
         check::offline::Refused => |error| Some(error.code()),
@@ -142,7 +143,7 @@ fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
     if let Some(refused) = error.downcast_ref::<check::offline::Refused>().filter(|error| error.is_wrong()) {
         return Some(refused.text(language));
     }
-    error.downcast_ref::<InWords>().map(|error| error.said.text(language))
+    error.downcast_ref::<Coded>().map(|error| error.text.text(language))
 }
 
 /// A failure as it is printed, a line for each thing.

@@ -29,8 +29,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 
+use self::failure::Coded;
 pub(crate) use self::failure::Failure;
-use self::failure::InWords;
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -238,10 +238,10 @@ mod tests {
             "tidegate outages --json --csv",
             "tidegate outages --verify --csv",
             "tidegate config",
-            "tidegate explain TG-999",
             "tidegate setup --no-limits --rate 1kbit/s",
             "tidegate setup --start --no-start",
             "tidegate setup --webhook-url https://a",
+            "tidegate explain TG-999",
             "tidegate notice",
             "tidegate notice keygen",
             "tidegate notice sign --key ops.key",

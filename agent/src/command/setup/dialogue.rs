@@ -43,12 +43,11 @@ fn devices(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Res
         message!("they connect to an MQTT broker that is there already"),
         message!("both"),
     ];
-    let place = match answers.place {
-        Some(place) => place,
-        None => {
-            let at = terminal.choose(&message!("Where are the devices?"), &places, Some(present))?;
-            [Place::Listen, Place::Broker, Place::Both][at]
-        }
+    let place = if let Some(place) = answers.place {
+        place
+    } else {
+        let at = terminal.choose(&message!("Where are the devices?"), &places, Some(present))?;
+        [Place::Listen, Place::Broker, Place::Both][at]
     };
     answers.place = Some(place);
     if place != Place::Broker && answers.listen.is_none() {
@@ -123,17 +122,16 @@ fn line(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Result
 fn flux(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Result<(), Stop> {
     let get = |key: &str| draft.text.get(&["forward", "flux", key]);
     let present = get("kind").and_then(|word| Kind::WORDS.iter().position(|(one, _)| *one == word));
-    let kind = match answers.kind {
-        Some(kind) => kind,
-        None => {
-            let kinds = [
-                message!("an incoming webhook: its URL from the user console (Show Webhook URL)"),
-                message!("the API, with an authentication key"),
-                message!("Unified Endpoint, over a SORACOM SIM or Arc"),
-            ];
-            let question = message!("How does this gateway reach Flux?");
-            Kind::WORDS[terminal.choose(&question, &kinds, Some(present.unwrap_or(0)))?].1
-        }
+    let kind = if let Some(kind) = answers.kind {
+        kind
+    } else {
+        let kinds = [
+            message!("an incoming webhook: its URL from the user console (Show Webhook URL)"),
+            message!("the API, with an authentication key"),
+            message!("Unified Endpoint, over a SORACOM SIM or Arc"),
+        ];
+        let question = message!("How does this gateway reach Flux?");
+        Kind::WORDS[terminal.choose(&question, &kinds, Some(present.unwrap_or(0)))?].1
     };
     answers.kind = Some(kind);
     match kind {
@@ -193,7 +191,7 @@ fn limits(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Resu
     let choices = [
         message!("figures that I write"),
         message!("the contract's file with its limits"),
-        message!("none"),
+        message!("no limits"),
         message!("as they are"),
     ];
     let (choices, default) = if stands { (&choices[..], 3) } else { (&choices[..3], 0) };

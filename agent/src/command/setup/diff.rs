@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(diff(old, old), "");
         assert_eq!(diff("", "a\n"), "+ a\n");
         assert_eq!(diff(old, "1\n2\n3\n4\nfive\n6\n7\n8\n9\nten\n"), {
-            "  2\n  3\n  4\n- 5\n+ five\n  6\n  7\n  8\n  9\n+ ten\n"
+            "  ⋮\n  2\n  3\n  4\n- 5\n+ five\n  6\n  7\n  8\n  9\n+ ten\n"
         });
         assert_eq!(diff("a\nx\nb\n", "x\nc\n"), "- a\n  x\n- b\n+ c\n");
     }

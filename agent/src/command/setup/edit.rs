@@ -13,7 +13,7 @@ use tidegate::code::Code;
 use tidegate::message;
 use toml::de::{DeTable, DeValue};
 
-use crate::command::InWords;
+use crate::command::Coded;
 
 /// A change that could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,14 +25,14 @@ pub(super) struct EditError {
 
 impl EditError {
     /// The same for a person.
-    pub(super) fn words(self) -> InWords {
+    pub(super) fn words(self) -> Coded {
         let Self { key, wanted } = self;
         let said = message!(
             "{key} stands in a form that is not changed here; write {wanted} by hand, then run this again",
             key = key,
             wanted = wanted,
         );
-        InWords::new(said, Some(Code::ConfigWrong))
+        Coded::new(said, Some(Code::ConfigWrong))
     }
 }
 
@@ -149,11 +149,12 @@ impl Text {
     /// Takes a key away, or a table with a header and its own keys. `secret`: nothing may stay of it.
     pub(super) fn unset(&mut self, path: &[&str], secret: bool) -> Result<(), EditError> {
         let Some(place) = self.find(path) else { return Ok(()) };
-        let mut lines: Vec<Range<usize>> = if self.has_header(&place) {
-            std::iter::once(place.value.clone()).chain(place.own.iter().cloned()).collect()
+        let (first, more) = if self.has_header(&place) {
+            (place.value, place.own)
         } else {
-            vec![place.key.start..place.value.end]
+            (place.key.start..place.value.end, Vec::new())
         };
+        let mut lines: Vec<Range<usize>> = std::iter::once(first).chain(more).collect();
         lines.sort_by_key(|range| range.start);
         let mut text = self.0.clone();
         for range in lines.iter().rev() {
@@ -163,7 +164,7 @@ impl Text {
                 text.replace_range(begin..end, "");
                 continue;
             }
-            let commented: String = self.0[begin..end].split_inclusive('\n').map(|line| format!("#{line}")).collect();
+            let commented: String = self.0[begin..end].split_inclusive('\n').flat_map(|line| ["#", line]).collect();
             text.replace_range(begin..end, &commented);
         }
         let others = |text: &Self| text.leaves().into_iter().filter(|leaf| !leaf.starts_with(path)).collect::<Vec<_>>();
@@ -309,7 +310,7 @@ mod tests {
             let mut used = Vec::new();
             for (head, body) in &parts {
                 if *head == 4 || !used.contains(head) {
-                    whole += &format!("{}\n{body}\n", heads[*head]);
+                    whole.extend([heads[*head], "\n", body, "\n"]);
                     used.push(*head);
                 }
             }
@@ -325,7 +326,9 @@ mod tests {
                 prop_assert!(rest.any(|other| other == line), "{line:?} is gone or moved:\n{}", it.as_str());
             }
             prop_assert!(it.as_str().lines().count() <= whole.lines().count() + 3);
-            prop_assert_eq!(it.as_str().contains("\r\n"), crlf);
+            // Line ends are as they were, in what is new too.
+            let plain = it.as_str().replace("\r\n", "").contains('\n');
+            prop_assert_eq!(plain, !whole.contains("\r\n"));
             let changed = it.clone();
             it.set(path, "\"old\"").expect("set again");
             prop_assert_eq!(it.as_str().replace("\"old\"", "\"new\""), changed.as_str());

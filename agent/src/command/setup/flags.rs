@@ -10,7 +10,7 @@ use tidegate::message;
 use tidegate::secret::MAX_FILE;
 
 use super::answers::{Answers, Kind, Place, pasted};
-use crate::command::{CONFIG, InWords};
+use crate::command::{CONFIG, Coded};
 
 /// What to set up; what is not given is asked, if there is a terminal.
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub(in crate::command) struct Args {
     /// A file with the webhook's whole URL
     #[arg(long, value_name = "FILE")]
     webhook_file: Option<PathBuf>,
-    /// The API of the coverage (Global: https://g.api.soracom.io)
+    /// The API of the coverage (Global: g.api.soracom.io)
     #[arg(long, value_name = "URL")]
     api_url: Option<String>,
     /// The Flux app's id
@@ -116,10 +116,10 @@ impl Args {
     ///
     /// # Errors
     /// A secret that cannot be read.
-    pub(super) fn answers(&self) -> Result<Answers, InWords> {
+    pub(super) fn answers(&self) -> Result<Answers, Coded> {
         let files = [&self.broker_password_file, &self.webhook_file, &self.auth_key_file];
         if files.iter().filter(|file| file.as_deref() == Some(Path::new("-"))).count() > 1 {
-            return Err(InWords::new(
+            return Err(Coded::new(
                 message!("standard input can be one secret only; put the other into a file that only you can read"),
                 Some(Code::Secret),
             ));
@@ -162,13 +162,13 @@ impl Args {
     }
 }
 
-fn secret(path: &Path) -> Result<String, InWords> {
+fn secret(path: &Path) -> Result<String, Coded> {
     let failed = |source| {
         let said = message!(
             "cannot read the secret from {path}; see that the path is right and that you may read it",
             path = path.display()
         );
-        InWords { said, code: Some(Code::Secret), source: Some(source) }
+        Coded { text: said, code: Some(Code::Secret), source: Some(source) }
     };
     let mut text = String::new();
     if path == Path::new("-") {
@@ -179,7 +179,7 @@ fn secret(path: &Path) -> Result<String, InWords> {
     .map_err(failed)?;
     if text.trim().is_empty() {
         let said = message!("there is no secret in {path}; write it there as one line", path = path.display());
-        return Err(InWords::new(said, Some(Code::Secret)));
+        return Err(Coded::new(said, Some(Code::Secret)));
     }
     Ok(text)
 }

@@ -41,7 +41,7 @@ use self::prove::Proof;
 use self::terminal::Terminal;
 use self::write::Belongs;
 use super::check;
-use super::{Failure, InWords, print};
+use super::{Coded, Failure, print};
 
 /// Exit code when all was written and the check at the end found something bad.
 const WRITTEN_BUT_BAD: u8 = 5;
@@ -107,7 +107,7 @@ impl From<Refusal> for Failure {
                 None,
             ),
         };
-        InWords::new(said, code).into()
+        Coded::new(said, code).into()
     }
 }
 
@@ -164,10 +164,15 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         print(&format!("{}\n", message!("written: {path}", path = path.display()).text(language)))?;
     }
     service::tell(args, terminal.as_mut(), !draft.secrets.is_empty(), &config.control.socket, language)?;
+    finish(args, terminal.as_mut(), path, language)
+}
+
+/// Checks all, with a test event if that is agreed.
+fn finish(args: &Args, terminal: Option<&mut Terminal>, path: PathBuf, language: Language) -> Result<(), Failure> {
     if args.no_tests && !args.test_event {
         return Ok(());
     }
-    let event = match &mut terminal {
+    let event = match terminal {
         _ if args.test_event => true,
         Some(terminal) if !args.yes => terminal.agree_still(
             &message!(
@@ -226,7 +231,7 @@ fn converse(
         let mut tried = draft.clone();
         tried.apply(topic, &answers).map_err(EditError::words)?;
         if !answers.about(topic) || !tried.missing(topic, &answers, fresh).is_empty() {
-            terminal.show("\n")?;
+            Terminal::show("\n")?;
             dialogue::ask(topic, terminal, draft, &mut answers)?;
         }
         let mut tried = draft.clone();
@@ -267,11 +272,11 @@ fn show(path: &Path, old: &str, new: &str, draft: &Draft, language: Language) ->
         } else {
             message!("{path} will change:", path = path.display())
         };
-        text += &format!("{}\n\n{}\n", head.text(language), diff::diff(old, new));
+        text.extend([head.text(language), "\n\n".into(), diff::diff(old, new), "\n".into()]);
     }
     for file in draft.secrets.keys() {
         let said = message!("{path} will hold a secret, for its owner alone (mode 0600)", path = file.display());
-        text += &format!("{}\n", said.text(language));
+        text.extend([said.text(language), "\n".into()]);
     }
     print(&text)
 }

@@ -12,7 +12,7 @@ use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tc
 use tidegate::language::{Language, Message};
 use tidegate::message;
 
-use crate::command::{Failure, InWords};
+use crate::command::{Coded, Failure};
 
 /// Longest answer in bytes: a secret file's bound.
 const LONGEST: usize = tidegate::secret::MAX_FILE as usize;
@@ -41,7 +41,7 @@ impl From<Stop> for Failure {
             Stop::Quit => (message!("stopped; nothing was changed"), None),
             Stop::Io(error) => (message!("the terminal cannot be used"), Some(error)),
         };
-        InWords { said, code: None, source }.into()
+        Coded { text: said, code: None, source }.into()
     }
 }
 
@@ -70,7 +70,7 @@ impl Terminal {
     }
 
     /// Shows a text as it is.
-    pub(super) fn show(&self, text: &str) -> Result<(), Stop> {
+    pub(super) fn show(text: &str) -> Result<(), Stop> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
@@ -78,14 +78,14 @@ impl Terminal {
 
     /// Says something on a line of its own.
     pub(super) fn say(&self, what: &Message) -> Result<(), Stop> {
-        self.show(&format!("{}\n", what.text(self.language)))
+        Self::show(&format!("{}\n", what.text(self.language)))
     }
 
     /// Asks for a line; an empty one is the default, and asked again without one.
     pub(super) fn ask(&mut self, question: &Message, default: Option<&str>) -> Result<String, Stop> {
         loop {
             let shown = default.filter(|text| !text.is_empty()).map_or_else(String::new, |text| format!(" [{text}]"));
-            self.show(&format!("{}{shown}: ", question.text(self.language)))?;
+            Self::show(&format!("{}{shown}: ", question.text(self.language)))?;
             let line = self.line()?;
             match (line.as_str(), default) {
                 ("q" | "Q", _) => return Err(Stop::Quit),
@@ -100,7 +100,7 @@ impl Terminal {
     pub(super) fn choose(&mut self, question: &Message, of: &[Message], default: Option<usize>) -> Result<usize, Stop> {
         self.say(question)?;
         for (number, one) in (1..).zip(of) {
-            self.show(&format!("  {number}  {}\n", one.text(self.language)))?;
+            Self::show(&format!("  {number}  {}\n", one.text(self.language)))?;
         }
         let default = default.map(|at| (at + 1).to_string());
         loop {
@@ -139,15 +139,15 @@ impl Terminal {
             let mut quiet = before.0.clone();
             quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN);
             set(&mut quiet, 1, 0)?;
-            self.show(&format!("{} ", question.text(self.language)))?;
+            Self::show(&format!("{} ", question.text(self.language)))?;
             let answer = self.unseen(&mut quiet);
             drop(before);
-            self.show("\n")?;
+            Self::show("\n")?;
             let answer = answer?;
             match answer.trim() {
                 "q" | "Q" => return Err(Stop::Quit),
                 "" if !may_be_empty => {
-                    self.say(&message!("an answer is needed here; q ends, and nothing is changed"))?
+                    self.say(&message!("an answer is needed here; q ends, and nothing is changed"))?;
                 }
                 text => {
                     self.say(&message!("received: {count} characters", count = text.chars().count()))?;

@@ -11,15 +11,15 @@ use std::path::Path;
 use tidegate::code::Code;
 use tidegate::message;
 
-use crate::command::InWords;
+use crate::command::Coded;
 
 /// A file or folder that could not be written.
-fn cannot(path: &Path, source: io::Error) -> InWords {
+fn cannot(path: &Path, source: io::Error) -> Coded {
     let said = message!(
         "cannot write {path}; run this with sudo, or see to the room and the permissions there",
         path = path.display()
     );
-    InWords { said, code: Some(Code::CannotWrite), source: Some(source) }
+    Coded { text: said, code: Some(Code::CannotWrite), source: Some(source) }
 }
 
 /// Who owns a file, and its mode.
@@ -42,7 +42,7 @@ impl Belongs {
 }
 
 /// Makes a folder and those above it; only a new one gets owner and mode (0755 those above).
-pub(super) fn folder(path: &Path, belongs: Belongs) -> Result<(), InWords> {
+pub(super) fn folder(path: &Path, belongs: Belongs) -> Result<(), Coded> {
     if path.is_dir() {
         return Ok(());
     }
@@ -58,7 +58,7 @@ pub(super) fn folder(path: &Path, belongs: Belongs) -> Result<(), InWords> {
 }
 
 /// Writes a file, in the place of what a link leads to.
-pub(super) fn file(path: &Path, bytes: &[u8], belongs: Belongs) -> Result<(), InWords> {
+pub(super) fn file(path: &Path, bytes: &[u8], belongs: Belongs) -> Result<(), Coded> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let failed = |source| cannot(path, source);
     let name = target.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
