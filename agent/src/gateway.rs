@@ -22,6 +22,7 @@ mod identity;
 mod inbox;
 mod limits;
 mod live;
+mod log_pace;
 mod options;
 mod outages;
 mod page;

@@ -15,8 +15,8 @@
 //!
 //! # On disk
 //! `provider/machine` among what the store keeps (see `Change::Kept`), and `notices` in the store's folder: the log
-//! (`provider::machine::Log`), replaced whole, and at most every [`LOG_EVERY`] but for what a person did. A log that cannot be written is said once
-//! and tried again; one that cannot be read is empty.
+//! (`provider::machine::Log`), replaced whole, at once but where much is said ([`LogPace`]). A log that cannot be written is
+//! said once and tried again; one that cannot be read is empty.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,7 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+use super::log_pace::LogPace;
 use super::{Rooms, Shared, ask, evidence, identity, inbox, limits, options, outages};
 use crate::chain::chain;
 use crate::clock::Clock as _;
@@ -45,9 +46,6 @@ const KEPT: &str = "provider/machine";
 
 /// The log's name in the store's folder.
 const LOG: &str = "notices";
-
-/// The log is written at most so often: 64 KiB each time, and a provider that has lost its mind may say much.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The machine is looked at so often at least, though it names no time: a clock that was set is found so.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -244,7 +242,7 @@ fn report(entry: &Entry) {
 pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Receiver<Told>, stop: CancellationToken) {
     let mut line = shared.limits.line();
     let path = log_path(&shared.loaded().config);
-    let mut written: Option<Instant> = None;
+    let mut pace = LogPace::default();
     let mut failed = false;
     loop {
         if stop.is_cancelled() {
@@ -254,14 +252,17 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
             }
         }
         remember(&shared, &store);
-        let log_due = written.map_or_else(Instant::now, |at| at + LOG_EVERY);
+        let log_due = pace.due(Instant::now());
         let wanted = std::mem::take(&mut shared.stance.state().log_wanted);
         if wanted || Instant::now() >= log_due || stop.is_cancelled() {
             if let Some(bytes) = changed_log(&shared) {
-                written = Some(Instant::now());
+                pace.written(Instant::now());
                 // Said once, and tried again.
                 failed = !write_log(&path, bytes, failed).await;
-                shared.stance.state().log_changed |= failed;
+                if failed {
+                    pace.failed(Instant::now());
+                    shared.stance.state().log_changed = true;
+                }
             }
         }
         if stop.is_cancelled() {
