@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_protocol::stance::Stance;
 
 use super::item::{Item, Origin, Phase, Said};
+use super::settings::Span;
 use super::state::{ENDPOINTS, WHY_BYTES};
 use super::throttle::Throttle;
 use super::time::Moment;
@@ -81,8 +82,9 @@ impl Kind {
 }
 
 impl Told {
-    /// Until when a quota is used up, by the answer that says so now: the time that it names, counted from now on; else the
-    /// end of the account's month. Says whether anything is new.
+    /// Until when a quota is used up, by the answer that says so now: the time that it names, counted from now on, but no
+    /// sooner than a probe would come, for each question may be counted; else the end of the account's month. Says whether
+    /// anything is new.
     fn lasts(&mut self, wait_ms: Option<u64>, at: Moment, settings: &Settings) -> bool {
         if self.kind != Kind::Quota {
             return false;
@@ -90,7 +92,8 @@ impl Told {
         let until = at.known.then(|| settings.calendar.month_end_ms(at.date));
         match wait_ms {
             Some(wait) => {
-                let rest = at.steady.saturating_add(wait.min(LONGEST_QUOTA_MS));
+                let least = Span::of(settings).probe_min;
+                let rest = at.steady.saturating_add(wait.clamp(least, LONGEST_QUOTA_MS));
                 (self.named, self.rest, self.until) = (true, Some(rest), None);
             }
             None if self.named => {}
