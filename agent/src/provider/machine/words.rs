@@ -16,6 +16,9 @@ pub(super) const AGENT: &str = "this gateway";
 pub(super) const STANDS: &str =
     "nothing: a signed notice stands until it is withdrawn; have whoever issued it withdraw it";
 
+/// What the agent does about a withdrawal of what it does not know: it may come before what it withdraws.
+pub(super) const NOT_KNOWN: &str = "nothing: nothing is known under this id; what was issued before no longer counts";
+
 /// Who announced it.
 pub(super) fn source(item: &Item) -> String {
     match item.origin {
