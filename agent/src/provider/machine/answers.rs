@@ -244,6 +244,7 @@ impl Machine {
             &reason,
             "sending stops; now and then one event shows whether it is over",
         );
+        log.holds(words::clause(Stance::Maintenance), rest.map(|rest| at.date_of(rest)));
         let since = if lasts && rest.is_none() { since } else { at.steady };
         let (kind, set, named) = (Kind::Maintenance, at.steady, rest.is_some());
         self.state.answers = Some(Told { kind, since, until: None, set, rest, named, reason });
@@ -264,11 +265,14 @@ impl Machine {
         }
         let did = match kind {
             Kind::Ended => "nothing is sent any more; records are kept",
+            Kind::Quota if answer.wait_ms.is_some() => "sending stops until the time that it names",
             _ => "sending stops; rarely one event shows whether it is over",
         };
-        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, did);
         let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
         told.lasts(answer.wait_ms, at, &self.settings);
+        log.entry(kind.stance().as_str(), "", words::ANSWER, &told.reason, did);
+        let until = if kind == Kind::Quota { told.ends(at) } else { None };
+        log.holds(words::clause(kind.stance()), until);
         self.state.answers = Some(told);
         self.dirty = true;
     }

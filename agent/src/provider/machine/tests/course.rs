@@ -330,6 +330,30 @@ fn a_quota_that_names_a_short_wait_is_asked_no_sooner_than_a_probe() {
 }
 
 #[test]
+fn what_answers_and_the_operator_stop_is_written_down_with_its_clause_and_until_when() {
+    let month = settings().calendar.month_end_ms(START);
+    let rows = [
+        (hold(Some(HOUR)), None, Some(START + HOUR), "nothing is sent"),
+        (hold(None), None, None, "nothing is sent"),
+        (waiting(Means::Quota, Some(2 * DAY)), Some("10.1(6)"), Some(START + 2 * DAY), "until the time that it names"),
+        (answer(Means::Quota), Some("10.1(6)"), Some(month), "rarely one event"),
+        (waiting(Means::Maintenance, Some(HOUR)), Some("5.2(1)"), Some(START + HOUR), "now and then one event"),
+        (answer(Means::Suspended), Some("5.1(3)"), None, "rarely one event"),
+        (answer(Means::Ended), Some("5.3"), None, "records are kept"),
+    ];
+    for (input, clause, until, did) in rows {
+        let mut bench = Bench::new();
+        let shown = format!("{input:?}");
+        bench.tell(input);
+        let entry = bench.log.last().expect("an entry");
+        assert_eq!((entry.clause.as_deref(), entry.from_ms, entry.until_ms), (clause, Some(START), until), "{shown}");
+        assert!(entry.did.contains(did), "{shown}: {entry:?}");
+        let ground = bench.view().grounds.pop().expect("a ground");
+        assert_eq!(ground.until_ms, until, "as status shows it");
+    }
+}
+
+#[test]
 fn a_withdrawal_of_what_is_not_known_says_so() {
     let mut bench = Bench::new();
     bench.tell(notice("m-1", START, Content::Withdrawn));
