@@ -7,6 +7,10 @@ mod buffer;
 mod check;
 mod config;
 mod demo;
+#[cfg(test)]
+mod documents;
+mod explain;
+mod failure;
 mod fields;
 mod hold;
 mod notice;
@@ -18,13 +22,13 @@ mod service;
 mod status;
 mod terms;
 
-use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
-use tidegate::message;
+
+pub(crate) use self::failure::{Failure, complain};
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -36,15 +40,20 @@ pub(crate) const FAILED: u8 = 1;
 /// Actions").
 pub(crate) const NOT_RUNNING: u8 = 3;
 
+/// Exit code of `run` when nothing is configured yet: `EX_CONFIG` of sysexits.h(3head). The service manager does not start it
+/// again then, for waiting does not change it (`RestartPreventExitStatus=` of the unit).
+pub(crate) const NOT_CONFIGURED: u8 = 78;
+
 /// Takes telemetry from MQTT devices, writes it to flash before acknowledging it, and forwards it to SORACOM Flux as
 /// the contract and the line allow.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket),\n\
+                  4 nothing could be examined (check), 78 nothing is configured yet (run).\n\
                   Begin with: tidegate demo\n\
-                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
+                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --offline --config tidegate.toml"
 )]
 struct Arguments {
     /// The language of what people read: en or ja; without it that of the locale
@@ -58,7 +67,7 @@ struct Arguments {
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
     Run(RunFile),
-    /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
+    /// Examine configuration, machine, network and service, and say what to do where it is not good
     Check(check::Args),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
@@ -86,6 +95,8 @@ enum Command {
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
+    /// Say what a code such as TG-102 means and what to do
+    Explain(explain::Args),
 }
 
 /// Which configuration to run with.
@@ -98,21 +109,6 @@ struct RunFile {
     /// [default: the one that systemd names, or the store's folder]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-}
-
-/// Why a command failed, and the exit code that says so.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// The exit code.
-    pub(crate) code: u8,
-    /// Why.
-    pub(crate) error: Box<dyn Error>,
-}
-
-impl<E: Into<Box<dyn Error>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self { code: FAILED, error: error.into() }
-    }
 }
 
 /// The language that `--lang` names.
@@ -128,34 +124,29 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
     obey(arguments.command, language).map_err(|failure| (failure, language))
 }
 
-fn obey(command: Command, _language: Language) -> Result<(), Failure> {
+fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config, file.state.as_deref()),
-        Command::Check(args) => check::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Terms(args) => terms::run(&args),
-        Command::Notice(which) => notice::run(&which),
-        Command::Notices(args) => notices::run(&args),
-        Command::Outages(args) => outages::run(&args),
-        Command::Hold(args) => hold::run(&args),
-        Command::Resume(args) => hold::resume(&args),
-        Command::Buffer(which) => buffer::run(&which),
+        Command::Check(args) => check::run(&args, language),
+        Command::Status(args) => status::run(&args, language),
+        Command::Terms(args) => terms::run(&args, language),
+        Command::Notice(which) => notice::run(&which, language),
+        Command::Notices(args) => notices::run(&args, language),
+        Command::Outages(args) => outages::run(&args, language),
+        Command::Hold(args) => hold::run(&args, language),
+        Command::Resume(args) => hold::resume(&args, language),
+        Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
+        Command::Explain(args) => explain::run(&args, language),
     }
 }
 
-/// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
-pub(crate) fn complain(failure: &Failure, language: Language) {
-    let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "tidegate: {}", failure.error);
-    let because = message!("because").text(language);
-    let mut cause = failure.error.source();
-    while let Some(error) = cause {
-        let _ = writeln!(stderr, "  {because}: {error}");
-        cause = error.source();
-    }
+/// What the command line is, for who writes manual pages and completions from it.
+#[allow(dead_code)] // `examples/documents.rs` has this module too, and is the one who asks.
+pub(crate) fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// Prints what was asked for. A reader that has gone away has read enough.
@@ -186,6 +177,8 @@ mod tests {
             "tidegate check --offline --config a.toml --state /var/lib/tidegate",
             "tidegate run --state /var/lib/tidegate",
             "tidegate config kept --config a.toml",
+            "tidegate check --json --lang ja",
+            "tidegate check --offline --config -",
             "tidegate status",
             "tidegate status --json",
             "tidegate status --lang ja",
@@ -212,6 +205,9 @@ mod tests {
             "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
+            "tidegate explain",
+            "tidegate explain TG-102 --lang ja",
+            "tidegate explain 102",
             "tidegate buffer status --json --config a.toml",
             "tidegate buffer inspect --device meter-* --from -2h --to now --lane normal --limit 5 --all --json",
             "tidegate buffer verify --store /var/lib/tidegate",
@@ -234,6 +230,7 @@ mod tests {
             "tidegate outages --json --csv",
             "tidegate outages --verify --csv",
             "tidegate config",
+            "tidegate explain TG-999",
             "tidegate notice",
             "tidegate notice keygen",
             "tidegate notice sign --key ops.key",

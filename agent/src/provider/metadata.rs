@@ -29,6 +29,9 @@ use tokio_util::sync::CancellationToken;
 pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
 use crate::chain::chain;
+use crate::code::Code;
+use crate::language::Message;
+use crate::message;
 use crate::shape::wire::{Wire, WireError};
 use crate::shown;
 pub use subscriber::{Expiry, Subscriber};
@@ -78,19 +81,21 @@ enum Failure {
 }
 
 impl Failure {
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> Message {
         match self {
-            Self::NoAnswer(AskError::Url) => "correct [provider.metadata] url",
+            Self::NoAnswer(AskError::Url) => message!("correct [provider.metadata] url"),
             Self::NoAnswer(AskError::Unreachable(WireError::Spent)) => {
-                "nothing: it is asked again later, and what was told last stays"
+                message!("nothing: it is asked again later, and what was told last stays")
             }
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) => {
-                "nothing, if the line is down; the service answers over a SORACOM line only: on another one write \
+                message!(
+                    "nothing, if the line is down; the service answers over a SORACOM line only: on another one write \
                  [provider.metadata] enabled = false"
+                )
             }
-            Self::Refused { status: 403, .. } => "enable the metadata service in the SIM group",
+            Self::Refused { status: 403, .. } => message!("enable the metadata service in the SIM group"),
             Self::Refused { .. } | Self::NoAnswer(AskError::TooLong(_)) | Self::Nonsense(_) => {
-                "see that [provider.metadata] url leads to SORACOM's metadata service"
+                message!("see that [provider.metadata] url leads to SORACOM's metadata service")
             }
         }
     }
@@ -167,12 +172,23 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
         Err(error) => {
             let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
             if line.problem.as_ref().is_none_or(|known| known.reason != reason) {
-                tracing::warn!(reason, "the SIM's metadata service does not tell the speed class; {advice}");
+                tracing::warn!(code = %Code::Metadata, reason, "the SIM's metadata service does not tell the speed class; {advice}");
             }
             line.problem = Some(Problem { reason, advice });
             line.failures = line.failures.saturating_add(1);
         }
     }
+}
+
+/// Asks once, for a person's examination.
+///
+/// # Errors
+/// Why nothing was told: the HTTP status, if there was an answer, and a text.
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<Subscriber, (Option<u16>, String)> {
+    question(url, wire).await.map_err(|failure| {
+        let status = if let Failure::Refused { status, .. } = failure { Some(status) } else { None };
+        (status, shown::shown(&chain(&failure), shown::MESSAGE))
+    })
 }
 
 async fn question(url: &str, wire: &Wire) -> Result<Subscriber, Failure> {

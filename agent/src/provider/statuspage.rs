@@ -41,7 +41,10 @@ use super::input::Input;
 use super::page::{Page, Progress};
 use crate::answer::retry_after;
 use crate::chain::chain;
+use crate::code::Code;
 use crate::glob::Glob;
+use crate::language::Message;
+use crate::message;
 use crate::shape::wire::Wire;
 use crate::shown;
 pub use document::{Document, NoPage};
@@ -125,16 +128,18 @@ enum Failure {
 }
 
 impl Failure {
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> Message {
         match self {
-            Self::NoAnswer(AskError::Url) => "correct [provider.statuspage] url",
+            Self::NoAnswer(AskError::Url) => message!("correct [provider.statuspage] url"),
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) => {
-                "nothing, if the line is down; if this line does not lead to the page, name another interface in \
+                message!(
+                    "nothing, if the line is down; if this line does not lead to the page, name another interface in \
                  [provider.statuspage], or write enabled = false"
+                )
             }
-            Self::Refused { status: 429 | 500..=599, .. } => "nothing: it is asked again, more seldom",
+            Self::Refused { status: 429 | 500..=599, .. } => message!("nothing: it is asked again, more seldom"),
             Self::Refused { .. } | Self::NoAnswer(AskError::TooLong(_)) | Self::NoPage(_) => {
-                "see that [provider.statuspage] url leads to the provider's status page"
+                message!("see that [provider.statuspage] url leads to the provider's status page")
             }
         }
     }
@@ -261,12 +266,41 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
         Err(error) => {
             let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
             if standing.problem.as_ref().is_none_or(|known| known.reason != reason) {
-                tracing::warn!(reason, "the status page cannot be read; {advice}");
+                tracing::warn!(code = %Code::StatusPage, reason, "the status page cannot be read; {advice}");
             }
             standing.problem = Some(Problem { reason, advice });
             standing.failures = standing.failures.saturating_add(1);
         }
     }
+}
+
+/// Asks once whether there is such a page, for a person's examination: for the smallest of its documents, and for the summary
+/// only where that is not there.
+///
+/// # Errors
+/// Why nothing could be read, in words.
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), String> {
+    let mut said = String::new();
+    for path in [PARTS[0], WHOLE[0]] {
+        let question = Question {
+            method: hyper::Method::GET,
+            base: url,
+            path,
+            headers: Vec::new(),
+            most: ANSWER_BYTES,
+            patience: PATIENCE,
+        };
+        let reply = ask(&question, wire).await.result.map_err(|error| shown::shown(&chain(&error), shown::MESSAGE))?;
+        match reply.status {
+            200..=299 => {
+                let read = Document::read(&reply.body, &[]);
+                return read.map(|_| ()).map_err(|error| shown::shown(&chain(&error), shown::MESSAGE));
+            }
+            404 => said = format!("HTTP 404{}", reply.message()),
+            status => return Err(format!("HTTP {status}{}", reply.message())),
+        }
+    }
+    Err(said)
 }
 
 /// What came of asking.

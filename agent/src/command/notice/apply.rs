@@ -4,12 +4,16 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tidegate::code::Code;
+use tidegate::language::sheet::Sheet;
+use tidegate::language::{IntoValue as _, Language, again};
+use tidegate::message;
 use tidegate::provider::question::{Ask, End};
 use tidegate_protocol::notice::{ENVELOPE_BYTES, NoticeError};
 
 use super::file;
 use crate::command::service::Agent;
-use crate::command::{Failure, print};
+use crate::command::{FAILED, Failure, print};
 
 /// Which notice, and whose agent.
 #[derive(Debug, clap::Args)]
@@ -27,7 +31,7 @@ pub(in crate::command) struct Args {
 }
 
 /// Gives it, and prints what became of it; fails if it is refused.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let bytes = file::read_envelope(&args.file)?;
     if bytes.len() > ENVELOPE_BYTES {
         return Err(NoticeError::TooLarge { bytes: bytes.len() }.into());
@@ -39,18 +43,34 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         print(&(serde_json::to_string_pretty(&told)? + "\n"))?;
     }
     if told.verdict == "refused" {
-        return Err(format!("the notice is refused: {} ({})", told.why, told.code).into());
+        let unsigned = ["no_keys", "unsigned", "unknown_key", "bad_signature"].contains(&told.code.as_str());
+        let code = if unsigned { Code::NoticeUnsigned } else { Code::NoticeRefused };
+        let text = message!("the notice is refused: {why} ({code})", why = told.why, code = told.code);
+        return Err(Failure::coded(FAILED, code, text));
     }
     if args.json {
         return Ok(());
     }
-    let mut out = format!("{}: {} {}, signed by {}\n", told.verdict, told.kind, told.id, told.key);
+    let mut out = Sheet::new(language, 0);
+    let verdict = match told.verdict.as_str() {
+        "accepted" => message!("accepted").into_value(),
+        "amended" => message!("amended").into_value(),
+        "repeated" => message!("repeated").into_value(),
+        other => other.into_value(),
+    };
+    out.plain(message!(
+        "{verdict}: {kind} {id}, signed by {key}",
+        verdict = verdict,
+        kind = told.kind,
+        id = told.id,
+        key = told.key
+    ));
     if !told.why.is_empty() {
-        out.extend(["  why: ", &told.why, "\n"]);
+        out.plain(message!("  why: {why}", why = again(&told.why, language)));
     }
-    out.extend(["  it says: ", &told.says, "\n"]);
-    for line in told.follows {
-        out.extend(["  what follows: ", &line, "\n"]);
+    out.plain(message!("  it says: {text}", text = told.says));
+    for line in &told.follows {
+        out.plain(message!("  what follows: {text}", text = again(line, language)));
     }
-    print(&out)
+    print(&out.finish())
 }
