@@ -6,7 +6,7 @@ use tidegate_tests::agent::Agent;
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::office::Office;
-use tidegate_tests::stance::{apply, publish, setup, stance, until_stance};
+use tidegate_tests::stance::{apply, notices, publish, setup, stance, until_stance};
 use tidegate_tests::wait::{self, BOUND};
 
 const WHILE: Duration = Duration::from_millis(2500);
@@ -97,4 +97,32 @@ fn what_a_person_did_is_in_the_log_of_notices_at_once() {
             log.windows(why.len()).any(|part| part == why.as_bytes())
         });
     }
+}
+
+#[test]
+fn what_happened_stays_in_the_log_of_notices_though_it_is_killed_soon_after() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut setup = setup(&flux, &office);
+    let store = tempfile::tempdir().expect("a folder");
+    setup.store_at(store.path());
+    let mut agent = setup.start();
+    publish(&agent, "telemetry", "1");
+    flux.wait_for(1, BOUND);
+    apply(&agent, &office, "m", "id = \"m-1\"\nkind = \"maintenance\"\nuntil = \"+2s\"\n");
+    until_stance(&agent, "maintenance");
+    until_stance(&agent, "open");
+    flux.answer_all(Answer::status(403));
+    publish(&agent, "telemetry", "2");
+    until_stance(&agent, "suspended");
+    let before = notices(&agent);
+    let about: Vec<&str> = before.iter().filter_map(|entry| entry["what"].as_str()).collect();
+    assert_eq!(about, ["maintenance", "maintenance", "suspended"]);
+    // Below the ten seconds that it waits where very much is said; a busy disk takes seconds for one file.
+    wait::until("the log is on disk", Duration::from_secs(5), || {
+        let log = std::fs::read(store.path().join("notices")).unwrap_or_default();
+        log.windows(8).any(|part| part == b"HTTP 403")
+    });
+    agent.kill();
+    agent.start();
+    assert_eq!(notices(&agent)[..before.len()], before[..]);
 }

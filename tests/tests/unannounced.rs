@@ -2,6 +2,8 @@
 //! Each is told from the others by what the agent itself sees, and shuts no more than it has to.
 #![forbid(unsafe_code)]
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
@@ -97,6 +99,8 @@ fn a_429_halves_what_leaves_at_once_and_a_kill_forgets_nothing_of_it() {
     let refused = flux.requests();
     for number in 10..=20 {
         publish(&agent, "telemetry", &number.to_string());
+        // Longer than a batch waits for more: without the limit each would be a request of its own.
+        std::thread::sleep(Duration::from_millis(200));
     }
     wait::never("more leaves than that", WHILE * 2, || flux.requests() > refused + 4);
     assert!(said(&agent, &["outages"]).contains("none"), "it can be used");

@@ -279,6 +279,7 @@ impl Machine {
         let since = log.at.steady;
         let until = for_ms.map(|length| since.saturating_add(length));
         log.entry("hold", "", words::OPERATOR, &why, &message!("nothing is sent"));
+        log.holds(None, until.map(|until| log.at.date_of(until)));
         self.state.hold = Some(Hold { since, until, why });
         self.dirty = true;
     }

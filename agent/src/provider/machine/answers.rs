@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_protocol::stance::Stance;
 
 use super::item::{Item, Origin, Phase, Said};
+use super::settings::Span;
 use super::state::{ENDPOINTS, WHY_BYTES};
 use super::throttle::Throttle;
 use super::time::Moment;
@@ -82,8 +83,9 @@ impl Kind {
 }
 
 impl Told {
-    /// Until when a quota is used up, by the answer that says so now: the time that it names, counted from now on; else the
-    /// end of the account's month. Says whether anything is new.
+    /// Until when a quota is used up, by the answer that says so now: the time that it names, counted from now on, but no
+    /// sooner than a probe would come, for each question may be counted; else the end of the account's month. Says whether
+    /// anything is new.
     fn lasts(&mut self, wait_ms: Option<u64>, at: Moment, settings: &Settings) -> bool {
         if self.kind != Kind::Quota {
             return false;
@@ -91,7 +93,8 @@ impl Told {
         let until = at.known.then(|| settings.calendar.month_end_ms(at.date));
         match wait_ms {
             Some(wait) => {
-                let rest = at.steady.saturating_add(wait.min(LONGEST_QUOTA_MS));
+                let least = Span::of(settings).probe_min;
+                let rest = at.steady.saturating_add(wait.clamp(least, LONGEST_QUOTA_MS));
                 (self.named, self.rest, self.until) = (true, Some(rest), None);
             }
             None if self.named => {}
@@ -259,6 +262,7 @@ impl Machine {
             &reason,
             &message!("sending stops; now and then one event shows whether it is over"),
         );
+        log.holds(words::clause(Stance::Maintenance), rest.map(|rest| at.date_of(rest)));
         let since = if lasts && rest.is_none() { since } else { at.steady };
         let (kind, set, named) = (Kind::Maintenance, at.steady, rest.is_some());
         self.state.answers = Some(Told { kind, since, until: None, set, rest, named, reason });
@@ -277,14 +281,16 @@ impl Machine {
             }
             _ => {}
         }
-        let did = if kind == Kind::Ended {
-            message!("nothing is sent any more; records are kept")
-        } else {
-            message!("sending stops; rarely one event shows whether it is over")
+        let did = match kind {
+            Kind::Ended => message!("nothing is sent any more; records are kept"),
+            Kind::Quota if answer.wait_ms.is_some() => message!("sending stops until the time that it names"),
+            _ => message!("sending stops; rarely one event shows whether it is over"),
         };
-        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, &did);
         let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
         told.lasts(answer.wait_ms, at, &self.settings);
+        log.entry(kind.stance().as_str(), "", words::ANSWER, &told.reason, &did);
+        let until = if kind == Kind::Quota { told.ends(at) } else { None };
+        log.holds(words::clause(kind.stance()), until);
         self.state.answers = Some(told);
         self.dirty = true;
     }

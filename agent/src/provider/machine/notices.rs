@@ -139,7 +139,11 @@ impl Machine {
         // So long any revision may be brought again.
         new.expires = new.expires.max(old.as_ref().map_or(0, |old| old.expires));
         if let Some((what, source)) = told {
-            let did = if lifted.is_some() { words::back() } else { self.does(&new, phase, amends) };
+            let did = match lifted {
+                Some(_) => words::back(),
+                None if what == Content::Withdrawn.kind() && !amends => words::not_known(),
+                None => self.does(&new, phase, amends),
+            };
             let course = new.course(&ways);
             log.dated(what, &new.id, &source, &new.why, &did, course, new.said.stance());
         }

@@ -1,6 +1,7 @@
 //! Writes down what happens while the machine is told something.
 
 use tidegate_protocol::stance::Stance;
+use tidegate_protocol::terms::Clause;
 
 use super::item::Course;
 use super::time::Moment;
@@ -24,6 +25,15 @@ impl Scribe {
     /// Writes an entry without a window. It is kept in English, which [`again`](crate::language::again) finds the Japanese of.
     pub(super) fn entry(&mut self, what: &str, id: &str, source: &str, text: &str, did: &Message) {
         self.dated(what, id, source, text, did, None, None);
+    }
+
+    /// What was written last makes a ground of its own from now on, until that date if it is known.
+    pub(super) fn holds(&mut self, clause: Option<Clause>, until_ms: Option<u64>) {
+        if let Some(entry) = self.entries.last_mut() {
+            entry.from_ms = Some(self.at.date);
+            entry.until_ms = until_ms;
+            entry.clause = clause.map(|clause| clause.to_string());
+        }
     }
 
     /// Writes an entry of something that has a course.

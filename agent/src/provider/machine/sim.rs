@@ -24,7 +24,7 @@ pub(super) struct Sim {
     /// The operator wants it tried again since it was told last: that the line was to be terminated may be no longer so,
     /// and one that has ended asks nobody. It counts as suspended until it is told anew.
     pub(super) doubted: bool,
-    /// That the status, and that the expiry, stops the line was logged.
+    /// That the status, and that the expiry, stops the line was logged, and that it does so no more was not.
     pub(super) logged: (bool, bool),
 }
 
@@ -61,8 +61,9 @@ impl Sim {
         if let Some(mut status) = status {
             cut(&mut status, WORD_BYTES);
             if self.status.as_ref() != Some(&status) {
-                self.logged.0 = false;
                 (self.status, self.since, self.overruled) = (Some(status), at.steady, false);
+                // Another one that stops is news; that it stops no more is news only where it was said that it does.
+                self.logged.0 &= self.by_status().is_none();
             }
         }
         let expiry = expiry.map(|(at, mut action)| {
@@ -70,7 +71,8 @@ impl Sim {
             (at.min(LATEST_MS), action)
         });
         if self.expiry != expiry {
-            (self.expiry, self.outlived, self.logged.1) = (expiry, false, false);
+            (self.expiry, self.outlived) = (expiry, false);
+            self.logged.1 &= self.by_expiry().is_none_or(|(_, expiry)| expiry > at.date);
         }
         let up = matches!(self.status.as_deref(), Some("active" | "ready"));
         // It is told of a line that is up after it was to be stopped.
@@ -78,12 +80,12 @@ impl Sim {
         *self != before
     }
 
-    /// Flux accepted something.
+    /// Flux accepted something. Says whether that ends what was told; whoever is told so writes it down.
     pub(super) fn accepted(&mut self, date: u64) -> bool {
         let stops = self.by_status().is_some();
-        self.overruled |= stops;
         let expired = self.by_expiry().is_some_and(|(stance, at)| at <= date && stance != Stance::Ended);
-        self.outlived |= expired;
+        (self.overruled, self.outlived) = (self.overruled || stops, self.outlived || expired);
+        self.logged = (self.logged.0 && !stops, self.logged.1 && !expired);
         stops || expired
     }
 

@@ -30,6 +30,11 @@ pub(super) fn who(name: &'static str) -> Value {
     }
 }
 
+/// What the agent does about a withdrawal of what it does not know: it may come before what it withdraws.
+pub(super) fn not_known() -> Message {
+    message!("nothing: nothing is known under this id; what was issued before no longer counts")
+}
+
 /// Who announced it.
 pub(super) fn source(item: &Item) -> Value {
     match item.origin {

@@ -271,6 +271,101 @@ fn what_a_technician_is_told_names_the_clause_and_what_to_do() {
 }
 
 #[test]
+fn what_the_sim_stops_and_that_it_stops_it_no_more_is_written_down_each_once() {
+    let mut bench = Bench::new();
+    let mut seen = Vec::new();
+    let expiry = |at| Some((at, "suspend"));
+    for (status, expiry, pass) in [
+        ("suspended", None, MINUTE),
+        ("suspended", None, MINUTE),
+        ("active", None, MINUTE),
+        ("active", expiry(START + HOUR), HOUR),
+        ("inactive", expiry(START + HOUR), MINUTE),
+        ("suspended", expiry(START + HOUR), MINUTE),
+        ("suspended", expiry(START + 2 * HOUR), MINUTE),
+        ("active", expiry(START + 2 * HOUR), MINUTE),
+    ] {
+        let before = bench.log.len();
+        bench.tell(sim(status, expiry));
+        bench.restart();
+        bench.run(pass);
+        seen.extend(bench.log[before..].iter().map(|one| {
+            let did = if one.did.starts_with("sending stops") { "stops" } else { one.did.as_str() };
+            format!("{} {} {did}", one.what, one.text)
+        }));
+    }
+    let expected = [
+        "sim suspended stops",
+        "sim active sending goes on",
+        "expiry suspend stops",
+        "sim inactive stops",
+        "sim suspended stops",
+        "expiry suspend sending goes on",
+        "sim active sending goes on",
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn that_flux_accepts_over_a_sim_that_is_said_to_be_suspended_is_written_down_once() {
+    let mut bench = Bench::new();
+    bench.tell(sim("suspended", Some((START, "suspend"))));
+    let before = bench.log.len();
+    for _ in 0..2 {
+        bench.tell(answer(Means::Accepted));
+        bench.pass(MINUTE);
+    }
+    assert_eq!(bench.did(), "sending goes on");
+    assert_eq!(bench.log.len(), before + 1, "{:?}", &bench.log[before..]);
+}
+
+#[test]
+fn a_quota_that_names_a_short_wait_is_asked_no_sooner_than_a_probe() {
+    let least = u64::try_from(settings().probe.0.as_millis()).expect("an hour");
+    for wait in [0, 1, SECOND, 5 * MINUTE] {
+        let mut bench = Bench::new();
+        bench.tell(waiting(Means::Quota, Some(wait)));
+        bench.run(least - SECOND);
+        assert_eq!((bench.stance(), bench.telemetry(), bench.view().probe), (Stance::Quota, Telemetry::Nothing, 0));
+        bench.run(2 * SECOND);
+        until_open(&mut bench, 11 * MINUTE);
+    }
+}
+
+#[test]
+fn what_answers_and_the_operator_stop_is_written_down_with_its_clause_and_until_when() {
+    let month = settings().calendar.month_end_ms(START);
+    let rows = [
+        (hold(Some(HOUR)), None, Some(START + HOUR), "nothing is sent"),
+        (hold(None), None, None, "nothing is sent"),
+        (waiting(Means::Quota, Some(2 * DAY)), Some("10.1(6)"), Some(START + 2 * DAY), "until the time that it names"),
+        (answer(Means::Quota), Some("10.1(6)"), Some(month), "rarely one event"),
+        (waiting(Means::Maintenance, Some(HOUR)), Some("5.2(1)"), Some(START + HOUR), "now and then one event"),
+        (answer(Means::Suspended), Some("5.1(3)"), None, "rarely one event"),
+        (answer(Means::Ended), Some("5.3"), None, "records are kept"),
+    ];
+    for (input, clause, until, did) in rows {
+        let mut bench = Bench::new();
+        let shown = format!("{input:?}");
+        bench.tell(input);
+        let entry = bench.log.last().expect("an entry");
+        assert_eq!((entry.clause.as_deref(), entry.from_ms, entry.until_ms), (clause, Some(START), until), "{shown}");
+        assert!(entry.did.contains(did), "{shown}: {entry:?}");
+        let ground = bench.view().grounds.pop().expect("a ground");
+        assert_eq!(ground.until_ms, until, "as status shows it");
+    }
+}
+
+#[test]
+fn a_withdrawal_of_what_is_not_known_says_so() {
+    let mut bench = Bench::new();
+    bench.tell(notice("m-1", START, Content::Withdrawn));
+    assert_eq!(bench.did(), "nothing: nothing is known under this id; what was issued before no longer counts");
+    bench.tell(notice("i-1", START, Content::Information));
+    assert_eq!(bench.did(), "nothing: it is for people to know");
+}
+
+#[test]
 fn a_reload_brings_one_probe_at_once_and_none_within_a_window_or_when_held() {
     let mut bench = Bench::new();
     bench.tell(answer(Means::Suspended));
