@@ -17,6 +17,8 @@
 //! `language/ja/`, and is read at the first Japanese message only: the running agent, which logs in English, never pays
 //! for it.
 
+pub mod sheet;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -134,6 +136,53 @@ impl Message {
     }
 }
 
+impl Value {
+    /// It in a language.
+    pub fn text(&self, language: Language) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Message(message) => message.text(language),
+        }
+    }
+
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Text(text) if text.is_empty())
+    }
+
+    /// The message, if it is said differently in each language: what is sent beside its English.
+    pub fn into_message(self) -> Option<Message> {
+        match self {
+            Self::Text(_) => None,
+            Self::Message(message) => Some(message),
+        }
+    }
+}
+
+impl Default for Value {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.pad(text),
+            Self::Message(message) => message.fmt(f),
+        }
+    }
+}
+
+/// What was kept as English text, in a language: if it is a message without values, as the catalogue has it, otherwise as it
+/// stands. For what lasts longer than a version of Tidegate and is bounded in bytes, such as the log of notices.
+pub fn again(english: &str, language: Language) -> &str {
+    match language {
+        Language::English => english,
+        Language::Japanese => japanese(english).unwrap_or(english),
+    }
+}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text(Language::English))
@@ -149,6 +198,12 @@ pub trait IntoValue {
 impl IntoValue for Message {
     fn into_value(self) -> Value {
         Value::Message(self)
+    }
+}
+
+impl IntoValue for Value {
+    fn into_value(self) -> Value {
+        self
     }
 }
 
@@ -337,6 +392,13 @@ mod tests {
             message = Message::new("({in})", [("in", message.into_value())]);
         }
         assert_eq!(message.to_string(), format!("{}…{}", "(".repeat(DEPTH), ")".repeat(DEPTH)));
+    }
+
+    #[test]
+    fn what_was_kept_as_english_is_said_in_japanese_where_the_catalogue_has_it() {
+        assert_eq!(again("because", Language::Japanese), "原因");
+        assert_eq!(again("because", Language::English), "because");
+        assert_eq!(again("what nobody says", Language::Japanese), "what nobody says");
     }
 
     #[test]

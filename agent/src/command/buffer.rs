@@ -21,6 +21,8 @@ mod table;
 mod time;
 mod verify;
 
+use tidegate::language::Language;
+use tidegate::message;
 use tidegate::store::look::{DevicePattern, Filter, What};
 
 use super::Failure;
@@ -71,8 +73,8 @@ struct Choice {
 }
 
 impl Choice {
-    fn filter(&self, limit: Option<u64>) -> Result<Filter, Failure> {
-        span(self.from, self.to)?;
+    fn filter(&self, limit: Option<u64>, language: Language) -> Result<Filter, Failure> {
+        span(self.from, self.to, language)?;
         Ok(Filter {
             lane: self.lane.clone(),
             device: self.device.clone(),
@@ -85,13 +87,16 @@ impl Choice {
 }
 
 /// A span of time in which there can be anything.
-fn span(from: Option<u64>, to: Option<u64>) -> Result<(), Failure> {
+fn span(from: Option<u64>, to: Option<u64>, language: Language) -> Result<(), Failure> {
     match (from, to) {
         (Some(from), Some(to)) if from >= to => Err(Failure {
             code: 2,
-            error: "there is no time between --from and --to: --to is the first moment that no longer belongs to it, \
-                    and a date alone is its beginning (for one day write --from 2026-11-22 --to 2026-11-23)"
-                .into(),
+            error: message!(
+                "there is no time between --from and --to: --to is the first moment that no longer belongs to it, \
+                 and a date alone is its beginning (for one day write --from 2026-11-22 --to 2026-11-23)"
+            )
+            .text(language)
+            .into(),
         }),
         _ => Ok(()),
     }
@@ -105,15 +110,20 @@ fn device(text: &str) -> Result<DevicePattern, String> {
     }
 }
 
+/// The failure of an agent that answers something else.
+fn another_answer(language: Language) -> Failure {
+    message!("the answer is to another question; this is a defect, please report it").text(language).into()
+}
+
 /// Does it.
-pub(super) fn run(which: &Which) -> Result<(), Failure> {
+pub(super) fn run(which: &Which, language: Language) -> Result<(), Failure> {
     match which {
-        Which::Status(args) => status::run(args),
-        Which::Inspect(args) => inspect::run(args),
-        Which::Verify(args) => verify::run(args),
-        Which::Export(args) => export::run(args),
-        Which::Replay(args) => replay::run(args),
-        Which::Quarantine(which) => quarantine::run(which),
+        Which::Status(args) => status::run(args, language),
+        Which::Inspect(args) => inspect::run(args, language),
+        Which::Verify(args) => verify::run(args, language),
+        Which::Export(args) => export::run(args, language),
+        Which::Replay(args) => replay::run(args, language),
+        Which::Quarantine(which) => quarantine::run(which, language),
     }
 }
 
@@ -131,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_span_without_any_time_is_a_mistake() {
-        assert!(span(Some(5), Some(5)).is_err_and(|failure| failure.code == 2));
-        assert!(span(Some(5), Some(6)).is_ok() && span(None, Some(0)).is_ok());
+        assert!(span(Some(5), Some(5), Language::English).is_err_and(|failure| failure.code == 2));
+        assert!(span(Some(5), Some(6), Language::English).is_ok() && span(None, Some(0), Language::English).is_ok());
     }
 }

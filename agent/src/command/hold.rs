@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidegate::config::units::parse_duration;
+use tidegate::language::Language;
 use tidegate::provider::question::{Ask, WHY_BYTES};
 
 use super::provider::done;
@@ -45,12 +46,12 @@ fn why(text: &str) -> Result<String, String> {
 }
 
 /// Holds.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let for_ms = args.length.map(|length| u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
-    print(&done(args.agent.ask(&Ask::Hold { for_ms, why: args.why.clone() })?)?)
+    print(&done(args.agent.ask(&Ask::Hold { for_ms, why: args.why.clone() })?, language)?)
 }
 
 /// Lets it go on.
-pub(super) fn resume(args: &ResumeArgs) -> Result<(), Failure> {
-    print(&done(args.agent.ask(&Ask::Resume)?)?)
+pub(super) fn resume(args: &ResumeArgs, language: Language) -> Result<(), Failure> {
+    print(&done(args.agent.ask(&Ask::Resume)?, language)?)
 }

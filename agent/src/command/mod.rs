@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
 use tidegate::message;
+use tidegate::watch::control::AskError;
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -128,18 +129,18 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
     obey(arguments.command, language).map_err(|failure| (failure, language))
 }
 
-fn obey(command: Command, _language: Language) -> Result<(), Failure> {
+fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config, file.state.as_deref()),
         Command::Check(args) => check::run(&args),
-        Command::Status(args) => status::run(&args),
-        Command::Terms(args) => terms::run(&args),
-        Command::Notice(which) => notice::run(&which),
-        Command::Notices(args) => notices::run(&args),
-        Command::Outages(args) => outages::run(&args),
-        Command::Hold(args) => hold::run(&args),
-        Command::Resume(args) => hold::resume(&args),
-        Command::Buffer(which) => buffer::run(&which),
+        Command::Status(args) => status::run(&args, language),
+        Command::Terms(args) => terms::run(&args, language),
+        Command::Notice(which) => notice::run(&which, language),
+        Command::Notices(args) => notices::run(&args, language),
+        Command::Outages(args) => outages::run(&args, language),
+        Command::Hold(args) => hold::run(&args, language),
+        Command::Resume(args) => hold::resume(&args, language),
+        Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::Config(which) => config::run(&which),
@@ -149,7 +150,10 @@ fn obey(command: Command, _language: Language) -> Result<(), Failure> {
 /// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
 pub(crate) fn complain(failure: &Failure, language: Language) {
     let mut stderr = io::stderr().lock();
-    let _ = writeln!(stderr, "tidegate: {}", failure.error);
+    let asked = failure.error.downcast_ref::<AskError>();
+    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
+    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
+    let _ = writeln!(stderr, "tidegate: {text}{code}");
     let because = message!("because").text(language);
     let mut cause = failure.error.source();
     while let Some(error) = cause {

@@ -10,6 +10,8 @@ mod keygen;
 mod show;
 mod sign;
 
+use tidegate::language::Language;
+
 use super::Failure;
 
 /// What to do with notices.
@@ -31,12 +33,12 @@ pub(super) enum Which {
 }
 
 /// Does it.
-pub(super) fn run(which: &Which) -> Result<(), Failure> {
+pub(super) fn run(which: &Which, language: Language) -> Result<(), Failure> {
     match which {
         Which::Keygen(args) => keygen::run(args),
         Which::Sign(args) => sign::run(args),
         Which::Show(args) => show::run(args),
-        Which::Apply(args) => apply::run(args),
+        Which::Apply(args) => apply::run(args, language),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use tidegate::config;
 use tidegate::gateway;
+use tidegate::language::Language;
 use tidegate::provider::input::Entry;
 use tidegate::provider::question::{Ask, End};
 use tidegate::watch::render;
@@ -21,12 +22,12 @@ pub(super) struct Args {
 }
 
 /// Asks or reads, and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let entries = find(args)?;
     if args.service.json {
         return print(&(serde_json::to_string_pretty(&entries)? + "\n"));
     }
-    print(&render::notices(&gateway::shown_notices(&entries)))
+    print(&render::notices(&gateway::shown_notices(&entries), language))
 }
 
 fn find(args: &Args) -> Result<Vec<Entry>, Failure> {

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tidegate::config;
+use tidegate::language::Language;
+use tidegate::message;
 use tidegate::outage::calendar::Month;
 use tidegate::outage::report::{self, Row};
 use tidegate::outage::{self, Fault, Found};
@@ -72,7 +74,7 @@ struct Verified<'a> {
 }
 
 /// Reads and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let store = match &args.store {
         Some(folder) => folder.clone(),
         None => config::store_place(args.config.as_deref().unwrap_or(Path::new(CONFIG)))?.0,
@@ -81,14 +83,16 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let found = match outage::look(&store) {
         Ok(found) => found.unwrap_or_default(),
         Err(error) => {
-            let why = format!(
-                "cannot read the outage ledger {ledger}: {error} (as the user that Tidegate runs as, or root?)"
+            let why = message!(
+                "cannot read the outage ledger {ledger}: {error} (as the user that Tidegate runs as, or root?)",
+                ledger = &ledger,
+                error = error.to_string()
             );
-            return Err(why.into());
+            return Err(why.text(language).into());
         }
     };
     if args.verify {
-        return verify(args, &found, &ledger);
+        return verify(args, &found, &ledger, language);
     }
     let intervals = report::rows(&found.tally, args.month);
     if args.json {
@@ -105,10 +109,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.csv {
         return print(&report::csv(&intervals));
     }
-    print(&text::intervals(&found, &ledger, &intervals, args.month))
+    print(&text::intervals(&found, &ledger, &intervals, args.month, language))
 }
 
-fn verify(args: &Args, found: &Found, ledger: &str) -> Result<(), Failure> {
+fn verify(args: &Args, found: &Found, ledger: &str, language: Language) -> Result<(), Failure> {
     let whole = found.is_whole();
     let text = if args.json {
         let verified = Verified {
@@ -123,11 +127,14 @@ fn verify(args: &Args, found: &Found, ledger: &str) -> Result<(), Failure> {
         };
         serde_json::to_string_pretty(&verified)? + "\n"
     } else {
-        text::verified(found, ledger)
+        text::verified(found, ledger, language)
     };
     print(&text)?;
     if whole {
         return Ok(());
     }
-    Err(Failure { code: FAILED, error: format!("{ledger} is not as it was written").into() })
+    Err(Failure {
+        code: FAILED,
+        error: message!("{ledger} is not as it was written", ledger = ledger).text(language).into(),
+    })
 }

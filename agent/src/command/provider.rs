@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use tidegate::language::{Language, again};
 use tidegate::provider::question::{Ask, End};
 use tidegate::watch::control::{self, AskError};
 
@@ -21,9 +22,17 @@ impl Agent {
 }
 
 /// What was done, as a line.
-pub(super) fn done(end: End) -> Result<String, Failure> {
+pub(super) fn done(end: End, language: Language) -> Result<String, Failure> {
     match end {
-        End::Done { what } => Ok(what + "\n"),
+        End::Done { what } => {
+            // Several things, each a message of its own.
+            let whole = again(&what, language);
+            if whole != what {
+                return Ok(format!("{whole}\n"));
+            }
+            let done: Vec<&str> = what.split("; ").map(|one| again(one, language)).collect();
+            Ok(done.join("; ") + "\n")
+        }
         _ => Err("the agent answered something else".into()),
     }
 }

@@ -1,5 +1,6 @@
 //! `tidegate status`: asks the running agent over its control socket.
 
+use tidegate::language::Language;
 use tidegate::watch::control::{self, AskError};
 use tidegate::watch::render;
 
@@ -14,7 +15,7 @@ pub(super) struct Args {
 }
 
 /// Asks and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let status = control::ask(&args.service.agent.socket()?).map_err(|error| {
         let code = if matches!(error, AskError::NotRunning { .. }) { NOT_RUNNING } else { FAILED };
         Failure { code, error: error.into() }
@@ -22,5 +23,5 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     if args.service.json {
         return print(&(serde_json::to_string_pretty(&status)? + "\n"));
     }
-    print(&render::human(&status))
+    print(&render::human(&status, language))
 }

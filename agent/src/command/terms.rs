@@ -3,6 +3,8 @@
 use tidegate::clock::now_ms;
 use tidegate::config;
 use tidegate::gateway;
+use tidegate::language::{Language, Message};
+use tidegate::message;
 use tidegate::provider::question::Ask;
 use tidegate::watch::TermsStatus;
 use tidegate::watch::control::{self, AskError};
@@ -37,24 +39,28 @@ enum What {
 }
 
 /// Asks or reads, and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if let Some(What::Accept { agent, version }) = &args.what {
         let ask = Ask::AcceptTerms { version: version.clone() };
-        return print(&provider::done(agent.ask(&ask)?)?);
+        return print(&provider::done(agent.ask(&ask)?, language)?);
     }
     let (terms, heading) = find(args)?;
     if args.service.json {
         return print(&(serde_json::to_string_pretty(&terms)? + "\n"));
     }
-    print(&render::terms(&terms, &heading, now_ms()))
+    print(&render::terms(&terms, heading, now_ms(), language))
 }
 
 /// The limits, and whose they are.
-fn find(args: &Args) -> Result<(TermsStatus, String), Failure> {
+fn find(args: &Args) -> Result<(TermsStatus, Message), Failure> {
     let (file, socket) = (args.service.agent.config_file(), args.service.agent.socket()?);
     match control::ask(&socket) {
         Ok(status) => {
-            let heading = format!("Limits of gateway {} · the service says (process {})", status.gateway, status.pid);
+            let heading = message!(
+                "Limits of gateway {gateway} · the service says (process {process})",
+                gateway = &status.gateway,
+                process = status.pid
+            );
             Ok((status.terms, heading))
         }
         Err(error @ AskError::NotRunning { .. }) if args.service.agent.socket.is_some() => {
@@ -64,7 +70,7 @@ fn find(args: &Args) -> Result<(TermsStatus, String), Failure> {
             let (limits, provider) = config::limits_and_provider(file)?;
             let name = file.display().to_string();
             let terms = gateway::limits_of_files(&limits, &provider, &name);
-            Ok((terms, format!("Limits by {name} · no service answers on {path}")))
+            Ok((terms, message!("Limits by {file} · no service answers on {path}", file = name, path = path)))
         }
         Err(error) => Err(error.into()),
     }

@@ -12,6 +12,8 @@ use super::options::{Options, OptionsError};
 use super::permit::{Standing as BudgetStanding, View};
 use super::verdict::{RateLimit, rate_limit, shown};
 use crate::clock::now_ms;
+use crate::code::Code;
+use crate::language::Value;
 use crate::shape::wire::Wire;
 use crate::store::LaneStats;
 
@@ -30,7 +32,10 @@ pub struct Standing {
     /// Why, in the endpoint's words where it gave any: cut, escaped, secrets struck out. Empty if accepted.
     pub reason: String,
     /// What the operator can do. Empty if nothing.
-    pub advice: String,
+    pub advice: Value,
+    /// The code of what is wrong, if anything is.
+    #[serde(skip)]
+    pub code: Option<Code>,
 }
 
 /// Figures since the start.

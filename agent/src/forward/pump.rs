@@ -41,6 +41,7 @@ use super::told::Teller;
 use super::verdict::{Verdict, shown};
 use super::ways::{CLASSES, Way, new_link};
 use crate::clock::now_ms;
+use crate::code::Code;
 use crate::shape::budget::Urgency;
 use crate::shape::wire::{Class, Wire};
 use crate::store::{LaneId, LaneStats, Store, TimesKnown};
@@ -537,15 +538,16 @@ impl Pump {
     }
 
     /// Shows the verdict, and logs it when it changes.
-    fn publish(&mut self, verdict: Verdict, reason: &str, now: Instant) {
+    fn publish(&mut self, verdict: Verdict, code: Option<Code>, reason: &str, now: Instant) {
         let now_ms = now_ms();
         self.handle.update(|stats| {
             let standing = &mut stats.verdict;
             if standing.word != verdict.word() {
                 verdict.word().clone_into(&mut standing.word);
                 standing.since_ms = now_ms;
-                verdict.advice().clone_into(&mut standing.advice);
+                standing.advice = verdict.advice();
             }
+            standing.code = code;
             if standing.reason != reason {
                 reason.clone_into(&mut standing.reason);
             }

@@ -35,7 +35,7 @@ impl Report {
     /// Logs a verdict that is news. A cut connection is none: SORACOM ends sessions at any time without notice, so a
     /// transient failure is logged when it has lasted for [`TRANSIENT_NEWS`] tries.
     pub(super) fn verdict(&mut self, verdict: Verdict, reason: &str, now: Instant) {
-        let (word, advice) = (verdict.word(), verdict.advice());
+        let (word, advice) = (verdict.word(), verdict.advice().to_string());
         self.streak = if self.streak.0 == word { (word, self.streak.1.saturating_add(1)) } else { (word, 1) };
         let passing = verdict == Verdict::Transient { costly: false } && self.streak.1 < TRANSIENT_NEWS;
         if passing || self.last_logged == word || !self.may_log(word, now) {

@@ -27,6 +27,10 @@ use hyper::HeaderMap;
 use crate::answer::Means;
 use crate::answer::rule::{self, Rule};
 use crate::answer::{retry_after, seconds};
+use crate::code::Code;
+use crate::language::{IntoValue as _, Value};
+use crate::message;
+use crate::shape::wire::{Failure, Stage, Trouble};
 
 /// Seconds until the rate limit is refreshed (general notes of the API's reference).
 const RATE_LIMIT_REFRESH: &str = "x-soracom-ratelimit-seconds-before-refresh";
@@ -108,32 +112,70 @@ impl Verdict {
     }
 
     /// What the operator can do about it; empty if nothing.
-    pub fn advice(self) -> &'static str {
-        match self {
-            Verdict::Accepted => "",
-            Verdict::Throttled { .. } | Verdict::Maintenance { .. } => "nothing: sending goes on by itself",
+    pub fn advice(self) -> Value {
+        let advice = match self {
+            Verdict::Accepted => return Value::default(),
+            Verdict::Throttled { .. } | Verdict::Maintenance { .. } => message!("nothing: sending goes on by itself"),
             Verdict::Suspended => {
-                "see in the SORACOM console that the contract, the Flux app and its channel are active and that the \
+                message!(
+                    "see in the SORACOM console that the contract, the Flux app and its channel are active and that the \
                  credential is still valid; after a change of the configuration, reload"
+                )
             }
             Verdict::Quota { .. } => {
-                "see the account's usage in the SORACOM console: records are kept until it is raised or \
+                message!(
+                    "see the account's usage in the SORACOM console: records are kept until it is raised or \
                  renewed; after raising it, reload"
+                )
             }
             Verdict::Ended => {
-                "see in the SORACOM console whether the contract or the Flux app has ended; what is stored stays, and \
+                message!(
+                    "see in the SORACOM console whether the contract or the Flux app has ended; what is stored stays, and \
                  `tidegate buffer export` writes it out; with another endpoint in the configuration, reload"
+                )
             }
-            Verdict::Misconfigured => "correct the endpoint's URL or credential in the configuration, then reload",
+            Verdict::Misconfigured => {
+                message!("correct the endpoint's URL or credential in the configuration, then reload")
+            }
             Verdict::Poison { too_large: false } => {
-                "if no record is accepted, see that the channel's event source expects this JSON"
+                message!("if no record is accepted, see that the channel's event source expects this JSON")
             }
-            Verdict::Poison { too_large: true } => "lower max_bytes, or have devices publish smaller payloads",
+            Verdict::Poison { too_large: true } => {
+                message!("lower max_bytes, or have devices publish smaller payloads")
+            }
             Verdict::Transient { costly: true } => {
-                "see the log of the flow and of the other destinations in the SORACOM console"
+                message!("see the log of the flow and of the other destinations in the SORACOM console")
             }
-            Verdict::Transient { costly: false } => "if it lasts, see that the line is up and the host can be reached",
-        }
+            Verdict::Transient { costly: false } => {
+                message!("if it lasts, see that the line is up and the host can be reached")
+            }
+        };
+        advice.into_value()
+    }
+}
+
+impl Verdict {
+    /// The code of what is wrong, with the status that was answered, or how it failed without an answer. `auth`: it was the
+    /// request for a token. `None` if nothing is.
+    pub(super) fn code(self, status: Option<u16>, failure: Option<Failure>, auth: bool) -> Option<Code> {
+        Some(match self {
+            Verdict::Accepted => return None,
+            Verdict::Throttled { .. } => Code::Restricted,
+            Verdict::Maintenance { .. } => Code::Maintenance,
+            Verdict::Misconfigured | Verdict::Suspended if auth => Code::TokenRefused,
+            Verdict::Suspended => Code::Suspended,
+            Verdict::Quota { .. } => Code::QuotaSpent,
+            Verdict::Ended => Code::Ended,
+            Verdict::Misconfigured => Code::EndpointWrong,
+            Verdict::Poison { .. } => Code::PutAside,
+            Verdict::Transient { .. } if status.is_some() => Code::FluxUnusable,
+            Verdict::Transient { .. } => match failure {
+                Some(Failure::Connecting { trouble: Trouble::NoWay, .. }) => Code::NoRoute,
+                Some(Failure::Connecting { stage: Stage::Name, .. }) => Code::Names,
+                Some(Failure::Connecting { stage: Stage::Tls, trouble: Trouble::Answered, .. }) => Code::Certificate,
+                _ => Code::NoConnection,
+            },
+        })
     }
 }
 

@@ -63,11 +63,18 @@ pub(super) fn status(shared: &Shared) -> InboxStatus {
         keys: standing.keys,
         folder: standing.folder,
         folder_problem: standing.folder_problem,
+        folder_code: String::new(),
         accepted: standing.accepted,
         repeated: standing.repeated,
         refused: standing.refused.into_iter().map(count).collect(),
         last: last
-            .map(|one| RefusedNotice { at_ms: one.at_ms, from: one.from, code: one.code, why: one.why })
+            .map(|one| RefusedNotice {
+                at_ms: one.at_ms,
+                from: one.from,
+                code: one.code,
+                why: one.why,
+                error_code: String::new(),
+            })
             .collect(),
     }
 }

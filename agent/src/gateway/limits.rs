@@ -16,6 +16,7 @@
 //! - What changes takes effect at once: a reload, another speed class, a limit that an answer tells or that has ended.
 
 mod kept;
+mod words;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,8 @@ use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::{self, Config, terms};
 use crate::forward::{LEAST_BYTES, RateLimit};
+use crate::language::Message;
+use crate::message;
 use crate::provider::metadata::{self, Line};
 use crate::shape::limits::{Binding, Limits};
 use crate::shape::wire::Wire;
@@ -205,26 +208,33 @@ fn who(binding: &Binding) -> String {
 }
 
 /// What is wrong with limits that are each right.
-fn problem(binding: &Binding, limits: &Limits) -> Option<String> {
+fn problem(binding: &Binding, limits: &Limits) -> Option<Message> {
     let key = binding.bound.kind().key();
     let too_small = |bytes: Option<u64>| {
         let bytes = bytes.filter(|bytes| *bytes < LEAST_BYTES)?;
-        Some(format!(
-            "{key} leaves this gateway {bytes} bytes, and one ordinary request needs room for {LEAST_BYTES}: nothing leaves \
-             under it; see {}",
-            who(binding)
+        Some(message!(
+            "{key} leaves this gateway {bytes} bytes, and one ordinary request needs room for {least}: nothing leaves \
+             under it; see {who}",
+            key = key,
+            bytes = bytes,
+            least = LEAST_BYTES,
+            who = words::sources(binding)
         ))
     };
     match &binding.bound {
         Bound::Windows(windows) => windows.is_never().then(|| {
-            format!("the windows never open together, so lanes that wait for them never leave: see {}", who(binding))
+            message!(
+                "the windows never open together, so lanes that wait for them never leave: see {who}",
+                who = words::sources(binding)
+            )
         }),
         Bound::BytesPerMonth(_) => too_small(limits.bytes_per_month()),
         Bound::BytesPerDay(bytes) | Bound::BytesPerHour(bytes) => too_small(Some(bytes.get())),
-        Bound::EventsPerMonth(_) if limits.events_per_month() == Some(0) => Some(format!(
-            "{key} leaves this gateway no event, because its share is {}: nothing leaves; see {}",
-            limits.share(),
-            who(binding)
+        Bound::EventsPerMonth(_) if limits.events_per_month() == Some(0) => Some(message!(
+            "{key} leaves this gateway no event, because its share is {share}: nothing leaves; see {who}",
+            key = key,
+            share = limits.share().to_string(),
+            who = words::sources(binding)
         )),
         _ => None,
     }
@@ -350,11 +360,14 @@ fn sim(line: &Line, url: &str) -> SimStatus {
         answered_ago_ms: line.answered.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
         failures: line.failures.into(),
         problem: line.problem.as_ref().map_or_else(String::new, |problem| problem.reason.clone()),
-        advice: line.problem.as_ref().map_or_else(String::new, |problem| problem.advice.to_owned()),
+        advice: line.problem.as_ref().map_or_else(String::new, |problem| problem.advice.to_string()),
+        advice_message: line.problem.as_ref().map(|problem| problem.advice.clone()),
+        code: String::new(),
     }
 }
 
 fn shown(limits: &Limits, calendar: config::Calendar) -> TermsStatus {
+    let problems: Vec<Message> = limits.bindings().iter().filter_map(|binding| problem(binding, limits)).collect();
     TermsStatus {
         limits: limits.bindings().iter().map(|binding| limit_status(binding, limits)).collect(),
         unlimited: Kind::ALL
@@ -362,7 +375,8 @@ fn shown(limits: &Limits, calendar: config::Calendar) -> TermsStatus {
             .filter(|kind| limits.of(*kind).is_none())
             .map(|kind| kind.key().to_owned())
             .collect(),
-        problems: limits.bindings().iter().filter_map(|binding| problem(binding, limits)).collect(),
+        problems: problems.iter().map(Message::to_string).collect(),
+        problem_messages: problems,
         calendar: calendar.as_str().to_owned(),
         ..TermsStatus::default()
     }
@@ -373,6 +387,7 @@ fn limit_status(binding: &Binding, limits: &Limits) -> LimitStatus {
     LimitStatus {
         kind: kind.key().to_owned(),
         value: binding.bound.to_string(),
+        value_message: words::bound(&binding.bound),
         number: binding.bound.number(),
         unit: unit(kind).to_owned(),
         part: match kind {
@@ -394,9 +409,11 @@ fn limit_source(limit: &Limit) -> LimitSource {
     };
     LimitSource {
         value: limit.bound.to_string(),
+        value_message: words::bound(&limit.bound),
         number: limit.bound.number(),
         who: who.to_owned(),
         source: limit.source.to_string(),
+        source_message: Some(words::source(&limit.source)),
         clause: limit.clause.to_string(),
     }
 }

@@ -116,7 +116,8 @@ fn word(view: &View) -> (Vec<Window>, Option<Evidence>) {
 /// Whether the provider said it apart from Flux's answers, in which an interruption shows that the ledger is there for.
 /// That the gateway comes back at a moment of its own is its own doing.
 fn is_announced(ground: &Ground) -> bool {
-    ["notice", "status page", "SIM"].iter().any(|who| ground.source.starts_with(who))
+    let source = ground.source.to_string();
+    ["notice", "status page", "SIM"].iter().any(|who| source.starts_with(who))
 }
 
 /// What an exchange says.
@@ -181,6 +182,7 @@ pub(super) fn status(shared: &Shared) -> OutageStatus {
         month_longest_ms: figures.month_longest_ms,
         alarm: figures.alarm,
         problem: figures.problem,
+        ..OutageStatus::default()
     }
 }
 
@@ -189,6 +191,7 @@ mod tests {
     use super::*;
     use crate::chain::chain;
     use crate::clock::Stamp;
+    use crate::language::{IntoValue as _, Value};
     use crate::provider::line;
     use crate::shape::wire::WireError;
     use std::io;
@@ -307,12 +310,12 @@ mod tests {
     fn the_providers_word_bars_and_the_operators_and_flux_own_answers_do_not() {
         let ground = |stance, source: &str| Ground {
             stance,
-            source: source.into(),
-            cause: "works".into(),
+            source: source.into_value(),
+            cause: "works".into_value(),
             clause: None,
             since_ms: 5,
             until_ms: Some(9),
-            advice: String::new(),
+            advice: Value::default(),
         };
         let view = |grounds: Vec<Ground>| View {
             grounds,

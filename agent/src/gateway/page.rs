@@ -15,6 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{GatewayError, Shared, options, stance};
 use crate::config::Config;
+use crate::language::Message;
+use crate::message;
+use crate::provider::page::Incident;
 use crate::provider::statuspage::{self, Settings, Standing};
 use crate::shape::limits::Limits;
 use crate::shape::wire::Wire;
@@ -106,20 +109,25 @@ pub(super) fn status(shared: &Shared) -> Option<StatusPageStatus> {
 
 fn shown(url: &str, standing: &Standing, now: Instant) -> StatusPageStatus {
     let ago = |at: Instant| u64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(u64::MAX);
-    let incidents = standing.page.incidents.iter().take(SHOWN);
+    let incident = |it: &Incident| message!("{name} (impact {impact})", name = &it.name, impact = &it.impact);
+    let incidents: Vec<Message> = standing.page.incidents.iter().take(SHOWN).map(incident).collect();
+    let problem = standing.problem.as_ref();
     StatusPageStatus {
         url: url.to_owned(),
         answered_ago_ms: standing.answered.map(ago),
         maintenances: standing.page.maintenances.len() as u64,
-        incidents: incidents.map(|it| format!("{} (impact {})", it.name, it.impact)).collect(),
+        incidents: incidents.iter().map(Message::to_string).collect(),
+        incident_messages: incidents,
         incidents_count: standing.page.incidents.len() as u64,
         skipped: standing.skipped.into(),
         asked: standing.asked,
         unchanged: standing.unchanged,
         bytes: standing.bytes,
         failures: standing.failures.into(),
-        problem: standing.problem.as_ref().map_or_else(String::new, |problem| problem.reason.clone()),
-        advice: standing.problem.as_ref().map_or_else(String::new, |problem| problem.advice.to_owned()),
+        problem: problem.map_or_else(String::new, |problem| problem.reason.clone()),
+        advice: problem.map_or_else(String::new, |problem| problem.advice.to_string()),
+        advice_message: problem.map(|problem| problem.advice.clone()),
+        code: String::new(),
     }
 }
 

@@ -31,6 +31,7 @@ use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
 use crate::forward::{Go, Told, Verdict};
+use crate::message;
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
 use crate::provider::line::Cause;
 use crate::provider::machine::{LOG_BYTES, Log, Machine};
@@ -466,12 +467,16 @@ fn probe_in_ms(shared: &Shared, view: &View, uptime_ms: u64) -> Option<u64> {
 fn ground(ground: &Ground) -> GroundStatus {
     GroundStatus {
         stance: ground.stance.to_string(),
-        source: ground.source.clone(),
-        cause: ground.cause.clone(),
+        source: ground.source.to_string(),
+        source_message: ground.source.clone().into_message(),
+        cause: ground.cause.to_string(),
+        cause_message: ground.cause.clone().into_message(),
         clause: ground.clause.map(|clause| clause.to_string()).unwrap_or_default(),
         since_ms: ground.since_ms,
         until_ms: ground.until_ms,
-        advice: ground.advice.clone(),
+        advice: ground.advice.to_string(),
+        advice_message: ground.advice.clone().into_message(),
+        code: String::new(),
     }
 }
 
@@ -519,7 +524,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
 /// What was done, in the words of the log.
 fn done(entries: &[Entry]) -> End {
     let did: Vec<&str> = entries.iter().map(|entry| entry.did.as_str()).filter(|did| !did.is_empty()).collect();
-    let what = if did.is_empty() { "nothing had to be done".to_owned() } else { did.join("; ") };
+    let what = if did.is_empty() { message!("nothing had to be done").to_string() } else { did.join("; ") };
     End::Done { what }
 }
 

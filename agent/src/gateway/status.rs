@@ -6,6 +6,8 @@ use crate::collect;
 use crate::config::units::{format_duration, format_size};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
 use crate::shape::budget::{Drain, Figures};
 use crate::shape::pace::Rate;
 use crate::shape::wire::Wire;
@@ -22,6 +24,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
     let loaded = shared.loaded();
     let config = &loaded.config;
     let collected = shared.stats.snapshot();
+    let limits = limits(config);
     let mut status = Status {
         version: env!("CARGO_PKG_VERSION").into(),
         gateway: config.gateway.id.clone(),
@@ -43,7 +46,8 @@ pub(super) fn gather(shared: &Shared) -> Status {
         stance: super::stance::status(shared),
         outage: super::outages::status(shared),
         terms: super::limits::status(shared),
-        limits: limits(config),
+        limits: limits.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+        limit_messages: limits.into_iter().map(|(_, value)| value.into_message()).collect(),
         line: line(&shared.wire, config.forward.batch.max_bytes as u64),
         ..Status::default()
     };
@@ -69,10 +73,12 @@ pub(super) fn gather(shared: &Shared) -> Status {
                 flash: flash(&stored.wear, config.store.flash_endurance),
                 stalled: stored.withheld(),
                 index: stored.index,
+                code: String::new(),
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
         }
     }
+    status.mark();
     status
 }
 
@@ -122,6 +128,7 @@ fn clock(clock: &SystemClock) -> ClockStatus {
         source: trust.source.as_str().into(),
         since_ms: Some(Stamp { uptime_ms: trust.since_uptime_ms, ..now }.by(&now)),
         correction_ms: trust.correction_ms,
+        code: String::new(),
         asks: None,
     }
 }
@@ -149,6 +156,7 @@ fn listener(
         sessions: Usage { now: collected.sessions, limit: config.max_sessions as u64 },
         turned_away: turned_away.iter().map(|(_, count)| count).sum(),
         turned_away_by: by_cause(turned_away),
+        code: String::new(),
     }
 }
 
@@ -184,6 +192,7 @@ fn counts(collected: &collect::Snapshot, stored: &store::Stats, sent: &forward::
         requests_failed: sent.requests.saturating_sub(sent.batches),
         connect_failures: sent.connect_failures,
         token_refusals: sent.token_refusals,
+        codes: std::collections::BTreeMap::new(),
     }
 }
 
@@ -206,8 +215,10 @@ fn budgets(found: forward::BudgetStanding, stored: &store::Stats, now_ms: u64) -
     let held = |held: forward::Held| HeldStatus {
         lane: stored.lanes.get(held.lane).map_or_else(String::new, |lane| lane.name.clone()),
         limit: held.kind.key().to_owned(),
-        reason: held.reason.to_string(),
+        reason: held.reason.message().to_string(),
+        reason_message: Some(held.reason.message()),
         until_ms: held.until.map(until),
+        code: String::new(),
     };
     let drain = |drain: Drain| DrainStatus {
         records: drain.load.records,
@@ -254,7 +265,9 @@ fn verdict(sent: forward::Stats, max_bytes: u64) -> VerdictStatus {
         word: standing.word,
         until_ms: standing.until_ms,
         reason: standing.reason,
-        advice: standing.advice,
+        advice: standing.advice.to_string(),
+        advice_message: standing.advice.into_message(),
+        code: standing.code.map_or_else(String::new, |code| code.to_string()),
         last_accepted_ms: sent.last_accepted_ms,
         suspects: sent.suspects,
         learnt_body_limit: Some(sent.body_limit).filter(|limit| *limit < max_bytes),
@@ -264,8 +277,12 @@ fn verdict(sent: forward::Stats, max_bytes: u64) -> VerdictStatus {
 fn broker_state(url: &str, shared: &Shared) -> BrokerState {
     let link = shared.broker.snapshot();
     let mut problem = link.last_error.unwrap_or_default();
+    let mut message = None;
     if !link.refused_filters.is_empty() {
-        problem = format!("the broker refuses {}: allow this client to read it", link.refused_filters.join(", "));
+        let filters = link.refused_filters.join(", ");
+        let refused = message!("the broker refuses {filters}: allow this client to read it", filters = filters);
+        problem = refused.to_string();
+        message = Some(refused);
     } else if link.connected_since_ms.is_some() {
         problem.clear();
     }
@@ -275,30 +292,35 @@ fn broker_state(url: &str, shared: &Shared) -> BrokerState {
         since_ms: link.connected_since_ms.or(link.last_error_ms),
         collected: link.received,
         last_error: problem,
+        last_error_message: message,
+        code: String::new(),
     }
 }
 
 /// Limits in force that no figure above stands beside.
-fn limits(config: &Config) -> Vec<(String, String)> {
+fn limits(config: &Config) -> Vec<(Message, Value)> {
     let (batch, backoff) = (&config.forward.batch, &config.forward.backoff);
-    let closes = format!(
-        "{} records, {} or {}",
-        batch.max_records,
-        format_size(batch.max_bytes as u64),
-        format_duration(batch.max_age)
+    let closes = message!(
+        "{records} records, {bytes} or {age}",
+        records = batch.max_records,
+        bytes = format_size(batch.max_bytes as u64),
+        age = format_duration(batch.max_age)
     );
+    let pauses = message!("{min} to {max}", min = format_duration(backoff.min), max = format_duration(backoff.max));
     let mut limits = vec![
-        ("batch", closes),
-        ("back-off", format!("{} to {}", format_duration(backoff.min), format_duration(backoff.max))),
-        ("commit within", format_duration(config.store.commit_within)),
-        ("before flash", format_size(store::IN_FLIGHT_BYTES as u64)),
+        (message!("batch"), closes.into_value()),
+        (message!("back-off"), pauses.into_value()),
+        (message!("commit within"), format_duration(config.store.commit_within).into_value()),
+        (message!("before flash"), format_size(store::IN_FLIGHT_BYTES as u64).into_value()),
     ];
     if let Some(listener) = &config.collect.listener {
-        limits.push(("packet", format_size(listener.max_packet_size.into())));
-        limits.push(("unanswered", format!("{} publishes a client (MQTT 5)", listener.receive_maximum)));
-        limits.push(("session age", format!("{} without a connection", format_duration(listener.session_max_age))));
+        let unanswered = message!("{count} publishes a client (MQTT 5)", count = listener.receive_maximum);
+        let age = message!("{age} without a connection", age = format_duration(listener.session_max_age));
+        limits.push((message!("packet"), format_size(listener.max_packet_size.into()).into_value()));
+        limits.push((message!("unanswered"), unanswered.into_value()));
+        limits.push((message!("session age"), age.into_value()));
     }
-    limits.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    limits
 }
 
 #[cfg(test)]

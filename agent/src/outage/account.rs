@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::fact::{Class, Evidence};
 use crate::clock::Stamp;
+use crate::language::Message;
+use crate::message;
 
 /// Stretches kept of an interval: more changes of class than this within one are a line that flaps, of which the shortest
 /// are made one, under the class that counts for less.
@@ -42,12 +44,12 @@ pub enum Why {
 
 impl Why {
     /// What it means, for people.
-    pub fn text(self) -> &'static str {
+    pub fn text(self) -> Message {
         match self {
-            Self::Down => "the gateway was off, or had not tried yet",
-            Self::Asleep => "the gateway slept or stood still",
-            Self::Untried => "nothing was tried",
-            Self::Several => "the gateway was off, slept, or did not try",
+            Self::Down => message!("the gateway was off, or had not tried yet"),
+            Self::Asleep => message!("the gateway slept or stood still"),
+            Self::Untried => message!("nothing was tried"),
+            Self::Several => message!("the gateway was off, slept, or did not try"),
         }
     }
 }

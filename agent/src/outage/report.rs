@@ -9,6 +9,8 @@ use super::calendar::{self, Month};
 use super::entry::{Quality, Tally};
 use super::fact::Class;
 use crate::clock::Stamp;
+use crate::language::Message;
+use crate::message;
 
 /// Uninterrupted time for which a day is granted.
 pub const DAY_MS: u64 = 86_400_000;
@@ -149,7 +151,13 @@ pub struct Row {
     /// What can be claimed: each uninterrupted time of 24 hours or more.
     pub claims: Vec<Claim>,
     /// What this cannot prove, a sentence each.
-    pub cannot_prove: Vec<String>,
+    #[serde(serialize_with = "english")]
+    pub cannot_prove: Vec<Message>,
+}
+
+/// Programs, and whoever they hand it on to, find the same words on every gateway.
+fn english<S: serde::Serializer>(messages: &[Message], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(messages.iter().map(Message::to_string))
 }
 
 /// The intervals, all or those that touch a month (in Japan), in order.
@@ -243,57 +251,56 @@ fn claims(tally: &Tally, account: &Account, first: &Moment) -> Vec<Claim> {
 }
 
 /// What an interval cannot prove, whatever its length.
-fn cannot_prove(account: &Account, clock: Quality, by_class: &ByClass) -> Vec<String> {
+fn cannot_prove(account: &Account, clock: Quality, by_class: &ByClass) -> Vec<Message> {
+    let widest = span(account.widest_ms.max(account.tail.as_ref().map_or(0, |tail| tail.ms)));
     let mut all = vec![
-        "when the provider knew: the clause counts from then".to_owned(),
-        format!(
-            "what was between attempts, which were {} apart at most",
-            span(account.widest_ms.max(account.tail.as_ref().map_or(0, |tail| tail.ms)))
-        ),
+        message!("when the provider knew: the clause counts from then"),
+        message!("what was between attempts, which were {span} apart at most", span = widest),
     ];
     match clock {
         Quality::Right => {}
         Quality::Corrected => {
-            all.push("the time of day to the second: the clock became right only later in the same boot".to_owned());
+            all.push(message!("the time of day to the second: the clock became right only later in the same boot"));
         }
         Quality::Unknown => {
-            all.push(
-                "the date: the gateway's clock was not known to be right (lengths do not depend on it)".to_owned(),
-            );
+            all.push(message!("the date: the gateway's clock was not known to be right (lengths do not depend on it)"));
         }
     }
     if !account.holes.is_empty() {
-        all.push(
+        all.push(message!(
             "that Flux could not be used in the time that is not counted: it is taken as one interval all the same, and \
              does not add to its length"
-                .to_owned(),
-        );
+        ));
     }
     if by_class.unknown_ms > 0 {
-        let unknown = span(by_class.unknown_ms);
-        all.push(format!("whose side it was for {unknown} of it (class unknown): it counts here as if the provider's"));
+        all.push(message!(
+            "whose side it was for {span} of it (class unknown): it counts here as if the provider's",
+            span = span(by_class.unknown_ms)
+        ));
     }
     if by_class.own_line_ms > 0 {
-        all.push(format!(
-            "that {} of it can be claimed: the gateway's own line was broken",
-            span(by_class.own_line_ms)
+        all.push(message!(
+            "that {span} of it can be claimed: the gateway's own line was broken",
+            span = span(by_class.own_line_ms)
         ));
     }
     if by_class.announced_ms > 0 {
-        let announced = span(by_class.announced_ms);
-        all.push(format!("that {announced} of it can be claimed: by the provider's word (announced, or a refusal)"));
+        all.push(message!(
+            "that {span} of it can be claimed: by the provider's word (announced, or a refusal)",
+            span = span(by_class.announced_ms)
+        ));
     }
     all
 }
 
 /// A length for people: `30 h 28 min`, `4 min 10 s`.
-pub fn span(ms: u64) -> String {
+pub fn span(ms: u64) -> Message {
     let seconds = ms / 1000;
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
     match (hours, minutes) {
-        (0, 0) => format!("{seconds} s"),
-        (0, _) => format!("{minutes} min {} s", seconds % 60),
-        _ => format!("{hours} h {minutes} min"),
+        (0, 0) => message!("{count} s", count = seconds),
+        (0, _) => message!("{minutes} min {seconds} s", minutes = minutes, seconds = seconds % 60),
+        _ => message!("{hours} h {minutes} min", hours = hours, minutes = minutes),
     }
 }
 

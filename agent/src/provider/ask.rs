@@ -31,6 +31,7 @@ use tidegate_protocol::stance::Leave;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::language::Message;
 use crate::shape::wire::{Target, Wire, WireError};
 use crate::shown;
 
@@ -64,7 +65,7 @@ pub struct Problem {
     /// What was tried, and what came of it. Text from outside is cut and escaped.
     pub reason: String,
     /// What the operator can do.
-    pub advice: &'static str,
+    pub advice: Message,
 }
 
 /// What is asked.

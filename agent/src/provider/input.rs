@@ -14,6 +14,7 @@ use tidegate_protocol::terms::{Clause, Terms};
 
 use super::page::Page;
 pub use crate::answer::Means;
+use crate::language::Value;
 
 /// Something that the machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,9 +112,9 @@ pub struct Ground {
     /// The stance.
     pub stance: Stance,
     /// Who says so, for people: `notice m-17, key ops-2026`, `status page`, `answer of Flux`, `SIM`, `operator`.
-    pub source: String,
+    pub source: Value,
     /// What and why, for people.
-    pub cause: String,
+    pub cause: Value,
     /// The clause of the terms.
     pub clause: Option<Clause>,
     /// Since when, or from when it will hold, in ms since the Unix epoch.
@@ -121,7 +122,7 @@ pub struct Ground {
     /// Until when, if that is known.
     pub until_ms: Option<u64>,
     /// What a person should do; empty if nothing.
-    pub advice: String,
+    pub advice: Value,
 }
 
 /// A line of the log of notices: what, from whom, when, what the agent did, until when.

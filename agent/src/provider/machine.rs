@@ -72,6 +72,7 @@ use state::{Hold, State, Unreadable, WHY_BYTES};
 
 use super::input::{Entry, Input, View};
 use crate::clock::Stamp;
+use crate::message;
 
 /// How often the time reached is worth keeping while something dated is known: 5 min, so some 290 small records a day.
 pub const CHECKPOINT_MS: u64 = 300_000;
@@ -245,7 +246,13 @@ impl Machine {
         self.dirty |= self.state.time.note(now);
         let mut log = Scribe::new(*now, self.state.time.moment());
         for text in std::mem::take(&mut self.found) {
-            log.entry("state", "", words::AGENT, &text, "the rest counts; what is missing is learnt again, cautiously");
+            log.entry(
+                "state",
+                "",
+                words::AGENT,
+                &text,
+                &message!("the rest counts; what is missing is learnt again, cautiously"),
+            );
         }
         self.turn_hold(&mut log);
         self.turn_answers(&mut log);
@@ -271,7 +278,7 @@ impl Machine {
         cut(&mut why, WHY_BYTES);
         let since = log.at.steady;
         let until = for_ms.map(|length| since.saturating_add(length));
-        log.entry("hold", "", words::OPERATOR, &why, "nothing is sent");
+        log.entry("hold", "", words::OPERATOR, &why, &message!("nothing is sent"));
         self.state.hold = Some(Hold { since, until, why });
         self.dirty = true;
     }
@@ -279,17 +286,17 @@ impl Machine {
     fn resume(&mut self, log: &mut Scribe) {
         let did = if self.state.hold.take().is_some() {
             self.dirty = true;
-            "the operator's hold is over"
+            message!("the operator's hold is over")
         } else {
-            "nothing: the operator does not hold"
+            message!("nothing: the operator does not hold")
         };
-        log.entry("resume", "", words::OPERATOR, "", did);
+        log.entry("resume", "", words::OPERATOR, "", &did);
     }
 
     fn turn_hold(&mut self, log: &mut Scribe) {
         if self.state.hold.take_if(|hold| hold.until.is_some_and(|until| until <= log.at.steady)).is_some() {
             self.dirty = true;
-            log.entry("hold", "", words::OPERATOR, "", "it is over: its time has passed");
+            log.entry("hold", "", words::OPERATOR, "", &message!("it is over: its time has passed"));
         }
     }
 
@@ -305,15 +312,23 @@ impl Machine {
         let stops = sim.by_status().is_some();
         if stops != std::mem::replace(&mut sim.logged.0, stops) {
             self.dirty = true;
-            let did = if stops { "sending stops; no connection is tried but rarely" } else { "sending goes on" };
-            log.entry("sim", "", words::SIM, sim.status.as_deref().unwrap_or_default(), did);
+            let did = if stops {
+                message!("sending stops; no connection is tried but rarely")
+            } else {
+                message!("sending goes on")
+            };
+            log.entry("sim", "", words::SIM, sim.status.as_deref().unwrap_or_default(), &did);
         }
         let expired = sim.by_expiry().is_some_and(|(_, at)| at <= log.at.date);
         if expired != std::mem::replace(&mut sim.logged.1, expired) {
             self.dirty = true;
             let action = sim.expiry.as_ref().map_or("", |(_, action)| action.as_str());
-            let did = if expired { "sending stops: the line has reached its expiry" } else { "sending goes on" };
-            log.entry("expiry", "", words::SIM, action, did);
+            let did = if expired {
+                message!("sending stops: the line has reached its expiry")
+            } else {
+                message!("sending goes on")
+            };
+            log.entry("expiry", "", words::SIM, action, &did);
         }
     }
 
@@ -332,7 +347,7 @@ impl Machine {
         let probes = &mut self.state.probes;
         if probes.turn(steady, span, &self.settings.gateway) || probes.try_now(steady) {
             self.dirty = true;
-            log.entry("try_now", "", words::OPERATOR, "", "one event shows whether anything is taken again");
+            log.entry("try_now", "", words::OPERATOR, "", &message!("one event shows whether anything is taken again"));
         }
     }
 }

@@ -29,6 +29,8 @@ use tokio_util::sync::CancellationToken;
 pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
 use crate::chain::chain;
+use crate::language::Message;
+use crate::message;
 use crate::shape::wire::{Wire, WireError};
 use crate::shown;
 pub use subscriber::{Expiry, Subscriber};
@@ -78,19 +80,21 @@ enum Failure {
 }
 
 impl Failure {
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> Message {
         match self {
-            Self::NoAnswer(AskError::Url) => "correct [provider.metadata] url",
+            Self::NoAnswer(AskError::Url) => message!("correct [provider.metadata] url"),
             Self::NoAnswer(AskError::Unreachable(WireError::Spent)) => {
-                "nothing: it is asked again later, and what was told last stays"
+                message!("nothing: it is asked again later, and what was told last stays")
             }
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) => {
-                "nothing, if the line is down; the service answers over a SORACOM line only: on another one write \
+                message!(
+                    "nothing, if the line is down; the service answers over a SORACOM line only: on another one write \
                  [provider.metadata] enabled = false"
+                )
             }
-            Self::Refused { status: 403, .. } => "enable the metadata service in the SIM group",
+            Self::Refused { status: 403, .. } => message!("enable the metadata service in the SIM group"),
             Self::Refused { .. } | Self::NoAnswer(AskError::TooLong(_)) | Self::Nonsense(_) => {
-                "see that [provider.metadata] url leads to SORACOM's metadata service"
+                message!("see that [provider.metadata] url leads to SORACOM's metadata service")
             }
         }
     }

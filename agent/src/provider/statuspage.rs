@@ -42,6 +42,8 @@ use super::page::{Page, Progress};
 use crate::answer::retry_after;
 use crate::chain::chain;
 use crate::glob::Glob;
+use crate::language::Message;
+use crate::message;
 use crate::shape::wire::Wire;
 use crate::shown;
 pub use document::{Document, NoPage};
@@ -125,16 +127,18 @@ enum Failure {
 }
 
 impl Failure {
-    fn advice(&self) -> &'static str {
+    fn advice(&self) -> Message {
         match self {
-            Self::NoAnswer(AskError::Url) => "correct [provider.statuspage] url",
+            Self::NoAnswer(AskError::Url) => message!("correct [provider.statuspage] url"),
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) => {
-                "nothing, if the line is down; if this line does not lead to the page, name another interface in \
+                message!(
+                    "nothing, if the line is down; if this line does not lead to the page, name another interface in \
                  [provider.statuspage], or write enabled = false"
+                )
             }
-            Self::Refused { status: 429 | 500..=599, .. } => "nothing: it is asked again, more seldom",
+            Self::Refused { status: 429 | 500..=599, .. } => message!("nothing: it is asked again, more seldom"),
             Self::Refused { .. } | Self::NoAnswer(AskError::TooLong(_)) | Self::NoPage(_) => {
-                "see that [provider.statuspage] url leads to the provider's status page"
+                message!("see that [provider.statuspage] url leads to the provider's status page")
             }
         }
     }

@@ -31,13 +31,13 @@ mod figures;
 mod reckoning;
 mod sliding;
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use tidegate_protocol::terms::Kind;
 
 use super::limits::Limits;
 use crate::clock::Stamp;
+use crate::language::Message;
+use crate::message;
 use account::{Account, Place, Told};
 use calendar::Span;
 use reckoning::Reckoning;
@@ -109,19 +109,20 @@ pub enum Reason {
     TooSmall,
 }
 
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Spent => "the budget is used up",
-            Self::Reserved => "what is left is kept for lanes that go first",
-            Self::Share => "what is left is kept for lanes that do not go first",
-            Self::Pace => "what is left is spread over what remains of the month",
-            Self::Told => "the provider says that the quota is used up",
-            Self::Window => "the windows are closed",
-            Self::Turn => "another lane waits longer for what there is",
-            Self::TooSmall => "the limit is less than one request takes",
-            Self::Clock => "the windows cannot be kept while the clock is not known to be right",
-        })
+impl Reason {
+    /// It, for people.
+    pub fn message(self) -> Message {
+        match self {
+            Self::Spent => message!("the budget is used up"),
+            Self::Reserved => message!("what is left is kept for lanes that go first"),
+            Self::Share => message!("what is left is kept for lanes that do not go first"),
+            Self::Pace => message!("what is left is spread over what remains of the month"),
+            Self::Told => message!("the provider says that the quota is used up"),
+            Self::Window => message!("the windows are closed"),
+            Self::Turn => message!("another lane waits longer for what there is"),
+            Self::TooSmall => message!("the limit is less than one request takes"),
+            Self::Clock => message!("the windows cannot be kept while the clock is not known to be right"),
+        }
     }
 }
 

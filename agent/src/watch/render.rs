@@ -3,24 +3,27 @@
 mod budgets;
 mod outages;
 mod stance;
+mod store;
 mod terms;
-
-use std::fmt::Write as _;
+mod words;
 
 use tidegate_protocol::event::write_time;
 use tidegate_protocol::units::format_rate;
 
+pub use outages::class;
 pub use stance::notices;
 pub use terms::terms;
 pub use tidegate_protocol::units::format_count as number;
+pub use words::clause;
 
-use crate::code::Code;
-use crate::language::Language;
+use super::{BrokerState, Connections, DateStatus, RefusedCount, Status, Usage};
+use crate::language::sheet::{Sheet, left, right, widest};
+use crate::language::{IntoValue, Language, Message, Value, again};
+use crate::message;
+use words::verdict_word;
 
-use super::{BrokerState, Connections, DateStatus, FlashStatus, RefusedCount, Status, Usage};
-
-/// Width of the column of names; a longer one is followed by a space nevertheless.
-const NAMES: usize = 18;
+/// Width of the column of names, in cells; a longer one is followed by a space nevertheless.
+const NAMES: usize = 17;
 
 /// Most lines shown of why a changed configuration was refused.
 const MISTAKES: usize = 10;
@@ -28,18 +31,27 @@ const MISTAKES: usize = 10;
 /// Digits of the fingerprint that are shown: enough to tell two files apart by eye.
 const FINGERPRINT: usize = 16;
 
-/// Since when a count runs that the agent keeps in memory.
-const STARTED: &str = "since the agent was started";
-
-/// Since when a count runs that the store keeps.
-const CREATED: &str = "since the store was created";
-
 /// Longest text from outside that is shown, in characters.
 const SHOWN: usize = 300;
 
+/// Since when a count runs that the agent keeps in memory.
+fn started() -> Message {
+    message!("since the agent was started")
+}
+
+/// Since when a count runs that the store keeps.
+fn created() -> Message {
+    message!("since the store was created")
+}
+
+/// A count, and since when it runs.
+fn counted(count: u64) -> Message {
+    message!("{count} {since}", count = number(count), since = started())
+}
+
 /// Writes the whole status, several lines, ending in a newline.
-pub fn human(status: &Status) -> String {
-    let mut out = String::new();
+pub fn human(status: &Status, language: Language) -> String {
+    let mut out = Sheet::new(language, NAMES);
     head(&mut out, status);
     stance::section(&mut out, &status.stance, status.now_ms);
     outages::section(&mut out, &status.outage);
@@ -47,7 +59,7 @@ pub fn human(status: &Status) -> String {
     lanes(&mut out, status);
     flux(&mut out, status);
     wire(&mut out, status);
-    store(&mut out, status);
+    store::section(&mut out, &status.store);
     if let Some(listener) = &status.listener {
         self::listener(&mut out, listener);
     }
@@ -57,169 +69,228 @@ pub fn human(status: &Status) -> String {
     budgets::section(&mut out, &status.budgets, status.now_ms);
     terms::section(&mut out, &status.terms, status.now_ms);
     if !status.limits.is_empty() {
-        title(&mut out, "Limits");
-        for (name, value) in &status.limits {
-            line(&mut out, &plain(name), &plain(value));
+        out.title(message!("Limits"));
+        for (index, (name, value)) in status.limits.iter().enumerate() {
+            let message = status.limit_messages.get(index).and_then(Option::as_ref);
+            out.line(told(&out, name, None), told(&out, value, message));
         }
     }
-    out
+    out.finish()
 }
 
-fn title(out: &mut String, text: &str) {
-    let _ = writeln!(out, "\n{text}");
-}
-
-fn line(out: &mut String, name: &str, value: &str) {
-    let _ = writeln!(out, "  {name:<width$} {value}", width = NAMES - 1);
-}
-
-fn head(out: &mut String, status: &Status) {
-    let _ = writeln!(
-        out,
-        "tidegate {} · gateway {} · epoch {}",
-        plain(&status.version),
-        plain(&status.gateway),
-        plain(&status.epoch)
-    );
+fn head(out: &mut Sheet, status: &Status) {
+    let (version, gateway, epoch) = (plain(&status.version), plain(&status.gateway), plain(&status.epoch));
+    out.plain(message!(
+        "tidegate {version} · gateway {gateway} · epoch {epoch}",
+        version = version,
+        gateway = gateway,
+        epoch = epoch
+    ));
     refused(out, status);
-    line(out, "running for", &format!("{} (process {})", span(status.uptime_ms), status.pid));
-    let read = format!("{}, read {}", plain(&status.config), time(status.config_loaded_ms));
-    line(out, "configuration", &read);
+    let running = message!("{time} (process {process})", time = span(status.uptime_ms), process = status.pid);
+    out.line(message!("running for"), running);
+    let read = message!("{file}, read {time}", file = plain(&status.config), time = time(status.config_loaded_ms));
+    out.line(message!("configuration"), read);
     if !status.config_fingerprint.is_empty() {
         let digits: String = status.config_fingerprint.chars().take(FINGERPRINT).collect();
-        line(out, "fingerprint", &format!("{} (sha256)", plain(&digits)));
+        out.line(message!("fingerprint"), format!("{} (sha256)", plain(&digits)));
     }
     clock(out, status);
+    if !status.codes.is_empty() {
+        let codes = out.list(status.codes.iter().map(|code| plain(code)));
+        out.line(message!("to act on"), message!("{codes} (`tidegate explain CODE` says what to do)", codes = codes));
+    }
     if !status.config_needs_restart.is_empty() {
-        let keys: Vec<String> = status.config_needs_restart.iter().map(|key| plain(key)).collect();
-        line(out, "", &format!("! takes effect at the next start: {}", keys.join(", ")));
+        let keys = out.list(status.config_needs_restart.iter().map(|key| plain(key)));
+        let text = message!("! takes effect at the next start: {keys}", keys = keys);
+        out.line("", coded(text, &status.config_needs_restart_code));
     }
 }
 
 /// Why the file is not what is in force, if it is not.
-fn refused(out: &mut String, status: &Status) {
+fn refused(out: &mut Sheet, status: &Status) {
     let Some(error) = &status.config_error else { return };
-    if status.config_kept {
-        let kept = status.config_kept_ms.map_or_else(String::new, |at| format!(" on {}", time(at)));
+    let text = if status.config_kept {
         let file = plain(&status.config_file);
-        let text = format!("! {file} cannot be used; what was kept{kept} is in force ({}):", Code::ConfigKept);
-        line(out, "CONFIGURATION", &text);
+        if let Some(at) = status.config_kept_ms {
+            message!("! {file} cannot be used; what was kept on {time} is in force:", file = file, time = time(at))
+        } else {
+            message!("! {file} cannot be used; what was kept is in force:", file = file)
+        }
     } else {
-        let text = "! the file was changed and REFUSED; what was read before stays in force";
-        line(out, "CONFIGURATION", &format!("{text} ({}):", Code::ReloadRefused));
-    }
+        message!("! the file was changed and REFUSED; what was read before stays in force:")
+    };
+    out.line(message!("CONFIGURATION"), coded(text, &status.config_error_code));
     for text in error.lines().take(MISTAKES) {
-        line(out, "", &format!("  {}", plain(text.trim_start())));
+        out.line("", format!("  {}", plain(text.trim_start())));
     }
     if error.lines().count() > MISTAKES {
-        line(out, "", "  … (`tidegate check` says the rest)");
+        out.line("", message!("  … (`tidegate check` says the rest)"));
     }
     if status.config_kept {
-        line(out, "", "  correct it, then: systemctl reload tidegate (or send SIGHUP)");
+        out.line("", message!("  correct it, then: systemctl reload tidegate (or send SIGHUP)"));
     }
 }
 
-fn clock(out: &mut String, status: &Status) {
+fn clock(out: &mut Sheet, status: &Status) {
     let clock = &status.clock;
     if !clock.trusted {
-        let text =
-            "not known to be right: events say so, and those that wait get the right time once it is (timedatectl)";
-        line(out, "clock", text);
+        let text = message!(
+            "not known to be right: events say so, and those that wait get the right time once it is (timedatectl)"
+        );
+        out.line(message!("clock"), coded(text, &clock.code));
         return clock.asks.iter().for_each(|asks| time_asked(out, asks));
     }
-    let since = clock.since_ms.map_or_else(String::new, |at| format!(" since {}", time(at)));
     let source = match clock.source.as_str() {
-        "marker" => "the time service's marker file says so".to_owned(),
-        "timedated" => "timedated says so".to_owned(),
-        "answer" => "an answer over TLS says so".to_owned(),
+        "marker" => out.say(message!("the time service's marker file says so")),
+        "timedated" => out.say(message!("timedated says so")),
+        "answer" => out.say(message!("an answer over TLS says so")),
         other => plain(other),
     };
-    line(out, "clock", &format!("right{since}: {source}"));
+    let right = if let Some(at) = clock.since_ms {
+        message!("right since {time}: {source}", time = time(at), source = source)
+    } else {
+        message!("right: {source}", source = source)
+    };
+    out.line(message!("clock"), right);
     if clock.correction_ms != 0 {
         let by = span(clock.correction_ms.unsigned_abs());
-        let which = if clock.correction_ms > 0 { "behind" } else { "ahead" };
-        line(
-            out,
+        let text = if clock.correction_ms > 0 {
+            message!(
+                "! the system's own is {time} behind: set up its synchronisation (timedatectl set-ntp true)",
+                time = by
+            )
+        } else {
+            message!(
+                "! the system's own is {time} ahead: set up its synchronisation (timedatectl set-ntp true)",
+                time = by
+            )
+        };
+        out.line("", text);
+    }
+}
+
+fn time_asked(out: &mut Sheet, asks: &DateStatus) {
+    if !asks.origin.is_empty() {
+        let mut text = out.say(message!("the time is asked of {origin}", origin = plain(&asks.origin)));
+        if let Some(wait) = asks.next_in_ms {
+            text += &out.say(message!(" in {span}, unless somebody tells it before", span = span(wait)));
+        }
+        if asks.asked > 0 {
+            let size = size(asks.bytes);
+            text += &out.say(message!("; {count} questions so far, {size}", count = asks.asked, size = size));
+        }
+        out.line("", text);
+    }
+    if !asks.problem.is_empty() {
+        let advice = told(out, "", asks.advice.as_ref());
+        out.line(
             "",
-            &format!("! the system's own is {by} {which}: set up its synchronisation (timedatectl set-ntp true)"),
+            message!(
+                "! {code} {problem}; {advice}",
+                code = plain(&asks.code),
+                problem = plain(&asks.problem),
+                advice = advice
+            ),
         );
     }
 }
 
-fn time_asked(out: &mut String, asks: &DateStatus) {
-    if !asks.origin.is_empty() {
-        let next = asks
-            .next_in_ms
-            .map_or_else(String::new, |wait| format!(" in {}, unless somebody tells it before", span(wait)));
-        let so_far = if asks.asked == 0 {
-            String::new()
-        } else {
-            format!("; {} questions so far, {}", asks.asked, size(asks.bytes))
-        };
-        line(out, "", &format!("the time is asked of {}{next}{so_far}", plain(&asks.origin)));
-    }
-    if !asks.problem.is_empty() {
-        let advice = asks.advice.as_ref().map(|advice| advice.text(Language::English)).unwrap_or_default();
-        line(out, "", &format!("! {} {}; {}", plain(&asks.code), plain(&asks.problem), plain(&advice)));
-    }
-}
-
-fn records(out: &mut String, status: &Status) {
+fn records(out: &mut Sheet, status: &Status) {
     let counts = &status.counts;
-    title(out, "Records");
+    out.title(message!("Records"));
     let oldest = status.oldest_waiting.as_ref().map_or_else(String::new, |oldest| {
-        let age = oldest.age_ms.map_or_else(|| "an unknown time".into(), span);
-        format!("the oldest for {age} ({}, lane {})", time(oldest.time_ms), plain(&oldest.lane))
+        let age = oldest.age_ms.map_or_else(|| message!("an unknown time"), span);
+        let (time, lane) = (time(oldest.time_ms), plain(&oldest.lane));
+        out.say(message!("the oldest for {age} ({time}, lane {lane})", age = age, time = time, lane = lane))
     });
-    let causes = by_cause(&counts.refused_by);
-    let mut refused = CREATED.to_owned();
-    if !causes.is_empty() {
-        let _ = write!(refused, "; {STARTED}: {causes}");
-    }
+    let causes = by_cause(out, &counts.refused_by);
+    let refused = if causes.is_empty() {
+        created()
+    } else {
+        message!("{created}; {started}: {causes}", created = created(), started = started(), causes = causes)
+    };
+    let untreated = message!("! stored as they came: otherwise = \"store\", {since}", since = started());
+    let on_flash = message!("on flash, {since}", since = created());
+    let accepted = message!("accepted by Flux, {since}", since = started());
+    let evicted = note(counts.evicted, message!("! lost: the store was at its limit"));
+    let damaged = note(counts.damaged, message!("! lost: the medium returned other bytes"));
+    let expired = note(counts.expired, message!("! dropped: older than their lane's max_age"));
+    let put_aside = note(counts.put_aside, message!("! Flux refuses them for good"));
     let rows = [
-        ("collected", counts.collected, STARTED.to_owned()),
-        ("stored", counts.stored, format!("on flash, {CREATED}")),
-        ("waiting", counts.waiting, oldest),
-        ("forwarded", counts.forwarded, format!("accepted by Flux, {STARTED}")),
-        ("evicted", counts.evicted, note(counts.evicted, "! lost: the store was at its limit")),
-        ("damaged", counts.damaged, note(counts.damaged, "! lost: the medium returned other bytes")),
-        ("expired", counts.expired, note(counts.expired, "! dropped: older than their lane's max_age")),
-        ("put aside", counts.put_aside, note(counts.put_aside, "! Flux refuses them for good")),
-        ("refused", counts.refused, refused),
-        ("untreated", counts.untreated, format!("! stored as they came: otherwise = \"store\", {STARTED}")),
+        (message!("collected"), counts.collected, out.say(started())),
+        (message!("stored"), counts.stored, out.say(on_flash)),
+        (message!("waiting"), counts.waiting, oldest),
+        (message!("forwarded"), counts.forwarded, out.say(accepted)),
+        (message!("evicted"), counts.evicted, out.say(evicted)),
+        (message!("damaged"), counts.damaged, out.say(damaged)),
+        (message!("expired"), counts.expired, out.say(expired)),
+        (message!("put aside"), counts.put_aside, out.say(put_aside)),
+        (message!("refused"), counts.refused, out.say(refused)),
+        (message!("untreated"), counts.untreated, out.say(untreated)),
     ];
     let width = rows.iter().map(|(_, count, _)| number(*count).len()).max().unwrap_or(0);
     // Lanes have no age limit and topics no rule for fields unless one is set.
     let seldom = ["expired", "untreated"];
-    for (name, count, remark) in rows.into_iter().filter(|(name, count, _)| !seldom.contains(name) || *count > 0) {
-        let text = format!("{:>width$}  {remark}", number(count));
-        line(out, name, text.trim_end());
+    for (name, count, remark) in rows {
+        if count > 0 || !seldom.contains(&name.template()) {
+            let code = counts.codes.get(&name.template().replace(' ', "_")).map_or("", String::as_str);
+            let text = coded(format!("{:>width$}  {remark}", number(count)), code).text(out.language());
+            out.line(name, text.trim_end());
+        }
     }
 }
 
 /// Counts by cause, one behind the other.
-fn by_cause(counts: &[RefusedCount]) -> String {
+fn by_cause(out: &Sheet, counts: &[RefusedCount]) -> String {
     let counted = counts.iter().filter(|refused| refused.count > 0);
-    let counts: Vec<String> =
-        counted.map(|refused| format!("{} {}", plain(&refused.cause), number(refused.count))).collect();
-    counts.join(", ")
+    out.list(counted.map(|refused| format!("{} {}", out.say(cause(&refused.cause)), number(refused.count))))
+}
+
+/// Why a publish was refused or a connection turned away, by the word of it.
+fn cause(word: &str) -> Value {
+    let known = match word {
+        "topic" => message!("topic"),
+        "device" => message!("device"),
+        "size" => message!("size"),
+        "fields" => message!("fields"),
+        "client id" => message!("client id"),
+        "user name" => message!("user name"),
+        "certificate" => message!("certificate"),
+        "password" => message!("password"),
+        "protocol" => message!("protocol"),
+        "not reading" => message!("not reading"),
+        "limit" => message!("limit"),
+        // TLS, and what another version counts.
+        other => return plain(other).into_value(),
+    };
+    known.into_value()
 }
 
 /// Since when a count runs, and what it means if it is not 0.
-fn note(count: u64, text: &str) -> String {
-    if count > 0 { format!("{text}; {CREATED}") } else { CREATED.to_owned() }
+fn note(count: u64, text: Message) -> Message {
+    if count > 0 { message!("{text}; {since}", text = text, since = created()) } else { created() }
 }
 
-fn lanes(out: &mut String, status: &Status) {
+fn lanes(out: &mut Sheet, status: &Status) {
     if status.lanes.is_empty() {
         return;
     }
-    let mut rows = vec![["Lanes", "waiting", "oldest", "stored", "evicted", "damaged", "on disk"].map(str::to_owned)];
+    let heads = [
+        message!("Lanes"),
+        message!("waiting"),
+        message!("oldest"),
+        message!("stored"),
+        message!("evicted"),
+        message!("damaged"),
+        message!("on disk"),
+    ];
+    let mut rows = vec![heads.map(|head| out.say(head))];
     for lane in &status.lanes {
         let oldest = match (lane.oldest_ms, lane.oldest_age_ms) {
             (None, _) => "-".into(),
-            (Some(_), Some(age)) => span(age),
-            (Some(_), None) => "unknown".into(),
+            (Some(_), Some(age)) => out.say(span(age)),
+            (Some(_), None) => out.say(message!("unknown")),
         };
         rows.push([
             format!("  {}", plain(&lane.name)),
@@ -231,176 +302,180 @@ fn lanes(out: &mut String, status: &Status) {
             size(lane.bytes),
         ]);
     }
-    let widths: Vec<usize> =
-        (0..7).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
-    out.push('\n');
+    let widths: Vec<usize> = (0..7).map(|column| widest(rows.iter().map(|row| row[column].as_str()))).collect();
+    out.plain("");
     for row in rows {
-        let _ = write!(out, "{:<width$}", row[0], width = widths[0].max(NAMES + 2));
+        let mut text = left(&row[0], widths[0].max(NAMES + 3));
         for (cell, width) in row.iter().zip(&widths).skip(1) {
-            let _ = write!(out, "  {cell:>width$}");
+            text.extend(["  ", &right(cell, *width)]);
         }
-        out.push('\n');
+        out.plain(text);
     }
 }
 
-fn flux(out: &mut String, status: &Status) {
+fn flux(out: &mut Sheet, status: &Status) {
     let verdict = &status.verdict;
-    title(out, "Flux");
-    line(out, "endpoint", &plain(&status.endpoint));
-    if let Some(next) = &status.next_identity {
-        let from = time(next.from_ms);
-        let moved = if next.moved { " (moved by a notice)" } else { "" };
-        let text = match (next.in_force, status.clock.trusted) {
-            (true, _) => format!("{} since {from}{moved}", plain(&next.endpoint)),
-            (false, true) => format!("{} from {from}{moved} on", plain(&next.endpoint)),
-            (false, false) => format!("{} from {from}{moved} on, ! once the clock is right", plain(&next.endpoint)),
-        };
-        line(out, "next endpoint", &text);
-    }
-    let mut text = match verdict.word.as_str() {
-        "" | "unknown" => "nothing sent yet".to_owned(),
-        word => plain(word),
+    out.title(message!("Flux"));
+    out.line(message!("endpoint"), plain(&status.endpoint));
+    next_endpoint(out, status);
+    let word = out.say(verdict_word(&verdict.word));
+    let text = match verdict.since_ms {
+        Some(since) => {
+            let ago = span(status.now_ms.saturating_sub(since));
+            out.say(message!("{verdict} since {time} ({ago})", verdict = word, time = time(since), ago = ago))
+        }
+        None => word,
     };
-    if let Some(since) = verdict.since_ms {
-        let _ = write!(text, " since {} ({})", time(since), span(status.now_ms.saturating_sub(since)));
-    }
-    line(out, "verdict", &text);
+    out.line(message!("verdict"), coded(text, &verdict.code));
     if !verdict.reason.is_empty() {
-        line(out, "reason", &plain(&verdict.reason));
+        out.line(message!("reason"), plain(&verdict.reason));
     }
     if !verdict.advice.is_empty() {
-        line(out, "what to do", &plain(&verdict.advice));
+        out.line(message!("what to do"), told(out, &verdict.advice, verdict.advice_message.as_ref()));
     }
     if let Some(until) = verdict.until_ms {
         let text = match until.checked_sub(status.now_ms) {
-            Some(wait) if wait > 0 => format!("in {} ({})", span(wait), time(until)),
-            _ => "due now".into(),
+            Some(wait) if wait > 0 => message!("in {span} ({time})", span = span(wait), time = time(until)),
+            _ => message!("due now"),
         };
-        line(out, "next attempt", &text);
+        out.line(message!("next attempt"), text);
     }
-    let last = verdict.last_accepted_ms.map_or_else(
-        || "never since the agent was started".into(),
-        |at| format!("{} ({} ago)", time(at), span(status.now_ms.saturating_sub(at))),
-    );
-    line(out, "last accepted", &last);
+    let last = match verdict.last_accepted_ms {
+        None => message!("never since the agent was started"),
+        Some(at) => {
+            let ago = span(status.now_ms.saturating_sub(at));
+            message!("{time} ({span} ago)", time = time(at), span = ago)
+        }
+    };
+    out.line(message!("last accepted"), last);
     attempts(out, status);
 }
 
-/// How often Flux was asked, and what it was not asked for.
-fn attempts(out: &mut String, status: &Status) {
-    let (counts, verdict) = (&status.counts, &status.verdict);
-    let requests = format!("{} {STARTED}, {} not accepted", number(counts.requests), number(counts.requests_failed));
-    line(out, "requests", &requests);
-    let more = |count| format!("{} more attempts {STARTED}: nothing was sent", number(count));
-    for (name, count) in [("no connection", counts.connect_failures), ("no token", counts.token_refusals)] {
-        if count > 0 {
-            line(out, name, &more(count));
+fn next_endpoint(out: &mut Sheet, status: &Status) {
+    let Some(next) = &status.next_identity else { return };
+    let endpoint = plain(&next.endpoint);
+    let from = if next.moved {
+        out.say(message!("{time} (moved by a notice)", time = time(next.from_ms)))
+    } else {
+        time(next.from_ms)
+    };
+    let text = match (next.in_force, status.clock.trusted) {
+        (true, _) => message!("{endpoint} since {time}", endpoint = endpoint, time = from),
+        (false, true) => message!("{endpoint} from {time} on", endpoint = endpoint, time = from),
+        (false, false) => {
+            message!("{endpoint} from {time} on, ! once the clock is right", endpoint = endpoint, time = from)
         }
+    };
+    out.line(message!("next endpoint"), text);
+}
+
+/// How often Flux was asked, and what it was not asked for.
+fn attempts(out: &mut Sheet, status: &Status) {
+    let (counts, verdict) = (&status.counts, &status.verdict);
+    let (requests, failed) = (counted(counts.requests), number(counts.requests_failed));
+    out.line(message!("requests"), message!("{requests}, {failed} not accepted", requests = requests, failed = failed));
+    let more =
+        |count| message!("{count} more attempts {since}: nothing was sent", count = number(count), since = started());
+    if counts.connect_failures > 0 {
+        out.line(message!("no connection"), more(counts.connect_failures));
+    }
+    if counts.token_refusals > 0 {
+        out.line(message!("no token"), more(counts.token_refusals));
     }
     if verdict.suspects > 0 {
-        let text = "refused alone; tried again when another is accepted, then put aside if refused again";
-        line(out, "suspects", &format!("{} {text}", number(verdict.suspects)));
+        let text = message!(
+            "{count} refused alone; tried again when another is accepted, then put aside if refused again",
+            count = number(verdict.suspects)
+        );
+        out.line(message!("suspects"), text);
     }
     if let Some(limit) = verdict.learnt_body_limit {
-        line(out, "body limit", &format!("{}, less than configured: learnt from HTTP 413", size(limit)));
+        let text = message!("{size}, less than configured: learnt from HTTP 413", size = size(limit));
+        out.line(message!("body limit"), text);
     }
 }
 
 /// What went over the wire, and how fast it may.
-fn wire(out: &mut String, status: &Status) {
+fn wire(out: &mut Sheet, status: &Status) {
     let wire = &status.line;
-    title(out, "Line");
-    let how = if wire.estimated { ", in part estimated: this system does not tell" } else { "" };
-    line(out, "sent", &format!("{} {STARTED}, headers and repeats included{how}", size(wire.sent)));
-    line(out, "received", &format!("{}, likewise", size(wire.received)));
-    line(out, "connected", &format!("{} times", number(wire.connections)));
-    for (name, rate) in [("may leave", wire.rate), ("may come in", wire.rate_down)] {
-        if let Some(rate) = rate {
-            line(out, name, &format_rate(rate.saturating_mul(8)));
-        }
+    out.title(message!("Line"));
+    let sent = message!("{size} {since}, headers and repeats included", size = size(wire.sent), since = started());
+    let sent = if wire.estimated {
+        message!("{sent}, in part estimated: this system does not tell", sent = sent)
+    } else {
+        sent
+    };
+    out.line(message!("sent"), sent);
+    out.line(message!("received"), message!("{size}, likewise", size = size(wire.received)));
+    out.line(message!("connected"), message!("{count} times", count = number(wire.connections)));
+    if let Some(rate) = wire.rate {
+        out.line(message!("may leave"), format_rate(rate.saturating_mul(8)));
+    }
+    if let Some(rate) = wire.rate_down {
+        out.line(message!("may come in"), format_rate(rate.saturating_mul(8)));
     }
     if let Some(millis) = wire.round_trip_ms {
-        line(out, "round trip", &format!("{} ms", number(millis)));
+        out.line(message!("round trip"), format!("{} ms", number(millis)));
     }
     if let Some(rate) = wire.one_at_a_time {
         let rate = format_rate((rate.saturating_mul(8) / 1000).max(1) * 1000);
-        line(out, "", &format!("one request at a time is at most {rate} over that round trip: with a larger"));
-        line(out, "", "[forward.flux.batch] max_bytes (and max_records) more leaves, in fewer events");
+        out.line(
+            "",
+            message!("one request at a time is at most {rate} over that round trip: with a larger", rate = rate),
+        );
+        out.line("", message!("[forward.flux.batch] max_bytes (and max_records) more leaves, in fewer events"));
     }
 }
 
-fn store(out: &mut String, status: &Status) {
-    let store = &status.store;
-    title(out, "Store");
-    line(out, "folder", &plain(&store.path));
-    let share = if store.max_bytes == 0 { 0.0 } else { store.bytes as f64 / store.max_bytes as f64 * 100.0 };
-    line(out, "on disk", &format!("{} of {} ({share:.1} %)", size(store.bytes), size(store.max_bytes)));
-    line(out, "commits", &format!("{} {STARTED}", number(store.commits)));
-    flash(out, &store.flash);
-    if let Some(reason) = &store.stalled {
-        line(out, "STALLED", &format!("{}; devices keep what is not acknowledged", plain(reason)));
-    }
-    if let Some(reason) = &store.index {
-        line(out, "index behind", &format!("{}; nothing depends on it", plain(reason)));
-    }
-}
-
-/// What storing costs the flash, as far as that is known.
-fn flash(out: &mut String, flash: &FlashStatus) {
-    line(out, "stored", &format!("{} of records {STARTED}", size(flash.stored)));
-    if !flash.unknown.is_empty() {
-        line(out, "written to flash", &format!("not known: {}", plain(&flash.unknown)));
-        return;
-    }
-    let written = match (flash.written, flash.ratio) {
-        (Some(written), Some(ratio)) => format!("{} for them, {ratio:.2} bytes a byte (estimated)", size(written)),
-        (Some(written), None) => format!("{} (estimated)", size(written)),
-        _ => "no commit has been measured yet".into(),
-    };
-    line(out, "written to flash", &written);
-    if let Some(device) = flash.device_written {
-        let pace = flash.device_a_day.map_or_else(String::new, |bytes| format!(", {} a day", size(bytes)));
-        line(out, "by the device", &format!("{} written by everyone {STARTED}{pace}", size(device)));
-    }
-    if let Some(endurance) = flash.endurance {
-        let life = match flash.years {
-            Some(years) if years >= 100.0 => "more than 100 years".into(),
-            Some(years) => format!("{years:.1} years of a new card"),
-            None => "not known yet".into(),
-        };
-        line(out, "flash life", &format!("{life} at this pace ({} can be written)", size(endurance)));
-    }
-}
-
-fn listener(out: &mut String, listener: &Connections) {
-    title(out, "Listener");
+fn listener(out: &mut Sheet, listener: &Connections) {
+    out.title(message!("Listener"));
     let addresses: Vec<String> = listener.addresses.iter().map(|address| plain(address)).collect();
-    line(out, "listens on", &addresses.join(", "));
-    line(out, "connections", &usage(listener.connections));
-    line(out, "sessions", &usage(listener.sessions));
-    let mut turned_away = format!("{} {STARTED}", number(listener.turned_away));
+    out.line(message!("listens on"), addresses.join(", "));
+    out.line(message!("connections"), usage(listener.connections));
+    out.line(message!("sessions"), usage(listener.sessions));
+    let mut turned_away = counted(listener.turned_away);
     if !listener.turned_away_by.is_empty() {
-        let _ = write!(turned_away, ": {}", by_cause(&listener.turned_away_by));
+        let causes = by_cause(out, &listener.turned_away_by);
+        turned_away = message!("{counted}: {causes}", counted = turned_away, causes = causes);
     }
-    line(out, "turned away", &turned_away);
+    out.line(message!("turned away"), coded(turned_away, &listener.code));
 }
 
-fn broker(out: &mut String, broker: &BrokerState, now_ms: u64) {
-    title(out, "Broker");
-    line(out, "url", &plain(&broker.url));
-    let mut state = if broker.connected { "connected" } else { "NOT CONNECTED" }.to_owned();
-    if let Some(since) = broker.since_ms {
-        let _ = write!(state, " for {}", span(now_ms.saturating_sub(since)));
-    }
-    line(out, "state", &state);
+fn broker(out: &mut Sheet, broker: &BrokerState, now_ms: u64) {
+    out.title(message!("Broker"));
+    out.line(message!("url"), plain(&broker.url));
+    let state = if broker.connected { message!("connected") } else { message!("NOT CONNECTED") };
+    let state = match broker.since_ms {
+        Some(since) => {
+            message!("{state} for {span}", state = state, span = span(now_ms.saturating_sub(since)))
+        }
+        None => state,
+    };
+    out.line(message!("state"), coded(state, &broker.code));
     if !broker.last_error.is_empty() {
-        line(out, "last error", &plain(&broker.last_error));
+        out.line(message!("last error"), told(out, &broker.last_error, broker.last_error_message.as_ref()));
     }
-    line(out, "collected", &format!("{} {STARTED}", number(broker.collected)));
+    out.line(message!("collected"), counted(broker.collected));
 }
 
-fn usage(usage: Usage) -> String {
-    format!("{} of {}", number(usage.now), number(usage.limit))
+fn usage(usage: Usage) -> Message {
+    message!("{now} of {limit}", now = number(usage.now), limit = number(usage.limit))
+}
+
+/// A text with the code of what is wrong behind it, if anything is.
+fn coded(text: impl IntoValue, code: &str) -> Value {
+    if code.is_empty() {
+        return text.into_value();
+    }
+    message!("{text} [{code}]", text = text, code = plain(code)).into_value()
+}
+
+/// What the agent said: its English, and its message where it sent one. Both come through a socket.
+fn told(out: &Sheet, english: &str, message: Option<&Message>) -> String {
+    match message {
+        Some(message) => plain(&out.say(message.clone())),
+        None => plain(again(english, out.language())),
+    }
 }
 
 /// Text from outside: control characters escaped, cut.
@@ -435,14 +510,14 @@ pub fn size(bytes: u64) -> String {
 }
 
 /// A length of time for people, two units: `3 h 12 min`.
-pub fn span(ms: u64) -> String {
+pub fn span(ms: u64) -> Message {
     let seconds = ms / 1000;
     match seconds {
-        0 => format!("{ms} ms"),
-        1..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        3600..86_400 => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds / 3600 % 24),
+        0 => message!("{count} ms", count = ms),
+        1..60 => message!("{count} s", count = seconds),
+        60..3600 => message!("{minutes} min {seconds} s", minutes = seconds / 60, seconds = seconds % 60),
+        3600..86_400 => message!("{hours} h {minutes} min", hours = seconds / 3600, minutes = seconds / 60 % 60),
+        _ => message!("{days} d {hours} h", days = seconds / 86_400, hours = seconds / 3600 % 24),
     }
 }
 

@@ -4,7 +4,10 @@
 //! Unless said otherwise counts run since the store was created (so they survive restarts), times are milliseconds
 //! since the Unix epoch by the gateway's clock, durations milliseconds, sizes bytes.
 
+mod codes;
 mod provider;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,8 @@ pub use provider::{
 pub struct Status {
     /// Version of the running agent.
     pub version: String,
+    /// The codes of everything that asks for action now, what is to be done first before what follows from it.
+    pub codes: Vec<String>,
     /// Gateway id.
     pub gateway: String,
     /// The store's epoch.
@@ -44,9 +49,15 @@ pub struct Status {
     pub config_loaded_ms: u64,
     /// Keys that were changed in the file and take effect at the next start.
     pub config_needs_restart: Vec<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub config_needs_restart_code: String,
     /// What was wrong with the file at the start or at the last reload, if it was refused; the configuration before it is
     /// in force.
     pub config_error: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub config_error_code: String,
     /// Counts of records.
     pub counts: Counts,
     /// The lanes in order of priority.
@@ -80,6 +91,9 @@ pub struct Status {
     /// Limits in force that stand nowhere else, as name and value for people, in the order to be shown: such as
     /// (`batch`, `500 records, 64KiB or 270s`).
     pub limits: Vec<(String, String)>,
+    /// The values of `limits` as messages, in their order, where they are said differently in each language.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limit_messages: Vec<Option<Message>>,
 }
 
 /// The endpoint and credentials that hold from a time on.
@@ -150,6 +164,9 @@ pub struct Counts {
     /// Records stored since the agent was started as they came, although the rule for their fields cannot treat them,
     /// because it says `otherwise = "store"`.
     pub untreated: u64,
+    /// By the names of the counts that say that records were lost or refused, the codes of it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub codes: BTreeMap<String, String>,
     /// Requests sent to Flux since the agent was started.
     pub requests: u64,
     /// Of these, the ones that were not accepted.
@@ -206,6 +223,9 @@ pub struct VerdictStatus {
     /// The design's word: `accepted`, `throttled`, `maintenance`, `suspended`, `quota`, `misconfigured`, `poison`,
     /// `transient`; empty or `unknown` before the first answer.
     pub word: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Since when.
     pub since_ms: Option<u64>,
     /// When the next attempt is due, while records wait and nothing will be sent before it: because of a refusal, or
@@ -215,6 +235,9 @@ pub struct VerdictStatus {
     pub reason: String,
     /// What a person should do; empty if nothing.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
     /// When Flux last accepted something, since the agent was started.
     pub last_accepted_ms: Option<u64>,
     /// Records, or batches that must stay whole, that were refused alone: each waits until another is accepted, and is
@@ -275,6 +298,9 @@ pub struct StoreStatus {
     pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Why its index is behind, if it is; nothing depends on it.
     pub index: Option<String>,
 }
@@ -285,6 +311,9 @@ pub struct StoreStatus {
 pub struct ClockStatus {
     /// Whether it is; if not, records keep the time that it shows, and their events say `unsynchronised`.
     pub trusted: bool,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Who says that it is: `marker` (the time service's file), `timedated`, or `answer` (the date of an answer over
     /// TLS); empty if nobody does.
     pub source: String,
@@ -342,6 +371,9 @@ pub struct Connections {
     /// These by cause: `client id`, `user name` and `certificate` (not listed), `password` (wrong, or none), `TLS` (the
     /// handshake failed), `protocol`, `not reading`, `limit` (of connections or sessions).
     pub turned_away_by: Vec<RefusedCount>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
 }
 
 /// The broker intake.
@@ -358,6 +390,12 @@ pub struct BrokerState {
     pub collected: u64,
     /// What went wrong last; empty if nothing.
     pub last_error: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
+    /// `last_error` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error_message: Option<Message>,
 }
 
 /// What limits what may leave. `tidegate terms --json` prints this alone.
@@ -370,6 +408,9 @@ pub struct TermsStatus {
     pub unlimited: Vec<String>,
     /// What is wrong with limits that are each right.
     pub problems: Vec<String>,
+    /// `problems` as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problem_messages: Vec<Message>,
     /// What the SIM's metadata service says; `None` if it is not asked, or not now ([`TermsStatus::provider_known`]).
     pub sim: Option<SimStatus>,
     /// The contract's terms file; `None` if none is configured.
@@ -388,6 +429,9 @@ pub struct LimitStatus {
     pub kind: String,
     /// What holds, for people: `512 kbit/s`.
     pub value: String,
+    /// `value` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_message: Option<Message>,
     /// What holds as a number; `None` for what has none: unlimited, or windows.
     pub number: Option<u64>,
     /// The number's unit: `bit/s`, `bytes`, `events`, `millionths`, or empty.
@@ -406,12 +450,18 @@ pub struct LimitStatus {
 pub struct LimitSource {
     /// For people.
     pub value: String,
+    /// `value` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_message: Option<Message>,
     /// As a number, in the unit of its kind.
     pub number: Option<u64>,
     /// `operator`, `terms`, `provider` or `default`.
     pub who: String,
     /// Who exactly: a file and its line, a speed class.
     pub source: String,
+    /// `source` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_message: Option<Message>,
     /// The clause of the terms of service that it serves: `5.1(2)`.
     pub clause: String,
 }
@@ -438,8 +488,14 @@ pub struct SimStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// What to do about it.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
 }
 
 /// The contract's terms file.
@@ -462,6 +518,9 @@ pub struct TermsFileStatus {
     pub unknown_count: u64,
     /// Why it cannot be used as it is now.
     pub error: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
 }
 
 /// Budgets of events and bytes.
@@ -506,10 +565,16 @@ pub struct BudgetStatus {
 pub struct HeldStatus {
     /// Its name.
     pub lane: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// The key of the limit that holds it.
     pub limit: String,
     /// Why.
     pub reason: String,
+    /// `reason` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_message: Option<Message>,
     /// Until when, if that is known.
     pub until_ms: Option<u64>,
 }

@@ -1,6 +1,7 @@
 use super::*;
 
 mod control;
+mod japanese;
 mod metrics;
 mod render;
 
@@ -64,6 +65,7 @@ fn sample() -> Status {
             last_accepted_ms: Some(1_795_336_180_000),
             suspects: 2,
             learnt_body_limit: Some(32_768),
+            ..VerdictStatus::default()
         },
         stance: StanceStatus::default(),
         outage: OutageStatus::default(),
@@ -97,6 +99,7 @@ fn sample() -> Status {
                 years: Some(25.53),
                 unknown: String::new(),
             },
+            code: String::new(),
             stalled: Some("no space left on device".into()),
             index: Some("the file system refuses the index: no space left on device".into()),
         },
@@ -106,6 +109,7 @@ fn sample() -> Status {
             sessions: Usage { now: 2, limit: 4096 },
             turned_away: 9,
             turned_away_by: vec![RefusedCount { cause: "client id".into(), count: 7 }],
+            code: String::new(),
         }),
         broker: Some(BrokerState { url: "mqtt://127.0.0.1:1884".into(), ..BrokerState::default() }),
         endpoint: "webhook https://api.soracom.io".into(),
@@ -113,12 +117,17 @@ fn sample() -> Status {
         terms: crate::watch::TermsStatus::default(),
         budgets: budgets(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
+        limit_messages: Vec::new(),
         config_error: None,
+        config_error_code: String::new(),
+        config_needs_restart_code: String::new(),
+        codes: Vec::new(),
         clock: ClockStatus {
             trusted: true,
             source: "answer".into(),
             since_ms: Some(1_795_336_000_000),
             correction_ms: 3_600_000,
+            code: String::new(),
             asks: None,
         },
     }
@@ -142,6 +151,7 @@ fn budgets() -> BudgetsStatus {
             limit: "events_per_month".into(),
             reason: "what is left is spread over what remains of the month".into(),
             until_ms: Some(1_795_336_230_000),
+            ..HeldStatus::default()
         }],
         drain: Some(DrainStatus {
             records: 1200,

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use tidegate::language::Language;
+use tidegate::message;
 use tidegate::store::look::{Ask, End, Filter, Item, Record, time_source_word};
 use tidegate::watch::render::number;
 use tidegate_protocol::event::{Payload, classify, write_event, write_time};
@@ -53,12 +55,12 @@ enum Format {
 }
 
 /// Exports.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let filter = args.choice.filter(None)?;
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
+    let filter = args.choice.filter(None, language)?;
     let Some(path) = &args.output else {
         let mut out = BufWriter::with_capacity(BUFFER, io::stdout().lock());
         let mut progress = Progress::new(false);
-        return write(args, filter, &mut out, &mut progress).map(drop);
+        return write(args, filter, &mut out, &mut progress, language).map(drop);
     };
     let beside = beside(path)?;
     let failed =
@@ -67,14 +69,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let removed = Unfinished(&beside);
     let mut out = BufWriter::with_capacity(BUFFER, file);
     let mut progress = Progress::new(true);
-    let records = write(args, filter, &mut out, &mut progress)?;
+    let records = write(args, filter, &mut out, &mut progress, language)?;
     let file = out.into_inner().map_err(|error| failed("write", error.into_error()))?;
     file.sync_all().map_err(|error| failed("sync", error))?;
     std::fs::rename(&beside, path)
         .map_err(|error| Failure::from(format!("cannot rename {} to {}: {error}", beside.display(), path.display())))?;
     std::mem::forget(removed);
     sync_folder(path)?;
-    note(&format!("{} records written to {}", number(records), path.display()));
+    let text = message!("{count} records written to {file}", count = number(records), file = path.display());
+    note(&text.text(language));
     Ok(())
 }
 
@@ -105,13 +108,19 @@ impl Drop for Unfinished<'_> {
 }
 
 /// Writes all records; says how many.
-fn write(args: &Args, filter: Filter, out: &mut dyn Write, progress: &mut Progress) -> Result<u64, Failure> {
+fn write(
+    args: &Args,
+    filter: Filter,
+    out: &mut dyn Write,
+    progress: &mut Progress,
+    language: Language,
+) -> Result<u64, Failure> {
     let mut line = Vec::new();
     let header = args.format == Format::Csv;
     if header && !sent(out.write_all(HEADER))? {
         return Ok(0);
     }
-    let end = args.place.ask(&Ask::Records(filter), &mut |item| match item {
+    let end = args.place.ask(language, &Ask::Records(filter), &mut |item| match item {
         Item::Record(record) => {
             line.clear();
             encode(args.format, &record, &mut line)?;
@@ -127,7 +136,11 @@ fn write(args: &Args, filter: Filter, out: &mut dyn Write, progress: &mut Progre
     let Some(End::Records { records, damaged }) = end? else { return Ok(0) };
     sent(out.flush())?;
     if damaged > 0 {
-        note(&format!("{} ranges on the way cannot be read: `tidegate buffer verify` names them", number(damaged)));
+        let text = message!(
+            "{count} ranges on the way cannot be read: `tidegate buffer verify` names them",
+            count = number(damaged)
+        );
+        note(&text.text(language));
     }
     Ok(records)
 }

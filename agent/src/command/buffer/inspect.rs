@@ -2,6 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write};
 
+use tidegate::language::Language;
+use tidegate::language::sheet::{left, right};
+use tidegate::message;
 use tidegate::store::look::{Ask, End, Filter, Item, Record};
 use tidegate::watch::render::{number, plain};
 use tidegate_protocol::TimeSource;
@@ -34,13 +37,13 @@ pub(in crate::command) struct Args {
 }
 
 /// Asks and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     // One more than is shown tells whether there are more.
-    let filter = Filter { limit: Some(args.limit.saturating_add(1)), ..args.choice.filter(None)? };
+    let filter = Filter { limit: Some(args.limit.saturating_add(1)), ..args.choice.filter(None, language)? };
     let mut out = io::BufWriter::new(io::stdout().lock());
     let columns = columns();
     let (mut shown, mut more, mut line) = (0, false, Vec::new());
-    let end = args.place.ask(&Ask::Records(filter), &mut |item| {
+    let end = args.place.ask(language, &Ask::Records(filter), &mut |item| {
         let Item::Record(record) = item else { return Ok(()) };
         if shown == args.limit {
             more = true;
@@ -52,9 +55,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             line.push(b'\n');
         } else {
             if shown == 0 {
-                line.extend_from_slice(heading(args.choice.all).as_bytes());
+                line.extend_from_slice(heading(args.choice.all, language).as_bytes());
             }
-            line.extend_from_slice(row(&record, args.choice.all, columns).as_bytes());
+            line.extend_from_slice(row(&record, args.choice.all, columns, language).as_bytes());
         }
         shown += 1;
         sent(out.write_all(&line))
@@ -64,16 +67,23 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     if let Some(End::Records { damaged, .. }) = end {
         if shown == 0 && !args.json {
-            note(if args.choice.all { "no such record is there" } else { "no such record waits" });
+            let none =
+                if args.choice.all { message!("no such record is there") } else { message!("no such record waits") };
+            note(&none.text(language));
         }
         if more && !args.json {
-            note(&format!(
-                "the first {} are shown; there are more (--limit, or `tidegate buffer export`)",
-                number(shown)
-            ));
+            let text = message!(
+                "the first {count} are shown; there are more (--limit, or `tidegate buffer export`)",
+                count = number(shown)
+            );
+            note(&text.text(language));
         }
         if damaged > 0 {
-            note(&format!("{} ranges on the way cannot be read: `tidegate buffer verify` names them", number(damaged)));
+            let text = message!(
+                "{count} ranges on the way cannot be read: `tidegate buffer verify` names them",
+                count = number(damaged)
+            );
+            note(&text.text(language));
         }
     }
     Ok(())
@@ -95,16 +105,33 @@ fn columns() -> usize {
     rustix::termios::tcgetwinsize(io::stdout()).map_or(COLUMNS, |size| usize::from(size.ws_col).max(40))
 }
 
-fn heading(all: bool) -> String {
-    let (lane, device, topic) = WIDTHS;
-    let state = if all { "state      " } else { "" };
+/// Cells of the column of states.
+const STATE: usize = 10;
+
+fn heading(all: bool, language: Language) -> String {
+    let heads = [
+        message!("time (UTC)"),
+        message!("state"),
+        message!("lane"),
+        message!("seq"),
+        message!("device"),
+        message!("topic"),
+    ];
+    let [time, state, lane, seq, device, topic] = heads.map(|head| head.text(language));
+    let state = if all { left(&state, STATE) + " " } else { String::new() };
+    let widths = WIDTHS;
     format!(
-        "{:<24} {state}{:<lane$} {:>10} {:<device$} {:<topic$} payload\n",
-        "time (UTC)", "lane", "seq", "device", "topic"
+        "{} {state}{} {} {} {} {}\n",
+        left(&time, 24),
+        left(&lane, widths.0),
+        right(&seq, 10),
+        left(&device, widths.1),
+        left(&topic, widths.2),
+        message!("payload").text(language)
     )
 }
 
-fn row(record: &Record<'_>, all: bool, columns: usize) -> String {
+fn row(record: &Record<'_>, all: bool, columns: usize, language: Language) -> String {
     let mut utc = Vec::new();
     write_time(&mut utc, record.time_ms);
     let mut time = String::from_utf8_lossy(&utc).replace('T', " ").replace('Z', "");
@@ -112,22 +139,21 @@ fn row(record: &Record<'_>, all: bool, columns: usize) -> String {
     if record.time_source == TimeSource::Unsynchronised {
         time.push('?');
     }
-    let state = match (all, record.waiting) {
-        (false, _) => "",
-        (true, true) => "waiting    ",
-        (true, false) => "delivered  ",
-    };
-    let (lane, device, topic) = WIDTHS;
+    let state = if record.waiting { message!("waiting") } else { message!("delivered") };
+    let state = if all { left(&state.text(language), STATE) + " " } else { String::new() };
     let shown = match classify(&record.payload) {
         Payload::Json(text) | Payload::Text(text) => plain(text),
-        Payload::Binary(bytes) => format!("{} bytes, not text", bytes.len()),
+        Payload::Binary(bytes) => message!("{count} bytes, not text", count = bytes.len()).text(language),
     };
+    let name = |text: &str, width| left(&cut(&plain(text), width), width);
+    let (lane, device, topic) = WIDTHS;
     let text = format!(
-        "{time:<24} {state}{:<lane$} {:>10} {:<device$} {:<topic$} {shown}",
-        cut(&plain(&record.lane), lane),
+        "{} {state}{} {:>10} {} {} {shown}",
+        left(&time, 24),
+        name(&record.lane, lane),
         record.seq,
-        cut(&plain(&record.device), device),
-        cut(&plain(&record.topic), topic),
+        name(&record.device, device),
+        name(&record.topic, topic),
     );
     cut(text.trim_end(), columns) + "\n"
 }
@@ -153,21 +179,27 @@ mod tests {
 
     #[test]
     fn a_row_stands_under_its_heading_and_is_cut_to_the_line() {
-        let line = row(&record(b"{\"t\":73.9}\n", TimeSource::Synchronised), false, 200);
-        let head = heading(false);
+        let line = row(&record(b"{\"t\":73.9}\n", TimeSource::Synchronised), false, 200, Language::English);
+        let head = heading(false, Language::English);
         for (word, under) in [("seq", "17"), ("device", "pump-3"), ("topic", "devices"), ("payload", "{\"t\"")] {
             let (above, below) = (head.find(word).expect(word), line.find(under).expect(under));
             assert!(above == below || word == "seq", "{word}\n{head}{line}");
         }
         assert!(line.starts_with("2026-11-22 08:30:00.123  normal"), "{line}");
-        assert_eq!(row(&record(b"{\"t\":73.9}", TimeSource::Synchronised), false, 50).chars().count(), 51);
+        assert_eq!(
+            row(&record(b"{\"t\":73.9}", TimeSource::Synchronised), false, 50, Language::English).chars().count(),
+            51
+        );
     }
 
     #[test]
     fn hostile_and_binary_payloads_and_doubtful_times_are_shown_as_what_they_are() {
-        let line = row(&record(b"\x1b[31mred\n\xe2\x80\xae", TimeSource::Unsynchronised), true, 300);
+        let line = row(&record(b"\x1b[31mred\n\xe2\x80\xae", TimeSource::Unsynchronised), true, 300, Language::English);
         assert!(line.contains("\\u{1b}[31mred\\n") && line.contains("\\u{202e}"), "{line}");
         assert!(line.starts_with("2026-11-22 08:30:00.123? delivered"), "{line}");
-        assert!(row(&record(b"\xff\xfe\x00", TimeSource::Corrected), true, 300).contains("3 bytes, not text"));
+        assert!(
+            row(&record(b"\xff\xfe\x00", TimeSource::Corrected), true, 300, Language::English)
+                .contains("3 bytes, not text")
+        );
     }
 }

@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
+use tidegate::language::sheet::left;
+use tidegate::language::{Language, again};
+use tidegate::message;
 use tidegate::store::look::{AsideItem, Ask, End, Item};
 use tidegate::watch::render::{plain, time};
 use tidegate_protocol::event::write_event;
 
-use super::Place;
 use super::source::{Stop, note};
 use super::table::cut;
+use super::{Place, another_answer};
 use crate::command::{Failure, print};
 
 /// Longest reason shown in a list, in characters.
@@ -55,41 +58,41 @@ pub(in crate::command) struct One {
 }
 
 /// Does it.
-pub(super) fn run(which: &Which) -> Result<(), Failure> {
+pub(super) fn run(which: &Which, language: Language) -> Result<(), Failure> {
     match which {
-        Which::List(list) => self::list(list),
-        Which::Show(one) => show(one),
-        Which::Retry(one) => settle(&one.place, &Ask::Retry { id: one.id.clone() }),
-        Which::Drop(one) => settle(&one.place, &Ask::Drop { id: one.id.clone() }),
+        Which::List(list) => self::list(list, language),
+        Which::Show(one) => show(one, language),
+        Which::Retry(one) => settle(&one.place, &Ask::Retry { id: one.id.clone() }, language),
+        Which::Drop(one) => settle(&one.place, &Ask::Drop { id: one.id.clone() }, language),
     }
 }
 
-fn settle(place: &Place, ask: &Ask) -> Result<(), Failure> {
-    let End::Done { what } = place.ask_once(ask)? else {
-        return Err("the answer is to another question; this is a defect, please report it".into());
+fn settle(place: &Place, ask: &Ask, language: Language) -> Result<(), Failure> {
+    let End::Done { what } = place.ask_once(language, ask)? else {
+        return Err(another_answer(language));
     };
-    print(&format!("{}\n", plain(&what)))
+    print(&format!("{}\n", plain(again(&what, language))))
 }
 
-fn list(list: &List) -> Result<(), Failure> {
+fn list(list: &List, language: Language) -> Result<(), Failure> {
     let mut none = true;
-    list.place.ask(&Ask::Aside { id: None }, &mut |item| {
+    list.place.ask(language, &Ask::Aside { id: None }, &mut |item| {
         let Item::Aside(aside) = item else { return Ok(()) };
         none = false;
         let text = if list.json { json(&aside)? } else { line(&aside) };
         print(&text).map_err(Stop::Failed)
     })?;
     if none && !list.json {
-        note("nothing is put aside");
+        note(&message!("nothing is put aside").text(language));
     }
     Ok(())
 }
 
-fn show(one: &One) -> Result<(), Failure> {
+fn show(one: &One, language: Language) -> Result<(), Failure> {
     let mut found = Vec::new();
-    one.place.ask(&Ask::Aside { id: Some(one.id.clone()) }, &mut |item| {
+    one.place.ask(language, &Ask::Aside { id: Some(one.id.clone()) }, &mut |item| {
         let Item::Aside(aside) = item else { return Ok(()) };
-        found.push(whole(&aside));
+        found.push(whole(&aside, language));
         if found.len() > 1 {
             return Err(Stop::Enough);
         }
@@ -97,7 +100,13 @@ fn show(one: &One) -> Result<(), Failure> {
     })?;
     match &found[..] {
         [text] => print(text),
-        _ => Err(format!("more than one record was put aside under {:?}: write the whole id", one.id).into()),
+        _ => {
+            let text = message!(
+                "more than one record was put aside under {id}: write the whole id",
+                id = format!("{:?}", one.id)
+            );
+            Err(text.text(language).into())
+        }
     }
 }
 
@@ -112,27 +121,27 @@ fn line(aside: &AsideItem<'_>) -> String {
     format!("{}  {}  {}  {reason}\n", id(aside), time(record.time_ms), cut(&plain(&record.device), 32))
 }
 
-fn whole(aside: &AsideItem<'_>) -> String {
+fn whole(aside: &AsideItem<'_>, language: Language) -> String {
     let record = &aside.record;
     let mut event = Vec::new();
     write_event(&mut event, &record.as_ref(), false);
     let kept = if aside.kept {
-        "its lane still holds it: a retry delivers it under this id"
+        message!("its lane still holds it: a retry delivers it under this id")
     } else {
-        "its lane no longer holds it: a retry stores a copy, with a new id"
+        message!("its lane no longer holds it: a retry stores a copy, with a new id")
     };
     let mut out = String::new();
     for (name, value) in [
-        ("id", id(aside)),
-        ("device", plain(&record.device)),
-        ("topic", plain(&record.topic)),
-        ("received", time(record.time_ms)),
-        ("reason", plain(&aside.reason)),
-        ("retry", kept.to_owned()),
-        ("bytes", record.payload.len().to_string()),
-        ("event", String::from_utf8_lossy(&event).into_owned()),
+        (message!("id"), id(aside)),
+        (message!("device"), plain(&record.device)),
+        (message!("topic"), plain(&record.topic)),
+        (message!("received"), time(record.time_ms)),
+        (message!("reason"), plain(&aside.reason)),
+        (message!("retry"), kept.text(language)),
+        (message!("bytes"), record.payload.len().to_string()),
+        (message!("event"), String::from_utf8_lossy(&event).into_owned()),
     ] {
-        let _ = writeln!(out, "{name:<9}{value}");
+        let _ = writeln!(out, "{}{value}", left(&name.text(language), 9));
     }
     out
 }

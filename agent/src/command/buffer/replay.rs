@@ -1,9 +1,11 @@
 //! `tidegate buffer replay`: has delivered records that are still kept delivered again.
 
+use tidegate::language::Language;
+use tidegate::message;
 use tidegate::store::look::{Ask, End};
 use tidegate::watch::render::{number, size, time};
 
-use super::{Place, span, time as times};
+use super::{Place, another_answer, span, time as times};
 use crate::command::{Failure, print};
 
 /// Which records.
@@ -40,19 +42,22 @@ fn no_device(_: &str) -> Result<String, String> {
 }
 
 /// Asks and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    span(Some(args.from), Some(args.to))?;
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
+    span(Some(args.from), Some(args.to), language)?;
     let ask = Ask::Replay { from_ms: args.from, to_ms: args.to, lane: args.lane.clone(), go: args.yes };
-    let End::Replay { records, bytes, done } = args.place.ask_once(&ask)? else {
-        return Err("the answer is to another question; this is a defect, please report it".into());
+    let End::Replay { records, bytes, done } = args.place.ask_once(language, &ask)? else {
+        return Err(another_answer(language));
     };
-    let of = format!("received from {} on and before {}", time(args.from), time(args.to));
-    let count = format!("{} delivered records ({})", number(records), size(bytes));
-    print(&match (records, done) {
-        (0, _) => format!("no delivered record {of} is still kept\n"),
-        (_, true) => format!("{count} {of} wait to be delivered again\n"),
-        (_, false) => {
-            format!("{count} {of} would be delivered again, under their old ids: add --yes to have it done\n")
-        }
-    })
+    let of = message!("received from {from} on and before {to}", from = time(args.from), to = time(args.to));
+    let count = message!("{count} delivered records ({size})", count = number(records), size = size(bytes));
+    let text = match (records, done) {
+        (0, _) => message!("no delivered record {received} is still kept", received = of),
+        (_, true) => message!("{records} {received} wait to be delivered again", records = count, received = of),
+        (_, false) => message!(
+            "{records} {received} would be delivered again, under their old ids: add --yes to have it done",
+            records = count,
+            received = of
+        ),
+    };
+    print(&(text.text(language) + "\n"))
 }

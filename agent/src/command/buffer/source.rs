@@ -1,12 +1,13 @@
 //! Whom to ask: the running service over its control socket, or the files.
 
-use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tidegate::config;
+use tidegate::language::{Language, Message};
+use tidegate::message;
 use tidegate::store::look::{Ask, End, Item, Look};
 use tidegate::watch::control::{self, AskError};
 
@@ -45,15 +46,15 @@ pub(super) type Take<'a> = dyn FnMut(Item<'_>) -> Result<(), Stop> + 'a;
 
 impl Place {
     /// Asks what has no items, and does not end before its end.
-    pub(super) fn ask_once(&self, ask: &Ask) -> Result<End, Failure> {
-        let end = self.ask(ask, &mut |_| Ok(()))?;
-        end.ok_or_else(|| "the answer had no end; this is a defect, please report it".into())
+    pub(super) fn ask_once(&self, language: Language, ask: &Ask) -> Result<End, Failure> {
+        let end = self.ask(language, ask, &mut |_| Ok(()))?;
+        end.ok_or_else(|| super::another_answer(language))
     }
 
     /// Asks the service or, where none answers, the files. `None` if whoever reads had enough.
-    pub(super) fn ask(&self, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
+    pub(super) fn ask(&self, language: Language, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
         if let Some(folder) = &self.store {
-            return read(folder, None, ask, take);
+            return read(folder, None, language, ask, take);
         }
         let socket = self.agent.socket()?;
         match ask_service(&socket, ask, take) {
@@ -61,18 +62,19 @@ impl Place {
             Err(AskedError::Failure(failure)) => Err(failure),
             Err(AskedError::Ask(error)) => {
                 let why = match &error {
-                    AskError::NotRunning { path, .. } => format!("no service answers on {path}"),
+                    AskError::NotRunning { path, .. } => message!("no service answers on {path}", path = path),
                     AskError::Refused { code, message, .. } if code == "not_ready" => {
-                        format!("the service does not answer for it: {message}")
+                        message!("the service does not answer for it: {reason}", reason = message)
                     }
                     _ => return Err(error.into()),
                 };
                 if self.agent.socket.is_some() || !reads_only(ask) {
-                    return Err(not_running(&error, ask));
+                    return Err(not_running(&error, ask, language));
                 }
                 let (folder, limit) = self.folder()?;
-                note(&format!("{why}: reading the files in {}", folder.display()));
-                read(&folder, limit, ask, take)
+                let text = message!("{why}: reading the files in {folder}", why = why, folder = folder.display());
+                note(&text.text(language));
+                read(&folder, limit, language, ask, take)
             }
         }
     }
@@ -112,14 +114,23 @@ fn ask_service(socket: &Path, ask: &Ask, take: &mut Take<'_>) -> Result<Option<E
     }
 }
 
-fn read(folder: &Path, limit: Option<u64>, ask: &Ask, take: &mut Take<'_>) -> Result<Option<End>, Failure> {
+fn read(
+    folder: &Path,
+    limit: Option<u64>,
+    language: Language,
+    ask: &Ask,
+    take: &mut Take<'_>,
+) -> Result<Option<End>, Failure> {
     if !reads_only(ask) {
-        return Err(Failure { code: NOT_RUNNING, error: "only the running service can do that: start it".into() });
+        let text = message!("only the running service can do that: start it").text(language);
+        return Err(Failure { code: NOT_RUNNING, error: text.into() });
     }
     if let Some(holder) = holder(folder) {
-        note(&format!(
-            "{holder} has this store open and is not asked: what is shown may not be committed yet, or be gone"
-        ));
+        let text = message!(
+            "{holder} has this store open and is not asked: what is shown may not be committed yet, or be gone",
+            holder = holder
+        );
+        note(&text.text(language));
     }
     let look = Look::open(folder)?;
     let mut stopped = None;
@@ -153,11 +164,12 @@ fn reads_only(ask: &Ask) -> bool {
     matches!(ask, Ask::Status | Ask::Records(_) | Ask::Verify | Ask::Aside { .. })
 }
 
-fn not_running(error: &AskError, ask: &Ask) -> Failure {
+fn not_running(error: &AskError, ask: &Ask, language: Language) -> Failure {
     let code = if matches!(error, AskError::NotRunning { .. }) { NOT_RUNNING } else { crate::command::FAILED };
     let mut text = error.to_string();
     if !reads_only(ask) {
-        let _ = write!(text, "; only the running service can do that: start it (`systemctl start tidegate`)");
+        let more = message!("; only the running service can do that: start it (`systemctl start tidegate`)");
+        text += &more.text(language);
     }
     Failure { code, error: text.into() }
 }
@@ -169,7 +181,7 @@ pub(super) fn note(text: &str) {
 
 /// Who holds the store's lock, as the system's list of locks tells: taking the lock to find out would keep a service
 /// that starts at that moment from starting.
-fn holder(folder: &Path) -> Option<String> {
+fn holder(folder: &Path) -> Option<Message> {
     let about = std::fs::metadata(folder.join("lock")).ok()?;
     let (major, minor) = (rustix::fs::major(about.dev()), rustix::fs::minor(about.dev()));
     let file = format!("{major:02x}:{minor:02x}:{}", about.ino());
@@ -178,13 +190,13 @@ fn holder(folder: &Path) -> Option<String> {
 }
 
 /// The process that holds a `flock` on `file` (device and inode as `/proc/locks` writes them; proc(5)).
-fn locked_by(locks: &str, file: &str) -> Option<String> {
+fn locked_by(locks: &str, file: &str) -> Option<Message> {
     let line = locks.lines().find(|line| {
         let mut words = line.split_whitespace().skip(1);
         words.next() == Some("FLOCK") && words.any(|word| word == file)
     })?;
     let process = line.split_whitespace().nth(4).unwrap_or("?");
-    Some(format!("process {process}"))
+    Some(message!("process {process}", process = process))
 }
 
 #[cfg(test)]
@@ -194,7 +206,7 @@ mod tests {
     #[test]
     fn who_holds_the_lock_is_told_from_the_systems_list() {
         let locks = "1: POSIX  ADVISORY  WRITE 77 fe:01:42 0 EOF\n2: FLOCK  ADVISORY  WRITE 4711 fe:01:42 0 EOF\n";
-        assert_eq!(locked_by(locks, "fe:01:42").as_deref(), Some("process 4711"));
+        assert_eq!(locked_by(locks, "fe:01:42").map(|it| it.to_string()).as_deref(), Some("process 4711"));
         assert_eq!(locked_by(locks, "fe:01:43"), None);
     }
 
@@ -205,6 +217,7 @@ mod tests {
         let file = std::fs::File::create(folder.path().join("lock")).expect("a lock file");
         assert_eq!(holder(folder.path()), None);
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("the lock");
-        assert_eq!(holder(folder.path()), Some(format!("process {}", std::process::id())));
+        let held = holder(folder.path()).map(|it| it.to_string());
+        assert_eq!(held, Some(format!("process {}", std::process::id())));
     }
 }

@@ -1,13 +1,14 @@
 //! `tidegate buffer status`: what waits, lane by lane, and how long there is room.
 
-use std::fmt::Write as _;
-
 use tidegate::clock::now_ms;
+use tidegate::language::sheet::Sheet;
+use tidegate::language::{Language, Message};
+use tidegate::message;
 use tidegate::store::look::{Ask, End, LaneLook, StoreLook};
 use tidegate::watch::render::{number, plain, size, span};
 
-use super::Place;
 use super::table::table;
+use super::{Place, another_answer};
 use crate::command::{Failure, print};
 
 /// How to show it.
@@ -21,54 +22,82 @@ pub(in crate::command) struct Args {
 }
 
 /// Asks and prints.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let End::Status(status) = args.place.ask_once(&Ask::Status)? else {
-        return Err("the answer is to another question; this is a defect, please report it".into());
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
+    let End::Status(status) = args.place.ask_once(language, &Ask::Status)? else {
+        return Err(another_answer(language));
     };
-    if args.json { print(&(serde_json::to_string_pretty(&status)? + "\n")) } else { print(&human(&status, now_ms())) }
+    print(&if args.json { serde_json::to_string_pretty(&status)? + "\n" } else { human(&status, now_ms(), language) })
 }
 
-fn human(status: &StoreLook, now_ms: u64) -> String {
-    let said = if status.live { "the service says" } else { "read from the files" };
-    let mut out = format!("Buffer in {} · epoch {} · {said}\n", plain(&status.path), plain(&status.epoch));
-    let kept: u64 = status.lanes.iter().map(|lane| lane.delivered_bytes).sum();
-    let limit = match status.max_bytes {
+/// Cells of the column of names.
+const NAMES: usize = 10;
+
+fn human(status: &StoreLook, now_ms: u64, language: Language) -> String {
+    let mut out = Sheet::new(language, NAMES);
+    let said = if status.live { message!("the service says") } else { message!("read from the files") };
+    out.plain(message!(
+        "Buffer in {folder} · epoch {epoch} · {said}",
+        folder = plain(&status.path),
+        epoch = plain(&status.epoch),
+        said = said
+    ));
+    let kept = size(status.lanes.iter().map(|lane| lane.delivered_bytes).sum());
+    let bytes = size(status.bytes);
+    let on_disk = match status.max_bytes {
         Some(limit) => {
-            format!(" of {} ({:.1} %)", size(limit), status.bytes as f64 / limit.max(1) as f64 * 100.0)
+            let share = format!("{:.1}", status.bytes as f64 / limit.max(1) as f64 * 100.0);
+            message!(
+                "{bytes} of {limit} ({share} %), {kept} of it delivered and only kept",
+                bytes = bytes,
+                limit = size(limit),
+                share = share,
+                kept = kept
+            )
         }
-        None => String::new(),
+        None => message!("{bytes}, {kept} of it delivered and only kept", bytes = bytes, kept = kept),
     };
-    let _ = writeln!(out, "  on disk    {}{limit}, {} of it delivered and only kept", size(status.bytes), size(kept));
+    out.line(message!("on disk"), on_disk);
     if let Some(allowed) = status.allowed_bytes.filter(|allowed| status.max_bytes.is_some_and(|limit| *allowed < limit))
     {
-        let _ = writeln!(out, "  ! others fill the disk: it may hold {} at present", size(allowed));
+        out.plain(message!("  ! others fill the disk: it may hold {size} at present", size = size(allowed)));
     }
-    let held = status.put_aside.saturating_sub(status.put_aside_gone);
-    let _ = writeln!(out, "  put aside  {} (`tidegate buffer quarantine list`)", number(held));
+    let held = number(status.put_aside.saturating_sub(status.put_aside_gone));
+    out.line(message!("put aside"), message!("{count} (`tidegate buffer quarantine list`)", count = held));
     if !status.control_whole {
-        out.push_str(
-            "  ! the control lane is damaged: the next start repairs it; what was delivered may be shown as waiting\n",
-        );
+        out.plain(message!(
+            "  ! the control lane is damaged: the next start repairs it; what was delivered may be shown as waiting"
+        ));
     }
-    out.push('\n');
-    out.push_str(&lanes(&status.lanes, now_ms));
-    out.push('\n');
-    out.push_str(&paces(status));
-    out
+    out.plain("");
+    let lanes = lanes(&out, &status.lanes, now_ms);
+    out.raw(&lanes);
+    out.plain("");
+    paces(&mut out, status);
+    out.finish()
 }
 
-fn texts<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
+fn texts<const N: usize>(out: &Sheet, cells: [Message; N]) -> Vec<String> {
+    cells.map(|cell| out.say(cell)).to_vec()
 }
 
-fn lanes(lanes: &[LaneLook], now_ms: u64) -> String {
-    let mut rows =
-        vec![texts(["Lanes", "waiting", "oldest", "stored", "on disk", "kept", "evicted", "damaged", "expired"])];
+fn lanes(out: &Sheet, lanes: &[LaneLook], now_ms: u64) -> String {
+    let heads = [
+        message!("Lanes"),
+        message!("waiting"),
+        message!("oldest"),
+        message!("stored"),
+        message!("on disk"),
+        message!("kept"),
+        message!("evicted"),
+        message!("damaged"),
+        message!("expired"),
+    ];
+    let mut rows = vec![texts(out, heads)];
     for lane in lanes {
         rows.push(vec![
             format!("  {}", plain(&lane.name)),
             number(lane.waiting),
-            lane.oldest_ms.map_or_else(|| "-".into(), |at| span(now_ms.saturating_sub(at))),
+            lane.oldest_ms.map_or_else(|| "-".into(), |at| out.say(span(now_ms.saturating_sub(at)))),
             number(lane.stored),
             size(lane.bytes),
             size(lane.delivered_bytes),
@@ -81,34 +110,42 @@ fn lanes(lanes: &[LaneLook], now_ms: u64) -> String {
 }
 
 /// How fast it fills, and how long until a lane begins to lose records if nothing is delivered.
-fn paces(status: &StoreLook) -> String {
-    let per_hour = |pace: Option<u64>| pace.map_or_else(|| "not known".into(), |pace| format!("{}/h", size(pace)));
-    let mut rows = vec![texts(["Fills at", "now", "busiest", "full in, now", "busiest"])];
+fn paces(out: &mut Sheet, status: &StoreLook) {
+    let per_hour = |pace: Option<u64>| match pace {
+        Some(pace) => message!("{size}/h", size = size(pace)),
+        None => message!("not known"),
+    };
+    let heads =
+        [message!("Fills at"), message!("now"), message!("busiest"), message!("full in, now"), message!("busiest")];
+    let mut rows = vec![texts(out, heads)];
     for lane in &status.lanes {
-        rows.push(vec![
-            format!("  {}", plain(&lane.name)),
+        let cells = [
             per_hour(lane.pace_now),
             per_hour(lane.pace_busiest),
             hours(lane.hours_now, lane.pace_now),
             hours(lane.hours_busiest, lane.pace_busiest),
-        ]);
+        ];
+        let mut row = vec![format!("  {}", plain(&lane.name))];
+        row.extend(texts(out, cells));
+        rows.push(row);
     }
+    out.raw(&table(&rows, 1));
     let when = if status.live {
-        "now: the last 10 minutes; busiest: of all 10 minutes since the start"
+        message!("now: the last 10 minutes; busiest: of all 10 minutes since the start")
     } else {
-        "now: only the running service knows; busiest: as the times of what is kept show it"
+        message!("now: only the running service knows; busiest: as the times of what is kept show it")
     };
-    format!("{}  ({when}; full: when the lane begins to lose records if nothing is delivered)\n", table(&rows, 1))
+    out.plain(message!("  ({when}; full: when the lane begins to lose records if nothing is delivered)", when = when));
 }
 
-fn hours(hours: Option<f64>, pace: Option<u64>) -> String {
+fn hours(hours: Option<f64>, pace: Option<u64>) -> Message {
     match hours {
         // Beyond that nobody plans.
-        Some(hours) if hours >= 87_600.0 => "over 10 years".into(),
-        Some(hours) if hours >= 1000.0 => format!("{:.0} d", hours / 24.0),
-        Some(hours) => format!("{hours:.1} h"),
-        None if pace == Some(0) => "never".into(),
-        None => "not known".into(),
+        Some(hours) if hours >= 87_600.0 => message!("over 10 years"),
+        Some(hours) if hours >= 1000.0 => message!("{days} d", days = format!("{:.0}", hours / 24.0)),
+        Some(hours) => message!("{hours} h", hours = format!("{hours:.1}")),
+        None if pace == Some(0) => message!("never"),
+        None => message!("not known"),
     }
 }
 
@@ -142,7 +179,7 @@ mod tests {
             control_whole: true,
             ..StoreLook::default()
         };
-        let text = human(&status, 3_601_000);
+        let text = human(&status, 3_601_000, Language::English);
         for words in [
             "512 MiB of 1.0 GiB (50.0 %), 1.0 MiB of it delivered",
             "put aside  2",

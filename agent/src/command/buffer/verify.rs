@@ -1,11 +1,13 @@
 //! `tidegate buffer verify`: reads everything and compares all sums.
 
+use tidegate::language::{Language, Message};
+use tidegate::message;
 use tidegate::store::look::{Ask, Checked, Damage, End, Item};
 use tidegate::watch::render::{number, plain, size};
 
-use super::Place;
 use super::progress::Progress;
 use super::source::Stop;
+use super::{Place, another_answer};
 use crate::command::{Failure, print};
 
 /// Exit code of `verify` when it could not look: 1 says that something is damaged.
@@ -22,18 +24,18 @@ pub(in crate::command) struct Args {
 }
 
 /// Asks, prints, and fails if anything is damaged.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let failed = |failure: Failure| Failure { code: COULD_NOT_LOOK, ..failure };
     let mut progress = Progress::new(false);
-    let end = args.place.ask(&Ask::Verify, &mut |item| {
+    let end = args.place.ask(language, &Ask::Verify, &mut |item| {
         let text = match &item {
             Item::Progress { done, total } => {
                 progress.show(*done, *total);
                 return Ok(());
             }
             item if args.json => serde_json::to_string(item).map_err(|error| Stop::Failed(error.into()))? + "\n",
-            Item::Damage(damage) => damaged(damage),
-            Item::Checked(checked) => self::checked(checked),
+            Item::Damage(damage) => damaged(damage).text(language) + "\n",
+            Item::Checked(checked) => self::checked(checked).text(language) + "\n",
             _ => return Ok(()),
         };
         progress.clear();
@@ -45,40 +47,64 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             if args.json {
                 Ok(())
             } else {
-                print("everything is whole\n").map_err(failed)
+                print(&(message!("everything is whole").text(language) + "\n")).map_err(failed)
             }
         }
         Some(End::Verified { damaged }) => {
-            let ranges = if damaged == 1 { "1 range is".to_owned() } else { format!("{} ranges are", number(damaged)) };
-            Err(format!("{ranges} damaged; everything else can be read, and the service goes on with it").into())
+            let text = match damaged {
+                1 => message!("1 range is damaged; everything else can be read, and the service goes on with it"),
+                count => message!(
+                    "{count} ranges are damaged; everything else can be read, and the service goes on with it",
+                    count = number(count)
+                ),
+            };
+            Err(text.text(language).into())
         }
-        _ => Err(failed("the answer is to another question; this is a defect, please report it".into())),
+        _ => Err(failed(another_answer(language))),
     }
 }
 
-fn checked(checked: &Checked) -> String {
+fn checked(checked: &Checked) -> Message {
     let verdict = match checked.damaged {
-        0 => "whole".to_owned(),
-        1 => "1 DAMAGED RANGE".to_owned(),
-        damaged => format!("{} DAMAGED RANGES", number(damaged)),
+        0 => message!("whole"),
+        1 => message!("1 DAMAGED RANGE"),
+        damaged => message!("{count} DAMAGED RANGES", count = number(damaged)),
     };
-    let (segments, records) = (number(checked.segments), number(checked.records));
-    let entries = if checked.lane == "control" { "entries" } else { "records" };
-    format!(
-        "lane {}: {segments} segments, {records} {entries}, {}: {verdict}\n",
-        plain(&checked.lane),
-        size(checked.bytes)
+    let records = number(checked.records);
+    let entries = if checked.lane == "control" {
+        message!("{count} entries", count = records)
+    } else {
+        message!("{count} records", count = records)
+    };
+    message!(
+        "lane {lane}: {segments} segments, {entries}, {size}: {verdict}",
+        lane = plain(&checked.lane),
+        segments = number(checked.segments),
+        entries = entries,
+        size = size(checked.bytes),
+        verdict = verdict
     )
 }
 
-fn damaged(damage: &Damage) -> String {
+fn damaged(damage: &Damage) -> Message {
     let range = match damage.below.saturating_sub(damage.from) {
-        0 => format!("at record {}", damage.from),
-        1 => format!("record {}", damage.from),
-        count => format!("records {} to {} ({})", damage.from, damage.below - 1, number(count)),
+        0 => message!("at record {record}", record = damage.from),
+        1 => message!("record {record}", record = damage.from),
+        count => message!(
+            "records {from} to {to} ({count})",
+            from = damage.from,
+            to = damage.below - 1,
+            count = number(count)
+        ),
     };
-    let (lane, file) = (plain(&damage.lane), plain(&damage.file));
-    format!("lane {lane}, {range}: {}\n  in {file} from byte {} on\n", plain(&damage.what), damage.offset)
+    message!(
+        "lane {lane}, {range}: {what}\n  in {file} from byte {offset} on",
+        lane = plain(&damage.lane),
+        range = range,
+        what = plain(&damage.what),
+        file = plain(&damage.file),
+        offset = damage.offset
+    )
 }
 
 #[cfg(test)]
@@ -95,15 +121,15 @@ mod tests {
             below: 123,
             what: "sums are wrong".into(),
         };
-        let text = damaged(&damage);
+        let text = damaged(&damage).to_string();
         assert_eq!(
             text,
             "lane normal, records 120 to 122 (3): sums are wrong\n  in /var/lib/tidegate/lane-normal/1.seg from byte \
-             4096 on\n"
+             4096 on"
         );
         damage.below = 121;
-        assert!(damaged(&damage).contains("record 120:"));
+        assert!(damaged(&damage).to_string().contains("record 120:"));
         damage.below = 120;
-        assert!(damaged(&damage).contains("at record 120:"));
+        assert!(damaged(&damage).to_string().contains("at record 120:"));
     }
 }

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tidegate::language::sheet::Sheet;
+use tidegate::language::{IntoValue as _, Language, again};
+use tidegate::message;
 use tidegate::provider::question::{Ask, End};
 use tidegate_protocol::notice::{ENVELOPE_BYTES, NoticeError};
 
@@ -27,7 +30,7 @@ pub(in crate::command) struct Args {
 }
 
 /// Gives it, and prints what became of it; fails if it is refused.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let bytes = file::read_envelope(&args.file)?;
     if bytes.len() > ENVELOPE_BYTES {
         return Err(NoticeError::TooLarge { bytes: bytes.len() }.into());
@@ -39,18 +42,32 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         print(&(serde_json::to_string_pretty(&told)? + "\n"))?;
     }
     if told.verdict == "refused" {
-        return Err(format!("the notice is refused: {} ({})", told.why, told.code).into());
+        let text = message!("the notice is refused: {why} ({code})", why = told.why, code = told.code);
+        return Err(text.text(language).into());
     }
     if args.json {
         return Ok(());
     }
-    let mut out = format!("{}: {} {}, signed by {}\n", told.verdict, told.kind, told.id, told.key);
+    let mut out = Sheet::new(language, 0);
+    let verdict = match told.verdict.as_str() {
+        "accepted" => message!("accepted").into_value(),
+        "amended" => message!("amended").into_value(),
+        "repeated" => message!("repeated").into_value(),
+        other => other.into_value(),
+    };
+    out.plain(message!(
+        "{verdict}: {kind} {id}, signed by {key}",
+        verdict = verdict,
+        kind = told.kind,
+        id = told.id,
+        key = told.key
+    ));
     if !told.why.is_empty() {
-        out.extend(["  why: ", &told.why, "\n"]);
+        out.plain(message!("  why: {why}", why = again(&told.why, language)));
     }
-    out.extend(["  it says: ", &told.says, "\n"]);
-    for line in told.follows {
-        out.extend(["  what follows: ", &line, "\n"]);
+    out.plain(message!("  it says: {text}", text = told.says));
+    for line in &told.follows {
+        out.plain(message!("  what follows: {text}", text = again(line, language)));
     }
-    print(&out)
+    print(&out.finish())
 }

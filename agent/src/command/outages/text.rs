@@ -1,53 +1,56 @@
 //! Intervals and their ledger for people.
 
-use std::fmt::Write as _;
-
+use tidegate::language::Language;
+use tidegate::language::sheet::Sheet;
+use tidegate::message;
 use tidegate::outage::calendar::Month;
 use tidegate::outage::report::{Claim, Moment, Row, described, span};
 use tidegate::outage::{Found, How, Quality};
-use tidegate::watch::render::{number, plain};
+use tidegate::watch::render::{class, clause, number, plain};
 
 /// Pieces of evidence shown of each interval, the first and the last of them; `--json` has all.
 const EVIDENCE: usize = 6;
 
-/// Width of the column of names.
-const NAMES: usize = 14;
-
-fn line(out: &mut String, name: &str, text: &str) {
-    let _ = writeln!(out, "  {name:<NAMES$}{text}");
-}
+/// Width of the column of names, in cells.
+const NAMES: usize = 13;
 
 /// All intervals, with what can be claimed.
-pub(super) fn intervals(found: &Found, ledger: &str, rows: &[Row], month: Option<Month>) -> String {
-    let mut out = String::new();
-    let of = if found.tally.gateway.is_empty() {
-        String::new()
-    } else {
-        format!(" of gateway {}", plain(&found.tally.gateway))
-    };
-    let during = month.map_or_else(String::new, |month| format!(" in {}-{:02}", month.year, month.month));
-    let _ = writeln!(out, "Time in which Flux could not be used{of}{during} · {ledger}");
+pub(super) fn intervals(found: &Found, ledger: &str, rows: &[Row], month: Option<Month>, language: Language) -> String {
+    let mut out = Sheet::new(language, NAMES);
+    let heading = heading(&out, found, ledger, month);
+    out.plain(heading);
     if !found.is_whole() {
-        let _ = writeln!(out, "! the ledger is not as it was written: `tidegate outages --verify` says where");
+        out.plain(message!("! the ledger is not as it was written: `tidegate outages --verify` says where"));
     }
     if rows.is_empty() {
-        let _ = writeln!(out, "\nnone");
+        out.title(message!("none"));
     }
     for row in rows {
         interval(&mut out, row);
     }
     if found.tally.more > 0 && month.is_none() {
-        let _ = writeln!(out, "\n{} older ones are no longer kept", number(found.tally.more));
+        out.title(message!("{count} older ones are no longer kept", count = number(found.tally.more)));
     }
     if rows.iter().any(|row| !row.claims.is_empty()) {
-        let _ = writeln!(
-            out,
-            "\nClause 15.2(2): if claimed, the fee is cut by one day for each full 24 hours in which Flux could not be used at \
+        out.title(message!(
+            "Clause 15.2(2): if claimed, the fee is cut by one day for each full 24 hours in which Flux could not be used at \
              all, without a\nbreak, counted from when the provider knew of it. The right to it ends three months after the day \
              the customer learnt of it;\nthat is taken to be the interval's first day here."
-        );
+        ));
     }
-    out
+    out.finish()
+}
+
+fn heading(out: &Sheet, found: &Found, ledger: &str, month: Option<Month>) -> String {
+    let mut text = out.say(match &*found.tally.gateway {
+        "" => message!("Time in which Flux could not be used"),
+        gateway => message!("Time in which Flux could not be used of gateway {gateway}", gateway = plain(gateway)),
+    });
+    if let Some(month) = month {
+        let month = format!("{}-{:02}", month.year, month.month);
+        text += &out.say(message!(" in {month}", month = month));
+    }
+    format!("{text} · {ledger}")
 }
 
 fn moment(moment: &Moment) -> String {
@@ -55,111 +58,147 @@ fn moment(moment: &Moment) -> String {
     format!("{}{doubt} JST", moment.jst)
 }
 
-fn interval(out: &mut String, row: &Row) {
-    let until = if row.open { "not over, as far as the ledger says".to_owned() } else { moment(&row.until) };
-    let _ = writeln!(out, "\n#{}  {} to {until}", row.number, moment(&row.from));
-    let proved = format!(
-        "{} proved, {} of them can be claimed without a break",
-        span(row.proved_ms),
-        span(row.uninterrupted_ms)
+fn interval(out: &mut Sheet, row: &Row) {
+    let from = moment(&row.from);
+    let times = if row.open {
+        message!("{from} to not over, as far as the ledger says", from = from)
+    } else {
+        message!("{from} to {until}", from = from, until = moment(&row.until))
+    };
+    out.title(format!("#{}  {}", row.number, out.say(times)));
+    let proved = message!(
+        "{proved} proved, {claimable} of them can be claimed without a break",
+        proved = span(row.proved_ms),
+        claimable = span(row.uninterrupted_ms)
     );
-    line(out, "length", &proved);
-    line(out, "class", &classes(row));
+    out.line(message!("length"), proved);
+    let classes = classes(out, row);
+    out.line(message!("class"), classes);
     if let Some(success) = &row.last_success {
-        line(out, "before", &format!("last delivery {} (nothing is counted from then)", moment(success)));
+        let text = message!("last delivery {time} (nothing is counted from then)", time = moment(success));
+        out.line(message!("before"), text);
     }
     if let Some((at, how)) = &row.ended {
-        let how = match how {
-            How::Delivered => "Flux took a delivery",
-            How::Answered => "Flux answered in a way that shows that it works",
+        let text = match how {
+            How::Delivered => message!("Flux took a delivery, {time}", time = moment(at)),
+            How::Answered => {
+                message!("Flux answered in a way that shows that it works, {time}", time = moment(at))
+            }
         };
-        line(out, "end", &format!("{how}, {}", moment(at)));
+        out.line(message!("end"), text);
     }
     for hole in &row.not_counted {
-        let length = hole.ms.map_or_else(|| "of unknown length".to_owned(), span);
-        let times = if hole.count > 1 { format!(", {} times", hole.count) } else { String::new() };
+        let length = hole.ms.map_or_else(|| message!("of unknown length"), span);
+        let length = match hole.count {
+            0 | 1 => length,
+            count => message!("{span}, {count} times", span = length, count = count),
+        };
         let (from, until) = (moment(&hole.from), moment(&hole.until));
-        line(out, "not counted", &format!("{length}{times}, {from} to {until}: {}", hole.why.text()));
+        let text = message!(
+            "{length}, {from} to {until}: {why}",
+            length = length,
+            from = from,
+            until = until,
+            why = hole.why.text()
+        );
+        out.line(message!("not counted"), text);
     }
     evidence(out, row);
     for claim in &row.claims {
-        line(out, "CLAIM", &self::claim(claim));
+        let text = self::claim(out, claim);
+        out.line(message!("CLAIM"), text);
     }
     for (index, text) in row.cannot_prove.iter().enumerate() {
-        line(out, if index == 0 { "cannot prove" } else { "" }, text);
+        let name = if index == 0 { out.say(message!("cannot prove")) } else { String::new() };
+        out.line(name, text.clone());
     }
 }
 
-fn classes(row: &Row) -> String {
+fn classes(out: &Sheet, row: &Row) -> String {
     let by = &row.by_class;
     let all = [
-        ("provider", by.provider_ms),
-        ("unknown", by.unknown_ms),
-        ("announced", by.announced_ms),
-        ("own line", by.own_line_ms),
+        (message!("provider"), by.provider_ms),
+        (message!("unknown"), by.unknown_ms),
+        (message!("announced"), by.announced_ms),
+        (message!("own line"), by.own_line_ms),
     ];
-    let parts: Vec<String> =
-        all.iter().filter(|(_, ms)| *ms > 0).map(|(word, ms)| format!("{word} {}", span(*ms))).collect();
-    if parts.is_empty() { row.class.word().to_owned() } else { parts.join(" · ") }
+    let counted = all.into_iter().filter(|(_, ms)| *ms > 0);
+    let parts: Vec<String> = counted.map(|(word, ms)| format!("{} {}", out.say(word), out.say(span(ms)))).collect();
+    if parts.is_empty() { out.say(class(row.class.word())) } else { parts.join(" · ") }
 }
 
-fn evidence(out: &mut String, row: &Row) {
+fn evidence(out: &mut Sheet, row: &Row) {
     let count = row.evidence.len();
-    line(out, "attempts", &format!("{} failed, {} apart at most", number(row.attempts), span(row.widest_ms)));
+    let text =
+        message!("{count} failed, {span} apart at most", count = number(row.attempts), span = span(row.widest_ms));
+    out.line(message!("attempts"), text);
     for (index, one) in row.evidence.iter().enumerate() {
         if count > EVIDENCE && index == EVIDENCE / 2 {
-            let skipped = count - EVIDENCE;
-            line(out, "", &format!("… {skipped} more (--json)"));
+            out.line("", message!("… {count} more (--json)", count = count - EVIDENCE));
         }
         if count <= EVIDENCE || index < EVIDENCE / 2 || index >= count - EVIDENCE / 2 {
-            line(out, "", &format!("{} {} ({})", moment(&one.at), plain(&described(one)), one.class.word()));
+            let (at, what, class) = (moment(&one.at), plain(&described(one)), out.say(class(one.class.word())));
+            out.line("", format!("{at} {what} ({class})"));
         }
     }
 }
 
-fn claim(claim: &Claim) -> String {
-    let days = if claim.days == 1 { "1 day".to_owned() } else { format!("{} days", claim.days) };
-    let last = claim.last_day.as_ref().map_or_else(
-        || "last day to claim not known, for the clock was not right".to_owned(),
-        |day| format!("last day to claim {day}"),
-    );
-    let unknown = if claim.unknown_ms > 0 {
-        format!(", {} of it of class unknown", span(claim.unknown_ms))
-    } else {
-        String::new()
+fn claim(out: &Sheet, claim: &Claim) -> String {
+    let days = match claim.days {
+        1 => message!("1 day"),
+        count => message!("{count} days", count = count),
     };
-    format!(
-        "{days}: {} without a break{unknown}, divided by 24 h, rounded down; clause {}; {last}",
-        span(claim.uninterrupted_ms),
-        claim.clause
-    )
+    let last = match &claim.last_day {
+        None => message!("last day to claim not known, for the clock was not right"),
+        Some(day) => message!("last day to claim {day}", day = day),
+    };
+    let mut length = span(claim.uninterrupted_ms);
+    length = message!("{span} without a break", span = length);
+    if claim.unknown_ms > 0 {
+        length = message!("{length}, {span} of it of class unknown", length = length, span = span(claim.unknown_ms));
+    }
+    out.say(message!(
+        "{days}: {length}, divided by 24 h, rounded down; clause {clause}; {last}",
+        days = days,
+        length = length,
+        clause = clause(claim.clause),
+        last = last
+    ))
 }
 
 /// What the comparison of all digests found.
-pub(super) fn verified(found: &Found, ledger: &str) -> String {
-    let mut out = format!("{ledger}: {} entries", number(found.entries));
-    if found.folded > 0 {
-        let _ = write!(out, ", {} older ones folded", number(found.folded));
-    }
-    out.push('\n');
+pub(super) fn verified(found: &Found, ledger: &str, language: Language) -> String {
+    let mut out = Sheet::new(language, NAMES);
+    let entries = number(found.entries);
+    out.plain(match found.folded {
+        0 => message!("{ledger}: {count} entries", ledger = ledger, count = entries),
+        folded => {
+            message!(
+                "{ledger}: {count} entries, {folded} older ones folded",
+                ledger = ledger,
+                count = entries,
+                folded = number(folded)
+            )
+        }
+    });
     for note in &found.notes {
-        let _ = writeln!(out, "  note: line {}: {}", note.line, plain(&note.what));
+        out.plain(message!("  note: line {line}: {what}", line = note.line, what = plain(&note.what)));
     }
     for fault in &found.faults {
-        let _ = writeln!(out, "  line {} (byte {}): {}", fault.line, fault.offset, plain(&fault.what));
+        let (line, byte, what) = (fault.line, fault.offset, plain(&fault.what));
+        out.plain(message!("  line {line} (byte {byte}): {what}", line = line, byte = byte, what = what));
     }
     let beyond = found.fault_count - found.faults.len() as u64;
     if beyond > 0 {
-        let _ = writeln!(out, "  and {} more", number(beyond));
+        out.plain(message!("  and {count} more", count = number(beyond)));
     }
     if found.is_whole() {
-        let _ = writeln!(out, "whole: each entry follows from the one before it");
+        out.plain(message!("whole: each entry follows from the one before it"));
     }
-    let _ = writeln!(out, "last digest {}", found.last_digest);
-    let _ = writeln!(
-        out,
+    out.plain(message!("last digest {digest}", digest = &found.last_digest));
+    out.plain(message!(
         "(A chain that is whole shows that no single entry was changed; who computes all digests anew, or cuts off the end, \
          is found\nonly by a digest that was noted down elsewhere: compare it with the lines of the file.)"
-    );
-    out
+    ));
+    out.finish()
 }

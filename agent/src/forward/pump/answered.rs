@@ -42,8 +42,9 @@ impl Pump {
             Exchange::Answered { .. } | Exchange::Cut(_) => stats.requests += 1,
         });
         let (mut status, mut failure) = (None, None);
+        let auth = matches!(exchange, Exchange::Answered { auth: true, .. });
         let judged = match exchange {
-            Exchange::Answered { mut answer, auth } => {
+            Exchange::Answered { mut answer, .. } => {
                 status = Some(answer.status);
                 self.handle.note_limit(&answer.headers, now);
                 // Before anything is cut: half a secret would not be recognised.
@@ -94,9 +95,9 @@ impl Pump {
         }
         if put_aside && !self.courses().any(Course::is_in_doubt) {
             // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
-            self.publish(Verdict::Accepted, "", now);
+            self.publish(Verdict::Accepted, None, "", now);
         } else if same_endpoint {
-            self.publish(verdict, &reason, now);
+            self.publish(verdict, verdict.code(status, failure, auth), &reason, now);
         }
     }
 

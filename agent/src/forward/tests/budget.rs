@@ -115,7 +115,7 @@ async fn a_limit_too_small_for_any_request_holds_and_says_so_and_puts_nothing_as
     bench.publish(0, numbers(0..1));
     let reasons = || {
         let held = bench.handle.budgets(&bench.store.stats().lanes).held;
-        held.iter().map(|held| held.reason.to_string()).collect::<Vec<_>>()
+        held.iter().map(|held| held.reason.message().to_string()).collect::<Vec<_>>()
     };
     bench.until("both are held", |_| reasons().len() == 2).await;
     assert!(reasons().iter().all(|reason| reason == "the limit is less than one request takes"), "{:?}", reasons());

@@ -95,7 +95,8 @@ fn limits_under_which_nothing_leaves_are_said_to_be_so() {
     ] {
         let source = || Source::Operator { file: "t.toml".into(), line: 7 };
         let limits = Limits::merge([&Terms::new(bounds.into_iter().map(|bound| Limit::new(bound, source())))]);
-        let found: Vec<String> = limits.bindings().iter().filter_map(|it| problem(it, &limits)).collect();
+        let found: Vec<String> =
+            limits.bindings().iter().filter_map(|it| problem(it, &limits)).map(|it| it.to_string()).collect();
         assert_eq!(found.len(), usize::from(words.is_some()), "{found:?}");
         assert!(words.is_none_or(|words| found[0].contains(words) && found[0].contains("t.toml line 7")), "{found:?}");
     }

@@ -24,6 +24,7 @@ use super::throttle::Throttle;
 use super::time::Moment;
 use super::words;
 use super::{Machine, Scribe, Settings, cut};
+use crate::message;
 use crate::provider::input::{Answer, Means};
 
 /// A wait that is this long is a maintenance; a shorter one is waited for at the endpoint's own pace (`forward::gate`).
@@ -121,7 +122,11 @@ impl Machine {
             Means::Quota => self.refused(Kind::Quota, answer, log),
             Means::Poison => {
                 self.state.failing = None;
-                self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], "it judges records again", log);
+                self.lift(
+                    &[Kind::Maintenance, Kind::Suspended, Kind::Quota],
+                    &message!("it judges records again").to_string(),
+                    log,
+                );
             }
             Means::Transient => {}
             Means::OwnLine => self.state.failing = None,
@@ -139,11 +144,17 @@ impl Machine {
             self.state.cautious = false;
             self.dirty = true;
         }
-        self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], "accepted", log);
+        self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], &message!("accepted").to_string(), log);
         let date = log.at.date;
         if self.state.sim.as_mut().is_some_and(|sim| sim.accepted(date)) {
             self.dirty = true;
-            log.entry("sim", "", words::SIM, "Flux accepts over this line", "sending goes on");
+            log.entry(
+                "sim",
+                "",
+                words::SIM,
+                &message!("Flux accepts over this line").to_string(),
+                &message!("sending goes on"),
+            );
         }
         self.outlived_windows(log);
         if probe {
@@ -168,8 +179,8 @@ impl Machine {
                 "maintenance",
                 &id,
                 words::PAGE,
-                "Flux accepts after its planned end",
-                "sending goes on, slowly at first",
+                &message!("Flux accepts after its planned end").to_string(),
+                &message!("sending goes on, slowly at first"),
             );
             self.come_back(id, Stance::Maintenance, 0, log);
         }
@@ -182,15 +193,21 @@ impl Machine {
             if holds && !item.odd && matches!(item.said, Said::Suspension { .. }) {
                 item.odd = true;
                 self.dirty = true;
-                let (id, source) = (item.id.clone(), words::source(item));
-                log.entry("suspension", &id, &source, "Flux accepted a probe although this suspends", words::STANDS);
+                let (id, source) = (item.id.clone(), words::source(item).to_string());
+                log.entry(
+                    "suspension",
+                    &id,
+                    &source,
+                    &message!("Flux accepted a probe although this suspends").to_string(),
+                    &words::stands(),
+                );
             }
         }
     }
 
     fn throttled(&mut self, answer: Answer, log: &mut Scribe) {
         self.state.failing = None;
-        self.lift(&[Kind::Maintenance], "it answers again", log);
+        self.lift(&[Kind::Maintenance], &message!("it answers again").to_string(), log);
         let steady = log.at.steady;
         let reason = short(answer.reason);
         let counts = if let Some(throttle) = self.state.throttle.as_mut().filter(|one| one.per_minute(steady).is_some())
@@ -198,7 +215,8 @@ impl Machine {
             throttle.again(answer.per_minute, steady)
         } else {
             let throttle = Throttle::new(answer.per_minute, steady, reason.clone());
-            let did = format!("no more than {} events a minute", throttle.per_minute(steady).unwrap_or(1));
+            let rate = throttle.per_minute(steady).unwrap_or(1);
+            let did = message!("no more than {count} events a minute", count = rate);
             self.state.throttle = Some(throttle);
             log.entry("throttled", "", words::ANSWER, &reason, &did);
             true
@@ -239,7 +257,7 @@ impl Machine {
             "",
             words::ANSWER,
             &reason,
-            "sending stops; now and then one event shows whether it is over",
+            &message!("sending stops; now and then one event shows whether it is over"),
         );
         let since = if lasts && rest.is_none() { since } else { at.steady };
         let (kind, set, named) = (Kind::Maintenance, at.steady, rest.is_some());
@@ -259,11 +277,12 @@ impl Machine {
             }
             _ => {}
         }
-        let did = match kind {
-            Kind::Ended => "nothing is sent any more; records are kept",
-            _ => "sending stops; rarely one event shows whether it is over",
+        let did = if kind == Kind::Ended {
+            message!("nothing is sent any more; records are kept")
+        } else {
+            message!("sending stops; rarely one event shows whether it is over")
         };
-        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, did);
+        log.entry(kind.stance().as_str(), "", words::ANSWER, &reason, &did);
         let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
         told.lasts(answer.wait_ms, at, &self.settings);
         self.state.answers = Some(told);
@@ -279,7 +298,7 @@ impl Machine {
                 "",
                 words::ANSWER,
                 &answer.reason,
-                "nothing: the endpoint never accepted a record",
+                &message!("nothing: the endpoint never accepted a record"),
             );
         }
     }
@@ -288,7 +307,7 @@ impl Machine {
     fn lift(&mut self, kinds: &[Kind], why: &str, log: &mut Scribe) {
         let Some(told) = self.state.answers.take_if(|told| kinds.contains(&told.kind)) else { return };
         let stance = told.kind.stance();
-        log.entry(stance.as_str(), "", words::ANSWER, why, "sending goes on, slowly at first");
+        log.entry(stance.as_str(), "", words::ANSWER, why, &message!("sending goes on, slowly at first"));
         self.come_back(super::notices::ANSWERS.into(), stance, 0, log);
     }
 
@@ -346,7 +365,13 @@ impl Machine {
         let told = self.state.answers.take();
         if throttle.is_some() || told.is_some() {
             let what = told.map_or("throttled", |told| told.kind.stance().as_str());
-            log.entry(what, "", words::ANSWER, "another endpoint is used", "what the old one answered no longer holds");
+            log.entry(
+                what,
+                "",
+                words::ANSWER,
+                &message!("another endpoint is used").to_string(),
+                &message!("what the old one answered no longer holds"),
+            );
         }
     }
 
@@ -356,7 +381,13 @@ impl Machine {
         if self.state.throttle.as_ref().is_some_and(|throttle| throttle.per_minute(at.steady).is_none()) {
             self.state.throttle = None;
             self.dirty = true;
-            log.entry("throttled", "", words::ANSWER, "over", "events are not limited by it any more");
+            log.entry(
+                "throttled",
+                "",
+                words::ANSWER,
+                &message!("over").to_string(),
+                &message!("events are not limited by it any more"),
+            );
         }
         let Some(told) = self.state.answers.as_mut().filter(|told| told.kind == Kind::Quota) else { return };
         if told.until.is_none() && at.known && !told.named {
@@ -365,7 +396,13 @@ impl Machine {
         }
         if let Some(until) = told.ends(at).filter(|until| *until <= at.date) {
             self.state.answers = None;
-            log.entry("quota", "", words::ANSWER, "a new period begins", "this gateway goes on at a moment of its own");
+            log.entry(
+                "quota",
+                "",
+                words::ANSWER,
+                &message!("a new period begins").to_string(),
+                &message!("this gateway goes on at a moment of its own"),
+            );
             let period = super::ways(&self.settings).span.resume;
             self.come_back_from("quota".into(), Stance::Quota, until, period, log);
         }

@@ -11,6 +11,8 @@ use super::probe::{FIRST_SLOT_MS, Need};
 use super::state::State;
 use super::time::Moment;
 use super::words;
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
 use crate::provider::input::{Ground, View};
 
 /// The way back doubles so many times: from 1 event a minute to 512, and then there is no limit. All in all that lets
@@ -72,21 +74,26 @@ impl Standing<'_> {
             Phase::None | Phase::Past => None,
             Phase::Ahead | Phase::Holds => Some(ground),
             Phase::Overrun => {
-                let cause = words::join(&ground.cause, "still said to be under way, though its end has passed");
+                let cause = words::join(
+                    ground.cause,
+                    message!("still said to be under way, though its end has passed").into_value(),
+                );
                 Some(Ground { cause, ..ground })
             }
             Phase::Waits => {
-                let cause =
-                    words::join(&ground.cause, "over; gateways come back one by one, this one at its own moment");
-                Some(Ground { cause, until_ms: course.back, advice: words::WAIT.to_owned(), ..ground })
+                let cause = words::join(
+                    ground.cause,
+                    message!("over; gateways come back one by one, this one at its own moment").into_value(),
+                );
+                Some(Ground { cause, until_ms: course.back, advice: words::wait(), ..ground })
             }
             Phase::Ramps => Some(Ground {
                 stance: Stance::Restricted,
-                cause: words::join(&ground.cause, "over; what may be sent doubles step by step"),
+                cause: words::join(ground.cause, message!("over; what may be sent doubles step by step").into_value()),
                 clause: words::clause(Stance::Restricted),
                 since_ms: course.back.unwrap_or(course.from),
                 until_ms: course.done,
-                advice: words::WAIT.to_owned(),
+                advice: words::wait(),
                 ..ground
             }),
         }
@@ -96,22 +103,22 @@ impl Standing<'_> {
         let told = self.state.answers.as_ref()?;
         let stance = told.kind.stance();
         let advice = match told.kind {
-            Kind::Maintenance => words::WAIT,
-            Kind::Suspended => words::SUSPENDED,
-            Kind::Quota => words::QUOTA,
-            Kind::Ended => words::ENDED_BY_ANSWER,
+            Kind::Maintenance => words::wait(),
+            Kind::Suspended => words::suspended(),
+            Kind::Quota => words::quota(),
+            Kind::Ended => words::ended_by_answer(),
         };
         Some(Ground {
             stance,
-            source: words::ANSWER.to_owned(),
-            cause: told.reason.clone(),
+            source: words::who(words::ANSWER),
+            cause: (&told.reason).into_value(),
             clause: words::clause(stance),
             since_ms: self.at.date_of(told.since),
             until_ms: match told.kind {
                 Kind::Quota => told.ends(self.at),
                 _ => told.rest.map(|rest| self.at.date_of(rest)),
             },
-            advice: advice.to_owned(),
+            advice,
         })
     }
 
@@ -120,12 +127,12 @@ impl Standing<'_> {
         throttle.per_minute(self.at.steady)?;
         Some(Ground {
             stance: Stance::Restricted,
-            source: words::ANSWER.to_owned(),
-            cause: throttle.reason.clone(),
+            source: words::who(words::ANSWER),
+            cause: (&throttle.reason).into_value(),
             clause: words::clause(Stance::Restricted),
             since_ms: self.at.date_of(throttle.since),
             until_ms: None,
-            advice: words::WAIT.to_owned(),
+            advice: words::wait(),
         })
     }
 
@@ -133,35 +140,40 @@ impl Standing<'_> {
         let hold = self.state.hold.as_ref()?;
         Some(Ground {
             stance: Stance::Held,
-            source: words::OPERATOR.to_owned(),
-            cause: hold.why.clone(),
+            source: words::who(words::OPERATOR),
+            cause: (&hold.why).into_value(),
             clause: None,
             since_ms: self.at.date_of(hold.since),
             until_ms: hold.until.map(|until| self.at.date_of(until)),
-            advice: words::RESUME.to_owned(),
+            advice: words::resume(),
         })
     }
 
     fn of_sim(&self, grounds: &mut Vec<Ground>, ahead: &mut Vec<Ground>) {
         let Some(sim) = &self.state.sim else { return };
-        let ground = |stance, cause: String, since_ms, advice: &str| Ground {
+        let ground = |stance, cause: Message, since_ms, advice: Value| Ground {
             stance,
-            source: words::SIM.to_owned(),
-            cause,
+            source: words::who(words::SIM),
+            cause: cause.into_value(),
             clause: words::clause(stance),
             since_ms,
             until_ms: None,
-            advice: advice.to_owned(),
+            advice,
         };
         if let (Some(stance), Some(status)) = (sim.by_status(), &sim.status) {
-            grounds.push(ground(stance, format!("status {status}"), self.at.date_of(sim.since), words::SIM_STOPPED));
+            grounds.push(ground(
+                stance,
+                message!("status {status}", status = status),
+                self.at.date_of(sim.since),
+                words::sim_stopped(),
+            ));
         }
         if let (Some((stance, at)), Some((_, action))) = (sim.by_expiry(), &sim.expiry) {
-            let cause = format!("expires, action {action}");
+            let cause = message!("expires, action {action}", action = action);
             if at > self.at.date {
-                ahead.push(ground(stance, cause, at, words::SIM_EXPIRES));
+                ahead.push(ground(stance, cause, at, words::sim_expires()));
             } else {
-                let advice = if stance == Stance::Ended { words::ENDED } else { words::SIM_STOPPED };
+                let advice = if stance == Stance::Ended { words::ended() } else { words::sim_stopped() };
                 grounds.push(ground(stance, cause, at, advice));
             }
         }
@@ -304,21 +316,38 @@ fn leave(grounds: &[Ground]) -> Leave {
 }
 
 /// The cause and the advice.
-fn texts(item: &Item, stance: Stance) -> (String, String) {
+fn texts(item: &Item, stance: Stance) -> (Value, Value) {
     let why = item.why.as_str();
     match &item.said {
         Said::Suspension { breach, .. } => {
             let (cause, advice) = words::suspension(*breach);
-            (words::join(cause, why), advice.to_owned())
+            (words::join(cause, why.into_value()), advice)
         }
         Said::Terms { version, .. } => {
             // The log names the version too.
             let why = why.strip_prefix(&format!("version {version}")).map_or(why, |rest| rest.trim_start_matches(": "));
-            (words::join(&format!("terms {version} are not accepted"), why), words::accept(version))
+            let cause = message!("terms {version} are not accepted", version = version).into_value();
+            (words::join(cause, why.into_value()), words::accept(version))
         }
-        Said::Return { .. } => (format!("the way back from {stance}"), words::WAIT.to_owned()),
-        Said::End { .. } => (why.to_owned(), words::ENDED.to_owned()),
-        Said::Quota { .. } => (why.to_owned(), words::QUOTA.to_owned()),
-        _ => (why.to_owned(), words::WAIT.to_owned()),
+        Said::Return { .. } => {
+            (message!("the way back from {stance}", stance = stance_name(stance)).into_value(), words::wait())
+        }
+        Said::End { .. } => (words::why(why), words::ended()),
+        Said::Quota { .. } => (words::why(why), words::quota()),
+        _ => (words::why(why), words::wait()),
+    }
+}
+
+/// A stance as a person reads it.
+fn stance_name(stance: Stance) -> Message {
+    match stance {
+        Stance::Ended => message!("ended"),
+        Stance::Suspended => message!("suspended"),
+        Stance::Held => message!("held"),
+        Stance::Quota => message!("quota"),
+        Stance::Maintenance => message!("maintenance"),
+        Stance::Yield => message!("yield"),
+        Stance::Restricted => message!("restricted"),
+        Stance::Open => message!("open"),
     }
 }

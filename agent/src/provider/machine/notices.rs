@@ -13,6 +13,8 @@ use super::settings::{OnTermsChange, Span};
 use super::state::{ACCEPTED, ID_BYTES, INCIDENTS, ITEMS, STATE_BYTES, WHY_BYTES};
 use super::words;
 use super::{Machine, Scribe, cut};
+use crate::language::{IntoValue as _, Message};
+use crate::message;
 use crate::provider::page::{Page, Planned, Progress};
 
 /// The id under which a signed notice withdraws what answers of Flux made, as every other ground is withdrawn under its own.
@@ -25,7 +27,7 @@ fn said(content: &Content, why: &str) -> Option<(Said, String)> {
     match content {
         Content::Maintenance { from_ms, until_ms, cause, resume_s } => {
             let said = Said::Maintenance { from: *from_ms, until: *until_ms, resume_s: *resume_s };
-            Some((said, words::join(words::interruption(*cause), why)))
+            Some((said, words::join(words::interruption(*cause), why.into_value()).to_string()))
         }
         Content::Emergency { from_ms, until_ms } => plain(Said::Emergency { from: *from_ms, until: *until_ms }),
         Content::Restriction { from_ms, until_ms, limits } => {
@@ -40,8 +42,9 @@ fn said(content: &Content, why: &str) -> Option<(Said, String)> {
         Content::TermsChanged { version, effective_ms, url } => {
             let mut version = version.clone();
             cut(&mut version, ID_BYTES);
-            let text = words::join(&format!("version {version}"), &words::join(why, url));
-            Some((Said::Terms { version, from: *effective_ms, accepted: false }, text))
+            let why = words::join(why.into_value(), url.into_value());
+            let text = words::join(format!("version {version}").into_value(), why);
+            Some((Said::Terms { version, from: *effective_ms, accepted: false }, text.to_string()))
         }
         Content::Identity { effective_ms } => plain(Said::Identity { from: *effective_ms }),
         Content::Information | Content::Withdrawn => plain(Said::Gone),
@@ -58,13 +61,23 @@ impl Machine {
         let source = format!("notice {id}, key {key} ({via})");
         let known = self.state.item(Origin::Notice, &id).map(|item| item.issued);
         if known.is_some_and(|known| known >= issued_ms) {
-            let did = if known == Some(issued_ms) { "nothing: it is known" } else { "nothing: a later one stands" };
-            log.entry(content.kind(), &id, &source, &why, did);
+            let did = if known == Some(issued_ms) {
+                message!("nothing: it is known")
+            } else {
+                message!("nothing: a later one stands")
+            };
+            log.entry(content.kind(), &id, &source, &why, &did);
             return;
         }
         let Some((mut said, mut why)) = said(&content, &why) else {
             // One that this version understands stays as it is.
-            log.entry(content.kind(), &id, &source, &why, "nothing: this version does not know what it means");
+            log.entry(
+                content.kind(),
+                &id,
+                &source,
+                &why,
+                &message!("nothing: this version does not know what it means"),
+            );
             return;
         };
         cut(&mut why, WHY_BYTES);
@@ -87,7 +100,7 @@ impl Machine {
             odd: false,
         };
         if let Some(did) = answers {
-            log.entry(content.kind(), &id, &source, &new.why, did);
+            log.entry(content.kind(), &id, &source, &new.why, &did);
             self.put(new, None, known.is_some(), log);
         } else {
             self.put(new, Some((content.kind(), source)), known.is_some(), log);
@@ -96,18 +109,20 @@ impl Machine {
     }
 
     /// Whoever signs notices says that what answers made no longer holds, as of `issued_ms`. Says what follows.
-    fn withdraw_answers(&mut self, issued_ms: u64, log: &Scribe) -> &'static str {
+    fn withdraw_answers(&mut self, issued_ms: u64, log: &Scribe) -> Message {
         let at = log.at;
-        let Some(told) = &self.state.answers else { return "nothing: no answer of Flux stops this gateway" };
+        let Some(told) = &self.state.answers else {
+            return message!("nothing: no answer of Flux stops this gateway");
+        };
         if issued_ms <= at.date_of(told.set) {
-            return "nothing: it was issued before the answer that stops this gateway";
+            return message!("nothing: it was issued before the answer that stops this gateway");
         }
         let stance = told.kind.stance();
         self.state.answers = None;
         // It is for many gateways, as a mistaken answer was.
         let period = super::ways(&self.settings).span.resume;
         self.come_back(ANSWERS.into(), stance, period, log);
-        words::BACK
+        words::back()
     }
 
     /// Puts something in the place of what had its id.
@@ -124,9 +139,9 @@ impl Machine {
         // So long any revision may be brought again.
         new.expires = new.expires.max(old.as_ref().map_or(0, |old| old.expires));
         if let Some((what, source)) = told {
-            let did = if lifted.is_some() { words::BACK } else { self.does(&new, phase, amends) };
+            let did = if lifted.is_some() { words::back() } else { self.does(&new, phase, amends) };
             let course = new.course(&ways);
-            log.dated(what, &new.id, &source, &new.why, did, course, new.said.stance());
+            log.dated(what, &new.id, &source, &new.why, &did, course, new.said.stance());
         }
         if let (Some(stance), Some(old)) = (lifted, old) {
             self.come_back(new.id.clone(), stance, old.period(&ways), log);
@@ -136,17 +151,17 @@ impl Machine {
     }
 
     /// What the agent does about something that was just taken in.
-    fn does(&self, item: &Item, phase: Phase, amends: bool) -> &'static str {
+    fn does(&self, item: &Item, phase: Phase, amends: bool) -> Message {
         match (&item.said, phase) {
-            (Said::Gone, _) if amends => "what it said no longer holds",
-            (Said::Gone, _) => "nothing: it is for people to know",
+            (Said::Gone, _) if amends => message!("what it said no longer holds"),
+            (Said::Gone, _) => message!("nothing: it is for people to know"),
             (Said::Terms { .. }, Phase::None) if self.settings.on_terms_change == OnTermsChange::Continue => {
-                "nothing: sending on is consent; [terms] on_change = \"hold\" would hold"
+                message!("nothing: sending on is consent; [terms] on_change = \"hold\" would hold")
             }
-            (Said::Terms { .. }, Phase::None) => "nothing: they are accepted",
-            (_, Phase::None | Phase::Past) => "nothing: it is over",
-            (_, Phase::Ahead) => "it is noted, and shown ahead",
-            (_, Phase::Waits | Phase::Ramps) => words::BACK,
+            (Said::Terms { .. }, Phase::None) => message!("nothing: they are accepted"),
+            (_, Phase::None | Phase::Past) => message!("nothing: it is over"),
+            (_, Phase::Ahead) => message!("it is noted, and shown ahead"),
+            (_, Phase::Waits | Phase::Ramps) => words::back(),
             (said, Phase::Holds | Phase::Overrun) => words::begins(said),
         }
     }
@@ -159,7 +174,7 @@ impl Machine {
         let gone = |item: &Item| item.origin == Origin::Page && !listed.contains(&item.id);
         let gone: Vec<Item> = self.state.items.iter().filter(|item| gone(item)).cloned().collect();
         for item in gone {
-            self.end_planned(&item.id, "not listed any more", log);
+            self.end_planned(&item.id, &message!("not listed any more").to_string(), log);
         }
         self.incidents(page, log);
         self.make_room(log);
@@ -172,7 +187,7 @@ impl Machine {
         let known = self.state.item(Origin::Page, &id).cloned();
         if progress == Progress::Completed {
             if known.is_some() {
-                self.end_planned(&id, "completed", log);
+                self.end_planned(&id, &message!("completed").to_string(), log);
             }
             return;
         }
@@ -226,8 +241,14 @@ impl Machine {
         self.dirty = true;
         let held = phase.holds();
         if phase != Phase::Past && phase != Phase::None {
-            let did = if held { words::BACK } else { "nothing: it had not begun" };
-            log.entry("maintenance", id, words::PAGE, &words::join(&item.why, why), did);
+            let did = if held { words::back() } else { message!("nothing: it had not begun") };
+            log.entry(
+                "maintenance",
+                id,
+                words::PAGE,
+                &words::join((&item.why).into_value(), why.into_value()).to_string(),
+                &did,
+            );
         }
         if let (true, Some(stance)) = (held, item.said.stance()) {
             self.come_back(item.id.clone(), stance, item.period(&ways), log);
@@ -241,13 +262,13 @@ impl Machine {
             let mut id = incident.id.clone();
             cut(&mut id, ID_BYTES);
             if !self.state.incidents.contains(&id) {
-                let text = words::join(&incident.impact, &incident.name);
-                log.entry("incident", &id, words::PAGE, &text, "nothing: it is for people to know");
+                let text = words::join((&incident.impact).into_value(), (&incident.name).into_value()).to_string();
+                log.entry("incident", &id, words::PAGE, &text, &message!("nothing: it is for people to know"));
             }
             known.push(id);
         }
         for id in self.state.incidents.iter().filter(|id| !known.contains(id)) {
-            log.entry("incident", id, words::PAGE, "not listed any more", "nothing");
+            log.entry("incident", id, words::PAGE, &message!("not listed any more").to_string(), &message!("nothing"));
         }
         if known != self.state.incidents {
             self.state.incidents = known;
@@ -274,11 +295,11 @@ impl Machine {
         self.state.accepted_terms.truncate(ACCEPTED);
         self.dirty = true;
         let did = match (waited, known) {
-            (true, _) => "what waited for it goes on",
-            (false, false) => "noted: no notice asked for it yet",
-            (false, true) => "nothing: they were accepted before",
+            (true, _) => message!("what waited for it goes on"),
+            (false, false) => message!("noted: no notice asked for it yet"),
+            (false, true) => message!("nothing: they were accepted before"),
         };
-        log.entry("terms_accepted", &version, words::OPERATOR, "", did);
+        log.entry("terms_accepted", &version, words::OPERATOR, "", &did);
     }
 
     /// Drops what is least harmful while there is too much, and says so.
@@ -291,15 +312,27 @@ impl Machine {
             let Some(index) = least.map(|(index, _)| index) else { return };
             let item = self.state.items.remove(index);
             if !matches!(item.said, Said::Gone | Said::Return { .. }) && item.phase(&ways, date) < Phase::Past {
-                let source = words::source(&item);
-                log.entry("dropped", &item.id, &source, &item.why, "forgotten: more is announced than can be kept");
+                let source = words::source(&item).to_string();
+                log.entry(
+                    "dropped",
+                    &item.id,
+                    &source,
+                    &item.why,
+                    &message!("forgotten: more is announced than can be kept"),
+                );
             }
         }
         if self.state.encode().len() > STATE_BYTES {
             // One notice alone is larger than all that is kept.
             if let Some(item) = self.state.items.pop() {
-                let source = words::source(&item);
-                log.entry("dropped", &item.id, &source, &item.why, "forgotten: it is larger than all that can be kept");
+                let source = words::source(&item).to_string();
+                log.entry(
+                    "dropped",
+                    &item.id,
+                    &source,
+                    &item.why,
+                    &message!("forgotten: it is larger than all that can be kept"),
+                );
             }
         }
     }
@@ -338,17 +371,17 @@ impl Machine {
             let did = match phase {
                 Phase::Holds => words::begins(&item.said),
                 Phase::Overrun => {
-                    "its end has passed and it is still said to be under way: one event shows whether it is"
+                    message!("its end has passed and it is still said to be under way: one event shows whether it is")
                 }
-                Phase::Waits => words::BACK,
-                Phase::Ramps => "sending goes on, slowly at first",
-                Phase::Past if matches!(before, Phase::Holds | Phase::Overrun) => "over",
+                Phase::Waits => words::back(),
+                Phase::Ramps => message!("sending goes on, slowly at first"),
+                Phase::Past if matches!(before, Phase::Holds | Phase::Overrun) => message!("over"),
                 // The end of the way back is no news.
                 Phase::Past | Phase::None | Phase::Ahead => continue,
             };
-            let source = words::source(item);
+            let source = words::source(item).to_string();
             let (course, stance) = (item.course(&ways), item.said.stance());
-            log.dated(item.said.kind(), &item.id, &source, &item.why, did, course, stance);
+            log.dated(item.said.kind(), &item.id, &source, &item.why, &did, course, stance);
         }
         let before = self.state.items.len();
         self.state.items.retain(|item| {

@@ -6,6 +6,7 @@ use super::item::Course;
 use super::time::Moment;
 use super::words;
 use crate::clock::Stamp;
+use crate::language::Message;
 use crate::provider::input::Entry;
 
 /// The time it is, and the entries so far.
@@ -20,8 +21,8 @@ impl Scribe {
         Self { now, at, entries: Vec::new() }
     }
 
-    /// Writes an entry without a window.
-    pub(super) fn entry(&mut self, what: &str, id: &str, source: &str, text: &str, did: &str) {
+    /// Writes an entry without a window. It is kept in English, which [`again`](crate::language::again) finds the Japanese of.
+    pub(super) fn entry(&mut self, what: &str, id: &str, source: &str, text: &str, did: &Message) {
         self.dated(what, id, source, text, did, None, None);
     }
 
@@ -33,7 +34,7 @@ impl Scribe {
         id: &str,
         source: &str,
         text: &str,
-        did: &str,
+        did: &Message,
         course: Option<Course>,
         stance: Option<Stance>,
     ) {
@@ -44,7 +45,7 @@ impl Scribe {
             id: id.to_owned(),
             source: source.to_owned(),
             text: text.to_owned(),
-            did: did.to_owned(),
+            did: did.to_string(),
             from_ms: course.map(|course| course.from),
             until_ms: course.and_then(|course| course.planned.or(course.end)),
             clause: stance.and_then(words::clause).map(|clause| clause.to_string()),

@@ -5,6 +5,8 @@ use tidegate_protocol::stance::Stance;
 use tidegate_protocol::terms::Clause;
 
 use super::item::{Item, Origin, Said};
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
 
 pub(super) const ANSWER: &str = "answer of Flux";
 pub(super) const PAGE: &str = "status page";
@@ -13,16 +15,28 @@ pub(super) const OPERATOR: &str = "operator";
 pub(super) const AGENT: &str = "this gateway";
 
 /// What the agent does about an accepted probe under a notice that suspends.
-pub(super) const STANDS: &str =
-    "nothing: a signed notice stands until it is withdrawn; have whoever issued it withdraw it";
+pub(super) fn stands() -> Message {
+    message!("nothing: a signed notice stands until it is withdrawn; have whoever issued it withdraw it")
+}
+
+/// One of those who say something and are always called the same.
+pub(super) fn who(name: &'static str) -> Value {
+    match name {
+        ANSWER => message!("answer of Flux").into_value(),
+        PAGE => message!("status page").into_value(),
+        OPERATOR => message!("operator").into_value(),
+        AGENT => message!("this gateway").into_value(),
+        _ => name.into_value(),
+    }
+}
 
 /// Who announced it.
-pub(super) fn source(item: &Item) -> String {
+pub(super) fn source(item: &Item) -> Value {
     match item.origin {
-        Origin::Notice if item.key.is_empty() => format!("notice {}", item.id),
-        Origin::Notice => format!("notice {}, key {}", item.id, item.key),
-        Origin::Page => PAGE.to_owned(),
-        Origin::Return => AGENT.to_owned(),
+        Origin::Notice if item.key.is_empty() => message!("notice {id}", id = &item.id).into_value(),
+        Origin::Notice => message!("notice {id}, key {key}", id = &item.id, key = &item.key).into_value(),
+        Origin::Page => who(PAGE),
+        Origin::Return => who(AGENT),
     }
 }
 
@@ -41,14 +55,28 @@ pub(super) const fn clause(stance: Stance) -> Option<Clause> {
 }
 
 /// Why the service is interrupted.
-pub(super) const fn interruption(cause: Interruption) -> &'static str {
+pub(super) fn interruption(cause: Interruption) -> Value {
     match cause {
-        Interruption::Works => "works on the service",
-        Interruption::Upstream => "a carrier or cloud that it is built on",
-        Interruption::Identifier => "the customer's identifier changes",
-        Interruption::Security => "security",
-        Interruption::Other => "",
+        Interruption::Works => message!("works on the service").into_value(),
+        Interruption::Upstream => message!("a carrier or cloud that it is built on").into_value(),
+        Interruption::Identifier => message!("the customer's identifier changes").into_value(),
+        Interruption::Security => message!("security").into_value(),
+        Interruption::Other => Value::default(),
     }
+}
+
+/// The text of an item, which is kept in English, with why the service is interrupted as a message again.
+pub(super) fn why(kept: &str) -> Value {
+    let causes = [Interruption::Works, Interruption::Upstream, Interruption::Identifier, Interruption::Security]
+        .map(interruption);
+    for cause in causes {
+        match kept.strip_prefix(&cause.to_string()).map(|rest| rest.strip_prefix(": ").ok_or(rest)) {
+            Some(Err("")) => return cause,
+            Some(Ok(rest)) => return join(cause, rest.into_value()),
+            _ => {}
+        }
+    }
+    kept.into_value()
 }
 
 /// A breach as it is kept.
@@ -63,72 +91,112 @@ pub(super) const fn breach_number(breach: Breach) -> u8 {
 }
 
 /// What to do about a suspension, by the breach as it is kept.
-pub(super) const fn suspension(breach: u8) -> (&'static str, &'static str) {
-    match breach {
-        1 => ("something is not paid", "pay what is open; then have the notice withdrawn"),
+pub(super) fn suspension(breach: u8) -> (Value, Value) {
+    let (cause, advice) = match breach {
+        1 => (message!("something is not paid"), message!("pay what is open; then have the notice withdrawn")),
         2 => (
-            "a statement was false",
-            "correct the account's particulars with the provider; then have the notice withdrawn",
+            message!("a statement was false"),
+            message!("correct the account's particulars with the provider; then have the notice withdrawn"),
         ),
-        3 => ("the terms were broken", "ask the provider what was broken and mend it; then have the notice withdrawn"),
-        4 => ("the card cannot be used", "register a card that can be charged; then have the notice withdrawn"),
-        _ => ("", "ask the provider what is wrong; then have the notice withdrawn"),
-    }
+        3 => (
+            message!("the terms were broken"),
+            message!("ask the provider what was broken and mend it; then have the notice withdrawn"),
+        ),
+        4 => (
+            message!("the card cannot be used"),
+            message!("register a card that can be charged; then have the notice withdrawn"),
+        ),
+        _ => {
+            let advice = message!("ask the provider what is wrong; then have the notice withdrawn");
+            return (Value::default(), advice.into_value());
+        }
+    };
+    (cause.into_value(), advice.into_value())
 }
 
 /// What to do when answers say that the service is suspended.
-pub(super) const SUSPENDED: &str = "clause 5.1(3): likely something is unpaid, the card cannot be charged, a statement about \
-    the contract was false, or the terms were broken; or the app, its channel or the credential was removed: see the SORACOM \
-    console; after mending it, reload";
+pub(super) fn suspended() -> Value {
+    message!(
+        "clause 5.1(3): likely something is unpaid, the card cannot be charged, a statement about \
+         the contract was false, or the terms were broken; or the app, its channel or the credential was removed: see the SORACOM \
+         console; after mending it, reload"
+    )
+    .into_value()
+}
 
 /// What to do about a SIM that is stopped.
-pub(super) const SIM_STOPPED: &str = "reactivate the SIM in the SORACOM console, then reboot the modem: it does not register \
-    again by itself";
+pub(super) fn sim_stopped() -> Value {
+    message!(
+        "reactivate the SIM in the SORACOM console, then reboot the modem: it does not register \
+         again by itself"
+    )
+    .into_value()
+}
 
 /// What to do ahead of a SIM's expiry.
-pub(super) const SIM_EXPIRES: &str = "extend the SIM's expiry in the SORACOM console if the line is still needed";
+pub(super) fn sim_expires() -> Value {
+    message!("extend the SIM's expiry in the SORACOM console if the line is still needed").into_value()
+}
 
 /// What to do when the service has ended.
-pub(super) const ENDED: &str = "records are kept; tidegate buffer export writes them to a file";
+pub(super) fn ended() -> Value {
+    message!("records are kept; tidegate buffer export writes them to a file").into_value()
+}
 
 /// What to do when an answer says so: the endpoint alone may be gone.
-pub(super) const ENDED_BY_ANSWER: &str = "records are kept; neither a reload nor tidegate resume ends this; if only this \
-    webhook, app, channel or key was removed, configure the new one and reload; if the answer was a mistake, have it \
-    withdrawn by a signed notice (tidegate notice sign --withdraw answers); otherwise tidegate buffer export writes the \
-    records to a file";
+pub(super) fn ended_by_answer() -> Value {
+    message!(
+        "records are kept; neither a reload nor tidegate resume ends this; if only this \
+         webhook, app, channel or key was removed, configure the new one and reload; if the answer was a mistake, have it \
+         withdrawn by a signed notice (tidegate notice sign --withdraw answers); otherwise tidegate buffer export writes the \
+         records to a file"
+    )
+    .into_value()
+}
 
 /// What to do when the quota is spent.
-pub(super) const QUOTA: &str =
-    "records are kept until then; after changing to a larger plan in the SORACOM console, reload";
+pub(super) fn quota() -> Value {
+    message!("records are kept until then; after changing to a larger plan in the SORACOM console, reload").into_value()
+}
 
 /// What to do about an interruption.
-pub(super) const WAIT: &str = "nothing: sending goes on by itself";
+pub(super) fn wait() -> Value {
+    message!("nothing: sending goes on by itself").into_value()
+}
 
 /// What to do about changed terms.
-pub(super) fn accept(version: &str) -> String {
-    format!("read the changed terms, then tidegate terms accept {version}")
+pub(super) fn accept(version: &str) -> Value {
+    message!("read the changed terms, then tidegate terms accept {version}", version = version).into_value()
 }
 
 /// What to do about the operator's hold.
-pub(super) const RESUME: &str = "tidegate resume";
+pub(super) fn resume() -> Value {
+    "tidegate resume".into_value()
+}
 
 /// Two texts as one.
-pub(super) fn join(one: &str, other: &str) -> String {
-    if one.is_empty() || other.is_empty() { format!("{one}{other}") } else { format!("{one}: {other}") }
+pub(super) fn join(one: Value, other: Value) -> Value {
+    match (one.is_empty(), other.is_empty()) {
+        (true, _) => other,
+        (_, true) => one,
+        _ => message!("{what}: {why}", what = one, why = other).into_value(),
+    }
 }
 
 /// What the agent does when an interruption is over for all at once.
-pub(super) const BACK: &str = "it is over; this gateway goes on at a moment of its own";
+pub(super) fn back() -> Message {
+    message!("it is over; this gateway goes on at a moment of its own")
+}
 
 /// What the agent does when something announced begins.
-pub(super) const fn begins(said: &Said) -> &'static str {
+pub(super) fn begins(said: &Said) -> Message {
     match said {
-        Said::Emergency { .. } => "only lanes that go first are sent",
-        Said::Restriction { .. } => "its limits hold",
-        Said::End { .. } => "nothing is sent any more; records are kept",
-        Said::Terms { .. } => "nothing is sent until they are accepted",
-        Said::Identity { .. } => "the other identity is used",
-        Said::Suspension { .. } => "sending stops; rarely one event shows whether it is over",
-        _ => "sending stops",
+        Said::Emergency { .. } => message!("only lanes that go first are sent"),
+        Said::Restriction { .. } => message!("its limits hold"),
+        Said::End { .. } => message!("nothing is sent any more; records are kept"),
+        Said::Terms { .. } => message!("nothing is sent until they are accepted"),
+        Said::Identity { .. } => message!("the other identity is used"),
+        Said::Suspension { .. } => message!("sending stops; rarely one event shows whether it is over"),
+        _ => message!("sending stops"),
     }
 }

@@ -43,7 +43,7 @@ async fn whatever_is_answered_instead_is_said_with_what_to_do() {
         let (url, _) = server(std::slice::from_ref(&answer)).await;
         let error = question(&url, &wire()).await.expect_err(reason);
         assert!(chain(&error).contains(reason), "{reason}: {}", chain(&error));
-        assert!(error.advice().contains(advice), "{reason}: {}", error.advice());
+        assert!(error.advice().to_string().contains(advice), "{reason}: {}", error.advice());
     }
     let error = question("http://127.0.0.1:1", &wire()).await.expect_err("nobody listens there");
     assert!(matches!(error, Failure::NoAnswer(AskError::Unreachable(_))), "{error:?}");

@@ -122,7 +122,7 @@ async fn whatever_is_answered_instead_withdraws_nothing_and_is_said_with_what_to
         let standing = bench.until(reason, |it| it.failures > 0).await;
         let problem = standing.problem.expect("a problem");
         assert!(problem.reason.contains(reason), "{reason}: {}", problem.reason);
-        assert!(problem.advice.contains(advice), "{reason}: {}", problem.advice);
+        assert!(problem.advice.to_string().contains(advice), "{reason}: {}", problem.advice);
         assert_eq!(ids(&standing.page), ["m1"], "{reason}");
         bench.end().await;
     }

@@ -2,6 +2,9 @@
 
 use super::Answer;
 use super::{Refused, SLOW};
+use crate::code::Code;
+use crate::language::Message;
+use crate::message;
 use crate::watch::Status;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -79,6 +82,44 @@ pub enum AskError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+impl AskError {
+    /// What a person is to know and do, in each language; what the system said stays the error's source.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::NotRunning { path, .. } => {
+                message!("tidegate is not running, or not with this socket: nobody answers on {path}", path = path)
+            }
+            Self::Denied { path, .. } => {
+                message!(
+                    "this user may not ask on {path}; use sudo, or join the group that owns the socket",
+                    path = path
+                )
+            }
+            Self::Io { path, .. } => message!("the agent on {path} did not answer", path = path),
+            Self::BrokenOff { path } => message!(
+                "the agent on {path} broke its answer off: it was stopped, or what it said was not read for a minute (write to a \
+                 file rather than to a pager)",
+                path = path
+            ),
+            Self::Refused { path, code, message } => {
+                message!("the agent on {path} refused: {message} ({code})", path = path, message = message, code = code)
+            }
+            Self::Nonsense { path, .. } => {
+                message!("what answers on {path} is not a tidegate of this version", path = path)
+            }
+        }
+    }
+
+    /// The code of what is wrong, where a page of it says what to do.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::NotRunning { .. } => Some(Code::NotRunning),
+            Self::Denied { .. } => Some(Code::Serve),
+            _ => None,
+        }
+    }
 }
 
 /// Asks the agent behind `path` for its status. Blocks, at most some seconds.

@@ -1,27 +1,51 @@
 //! The outage ledger for people.
 
 use super::super::status::OutageStatus;
-use super::{line, plain, span, time, title};
+use super::{coded, number, plain, span, time};
+use crate::language::sheet::Sheet;
+use crate::language::{IntoValue as _, Value};
+use crate::message;
 
 /// The section of `status`. Nothing where there is nothing to say.
-pub(super) fn section(out: &mut String, outage: &OutageStatus) {
+pub(super) fn section(out: &mut Sheet, outage: &OutageStatus) {
     if outage.since_ms.is_none() && outage.month == 0 && !outage.alarm && outage.problem.is_none() {
         return;
     }
-    title(out, "Outages");
+    out.title(message!("Outages"));
     if outage.alarm {
-        line(out, "ALARM", "! nothing was delivered for the set time while records wait");
+        let text = message!("! nothing was delivered for the set time while records wait");
+        out.line(message!("ALARM"), coded(text, &outage.code));
     }
     if let Some(since) = outage.since_ms {
-        let (proved, attempts) = (span(outage.proved_ms), outage.attempts);
-        let class = plain(&outage.class);
-        let text = format!("since {}: {proved} proved by {attempts} failed attempts, class {class}", time(since));
-        line(out, "now", &text);
+        let text = message!(
+            "since {time}: {proved} proved by {attempts} failed attempts, class {class}",
+            time = time(since),
+            proved = span(outage.proved_ms),
+            attempts = outage.attempts,
+            class = class(&outage.class)
+        );
+        out.line(message!("now"), text);
     }
-    let longest = span(outage.month_longest_ms);
-    let text = format!("{}, the longest that can be claimed {longest} (`tidegate outages` shows them)", outage.month);
-    line(out, "this month", &text);
+    let text = message!(
+        "{count}, the longest that can be claimed {longest} (`tidegate outages` shows them)",
+        count = number(outage.month),
+        longest = span(outage.month_longest_ms)
+    );
+    out.line(message!("this month"), text);
     if let Some(problem) = &outage.problem {
-        line(out, "", &format!("! {}", plain(problem)));
+        let code = if outage.alarm { "" } else { &outage.code };
+        out.line("", coded(format!("! {}", plain(problem)), code));
     }
+}
+
+/// Whose side an outage is, by the ledger's word.
+pub fn class(word: &str) -> Value {
+    let known = match word {
+        "own-line" => message!("own-line"),
+        "announced" => message!("announced"),
+        "provider" => message!("provider"),
+        "unknown" => message!("unknown"),
+        other => return plain(other).into_value(),
+    };
+    known.into_value()
 }

@@ -1,12 +1,14 @@
 //! The stance for people: what the provider allows, why, until when, and what to do; and the log of notices.
 
-use std::fmt::Write as _;
-
 use super::super::status::{GroundStatus, InboxStatus, NoticeStatus, StanceStatus, StatusPageStatus};
-use super::{line, plain, size, span, time, title};
+use super::words::{clause, notice_word, source, stance_word};
+use super::{NAMES, coded, number, plain, size, span, time, told};
+use crate::language::sheet::Sheet;
+use crate::language::{Language, Message, again};
+use crate::message;
 
 /// The section of `status`. Nothing where there is nothing to say.
-pub(super) fn section(out: &mut String, stance: &StanceStatus, now_ms: u64) {
+pub(super) fn section(out: &mut Sheet, stance: &StanceStatus, now_ms: u64) {
     let inbox = &stance.inbox;
     let silent = inbox.keys.is_empty() && inbox.refused.is_empty();
     if stance.grounds.is_empty()
@@ -17,155 +19,242 @@ pub(super) fn section(out: &mut String, stance: &StanceStatus, now_ms: u64) {
     {
         return;
     }
-    title(out, "Provider");
+    out.title(message!("Provider"));
     let may = match stance.telemetry.as_str() {
-        "nothing" => "nothing is sent; collecting goes on",
-        "first" => "only lanes that go first are sent",
-        _ => "all lanes are sent",
+        "nothing" => message!("nothing is sent; collecting goes on"),
+        "first" => message!("only lanes that go first are sent"),
+        _ => message!("all lanes are sent"),
     };
-    line(out, "stance", &format!("{}: {may}", plain(&stance.stance)));
+    out.line(message!("stance"), message!("{stance}: {may}", stance = stance_word(&stance.stance), may = may));
     for ground in &stance.grounds {
-        line(out, &plain(&ground.stance), &of_ground(ground, now_ms));
+        let text = of_ground(out, ground, now_ms);
+        out.line(stance_word(&ground.stance), coded(text, &ground.code));
         if !ground.advice.is_empty() {
-            line(out, "", &format!("! {}", plain(&ground.advice)));
+            out.line("", format!("! {}", told(out, &ground.advice, ground.advice_message.as_ref())));
         }
     }
     if let Some(wait) = stance.probe_in_ms {
-        line(out, "next probe", &format!("in {}: one record, to see whether it is taken", span(wait)));
+        out.line(
+            message!("next probe"),
+            message!("in {span}: one record, to see whether it is taken", span = span(wait)),
+        );
     }
     for ground in &stance.ahead {
-        line(out, "ahead", &format!("{} {}", plain(&ground.stance), of_ground(ground, now_ms)));
+        let text = format!("{} {}", out.say(stance_word(&ground.stance)), of_ground(out, ground, now_ms));
+        out.line(message!("ahead"), text);
     }
     if let Some(found) = &stance.page {
         page(out, found);
     }
     for notice in &stance.notices {
-        line(out, "notice", &of_notice(notice));
+        let text = of_notice(out, notice);
+        out.line(message!("notice"), text);
     }
     if !silent {
         of_inbox(out, inbox);
     }
 }
 
-fn of_inbox(out: &mut String, inbox: &InboxStatus) {
-    let keys = if inbox.keys.is_empty() { "nobody's".to_owned() } else { plain(&inbox.keys.join(", ")) };
-    let mut text = format!("keys believed: {keys}; {} taken in, {} brought again", inbox.accepted, inbox.repeated);
+fn of_inbox(out: &mut Sheet, inbox: &InboxStatus) {
+    let keys = if inbox.keys.is_empty() { out.say(message!("nobody's")) } else { plain(&inbox.keys.join(", ")) };
     let refused: u64 = inbox.refused.iter().map(|one| one.count).sum();
-    let _ = write!(text, ", {refused} refused");
+    let mut text = out.say(message!(
+        "keys believed: {keys}; {accepted} taken in, {repeated} brought again, {refused} refused",
+        keys = keys,
+        accepted = inbox.accepted,
+        repeated = inbox.repeated,
+        refused = refused
+    ));
     if refused > 0 {
-        let reasons: Vec<String> = inbox.refused.iter().map(|one| format!("{} {}", one.cause, one.count)).collect();
-        let _ = write!(text, " ({})", plain(&reasons.join(", ")));
+        let reasons = inbox.refused.iter().map(|one| format!("{} {}", plain(&one.cause), one.count));
+        let reasons = out.list(reasons);
+        text.extend([" (", &reasons, ")"]);
     }
-    line(out, "signed", &text);
+    out.line(message!("signed"), text);
     if let Some(refused) = inbox.last.last() {
-        line(out, "", &format!("! {} from {}: {}", time(refused.at_ms), plain(&refused.from), plain(&refused.why)));
+        let text = message!(
+            "! {time} from {source}: {why}",
+            time = time(refused.at_ms),
+            source = plain(&refused.from),
+            why = told(out, &refused.why, None)
+        );
+        out.line("", coded(text, &refused.error_code));
     }
     if let Some(problem) = &inbox.folder_problem {
-        line(out, "", &format!("! the folder cannot be looked into: {}", plain(problem)));
+        let text = message!("! the folder cannot be looked into: {problem}", problem = plain(problem));
+        out.line("", coded(text, &inbox.folder_code));
     }
 }
 
-fn page(out: &mut String, page: &StatusPageStatus) {
+fn page(out: &mut Sheet, page: &StatusPageStatus) {
     let answered = match page.answered_ago_ms {
-        Some(ago) => format!("answered {} ago", span(ago)),
-        None if page.asked == 0 => "not asked yet".into(),
-        None => "has not answered since the start".into(),
+        Some(ago) => message!("answered {span} ago", span = span(ago)),
+        None if page.asked == 0 => message!("not asked yet"),
+        None => message!("has not answered since the start"),
     };
-    let counted = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    let mut text = format!("{}: {answered}", plain(&page.url));
+    let mut text = out.say(message!("{url}: {answered}", url = plain(&page.url), answered = answered));
     if page.answered_ago_ms.is_some() {
-        let (maintenances, incidents) =
-            (counted(page.maintenances, "maintenance"), counted(page.incidents_count, "incident"));
-        let _ = write!(text, "; {maintenances} and {incidents} concern this gateway");
+        let maintenances = match page.maintenances {
+            1 => message!("1 maintenance"),
+            count => message!("{count} maintenances", count = count),
+        };
+        let incidents = match page.incidents_count {
+            1 => message!("1 incident"),
+            count => message!("{count} incidents", count = count),
+        };
+        text += &out.say(message!(
+            "; {maintenances} and {incidents} concern this gateway",
+            maintenances = maintenances,
+            incidents = incidents
+        ));
     }
     if page.asked > 0 {
-        let cost = size(page.bytes);
-        let _ = write!(text, "; {} so far, {cost}", counted(page.asked, "question"));
+        let size = size(page.bytes);
+        text += &out.say(match page.asked {
+            1 => message!("; 1 question so far, {size}", size = size),
+            count => message!("; {count} questions so far, {size}", count = count, size = size),
+        });
     }
-    line(out, "status page", &text);
-    for incident in &page.incidents {
-        line(out, "incident", &plain(incident));
+    out.line(message!("status page"), text);
+    for (index, incident) in page.incidents.iter().enumerate() {
+        out.line(message!("incident"), told(out, incident, page.incident_messages.get(index)));
     }
-    if page.skipped > 0 {
-        line(
-            out,
-            "",
-            &format!("! {} of it could not be read", counted(page.skipped, "entry").replace("entrys", "entries")),
-        );
+    match page.skipped {
+        0 => {}
+        1 => out.line("", message!("! 1 entry of it could not be read")),
+        count => out.line("", message!("! {count} entries of it could not be read", count = number(count))),
     }
     if !page.problem.is_empty() {
-        line(out, "", &format!("! {}; {}", plain(&page.problem), plain(&page.advice)));
+        let advice = told(out, &page.advice, page.advice_message.as_ref());
+        let text = message!("! {problem}; {advice}", problem = plain(&page.problem), advice = advice);
+        out.line("", coded(text, &page.code));
     }
 }
 
-fn of_ground(ground: &GroundStatus, now_ms: u64) -> String {
-    let mut text = if ground.since_ms > now_ms {
-        format!("from {} (in {})", time(ground.since_ms), span(ground.since_ms - now_ms))
+fn of_ground(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> String {
+    let from = time(ground.since_ms);
+    let mut text = out.say(if ground.since_ms > now_ms {
+        message!("from {time} (in {span})", time = from, span = span(ground.since_ms - now_ms))
     } else {
-        format!("since {} ({})", time(ground.since_ms), span(now_ms - ground.since_ms))
-    };
+        message!("since {time} ({span})", time = from, span = span(now_ms - ground.since_ms))
+    });
     if let Some(until) = ground.until_ms {
-        let _ = write!(text, ", until {}", time(until));
-        if until > now_ms {
-            let _ = write!(text, " (in {})", span(until - now_ms));
-        }
+        text += &out.say(match until.checked_sub(now_ms) {
+            Some(wait) if wait > 0 => {
+                message!(", until {time} (in {span})", time = time(until), span = span(wait))
+            }
+            _ => message!(", until {time}", time = time(until)),
+        });
     }
-    let _ = write!(text, "; {}", plain(&ground.source));
+    let source = match &ground.source_message {
+        Some(message) => plain(&out.say(message.clone())),
+        None => out.say(source(&ground.source)),
+    };
+    text += &out.say(message!("; {source}", source = source));
     if !ground.cause.is_empty() {
-        let _ = write!(text, ": {}", plain(&ground.cause));
+        let cause = told(out, &ground.cause, ground.cause_message.as_ref());
+        text += &out.say(message!(": {cause}", cause = cause));
     }
     if !ground.clause.is_empty() {
-        let _ = write!(text, " (clause {})", plain(&ground.clause));
+        text += &out.say(message!(" (clause {clause})", clause = clause(&ground.clause)));
     }
     text
 }
 
-fn of_notice(notice: &NoticeStatus) -> String {
-    let mut text = format!("{} {} from {}", time(notice.at_ms), plain(&notice.what), plain(&notice.source));
+/// A text of the log, of which each part may be a message.
+fn kept(out: &Sheet, text: &str) -> String {
+    match out.language() {
+        Language::English => plain(text),
+        Language::Japanese => {
+            let part = |part: &str| match part.strip_prefix("version ") {
+                Some(version) => out.say(message!("version {version}", version = version)),
+                None => again(part, Language::Japanese).to_owned(),
+            };
+            plain(&text.split(": ").map(part).collect::<Vec<_>>().join(": "))
+        }
+    }
+}
+
+fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
+    let mut text = out.say(message!(
+        "{time} {what} from {source}",
+        time = time(notice.at_ms),
+        what = notice_word(&notice.what),
+        source = source(&notice.source)
+    ));
     for part in [&notice.text, &notice.did] {
         if !part.is_empty() {
-            let _ = write!(text, "; {}", plain(part));
+            text += &out.say(message!("; {text}", text = kept_whole(out, part)));
         }
     }
     text
+}
+
+/// A text of the log: a message as it stands, or made of parts.
+fn kept_whole(out: &Sheet, text: &str) -> String {
+    let rate = text.strip_prefix("no more than ").and_then(|rest| rest.strip_suffix(" events a minute"));
+    if let Some(count) = rate {
+        return out.say(message!("no more than {count} events a minute", count = plain(count)));
+    }
+    let whole = again(text, out.language());
+    if whole == text { kept(out, text) } else { plain(whole) }
+}
+
+/// From when and until when something holds; nothing if neither is said.
+fn window(notice: &NoticeStatus) -> Option<Message> {
+    Some(match (notice.from_ms.map(time), notice.until_ms.map(time)) {
+        (None, None) => return None,
+        (Some(from), None) => message!("from {time}", time = from),
+        (None, Some(until)) => message!("until {time}", time = until),
+        (Some(from), Some(until)) => message!("from {from} until {until}", from = from, until = until),
+    })
 }
 
 /// The log of notices, the newest last: a paragraph each, ending in a newline.
-pub fn notices(entries: &[NoticeStatus]) -> String {
-    let mut out = String::new();
+pub fn notices(entries: &[NoticeStatus], language: Language) -> String {
+    let mut out = Sheet::new(language, NAMES);
     if entries.is_empty() {
-        return "no notices\n".into();
+        out.plain(message!("no notices"));
     }
     for entry in entries {
-        let clock = if entry.trusted { "" } else { " (by a clock that was not known to be right)" };
-        let _ = writeln!(out, "{}{clock}  {}", time(entry.at_ms), plain(&entry.what));
-        let id = if entry.id.is_empty() { String::new() } else { format!(" (id {})", plain(&entry.id)) };
-        let (from, until) = (entry.from_ms.map(time), entry.until_ms.map(time));
-        let holds = match (from, until) {
-            (None, None) => String::new(),
-            (from, until) => [from.map(|at| format!("from {at}")), until.map(|at| format!("until {at}"))]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(" "),
+        let at = time(entry.at_ms);
+        let at = if entry.trusted {
+            at
+        } else {
+            out.say(message!("{time} (by a clock that was not known to be right)", time = at))
         };
+        out.plain(format!("{at}  {}", out.say(notice_word(&entry.what))));
+        let from = out.say(source(&entry.source));
+        let from = if entry.id.is_empty() {
+            from
+        } else {
+            out.say(message!("{source} (id {id})", source = from, id = plain(&entry.id)))
+        };
+        let holds = window(entry).map_or_else(String::new, |window| out.say(window));
+        let clause = if entry.clause.is_empty() { String::new() } else { out.say(clause(&entry.clause)) };
         let rows = [
-            ("from", format!("{}{id}", plain(&entry.source))),
-            ("says", plain(&entry.text)),
-            ("holds", holds),
-            ("clause", plain(&entry.clause)),
-            ("Tidegate", plain(&entry.did)),
+            (message!("from"), from),
+            (message!("says"), kept_whole(&out, &entry.text)),
+            (message!("holds"), holds),
+            (message!("clause"), clause),
+            (message!("Tidegate"), kept_whole(&out, &entry.did)),
         ];
         for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
-            line(&mut out, name, &value);
+            out.line(name, value);
         }
     }
-    out
+    out.finish()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn shown(stance: &StanceStatus, now_ms: u64) -> String {
+        let mut out = Sheet::new(Language::English, NAMES);
+        section(&mut out, stance, now_ms);
+        out.finish()
+    }
 
     fn ground(stance: &str) -> GroundStatus {
         GroundStatus {
@@ -176,6 +265,7 @@ mod tests {
             since_ms: 1_795_336_190_000,
             until_ms: None,
             advice: "look at the bill".into(),
+            ..GroundStatus::default()
         }
     }
 
@@ -183,9 +273,7 @@ mod tests {
     fn the_section_says_what_holds_why_since_when_and_what_to_do() {
         let now = 1_795_336_200_000;
         let mut stance = StanceStatus { stance: "open".into(), telemetry: "all".into(), ..StanceStatus::default() };
-        let mut out = String::new();
-        section(&mut out, &stance, now);
-        assert_eq!(out, "", "nothing to say");
+        assert_eq!(shown(&stance, now), "", "nothing to say");
         stance.stance = "suspended".into();
         stance.telemetry = "nothing".into();
         stance.grounds = vec![ground("suspended")];
@@ -197,7 +285,7 @@ mod tests {
             ..ground("maintenance")
         };
         stance.ahead = vec![ahead];
-        section(&mut out, &stance, now);
+        let out = shown(&stance, now);
         for text in [
             "stance            suspended: nothing is sent; collecting goes on",
             "(10 s); answer of Flux: HTTP 403\\u{1b} (clause 5.1(3))",
@@ -213,10 +301,8 @@ mod tests {
     fn the_status_page_is_shown_with_what_it_costs_and_what_is_wrong() {
         let mut stance = StanceStatus { stance: "open".into(), ..StanceStatus::default() };
         let mut shown = |page: StatusPageStatus| {
-            let mut out = String::new();
             stance.page = Some(page);
-            section(&mut out, &stance, 0);
-            out
+            super::tests::shown(&stance, 0)
         };
         let page = StatusPageStatus { url: "https://status.example".into(), ..StatusPageStatus::default() };
         assert!(shown(page.clone()).contains("status page       https://status.example: not asked yet\n"));
@@ -257,10 +343,10 @@ mod tests {
             until_ms: Some(1_795_339_800_000),
             clause: "5.2(1)".into(),
         };
-        let text = notices(&[entry]);
+        let text = notices(&[entry], Language::English);
         for part in ["not known to be right", "status page (id m-1)", "until 2026-11-22 09:30:00 UTC", "stops at its"] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
-        assert_eq!(notices(&[]), "no notices\n");
+        assert_eq!(notices(&[], Language::English), "no notices\n");
     }
 }

@@ -1,83 +1,94 @@
 //! What limits what may leave, for people: a short section of `status`, and the whole of it for `tidegate terms`.
 
-use std::fmt::Write as _;
-
 use tidegate_protocol::units::format_size;
 
-use super::super::status::{LimitSource, LimitStatus, SimStatus, TermsFileStatus, TermsStatus};
-use super::{line, number, plain, size, span, time, title};
+use super::super::status::{LimitSource, SimStatus, TermsFileStatus, TermsStatus};
+use super::words::clause;
+use super::{NAMES, coded, number, plain, size, span, time, told};
+use crate::language::sheet::{Sheet, left, widest};
+use crate::language::{IntoValue, Language};
+use crate::message;
 
 /// The section of `status`: what holds, who says so, and what is wrong.
-pub(super) fn section(out: &mut String, terms: &TermsStatus, now_ms: u64) {
+pub(super) fn section(out: &mut Sheet, terms: &TermsStatus, now_ms: u64) {
     if terms.limits.is_empty() && terms.sim.is_none() && terms.file.is_none() {
         return;
     }
-    title(out, "Terms");
+    out.title(message!("Terms"));
     for limit in &terms.limits {
-        let who: Vec<String> = limit.by.iter().map(said).collect();
-        line(out, &plain(&limit.kind), &format!("{}{} ({})", plain(&limit.value), part(limit), who.join("; ")));
+        let who: Vec<String> = limit.by.iter().map(|by| said(out, by)).collect();
+        let value = told(out, &limit.value, limit.value_message.as_ref());
+        let text = if let Some(part) = limit.part.filter(|part| Some(*part) != limit.number) {
+            message!(
+                "{value}, of which {part} are this gateway's ({who})",
+                value = value,
+                part = amount(part, &limit.unit),
+                who = who.join("; ")
+            )
+        } else {
+            message!("{value} ({who})", value = value, who = who.join("; "))
+        };
+        out.line(plain(&limit.kind), text);
     }
     around(out, terms, now_ms);
 }
 
-/// Everything: each limit with those that it overrules. `gateway` and `source` say whose it is and who says so. `now_ms`:
-/// for what is shown as a time.
-pub fn terms(terms: &TermsStatus, heading: &str, now_ms: u64) -> String {
-    let mut rows: Vec<[String; 5]> = vec![["", "limit", "value", "clause", "who says it"].map(str::to_owned)];
+/// Everything: each limit with those that it overrules. `heading` says whose it is and who says so. `now_ms`: for what is
+/// shown as a time.
+pub fn terms(terms: &TermsStatus, heading: impl IntoValue, now_ms: u64, language: Language) -> String {
+    let mut out = Sheet::new(language, NAMES);
+    let heading = plain(&out.say(heading));
+    out.plain(heading);
+    out.plain("");
+    table(&mut out, terms);
+    out.plain("");
+    out.plain(message!("* holds; without the mark, what it overrules"));
+    if !terms.unlimited.is_empty() {
+        let names = out.list(terms.unlimited.iter().map(|name| plain(name)));
+        out.plain(message!("not limited: {names}", names = names));
+    }
+    out.plain("");
+    around(&mut out, terms, now_ms);
+    out.line(message!("calendar"), plain(&terms.calendar));
+    out.finish()
+}
+
+fn table(out: &mut Sheet, terms: &TermsStatus) {
+    let heads = [message!("limit"), message!("value"), message!("clause"), message!("who says it")];
+    let [limit, value, clause, who] = heads.map(|head| out.say(head));
+    let mut rows: Vec<[String; 5]> = vec![[String::new(), limit, value, clause, who]];
     for limit in &terms.limits {
         let mut kind = plain(&limit.kind);
         for by in &limit.by {
-            rows.push(row("*", &std::mem::take(&mut kind), &plain(&by.value), by));
+            rows.push(row(out, "*", std::mem::take(&mut kind), by));
         }
         for other in &limit.overruled {
-            rows.push(row("", "", &plain(&other.value), other));
+            rows.push(row(out, "", String::new(), other));
         }
+        let mut of_all = |value, why| rows.push(["*".into(), String::new(), value, String::new(), out.say(why)]);
         if limit.by.len() > 1 {
-            rows.push(["*", "", &plain(&limit.value), "", "what they all allow"].map(str::to_owned));
+            of_all(told(out, &limit.value, limit.value_message.as_ref()), message!("what they all allow"));
         }
         if let Some(part) = limit.part.filter(|part| Some(*part) != limit.number) {
-            rows.push(
-                ["*", "", &amount(part, &limit.unit), "", "this gateway's part, by its share"].map(str::to_owned),
-            );
+            of_all(amount(part, &limit.unit), message!("this gateway's part, by its share"));
         }
     }
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..4).map(width).collect();
-    let mut out = format!("{}\n\n", plain(heading));
+    let widths: Vec<usize> = (0..4).map(|column| widest(rows.iter().map(|row| row[column].as_str()))).collect();
     for row in &rows {
-        let mut text = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(text, "{cell:<width$}  ");
-        }
-        let _ = writeln!(out, "{}{}", text, row[4]);
+        let cells = row.iter().zip(&widths).map(|(cell, width)| left(cell, *width) + "  ");
+        out.plain(cells.collect::<String>() + &row[4]);
     }
-    let _ = writeln!(out, "\n* holds; without the mark, what it overrules");
-    if !terms.unlimited.is_empty() {
-        let names: Vec<String> = terms.unlimited.iter().map(|name| plain(name)).collect();
-        let _ = writeln!(out, "not limited: {}", names.join(", "));
-    }
-    out.push('\n');
-    around(&mut out, terms, now_ms);
-    line(&mut out, "calendar", &plain(&terms.calendar));
-    out
 }
 
-fn row(mark: &str, kind: &str, value: &str, by: &LimitSource) -> [String; 5] {
-    [mark, kind, value, &plain(&by.clause), &plain(&by.source)].map(str::to_owned)
+fn row(out: &Sheet, mark: &str, kind: String, by: &LimitSource) -> [String; 5] {
+    let value = told(out, &by.value, by.value_message.as_ref());
+    let source = told(out, &by.source, by.source_message.as_ref());
+    [mark.to_owned(), kind, value, out.say(clause(&by.clause)), source]
 }
 
-fn said(by: &LimitSource) -> String {
-    format!("{}, clause {}", plain(&by.source), plain(&by.clause))
-}
-
-/// This gateway's part of what is the account's, where it is not all of it.
-fn part(limit: &LimitStatus) -> String {
-    match limit.part {
-        Some(part) if Some(part) != limit.number => {
-            format!(", of which {} are this gateway's", amount(part, &limit.unit))
-        }
-        _ => String::new(),
-    }
+fn said(out: &Sheet, by: &LimitSource) -> String {
+    let source = told(out, &by.source, by.source_message.as_ref());
+    out.say(message!("{source}, clause {clause}", source = source, clause = clause(&by.clause)))
 }
 
 /// A count in a kind's unit: bytes as they would be written where that is short, and else to a tenth.
@@ -93,9 +104,9 @@ fn amount(count: u64, unit: &str) -> String {
 const SHORT: usize = 6;
 
 /// The line, the terms file, and what is wrong.
-fn around(out: &mut String, terms: &TermsStatus, now_ms: u64) {
-    for problem in &terms.problems {
-        line(out, "", &format!("! {}", plain(problem)));
+fn around(out: &mut Sheet, terms: &TermsStatus, now_ms: u64) {
+    for (index, problem) in terms.problems.iter().enumerate() {
+        out.line("", format!("! {}", told(out, problem, terms.problem_messages.get(index))));
     }
     if let Some(found) = &terms.sim {
         sim(out, found, now_ms);
@@ -104,67 +115,95 @@ fn around(out: &mut String, terms: &TermsStatus, now_ms: u64) {
         file(out, found);
     }
     if !terms.provider_known {
-        line(out, "provider", "unknown while the agent is stopped: speed class, rate limits");
+        out.line(message!("provider"), message!("unknown while the agent is stopped: speed class, rate limits"));
     }
 }
 
-fn sim(out: &mut String, found: &SimStatus, now_ms: u64) {
+fn sim(out: &mut Sheet, found: &SimStatus, now_ms: u64) {
     let mut parts = Vec::new();
-    parts.extend(found.status.as_deref().map(plain));
-    match (&found.speed_class, found.answered_ago_ms) {
-        (Some(class), _) => parts.push(format!("speed class {}", plain(class))),
-        (None, Some(_)) => parts.push("speed class not told".into()),
-        (None, None) => parts.push("nothing known yet".into()),
-    }
+    parts.extend(found.status.as_deref().map(|status| plain(status).into_value()));
+    let class = match (&found.speed_class, found.answered_ago_ms) {
+        (Some(class), _) => message!("speed class {class}", class = plain(class)),
+        (None, Some(_)) => message!("speed class not told"),
+        (None, None) => message!("nothing known yet"),
+    };
+    parts.push(class.into_value());
     if let Some(at) = found.told_before_ms {
-        parts.push(format!("told before the start, {}", time(at)));
-    } else {
-        parts.extend(found.answered_ago_ms.map(|ago| format!("told {} ago", span(ago))));
+        parts.push(message!("told before the start, {time}", time = time(at)).into_value());
+    } else if let Some(ago) = found.answered_ago_ms {
+        parts.push(message!("told {span} ago", span = span(ago)).into_value());
     }
-    line(out, "SIM", &parts.join(", "));
+    let parts = out.list(parts);
+    out.line("SIM", parts);
     if let Some(at) = found.expiry_ms {
-        let action = if found.expiry_action.is_empty() { "expiry".into() } else { plain(&found.expiry_action) };
-        let when = at.checked_sub(now_ms).filter(|left| *left > 0);
-        let when = when.map_or_else(|| "is over".into(), |left| format!("in {}", span(left)));
-        line(out, "", &format!("! announced for {}: {action} ({when})", time(at)));
+        let action = match found.expiry_action.as_str() {
+            "" => out.say(message!("expiry")),
+            action => plain(action),
+        };
+        let when = match at.checked_sub(now_ms) {
+            Some(left) if left > 0 => message!("in {span}", span = span(left)),
+            _ => message!("is over"),
+        };
+        let text = message!("! announced for {time}: {action} ({when})", time = time(at), action = action, when = when);
+        out.line("", text);
     }
     if !found.problem.is_empty() {
-        line(out, "", &format!("! {} does not answer: {}", plain(&found.url), plain(&found.problem)));
-        line(out, "", &format!("  what to do: {}", plain(&found.advice)));
+        let (url, problem) = (plain(&found.url), plain(&found.problem));
+        let text = message!("! {url} does not answer: {problem}", url = url, problem = problem);
+        out.line("", coded(text, &found.code));
+        let advice = told(out, &found.advice, found.advice_message.as_ref());
+        out.line("", message!("  what to do: {advice}", advice = advice));
     }
 }
 
-fn file(out: &mut String, found: &TermsFileStatus) {
+fn file(out: &mut Sheet, found: &TermsFileStatus) {
     let mut text = plain(&found.path);
     if !found.title.is_empty() {
-        let _ = write!(text, ": {}", plain(&found.title));
+        text.extend([": ", &plain(&found.title)]);
     }
     if !found.version.is_empty() {
-        let _ = write!(text, ", version {}", plain(&found.version));
+        text += &out.say(message!(", version {version}", version = plain(&found.version)));
     }
-    line(out, "terms file", &text);
+    out.line(message!("terms file"), text);
     if found.unknown_count > 0 {
-        let names: Vec<String> = found.unknown.iter().map(|name| plain(name)).collect();
-        let more = if found.unknown_count > names.len() as u64 { " and others" } else { "" };
-        let (count, keys) = (number(found.unknown_count), if found.unknown_count == 1 { "key" } else { "keys" });
-        let names = names.join(", ");
-        line(out, "", &format!("! not known to this version and without effect: {count} {keys}: {names}{more}"));
+        let mut names = out.list(found.unknown.iter().map(|name| plain(name)));
+        if found.unknown_count > found.unknown.len() as u64 {
+            names = out.say(message!("{names} and others", names = names));
+        }
+        let text = if found.unknown_count == 1 {
+            message!("! not known to this version and without effect: 1 key: {names}", names = names)
+        } else {
+            let count = number(found.unknown_count);
+            message!(
+                "! not known to this version and without effect: {count} keys: {names}",
+                count = count,
+                names = names
+            )
+        };
+        out.line("", text);
     }
     if let Some(error) = &found.error {
         let kept = match (found.in_force, found.kept_ms) {
-            (true, Some(at)) => format!("what was read before the start stays in force ({})", time(at)),
-            (true, None) => "what was read before stays in force".to_owned(),
-            (false, _) => "none of it is in force".to_owned(),
+            (true, Some(at)) => message!("what was read before the start stays in force ({time})", time = time(at)),
+            (true, None) => message!("what was read before stays in force"),
+            (false, _) => message!("none of it is in force"),
         };
         for (count, text) in error.lines().take(super::MISTAKES).enumerate() {
-            let mark = if count == 0 { format!("! {kept}: ") } else { "    ".to_owned() };
-            line(out, "", &format!("{mark}{}", plain(text.trim())));
+            let text = plain(text.trim());
+            match count {
+                0 => {
+                    let text = message!("! {kept}: {error}", kept = kept.clone(), error = text);
+                    out.line("", coded(text, &found.code));
+                }
+                _ => out.line("", format!("    {text}")),
+            }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::status::LimitStatus;
     use super::*;
 
     fn source(value: &str, source: &str) -> LimitSource {
@@ -200,7 +239,7 @@ mod tests {
 
     #[test]
     fn every_limit_is_shown_with_who_says_it_and_which_one_holds() {
-        let text = terms(&some(), "Limits of gateway gw-1", 0);
+        let text = terms(&some(), "Limits of gateway gw-1", 0, Language::English);
         let expected = "\
 Limits of gateway gw-1
 
@@ -228,17 +267,19 @@ not limited: burst
 
     #[test]
     fn the_status_says_shortly_what_holds_and_why() {
-        let mut out = String::new();
-        section(&mut out, &some(), 0);
+        let shown = |terms: &TermsStatus| {
+            let mut out = Sheet::new(Language::English, NAMES);
+            section(&mut out, terms, 0);
+            out.finish()
+        };
+        let out = shown(&some());
         assert!(
             out.contains("Terms\n  rate              128 kbit/s (SIM speed class s1.slow, clause 5.1(2))\n"),
             "{out}"
         );
         assert!(out.contains("10,000 a month, of which 2,500 are this gateway's (default"), "{out}");
         assert!(!out.contains("512 kbit/s"), "{out}");
-        out.clear();
-        section(&mut out, &TermsStatus::default(), 0);
-        assert_eq!(out, "");
+        assert_eq!(shown(&TermsStatus::default()), "");
     }
 
     #[test]
@@ -265,8 +306,9 @@ not limited: burst
             error: Some("cannot be used: 1 mistake\n  line 4: rate".into()),
             in_force: true,
             kept_ms: None,
+            code: String::new(),
         });
-        let text = terms(&status, "x", 3_600_000);
+        let text = terms(&status, "x", 3_600_000, Language::English);
         for part in [
             "SIM               active, speed class s1.slow, told 3 min 0 s ago",
             "! announced for 1970-01-02 01:00:00 UTC: suspend (in 1 d 0 h)",
@@ -282,6 +324,6 @@ not limited: burst
         }
         status.provider_known = false;
         status.sim = None;
-        assert!(terms(&status, "x", 0).contains("unknown while the agent is stopped"));
+        assert!(terms(&status, "x", 0, Language::English).contains("unknown while the agent is stopped"));
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RefusedCount;
+use crate::language::Message;
 
 /// What the provider allows now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -37,6 +38,9 @@ pub struct InboxStatus {
     pub folder: Option<String>,
     /// Why it cannot be looked into, if so.
     pub folder_problem: Option<String>,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub folder_code: String,
     /// Taken in.
     pub accepted: u64,
     /// Brought again.
@@ -57,6 +61,9 @@ pub struct RefusedNotice {
     pub from: String,
     /// The reason's word.
     pub code: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub error_code: String,
     /// Why.
     pub why: String,
 }
@@ -81,6 +88,9 @@ pub struct OutageStatus {
     pub month_longest_ms: u64,
     /// The local alarm is in force: nothing was delivered for the set time.
     pub alarm: bool,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Why the ledger cannot be written now.
     pub problem: Option<String>,
 }
@@ -97,6 +107,9 @@ pub struct StatusPageStatus {
     pub maintenances: u64,
     /// Incidents on it that concern this gateway and go on, the first five.
     pub incidents: Vec<String>,
+    /// `incidents` as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub incident_messages: Vec<Message>,
     /// All of them.
     pub incidents_count: u64,
     /// Entries of its last answer that could not be read.
@@ -111,8 +124,14 @@ pub struct StatusPageStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// What to do about it.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
 }
 
 /// Why a stance holds, or will.
@@ -121,10 +140,19 @@ pub struct StatusPageStatus {
 pub struct GroundStatus {
     /// Which one.
     pub stance: String,
+    /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub code: String,
     /// Who says so.
     pub source: String,
+    /// `source` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_message: Option<Message>,
     /// What and why.
     pub cause: String,
+    /// `cause` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause_message: Option<Message>,
     /// The clause of the terms of service; empty if none.
     pub clause: String,
     /// Since when, or from when.
@@ -133,6 +161,9 @@ pub struct GroundStatus {
     pub until_ms: Option<u64>,
     /// What a person should do; empty if nothing.
     pub advice: String,
+    /// `advice` as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice_message: Option<Message>,
 }
 
 /// A line of the log of notices.

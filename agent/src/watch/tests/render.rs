@@ -1,8 +1,13 @@
 use proptest::prelude::*;
 
-use super::super::render::{human, number, size, span, time};
+use super::super::render::{number, size, span, time};
 use super::super::*;
 use super::sample;
+use crate::language::Language;
+
+fn human(status: &Status) -> String {
+    super::super::render::human(status, Language::English)
+}
 
 #[test]
 fn a_technician_sees_figures_limits_reasons_and_what_to_do() {
@@ -106,13 +111,14 @@ fn a_refused_configuration_is_shown_line_by_line_within_a_limit() {
 
 #[test]
 fn that_the_kept_configuration_is_in_force_stands_in_the_first_lines() {
-    let status = Status {
+    let mut status = Status {
         config: "/var/lib/tidegate/configuration/kept".into(),
         config_kept: true,
         config_kept_ms: Some(1_795_332_475_000),
         config_error: Some("/etc/tidegate/tidegate.toml: 1 mistake\n  line 3: nonsense".into()),
         ..sample()
     };
+    status.mark();
     let text = human(&status);
     let lines: Vec<&str> = text.lines().take(5).collect();
     assert!(lines[1].contains("CONFIGURATION") && lines[1].contains("TG-104"), "{text}");
@@ -171,7 +177,7 @@ fn figures_are_written_for_people() {
     let sizes = [0, 1023, 1024, 1536, 1 << 20, 150 << 20, 1 << 30, (1 << 20) - 1, u64::MAX];
     let written = ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "150 MiB", "1.0 GiB", "1.0 MiB", "16777216 TiB"];
     assert_eq!(sizes.map(size), written);
-    let spans = [5, 59_999, 60_000, 3_600_000, 90_000_000].map(span);
+    let spans = [5, 59_999, 60_000, 3_600_000, 90_000_000].map(|ms| span(ms).to_string());
     assert_eq!(spans, ["5 ms", "59 s", "1 min 0 s", "1 h 0 min", "1 d 1 h"]);
     assert_eq!(time(1_795_336_200_123), "2026-11-22 08:30:00 UTC");
 }
@@ -188,6 +194,8 @@ proptest! {
                 word: text.clone(),
                 reason: text.clone(),
                 advice: text.clone(),
+                advice_message: serde_json::from_value(serde_json::json!({ "message": text, "with": [["a", text]] })).ok(),
+                code: text.clone(),
                 until_ms: Some(number),
                 since_ms: Some(number),
                 ..VerdictStatus::default()

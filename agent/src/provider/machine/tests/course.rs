@@ -26,8 +26,8 @@ fn what_is_announced_is_shown_ahead_with_its_window_clause_and_source() {
     let ahead = &view.ahead[0];
     assert_eq!((ahead.since_ms, ahead.until_ms), (START + HOUR, Some(START + 2 * HOUR)));
     assert_eq!(ahead.clause.map(|clause| clause.to_string()).as_deref(), Some("5.2(1)"));
-    assert_eq!(ahead.source, "notice m-1, key ops");
-    assert_eq!(ahead.cause, "works on the service: as agreed");
+    assert_eq!(ahead.source.to_string(), "notice m-1, key ops");
+    assert_eq!(ahead.cause.to_string(), "works on the service: as agreed");
     assert_eq!(bench.machine.wake_in_ms(&bench.now).map(|wait| wait <= HOUR), Some(true));
 }
 
@@ -143,8 +143,11 @@ fn what_answers_made_before_an_announced_window_is_probed_at_the_moment_of_comin
     bench.run(50 * MINUTE);
     assert_eq!(bench.view().probe, 0, "while the page says that it is under way");
     bench.tell(planned(START, START + HOUR, Progress::Completed));
-    let back =
-        bench.view().grounds.iter().find_map(|ground| ground.until_ms.filter(|_| ground.cause.contains("way back")));
+    let back = bench
+        .view()
+        .grounds
+        .iter()
+        .find_map(|ground| ground.until_ms.filter(|_| ground.cause.to_string().contains("way back")));
     bench.run(back.expect("its own moment") - bench.now.wall_ms);
     assert_eq!(bench.view().probe, 1);
     bench.run(50 * SECOND);
@@ -256,15 +259,15 @@ fn endpoints_that_accepted_are_remembered_when_they_come_back() {
 fn what_a_technician_is_told_names_the_clause_and_what_to_do() {
     let mut bench = Bench::new();
     bench.tell(answer(Means::Suspended));
-    let advice = bench.view().grounds[0].advice.clone();
+    let advice = bench.view().grounds[0].advice.to_string();
     for part in ["5.1(3)", "unpaid", "card", "false", "broken"] {
         assert!(advice.contains(part), "{part} in {advice}");
     }
     let mut bench = Bench::new();
     bench.tell(sim("suspended", None));
-    assert!(bench.view().grounds[0].advice.contains("reboot the modem"));
+    assert!(bench.view().grounds[0].advice.to_string().contains("reboot the modem"));
     bench.tell(notice("e", START, Content::End { at_ms: START }));
-    assert!(bench.view().grounds[0].advice.contains("buffer export"));
+    assert!(bench.view().grounds[0].advice.to_string().contains("buffer export"));
 }
 
 #[test]
