@@ -4,6 +4,7 @@
 //! goes to standard output, and a reader that goes away early (`| head`) is no failure.
 
 mod buffer;
+mod bundle;
 mod check;
 mod config;
 mod demo;
@@ -84,6 +85,8 @@ enum Command {
     Fields(fields::Which),
     /// Watch it work: devices, agent and a Flux look-alike on this machine, nothing to configure
     Demo(demo::Args),
+    /// Write one archive for whoever helps: configuration, status, notices, logs, without secrets and payloads
+    SupportBundle(bundle::Args),
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
@@ -143,6 +146,7 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
         Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
+        Command::SupportBundle(args) => bundle::run(&args, language),
         Command::Config(which) => config::run(&which),
     }
 }
@@ -216,6 +220,8 @@ mod tests {
             "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
+            "tidegate support-bundle",
+            "tidegate support-bundle --output a.tar.gz --config a.toml",
             "tidegate buffer status --json --config a.toml",
             "tidegate buffer inspect --device meter-* --from -2h --to now --lane normal --limit 5 --all --json",
             "tidegate buffer verify --store /var/lib/tidegate",
