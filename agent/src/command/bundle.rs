@@ -307,7 +307,7 @@ mod tests {
     fn what_would_make_it_too_large_is_left_out_and_said() {
         let (mut bundle, secrets) = (Bundle::default(), Secrets::default());
         for name in ["a", "b", "c"] {
-            bundle.add(&secrets, name, message!("the configuration"), Ok("x\n".repeat(MAX_FILE / 2)));
+            bundle.add_clean(name, message!("the configuration"), "x\n".repeat(MAX_FILE / 2));
         }
         assert_eq!(bundle.items.len(), 2);
         let contents = bundle.contents(&secrets, Language::English);

@@ -61,13 +61,15 @@ impl Secrets {
         }
     }
 
-    /// Remembers what a file of secrets holds: all of it, each line, what follows a user's name, and the parts of an address.
+    /// Remembers what a file of secrets holds: all of it, each line, what follows a user's name with salt
+    /// and hash in it, and the parts of an address.
     fn add_file(&mut self, text: &str) {
         self.add(text);
         for line in text.lines().filter(|line| !line.trim_start().starts_with("-----")) {
             self.add(line);
             if let Some((_, hash)) = line.split_once(':') {
                 self.add(hash);
+                hash.rsplit('$').take(2).filter(|part| part.len() >= PART).for_each(|part| self.add(part));
             }
             self.add_address(line);
         }
