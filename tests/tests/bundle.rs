@@ -52,13 +52,18 @@ fn a_bundle_has_everything_but_secrets_and_payloads_with_the_agent_and_without()
     setup.set("collect.broker", "username", "\"me\"");
     setup.set("collect.broker", "password_file", &format!("\"{}\"", secret.display()));
     let config = folder.path().join("of-agent.toml");
-    let text = setup.text() + "\n# https://api.soracom.io/v1/incoming_webhooks/plantedComment77 password = \"plantedUser66\"\n";
+    let text = setup.text()
+        + "\n# https://api.soracom.io/v1/incoming_webhooks/plantedComment77 password = \"plantedUser66\"\n";
     std::fs::write(&config, text).expect("a configuration");
     let mut agent = setup.start();
     let payloads = std::iter::once(String::from("\"plantedPayload55\""));
     let outcome = Device::new("d1", Version::V5).start(agent.address(), payloads).join();
     assert_eq!(outcome.acknowledged.len(), 1);
-    program(folder.path(), "journalctl", "https://u:plantedUser66@h/plantedTail88 plantedBrokerWord secret-plantedKey44 abc");
+    program(
+        folder.path(),
+        "journalctl",
+        "https://u:plantedUser66@h/plantedTail88 plantedBrokerWord secret-plantedKey44 abc",
+    );
 
     let first = folder.path().join("first.tar.gz");
     let output = bundle(&config, folder.path(), &first);
