@@ -251,8 +251,12 @@ fn of_device(sheet: &Sheet, device: &DeviceStatus) -> String {
         120..7200 => message!("{count}/min", count = device.per_hour / 60),
         _ => message!("{count}/s", count = number(device.per_hour / 3600)),
     };
-    let (ago, rate) = (sheet.say(span(device.ago_ms)), sheet.say(rate));
-    let text = sheet.say(message!("{span} ago, {rate}", span = ago, rate = rate));
+    // One message is no pace, and of a pause of ten minutes there is none either.
+    let text = sheet.say(if device.per_hour == 0 {
+        message!("{span} ago", span = span(device.ago_ms))
+    } else {
+        message!("{span} ago, {rate}", span = span(device.ago_ms), rate = rate)
+    });
     match device.usual_ms.filter(|_| device.silent) {
         Some(usual) => sheet.say(message!("! SILENT: {text}, usually within {span}", text = text, span = span(usual))),
         None => text,
