@@ -7,7 +7,7 @@ use std::error::Error;
 
 /// The error's text, then its causes', each behind a colon. What came from outside is in it as it came: whoever shows it
 /// cuts and escapes it.
-pub(crate) fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -9,7 +9,7 @@
 
 use std::fmt;
 
-use crate::language::Message;
+use crate::language::{Language, Message};
 use crate::message;
 
 macro_rules! codes {
@@ -28,6 +28,19 @@ macro_rules! codes {
             pub fn title(self) -> Message {
                 match self {
                     $(Self::$name => message!($title),)*
+                }
+            }
+
+            /// Its page in `docs/errors/`, in Markdown: what it means, why it comes, what to do, when to call whom. The program
+            /// carries all of them, some 150 kB, for a gateway has no web.
+            pub fn page(self, language: Language) -> &'static str {
+                match (self, language) {
+                    $((Self::$name, Language::English) => {
+                        include_str!(concat!("../../docs/errors/TG-", $number, ".md"))
+                    })*
+                    $((Self::$name, Language::Japanese) => {
+                        include_str!(concat!("../../docs/errors/TG-", $number, ".ja.md"))
+                    })*
                 }
             }
         }

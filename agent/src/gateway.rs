@@ -23,9 +23,11 @@ mod identity;
 mod inbox;
 mod limits;
 mod live;
+pub mod of_file;
 mod options;
 mod outages;
 mod page;
+mod service;
 mod stance;
 mod status;
 mod supervise;
@@ -42,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::synchronised::ThisMachine;
 use crate::clock::{self, Clock as _, SystemClock};
+use crate::code::Code;
 use crate::collect::broker::State as BrokerLink;
 use crate::collect::fields::{self, Fields};
 use crate::collect::listener::{Credentials, ListenError};
@@ -111,6 +114,21 @@ pub enum GatewayError {
         /// Which.
         room: &'static str,
     },
+}
+
+impl GatewayError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Rule(_) | Self::Fields(_) | Self::Forward(_) | Self::Broker(_) => Code::ConfigWrong,
+            Self::Listen(error) => error.code(),
+            Self::Store(error) => error.code(),
+            Self::Read { .. } => Code::Secret,
+            Self::Watch { .. } => Code::Serve,
+            Self::Process(_) => Code::Process,
+            Self::Ended { .. } => Code::Defect,
+        }
+    }
 }
 
 /// The rooms as far as they are up.
@@ -186,7 +204,7 @@ impl Gateway {
         let live::Chosen { config, origin, refused, impatient } = chosen;
         let rules = options::rules(&config)?;
         let clock = Arc::new(SystemClock::new());
-        let wire = Wire::by_clock(options::wire(&config)?, clock.clone());
+        let wire = Wire::by_clock(options::wire(&config.forward)?, clock.clone());
         let limits = limits::Desk::new(&config, &origin.source);
         let page = page::Desk::new(&config, &wire, &limits.subscribe().borrow())?;
         let date = date::Desk::new(&config, &wire)?;
@@ -339,6 +357,7 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
             return Err(error);
         }
     };
+    let service = service::Service::start(&shared, gateway.ready.clone());
     let keeper = live::Keeper::new(start.places().clone());
     let (mut ready, mut up) = (gateway.ready.clone(), false);
     let ended = loop {
@@ -352,19 +371,23 @@ async fn serve_with(start: &mut Start, signals: &mut Signals) -> Result<(), Gate
             _ = signals.terminate.recv() => break None,
             _ = signals.interrupt.recv() => break None,
             _ = signals.hangup.recv() => {
+                service.reloading();
                 gateway.reload(start.places().source());
                 if up {
                     keeper.keep(&shared);
                 }
+                service.reloaded();
             }
         }
     };
     let result = if let Some(result) = ended {
         result
     } else {
+        service.stopping();
         tracing::info!("stopping: finishing what was acknowledged");
         gateway.stop().await
     };
+    service.stopped();
     served.end().await;
     result
 }

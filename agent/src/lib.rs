@@ -5,11 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
-mod chain;
+pub mod chain;
 pub mod clock;
 pub mod code;
 pub mod collect;
 pub mod config;
+mod der;
 pub mod field;
 pub mod forward;
 #[cfg(feature = "fuzzing")]
@@ -21,6 +22,7 @@ pub mod hardware;
 pub mod language;
 pub mod outage;
 pub mod provider;
+pub mod pulse;
 pub mod secret;
 pub mod shape;
 pub mod shown;

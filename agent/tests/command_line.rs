@@ -25,7 +25,7 @@ fn check_says_every_mistake_with_its_line_and_exits_with_1() {
     let file = path(folder.path(), "t.toml");
     fs::write(&file, "[gateway]\nidd = \"a\"\n[store]\nmax_size = 5\n[forward.flux]\nkind = \"unified\"\n")
         .expect("write");
-    let output = tidegate(&["check", "--config", &file]);
+    let output = tidegate(&["check", "--offline", "--config", &file]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
     for words in ["3 mistakes", "line 1, column 1: gateway.id", "`id`", "line 4, column 12: store.max_size", "\"5KiB\""]
@@ -43,7 +43,7 @@ fn check_says_what_it_understood_and_exits_with_0() {
     fs::write(&secret, "https://hooks.example/v1/very-secret\n").expect("write");
     let flux = format!("[forward.flux]\nkind = \"webhook\"\nurl_file = \"{secret}\"\n");
     fs::write(&file, format!("[gateway]\nid = \"gw-7\"\n{flux}")).expect("write");
-    let output = tidegate(&["check", "--config", &file]);
+    let output = tidegate(&["check", "--offline", "--config", &file]);
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{said}{}", text(&output.stderr));
     for words in ["is fine", "gw-7", "127.0.0.1:1883", "webhook https://hooks.example\n", "500 records, 64KiB or 270s"]
@@ -57,7 +57,7 @@ fn check_says_what_it_understood_and_exits_with_0() {
 fn check_reads_standard_input_and_run_refuses_to() {
     let check = |input: &str| {
         let mut child = Command::new(env!("CARGO_BIN_EXE_tidegate"))
-            .args(["check", "--config", "-"])
+            .args(["check", "--offline", "--config", "-"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -86,8 +86,8 @@ fn check_does_not_repeat_a_secret_that_stands_where_its_file_should() {
     let broker =
         "[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"#\"]\nusername = \"u\"\npassword_file = \"VERYSECRET\"\n";
     fs::write(&file, format!("[gateway]\nid = \"g\"\n{flux}{broker}")).expect("write");
-    for command in ["check", "run"] {
-        let output = tidegate(&[command, "--config", &file]);
+    for command in [&["check", "--offline"][..], &["check"], &["run"]] {
+        let output = tidegate(&[command, &["--config", &file]].concat());
         assert_eq!(output.status.code(), Some(1));
         let said = text(&output.stdout) + &text(&output.stderr);
         assert_eq!(said.matches("not a path").count(), 2, "{said}");
@@ -118,8 +118,8 @@ fn the_default_configuration_goes_to_a_file_and_is_read_back() {
     let secret = path(folder.path(), "url");
     fs::write(&secret, "https://hooks.example/x").expect("write");
     let file = path(folder.path(), "t.toml");
-    fs::write(&file, text(&output.stdout).replace("/etc/tidegate/webhook.url", &secret)).expect("write");
-    let output = tidegate(&["check", "--config", &file]);
+    fs::write(&file, text(&output.stdout).replace("/etc/tidegate/secrets/webhook.url", &secret)).expect("write");
+    let output = tidegate(&["check", "--offline", "--config", &file]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
@@ -274,4 +274,21 @@ fn with_several_rules_for_fields_the_topic_must_be_said() {
     let output = tidegate(&["fields", "try", &file, "--topic", "b/1", "--config", &config]);
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("stored  {\"x\":1}"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_file_of_comments_alone_is_not_configured_yet_which_run_says_with_a_code_of_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = path(folder.path(), "t.toml");
+    for comments in ["", "# nothing\n\n   # yet\n", include_str!("../../systemd/tidegate.toml")] {
+        fs::write(&file, comments).expect("write");
+        for (command, code) in [("run", 78), ("check", 1)] {
+            let output = tidegate(&[command, "--config", &file]);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{command}: {said}");
+            assert!(said.contains(&file) && said.contains("not configured yet") && said.contains("setup"), "{said}");
+        }
+    }
+    fs::write(&file, "[gateway]\n").expect("write");
+    assert_eq!(tidegate(&["run", "--config", &file]).status.code(), Some(1), "what is begun is judged");
 }

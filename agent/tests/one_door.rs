@@ -33,7 +33,7 @@ const OPENS: [&str; 24] = [
 ];
 
 /// Where what may stand, and why.
-const EXCEPTIONS: [(&str, &[&str], &str); 10] = [
+const EXCEPTIONS: [(&str, &[&str], &str); 12] = [
     ("shape/wire/", &["socket2", "Socket::new", "TcpStream::from_std", "UdpSocket", "rustix::net"], "the door itself"),
     ("provider/ask.rs", &["client::conn"], "HTTP over a stream that the door has opened, too"),
     ("forward/http.rs", &["client::conn"], "HTTP over a stream that the door has opened; hyper opens none"),
@@ -51,6 +51,12 @@ const EXCEPTIONS: [(&str, &[&str], &str); 10] = [
     ("watch/control/client.rs", &["UnixStream::connect"], "commands ask the running agent over its control socket"),
     ("command/demo/", &["rumqttc"], "the demo's devices publish to the demo's own listener on loopback"),
     ("outage/horn.rs", &["Command::new("], "runs the command that the operator has configured for alarms"),
+    ("forward/examine.rs", &["client::conn"], "HTTP over a stream that the door has opened"),
+    (
+        "command/check/probe/unit.rs",
+        &["process::Command", "Command::new("],
+        "asks the service manager of this machine how the service stands",
+    ),
     ("clock/synchronised.rs", &["process::Command", "Command::new("], "asks the system's time service on this machine"),
 ];
 

@@ -28,6 +28,12 @@ pub fn binary() -> PathBuf {
         assert!(path.is_file(), "TIDEGATE_BIN names {}, which is not there", path.display());
         return path;
     }
+    built_here()
+}
+
+/// The binary for this machine that was built with these tests, whatever `TIDEGATE_BIN` says.
+#[track_caller]
+pub fn built_here() -> PathBuf {
     let me = std::env::current_exe().expect("this program's own path");
     let folder = me.parent().expect("a program is in a folder");
     let folder = if folder.ends_with("deps") { folder.parent().expect("deps is in a folder") } else { folder };
@@ -48,6 +54,7 @@ pub struct Setup {
     lanes: Vec<String>,
     answers: Vec<String>,
     within: Vec<String>,
+    binary: Option<PathBuf>,
 }
 
 impl Setup {
@@ -69,6 +76,7 @@ impl Setup {
             lanes: Vec::new(),
             answers: Vec::new(),
             within: Vec::new(),
+            binary: None,
         };
         setup.set("gateway", "id", "\"gw-test\"");
         setup.set("collect.listener", "bind", &format!("\"127.0.0.1:{port}\""));
@@ -130,6 +138,16 @@ impl Setup {
     pub fn within(&mut self, command: &[&str]) -> &mut Self {
         self.within = command.iter().map(|word| (*word).to_owned()).collect();
         self
+    }
+
+    /// Runs this binary from the next start on, instead of [`binary`].
+    pub fn run_by(&mut self, binary: PathBuf) -> &mut Self {
+        self.binary = Some(binary);
+        self
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.binary.clone().unwrap_or_else(binary)
     }
 
     /// Takes a section away.
@@ -292,7 +310,7 @@ impl Agent {
             .append(true)
             .open(self.log_path())
             .expect("a log in the temporary folder");
-        let mut words = self.setup.within.iter().map(Into::into).chain([binary().into_os_string()]);
+        let mut words = self.setup.within.iter().map(Into::into).chain([self.setup.binary().into_os_string()]);
         let child = Command::new(words.next().expect("the binary at least"))
             .args(words)
             .args(["run", "--config"])
@@ -369,7 +387,12 @@ impl Agent {
     #[track_caller]
     pub fn command(&self, arguments: &[&str]) -> Output {
         let config = self.setup.folder().join("tidegate.toml");
-        Command::new(binary()).args(arguments).arg("--config").arg(config).output().expect("the binary starts")
+        Command::new(self.setup.binary())
+            .args(arguments)
+            .arg("--config")
+            .arg(config)
+            .output()
+            .expect("the binary starts")
     }
 
     /// What `status --json` says.

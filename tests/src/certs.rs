@@ -39,6 +39,27 @@ pub fn make(folder: &Path) -> Certs {
     }
 }
 
+/// Like [`make`], but the server's certificate holds from one day to another (year, month, day), and for these names.
+#[must_use]
+pub fn make_for(folder: &Path, from: (i32, u8, u8), until: (i32, u8, u8), names: &[&str]) -> Certs {
+    let certs = make(folder);
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "Tidegate test authority");
+    let authority = CertifiedIssuer::self_signed(authority, key()).expect("a self-signed authority");
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("names are valid");
+    params.distinguished_name.push(DnType::CommonName, "Tidegate test server");
+    params.not_before = rcgen::date_time_ymd(from.0, from.1, from.2);
+    params.not_after = rcgen::date_time_ymd(until.0, until.1, until.2);
+    let key = key();
+    let certificate = params.signed_by(&key, &authority).expect("the authority signs");
+    write(folder, "ca.pem", &authority.pem());
+    write(folder, "server.pem", &certificate.pem());
+    write(folder, "server.key", &key.serialize_pem());
+    certs
+}
+
 fn key() -> KeyPair {
     KeyPair::generate().expect("a key pair")
 }

@@ -18,7 +18,8 @@ fn check(text: &str) -> (bool, String) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("tidegate.toml");
     std::fs::write(&file, text).expect("a file in the temporary folder");
-    let output = Command::new(binary()).args(["check", "--config"]).arg(&file).output().expect("the binary starts");
+    let output =
+        Command::new(binary()).args(["check", "--offline", "--config"]).arg(&file).output().expect("the binary starts");
     let shown = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
         assert_eq!(output.status.code(), Some(1), "{shown}");
@@ -86,7 +87,7 @@ fn the_default_configuration_names_every_key_and_needs_only_its_secret() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("webhook.url");
     std::fs::write(&file, "https://api.soracom.io/v1/flux/incoming_webhooks/a/b\n").expect("a file");
-    let (good, shown) = check(&text.replace("/etc/tidegate/webhook.url", &file.display().to_string()));
+    let (good, shown) = check(&text.replace("/etc/tidegate/secrets/webhook.url", &file.display().to_string()));
     assert!(good, "{shown}");
 }
 

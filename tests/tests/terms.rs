@@ -261,7 +261,7 @@ fn it_starts_with_a_terms_file_that_is_bad_or_missing_and_check_says_so() {
         let file = &terms(&agent)["file"];
         assert!(file["error"].as_str().is_some_and(|error| error.contains("terms.toml")), "{file}");
         assert_eq!(file["in_force"], false);
-        let check = agent.command(&["check"]);
+        let check = agent.command(&["check", "--offline"]);
         let said = String::from_utf8_lossy(&check.stderr).into_owned();
         assert!(check.status.code() == Some(1) && said.contains("terms.toml"), "{said}");
         assert!(String::from_utf8_lossy(&check.stdout).contains("is fine, but its terms file is not"));

@@ -141,7 +141,8 @@ fn a_small_terminal_in_japanese_is_never_written_beyond_and_ctrl_c_ends_it() {
 #[test]
 fn without_a_terminal_it_says_so() {
     let mut command = Command::new(binary());
-    let output = command.args(["--lang", "en", "status", "--watch", "--socket", "/nowhere"]).output().expect("it starts");
+    let output =
+        command.args(["--lang", "en", "status", "--watch", "--socket", "/nowhere"]).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("this is none"));
 }

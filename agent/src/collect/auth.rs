@@ -13,6 +13,7 @@
 //! One `user:hash` a line, the hash in PHC form (`$argon2id$v=19$m=19456,t=2,p=1$salt$hash`), as `argon2 -id -e` and
 //! Mosquitto's successors write it. Empty lines and lines that begin with `#` are passed over.
 
+use crate::code::Code;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -87,6 +88,16 @@ pub enum AuthError {
     /// The system gives no random numbers.
     #[error("cannot get random numbers from the system: {0}")]
     Random(getrandom::Error),
+}
+
+impl AuthError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Random(_) => Code::Process,
+            _ => Code::Secret,
+        }
+    }
 }
 
 /// What is wrong with a line of the password file.

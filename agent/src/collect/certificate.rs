@@ -17,6 +17,8 @@
 
 use std::net::IpAddr;
 
+use crate::der::{Elements, OCTETS, OID, SEQUENCE, SET, text};
+
 #[cfg(test)]
 mod tests;
 
@@ -26,10 +28,6 @@ const MAX_NAMES: usize = 32;
 /// Longest name kept, in bytes; a DNS name has at most 253.
 const MAX_NAME: usize = 256;
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OID: u8 = 0x06;
-const OCTETS: u8 = 0x04;
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 
@@ -81,22 +79,6 @@ fn keep(names: &mut Vec<Box<str>>, name: Option<String>) {
     }
 }
 
-/// A string of the directory (RFC 5280, section 4.1.2.4). Teletex is taken where it is ASCII; it says nothing else for
-/// certain.
-fn text(tag: u8, value: &[u8]) -> Option<String> {
-    match tag {
-        // UTF-8, printable, IA5.
-        0x0c | 0x13 | 0x16 => String::from_utf8(value.to_vec()).ok(),
-        0x14 if value.is_ascii() => String::from_utf8(value.to_vec()).ok(),
-        // Two bytes a character.
-        0x1e if value.len() % 2 == 0 => {
-            let units: Vec<u16> = value.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect();
-            String::from_utf16(&units).ok()
-        }
-        _ => None,
-    }
-}
-
 fn alternative(tag: u8, value: &[u8]) -> Option<String> {
     match tag {
         0x81 | 0x82 | 0x86 => text(0x16, value),
@@ -106,35 +88,5 @@ fn alternative(tag: u8, value: &[u8]) -> Option<String> {
             Some(address.to_string())
         }
         _ => None,
-    }
-}
-
-/// The elements of a constructed value, one behind the other: tag and contents. Ends at what is no element.
-struct Elements<'a>(&'a [u8]);
-
-impl<'a> Elements<'a> {
-    /// The contents of the next element, if it has this tag.
-    fn tagged(&mut self, tag: u8) -> Option<&'a [u8]> {
-        self.next().filter(|(found, _)| *found == tag).map(|(_, contents)| contents)
-    }
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = (u8, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (&[tag, first], rest) = self.0.split_first_chunk::<2>()?;
-        // Long tags stand nowhere on the way; a certificate is below 16 MiB, so three bytes of length are enough.
-        let (length, rest) = match first {
-            0..=0x7f => (usize::from(first), rest),
-            0x81..=0x83 => {
-                let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-                (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-            }
-            _ => return None,
-        };
-        let (contents, rest) = rest.split_at_checked(length)?;
-        self.0 = rest;
-        (tag & 0x1f != 0x1f).then_some((tag, contents))
     }
 }

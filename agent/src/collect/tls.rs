@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::code::Code;
 use crate::collect::listener::TlsOptions;
 
 /// Why TLS cannot be offered.
@@ -61,6 +62,13 @@ pub enum TlsError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl TlsError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        Code::ListenerTls
+    }
 }
 
 /// Does handshakes.

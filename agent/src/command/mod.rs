@@ -8,6 +8,10 @@ mod bundle;
 mod check;
 mod config;
 mod demo;
+#[cfg(test)]
+mod documents;
+mod explain;
+mod failure;
 mod fields;
 mod hold;
 mod notice;
@@ -19,14 +23,13 @@ mod service;
 mod status;
 mod terms;
 
-use std::error::Error;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use tidegate::language::Language;
-use tidegate::message;
-use tidegate::watch::control::AskError;
+
+pub(crate) use self::failure::{Failure, complain};
 
 /// Where the configuration stands unless said otherwise.
 const CONFIG: &str = "/etc/tidegate/tidegate.toml";
@@ -38,15 +41,20 @@ pub(crate) const FAILED: u8 = 1;
 /// Actions").
 pub(crate) const NOT_RUNNING: u8 = 3;
 
+/// Exit code of `run` when nothing is configured yet: `EX_CONFIG` of sysexits.h(3head). The service manager does not start it
+/// again then, for waiting does not change it (`RestartPreventExitStatus=` of the unit).
+pub(crate) const NOT_CONFIGURED: u8 = 78;
+
 /// Takes telemetry from MQTT devices, writes it to flash before acknowledging it, and forwards it to SORACOM Flux as
 /// the contract and the line allow.
 #[derive(Debug, Parser)]
 #[command(
     name = "tidegate",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket).\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 no agent is running (status, buffer, notice apply, terms --socket),\n\
+                  4 nothing could be examined (check), 78 nothing is configured yet (run).\n\
                   Begin with: tidegate demo\n\
-                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --config tidegate.toml"
+                  Then: tidegate config default > tidegate.toml, edit it, tidegate check --offline --config tidegate.toml"
 )]
 struct Arguments {
     /// The language of what people read: en or ja; without it that of the locale
@@ -60,7 +68,7 @@ struct Arguments {
 enum Command {
     /// Run the agent until SIGTERM or Ctrl-C; SIGHUP re-reads the configuration
     Run(RunFile),
-    /// Read a configuration and say everything that is wrong with it, or what it was understood to mean
+    /// Examine configuration, machine, network and service, and say what to do where it is not good
     Check(check::Args),
     /// Show what the running agent does: figures, limits, what Flux said last
     Status(status::Args),
@@ -90,6 +98,8 @@ enum Command {
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
+    /// Say what a code such as TG-102 means and what to do
+    Explain(explain::Args),
 }
 
 /// Which configuration to run with.
@@ -102,21 +112,6 @@ struct RunFile {
     /// [default: the one that systemd names, or the store's folder]
     #[arg(long, value_name = "FOLDER")]
     state: Option<PathBuf>,
-}
-
-/// Why a command failed, and the exit code that says so.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// The exit code.
-    pub(crate) code: u8,
-    /// Why.
-    pub(crate) error: Box<dyn Error>,
-}
-
-impl<E: Into<Box<dyn Error>>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self { code: FAILED, error: error.into() }
-    }
 }
 
 /// The language that `--lang` names.
@@ -135,7 +130,7 @@ pub(crate) fn run() -> Result<(), (Failure, Language)> {
 fn obey(command: Command, language: Language) -> Result<(), Failure> {
     match command {
         Command::Run(file) => run::run(&file.config, file.state.as_deref()),
-        Command::Check(args) => check::run(&args),
+        Command::Check(args) => check::run(&args, language),
         Command::Status(args) => status::run(&args, language),
         Command::Terms(args) => terms::run(&args, language),
         Command::Notice(which) => notice::run(&which, language),
@@ -148,22 +143,14 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::SupportBundle(args) => bundle::run(&args, language),
         Command::Config(which) => config::run(&which),
+        Command::Explain(args) => explain::run(&args, language),
     }
 }
 
-/// Prints a failure with its causes. A standard error that is closed leaves nobody to tell.
-pub(crate) fn complain(failure: &Failure, language: Language) {
-    let mut stderr = io::stderr().lock();
-    let asked = failure.error.downcast_ref::<AskError>();
-    let text = asked.map_or_else(|| failure.error.to_string(), |error| error.message().text(language));
-    let code = asked.and_then(AskError::code).map_or_else(String::new, |code| format!(" [{code}]"));
-    let _ = writeln!(stderr, "tidegate: {text}{code}");
-    let because = message!("because").text(language);
-    let mut cause = failure.error.source();
-    while let Some(error) = cause {
-        let _ = writeln!(stderr, "  {because}: {error}");
-        cause = error.source();
-    }
+/// What the command line is, for who writes manual pages and completions from it.
+#[allow(dead_code)] // `examples/documents.rs` has this module too, and is the one who asks.
+pub(crate) fn definition() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// Prints what was asked for. A reader that has gone away has read enough.
@@ -194,6 +181,8 @@ mod tests {
             "tidegate check --offline --config a.toml --state /var/lib/tidegate",
             "tidegate run --state /var/lib/tidegate",
             "tidegate config kept --config a.toml",
+            "tidegate check --json --lang ja",
+            "tidegate check --offline --config -",
             "tidegate status",
             "tidegate status --json",
             "tidegate status --lang ja",
@@ -223,6 +212,9 @@ mod tests {
             "tidegate config default",
             "tidegate support-bundle",
             "tidegate support-bundle --output a.tar.gz --config a.toml",
+            "tidegate explain",
+            "tidegate explain TG-102 --lang ja",
+            "tidegate explain 102",
             "tidegate buffer status --json --config a.toml",
             "tidegate buffer inspect --device meter-* --from -2h --to now --lane normal --limit 5 --all --json",
             "tidegate buffer verify --store /var/lib/tidegate",
@@ -246,6 +238,7 @@ mod tests {
             "tidegate outages --json --csv",
             "tidegate outages --verify --csv",
             "tidegate config",
+            "tidegate explain TG-999",
             "tidegate notice",
             "tidegate notice keygen",
             "tidegate notice sign --key ops.key",

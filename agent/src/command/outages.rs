@@ -9,6 +9,7 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tidegate::code::Code;
 use tidegate::config;
 use tidegate::language::Language;
 use tidegate::message;
@@ -133,8 +134,6 @@ fn verify(args: &Args, found: &Found, ledger: &str, language: Language) -> Resul
     if whole {
         return Ok(());
     }
-    Err(Failure {
-        code: FAILED,
-        error: message!("{ledger} is not as it was written", ledger = ledger).text(language).into(),
-    })
+    let text = message!("{ledger} is not as it was written", ledger = ledger);
+    Err(Failure::coded(FAILED, Code::EvidenceDamaged, text))
 }

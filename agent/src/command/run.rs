@@ -7,7 +7,7 @@ use tidegate::config::kept::Places;
 use tidegate::gateway::{self, Start};
 use tidegate::watch::log;
 
-use super::Failure;
+use super::{FAILED, Failure, NOT_CONFIGURED};
 
 /// Reads the configuration, sets logging up, and runs until told to stop.
 ///
@@ -20,7 +20,11 @@ pub(super) fn run(path: &Path, state: Option<&Path>) -> Result<(), Failure> {
             "run takes no configuration from standard input, for it reads it again on SIGHUP; name a file".into()
         );
     }
-    let start = Start::choose(Places::new(path, state, std::env::var_os("STATE_DIRECTORY").as_deref()))?;
+    let start = Start::choose(Places::new(path, state, std::env::var_os("STATE_DIRECTORY").as_deref()));
+    let start = start.map_err(|error| {
+        let code = if error.is_unconfigured() { NOT_CONFIGURED } else { FAILED };
+        Failure { code, error: error.into() }
+    })?;
     let config = start.config();
     let target = match config.log.target {
         LogTarget::Stderr => log::Target::Stderr,

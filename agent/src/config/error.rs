@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::code::Code;
+
 /// Longest piece of the file that a message repeats, in characters: a value pasted into the wrong place must not fill
 /// the terminal.
 const SHOWN: usize = 60;
@@ -42,6 +44,13 @@ pub struct Errors {
     pub problems: Vec<Problem>,
 }
 
+impl Errors {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        Code::ConfigWrong
+    }
+}
+
 impl std::error::Error for Errors {}
 
 impl fmt::Display for Errors {
@@ -71,9 +80,29 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing stands in it but comments.
+    #[error(
+        "{path} is not configured yet: nothing stands in it but comments; run `sudo tidegate setup`, or write it by hand \
+         (`tidegate config default` prints every key with its default)"
+    )]
+    NotConfigured {
+        /// Its path.
+        path: String,
+    },
     /// It was read and is wrong.
     #[error(transparent)]
     Wrong(#[from] Errors),
+}
+
+impl LoadError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreadable { .. } => Code::ConfigUnreadable,
+            Self::NotConfigured { .. } => Code::NotConfigured,
+            Self::Wrong(errors) => errors.code(),
+        }
+    }
 }
 
 /// What the secrets of SORACOM are known by: the secret half of an authentication key, and the path of a webhook.

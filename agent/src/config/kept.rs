@@ -33,6 +33,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::MAX_FILE;
+use crate::code::Code;
 use crate::store::disk::{Disk, Mode, read_full_at, write_all_at};
 
 /// The folder within the store's, or within the state directory.
@@ -111,6 +112,13 @@ pub enum KeptError {
         /// What it was kept of.
         source_path: String,
     },
+}
+
+impl KeptError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        Code::ConfigUnreadable
+    }
 }
 
 /// Where a configuration is kept, and looked for.

@@ -19,13 +19,14 @@
 //! # Where it touches the disk
 //! It reads: the file itself, the secret files it names (regular, at most [`MAX_FILE`](crate::secret::MAX_FILE) bytes), the
 //! certificate, key and password files it names and, where [`terms`] is asked to, the contract's terms file (regular, at
-//! most [`MAX_FILE`] bytes), and asks for the size and kind of the file
-//! system that the store is on and for what stands in the folder. It writes what [`kept`] keeps, where it is told to, and
-//! nothing else.
+//! most [`MAX_FILE`] bytes), in place of secret files that it may not read what the service manager has handed over
+//! (`credentials`), and asks for the size and kind of the file system that the store is on and for what stands in the
+//! folder. It writes what [`kept`] keeps, where it is told to, and nothing else.
 
 mod address;
 mod alarm;
 mod changes;
+mod credentials;
 mod error;
 pub mod kept;
 mod keys;
@@ -43,6 +44,7 @@ mod tests;
 pub use crate::secret::Secret;
 pub use alarm::{ALARM_TOPIC, Alarm};
 pub use changes::{Changes, changes};
+pub use credentials::FOLDER as SECRETS_FOLDER;
 pub use error::{Errors, LoadError, Problem};
 pub use keys::{KEYS, Key};
 pub use model::{
@@ -83,18 +85,28 @@ pub fn parse(text: &str, source_name: &str) -> Result<Config, Errors> {
 ///
 /// # Errors
 /// [`LoadError::Unreadable`] if there is no such file, it may not be read or is longer than [`MAX_FILE`];
-/// [`LoadError::Wrong`] with everything that is wrong in it otherwise.
+/// [`LoadError::NotConfigured`] if nothing stands in it but comments; [`LoadError::Wrong`] with everything that is wrong in
+/// it otherwise.
 pub fn load(path: &Path) -> Result<Config, LoadError> {
-    let text = surroundings::read_text(path)?;
+    let text = text(path)?;
     Ok(parse(&text, &path.display().to_string())?)
+}
+
+/// Whether nothing stands in it but comments: the file as the package brings it.
+fn is_blank(text: &str) -> bool {
+    text.lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
 }
 
 /// The text of the configuration file at `path`, for [`parse`]: who reads it once can keep what was judged.
 ///
 /// # Errors
-/// [`LoadError::Unreadable`], as [`load`].
+/// [`LoadError::Unreadable`], as [`load`]; [`LoadError::NotConfigured`] if nothing stands in it but comments.
 pub fn text(path: &Path) -> Result<String, LoadError> {
-    surroundings::read_text(path)
+    let text = surroundings::read_text(path)?;
+    if is_blank(&text) {
+        return Err(LoadError::NotConfigured { path: path.display().to_string() });
+    }
+    Ok(text)
 }
 
 /// Reads a configuration from `from` to its end; `source_name` stands in messages.

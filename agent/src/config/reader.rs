@@ -507,16 +507,29 @@ impl<'a> Section<'a> {
         self.doc.surroundings.place(path)
     }
 
+    /// Where a file that a key names is read: where it is, or where the service manager has put what stood in it.
+    fn as_handed(&self, named: &Path, value: &Value<'a>) -> PathBuf {
+        let Some(handed) = self.doc.surroundings.handed(named) else { return named.to_owned() };
+        if handed.stale {
+            value.warn(
+                format!("{} was changed after the service had started", named.display()),
+                "restart the service (systemctl restart tidegate): until then it goes on with what stood there before",
+            );
+        }
+        handed.path
+    }
+
     /// A file that must be there and hold what it should.
     pub(super) fn file(&self, key: &'static str, content: Content) -> Option<(PathBuf, Value<'a>)> {
-        let (path, value) = self.path(key)?;
+        let (named, value) = self.path(key)?;
+        let path = self.as_handed(&named, &value);
         match self.doc.surroundings.usable(&path, content) {
             Ok(exposed) => {
                 if exposed && content != Content::Certificates {
                     value.warn_of_exposed(&path);
                 }
             }
-            Err(fault) => value.fault(&path, fault),
+            Err(fault) => value.fault(&named, fault.about(&path, &named)),
         }
         Some((path, value))
     }
@@ -558,7 +571,8 @@ impl<'a> Section<'a> {
     }
 
     fn secret_of(&self, key: &'static str, guarded: bool) -> Option<(Secret, Value<'a>)> {
-        let (path, value) = self.path(key)?;
+        let (named, value) = self.path(key)?;
+        let path = self.as_handed(&named, &value);
         match self.doc.surroundings.secret(&path) {
             Ok(file) => {
                 if file.exposed && guarded {
@@ -570,7 +584,7 @@ impl<'a> Section<'a> {
                 Some((file.secret, value))
             }
             Err(fault) => {
-                value.fault(&path, fault);
+                value.fault(&named, fault.about(&path, &named));
                 None
             }
         }

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+use super::credentials::Handed;
 use super::{LoadError, MAX_FILE};
 use crate::secret::{self, Secret};
 
@@ -38,6 +39,14 @@ pub(super) enum Content {
 pub(super) struct Fault {
     pub(super) found: String,
     pub(super) advice: String,
+}
+
+impl Fault {
+    /// The same, said of the file as the configuration names it.
+    pub(super) fn about(self, path: &Path, named: &Path) -> Self {
+        let (path, named) = (path.display().to_string(), named.display().to_string());
+        Self { found: self.found.replace(&path, &named), ..self }
+    }
 }
 
 /// A file system.
@@ -73,12 +82,21 @@ pub(super) trait Surroundings {
     fn volume(&self, path: &Path) -> Option<Volume>;
     /// What stands where the store should be.
     fn place(&self, path: &Path) -> Place;
+    /// What the service manager has handed over in place of a file that may not be read.
+    fn handed(&self, path: &Path) -> Option<Handed> {
+        let _ = path;
+        None
+    }
 }
 
 /// The real disk.
 pub(super) struct Disk;
 
 impl Surroundings for Disk {
+    fn handed(&self, path: &Path) -> Option<Handed> {
+        super::credentials::handed(path)
+    }
+
     fn secret(&self, path: &Path) -> Result<SecretFile, Fault> {
         let (mut file, metadata) = open(path)?;
         let mut bytes = Vec::new();
@@ -269,7 +287,8 @@ fn fault(path: &Path, error: &io::Error) -> Fault {
     let advice = match error.kind() {
         io::ErrorKind::NotFound => "create it or correct the path",
         io::ErrorKind::PermissionDenied => {
-            "let the user that Tidegate runs as read it (chown, chmod 640), or run this command as that user or root"
+            "run this command as root; for the service, keep the file in /etc/tidegate/secrets, which systemd hands over, or let \
+             the user that Tidegate runs as read it (chgrp, chmod 640)"
         }
         _ => "correct the path or repair the file",
     };

@@ -21,6 +21,7 @@
 //!   that was meant and is not understood must not quietly fall away.
 //! - A file that is missing or wrong never keeps the agent from starting; what follows is the caller's to decide.
 
+use crate::code::Code;
 use std::num::NonZeroU64;
 use std::path::Path;
 
@@ -57,6 +58,13 @@ pub enum TermsError {
     /// It was read and is wrong.
     #[error("the terms file cannot be used: {0}")]
     Wrong(Errors),
+}
+
+impl TermsError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        Code::TermsFile
+    }
 }
 
 /// Reads the terms file at `path`.

@@ -12,6 +12,7 @@ mod changed;
 mod default_file;
 mod disk;
 mod fields;
+mod handed;
 mod limits;
 mod mistakes;
 mod notices;

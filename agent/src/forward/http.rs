@@ -27,7 +27,7 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 
@@ -43,7 +43,7 @@ use crate::shape::wire::{Failure as How, HeldBack, Wire, WireError};
 const ANSWER_BYTES: usize = 64 * 1024;
 
 /// Bytes of an answer's head at most; real ones are below 2 KiB.
-const HEAD_BYTES: usize = 32 * 1024;
+pub(super) const HEAD_BYTES: usize = 32 * 1024;
 
 /// Bytes a second that even a bad line carries: half the slowest speed class (32 kbit/s). A large body gets so much
 /// longer, or it would be cut and repeated for ever on a line that is merely slow.
@@ -54,7 +54,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 const HALF_A_SECOND: Duration = Duration::from_millis(500);
 
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
+pub(super) const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What came of sending a batch.
@@ -247,6 +247,19 @@ impl Link {
         }
     }
 
+    /// Sends a body that is no batch: a person's test event. A token is asked for if one is needed, and nothing is repeated.
+    pub(super) async fn send_test(&mut self, body: Bytes) -> Exchange {
+        if let Err(exchange) = self.authorise().await {
+            return exchange;
+        }
+        let mut request = self.post(self.endpoint.uri(), body);
+        self.prove(request.headers_mut());
+        match self.round_trip(request).await {
+            Ok(answer) => Exchange::Answered { answer, auth: false },
+            Err(failure) => failure.into(),
+        }
+    }
+
     /// Sees to it that there is a token if one is needed; says whether it is new.
     async fn authorise(&mut self) -> Result<bool, Exchange> {
         let tokens = Arc::clone(&self.tokens);
@@ -299,7 +312,7 @@ impl Link {
     }
 
     /// Asks for a token.
-    async fn renew(&mut self) -> Result<(), Exchange> {
+    pub(super) async fn renew(&mut self) -> Result<(), Exchange> {
         let Some(auth) = &self.endpoint.auth else { return Ok(()) };
         let life = Duration::from_secs(auth.timeout_s);
         let request = self.post(auth.path.clone(), Bytes::from(auth.body()));
@@ -343,11 +356,16 @@ impl Link {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
+        self.prove(headers);
+        request
+    }
+
+    /// Adds the token, if there is one.
+    fn prove(&self, headers: &mut HeaderMap) {
         if let Some((key, token)) = self.tokens.known().headers() {
             headers.insert(HeaderName::from_static("x-soracom-api-key"), key);
             headers.insert(HeaderName::from_static("x-soracom-token"), token);
         }
-        request
     }
 
     /// Sends a request and reads its whole answer, on the connection at hand or a new one.

@@ -44,6 +44,7 @@ pub mod backoff;
 mod batch;
 mod course;
 mod endpoint;
+pub mod examine;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod gate;

@@ -552,7 +552,7 @@ impl Pump {
                 reason.clone_into(&mut standing.reason);
             }
         });
-        self.report.verdict(verdict, reason, now);
+        self.report.verdict(verdict, code, reason, now);
     }
 }
 

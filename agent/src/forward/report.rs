@@ -5,6 +5,7 @@
 //! each batch of them gets its own line, [`ASIDE_LINES`] a minute, and what is more than that is summed up lane by
 //! lane when the minute is over, so that no sequence number is without a line that spans it.
 
+use crate::code::Code;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -34,7 +35,7 @@ pub(super) struct Report {
 impl Report {
     /// Logs a verdict that is news. A cut connection is none: SORACOM ends sessions at any time without notice, so a
     /// transient failure is logged when it has lasted for [`TRANSIENT_NEWS`] tries.
-    pub(super) fn verdict(&mut self, verdict: Verdict, reason: &str, now: Instant) {
+    pub(super) fn verdict(&mut self, verdict: Verdict, code: Option<Code>, reason: &str, now: Instant) {
         let (word, advice) = (verdict.word(), verdict.advice().to_string());
         self.streak = if self.streak.0 == word { (word, self.streak.1.saturating_add(1)) } else { (word, 1) };
         let passing = verdict == Verdict::Transient { costly: false } && self.streak.1 < TRANSIENT_NEWS;
@@ -48,13 +49,17 @@ impl Report {
             Verdict::Accepted => tracing::info!("Flux accepts records again"),
             Verdict::Suspended | Verdict::Quota { .. } | Verdict::Ended | Verdict::Misconfigured => {
                 tracing::error!(
+                    code = code.map(tracing::field::display),
                     verdict = word,
                     reason,
                     advice,
                     "Flux takes nothing until somebody acts; records are kept"
                 );
             }
-            _ => tracing::warn!(verdict = word, reason, advice, "Flux does not accept; records are kept"),
+            _ => {
+                let code = code.map(tracing::field::display);
+                tracing::warn!(code, verdict = word, reason, advice, "Flux does not accept; records are kept");
+            }
         }
     }
 
@@ -73,6 +78,7 @@ impl Report {
         let (first, last, records, lane) = (batch.first(), batch.last(), batch.events, shown(&batch.lane_name));
         if self.aside.note(index, &lane, (first, last, records as u64), now) {
             tracing::warn!(
+                code = %Code::PutAside,
                 lane,
                 first,
                 last,

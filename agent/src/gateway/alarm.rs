@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Rooms, Shared, outages};
 use crate::clock::{Clock as _, Stamp};
+use crate::code::Code;
 use crate::collect::{Alarm, Alarms, Subject};
 use crate::config;
 use crate::outage::Fact;
@@ -113,6 +114,7 @@ fn say(shared: &Shared, alarms: &Alarms, signal: &Signal, scene: &Scene, now: &S
     outages::tell(shared, Fact::Alarm { raised: true });
     alarms.raise(Subject::Delivery, Alarm(text.to_string().into()));
     tracing::error!(
+        code = %Code::NothingDelivered,
         state,
         quiet_s,
         waiting,

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Rooms, Shared};
 use crate::chain::chain;
 use crate::clock::Clock as _;
+use crate::code::Code;
 use crate::config::{self, Config, terms};
 use crate::forward::{LEAST_BYTES, RateLimit};
 use crate::language::Message;
@@ -84,7 +85,7 @@ impl File {
             Err(error) => {
                 let error = chain(&error);
                 let kept = if self.terms.is_some() { "the one before stays in force" } else { "none is in force" };
-                tracing::error!("{error} ({kept})");
+                tracing::error!(code = %Code::TermsFile, "{error} ({kept})");
                 self.error = Some(error);
             }
         }

@@ -102,10 +102,24 @@ pub struct StartError {
     kept: String,
 }
 
+impl StartError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        self.file.code()
+    }
+
+    /// Whether nothing is configured yet, so that waiting changes nothing.
+    pub fn is_unconfigured(&self) -> bool {
+        matches!(self.file, LoadError::NotConfigured { .. })
+    }
+}
+
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let code = if matches!(self.file, LoadError::Wrong(_)) { Code::ConfigWrong } else { Code::ConfigUnreadable };
-        write!(f, "{}\n{} ({code})", self.file, self.kept)
+        if self.is_unconfigured() {
+            return self.file.fmt(f);
+        }
+        write!(f, "{}\n{}", self.file, self.kept)
     }
 }
 
@@ -167,7 +181,7 @@ impl Start {
         let Chosen { origin, refused: Some(why), .. } = &self.chosen else { return };
         let (kept, path) = (origin.kept_ms.map_or_else(String::new, time), &origin.source);
         let (file, code) = (&origin.file, Code::ConfigKept);
-        tracing::error!("{file} cannot be used; running with what was kept on {kept} in {path} ({code}): {why}");
+        tracing::error!(%code, "{file} cannot be used; running with what was kept on {kept} in {path} ({code}): {why}");
     }
 
     pub(super) fn places(&self) -> &Places {
@@ -221,12 +235,12 @@ pub(super) fn reload(shared: &Arc<Shared>, file: &std::path::Path) {
             tracing::info!(applied = ?changes.applied, needs_restart = ?changes.needs_restart, "configuration read again");
             if !changes.needs_restart.is_empty() {
                 let (keys, code) = (changes.needs_restart.join(", "), Code::RestartNeeded);
-                tracing::warn!("restart Tidegate for these to take effect ({code}): {keys}");
+                tracing::warn!(%code, "restart Tidegate for these to take effect ({code}): {keys}");
             }
         }
         Err(error) => {
             let code = Code::ReloadRefused;
-            tracing::error!("the changed configuration is not used, the one before stays in force ({code}): {error}");
+            tracing::error!(%code, "the changed configuration is not used, the one before stays in force ({code}): {error}");
             shared.loaded.lock().unwrap_or_else(PoisonError::into_inner).error = Some(error);
         }
     }

@@ -161,10 +161,9 @@ fn forward_lanes(config: &Config, present: &[String]) -> Vec<forward::LaneOption
     present.iter().map(|name| configured(name).map_or(left_over, options)).collect()
 }
 
-/// `lanes`: the store's, by name, in its order.
-pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
-    let forward = &config.forward;
-    let flux = match &forward.target {
+/// The way into the Flux app.
+pub(super) fn flux(target: &config::FluxTarget) -> forward::Flux {
+    match target {
         config::FluxTarget::Webhook { url } => forward::Flux::Webhook { url: url.clone() },
         config::FluxTarget::Api { base_url, app_id, channel_id, auth_key_id, auth_key, token_timeout } => {
             forward::Flux::Api {
@@ -177,7 +176,13 @@ pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
             }
         }
         config::FluxTarget::Unified { url } => forward::Flux::Unified { url: url.clone() },
-    };
+    }
+}
+
+/// `lanes`: the store's, by name, in its order.
+pub(super) fn forward(config: &Config, lanes: &[String]) -> forward::Options {
+    let forward = &config.forward;
+    let flux = flux(&forward.target);
     forward::Options {
         batch: forward::BatchOptions {
             max_records: forward.batch.max_records,
@@ -220,8 +225,7 @@ pub(super) fn fingerprint(config: &Config) -> u64 {
     forward(config, &[]).flux.fingerprint()
 }
 
-pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
-    let forward = &config.forward;
+pub(super) fn wire(forward: &config::Forward) -> Result<wire::Options, GatewayError> {
     let roots = match &forward.ca_file {
         None => wire::Roots::System,
         Some(path) => wire::Roots::Pem(read(path)?),
@@ -243,14 +247,13 @@ pub(super) fn wire(config: &Config) -> Result<wire::Options, GatewayError> {
 }
 
 /// The door to the status page.
-pub(super) fn page_wire(config: &Config) -> Result<wire::Options, GatewayError> {
-    let page = &config.provider.statuspage;
+pub(super) fn page_wire(page: &config::StatusPage, forward: &config::Forward) -> Result<wire::Options, GatewayError> {
     let roots = match &page.ca_file {
         None => wire::Roots::System,
         Some(path) => wire::Roots::Pem(read(path)?),
     };
-    let limit = config.forward.connect_timeout;
-    let interface = page.interface.clone().or_else(|| config.forward.interface.clone());
+    let limit = forward.connect_timeout;
+    let interface = page.interface.clone().or_else(|| forward.interface.clone());
     Ok(wire::Options { roots, connect_timeout: limit, handshake_timeout: limit, interface, ..wire::Options::default() })
 }
 

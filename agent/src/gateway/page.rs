@@ -44,7 +44,7 @@ impl Desk {
     /// Asks nobody yet.
     pub(super) fn new(config: &Config, wire: &Wire, limits: &Limits) -> Result<Self, GatewayError> {
         Ok(Self {
-            wire: wire.beside(options::page_wire(config)?),
+            wire: wire.beside(options::page_wire(&config.provider.statuspage, &config.forward)?),
             settings: channel::Sender::new(settings(config, limits)),
             standing: channel::Sender::new(Standing::default()),
         })

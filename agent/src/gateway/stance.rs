@@ -14,11 +14,11 @@
 //!   control socket is answered once it is on flash ([`settle`]).
 //!
 //! # On disk
-//! `provider/machine` among what the store keeps (see `Change::Kept`), and `notices` in the store's folder: the log
-//! (`provider::machine::Log`), replaced whole, and at most every [`LOG_EVERY`] but for what a person did. A log that cannot be written is said once
-//! and tried again; one that cannot be read is empty.
+//! `provider/machine` among what the store keeps (see `Change::Kept`), and `notices` in the store's folder ([`log`]), at once
+//! if a person did something. A log that cannot be written is said once and tried again; one that cannot be read is empty.
 
-use std::path::{Path, PathBuf};
+mod log;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,29 +26,25 @@ use tidegate_protocol::stance::{Leave, Stance, Telemetry};
 use tokio::sync::{Notify, mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+pub use log::notices_of;
+
 use super::{Rooms, Shared, ask, evidence, identity, inbox, limits, options, outages};
-use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::config::Config;
 use crate::forward::{Go, Told, Verdict};
 use crate::message;
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
 use crate::provider::line::Cause;
-use crate::provider::machine::{LOG_BYTES, Log, Machine};
+use crate::provider::machine::{Log, Machine};
 use crate::provider::metadata::{Line, Subscriber};
 use crate::provider::question::{Ask, End, WHY_BYTES};
+use crate::pulse::{Pulse, Question};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
 use crate::watch::{GroundStatus, NoticeStatus, StanceStatus};
 
 /// What the machine remembers, among what the store keeps.
 const KEPT: &str = "provider/machine";
-
-/// The log's name in the store's folder.
-const LOG: &str = "notices";
-
-/// The log is written at most so often: 64 KiB each time, and a provider that has lost its mind may say much.
-const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// The machine is looked at so often at least, though it names no time: a clock that was set is found so.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -65,6 +61,8 @@ pub(super) struct Desk {
     leave: channel::Sender<Leave>,
     /// There is something to write, or another time to wake.
     news: Notify,
+    /// Whether [`keep`] still turns.
+    pulse: Pulse,
 }
 
 #[derive(Debug)]
@@ -90,11 +88,19 @@ impl Desk {
             leave: channel::Sender::new(view.leave),
             view: channel::Sender::new(Arc::new(view)),
             news: Notify::new(),
+            pulse: Pulse::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks whether notices and answers are still turned into what may leave.
+    pub(super) fn ask(&self) -> Question {
+        let question = self.pulse.ask();
+        self.news.notify_one();
+        question
     }
 
     /// What may be sent, for the forwarder.
@@ -140,7 +146,7 @@ fn go(view: &View) -> Go {
 /// Restores the machine from the store, and says which endpoint is in use. Before the forwarder begins.
 pub(super) fn open(shared: &Shared, store: &Store) {
     let config = shared.loaded().config;
-    let log = read_log(&log_path(&config));
+    let log = log::read(&log::path(&config));
     {
         let mut state = shared.stance.state();
         if let Some(kept) = store.kept(KEPT) {
@@ -244,10 +250,11 @@ fn report(entry: &Entry) {
 /// is to come after the forwarder's end.
 pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Receiver<Told>, stop: CancellationToken) {
     let mut line = shared.limits.line();
-    let path = log_path(&shared.loaded().config);
-    let mut written: Option<Instant> = None;
+    let path = log::path(&shared.loaded().config);
+    let mut writes = log::Writes::new(Instant::now());
     let mut failed = false;
     loop {
+        shared.stance.pulse.answer();
         if stop.is_cancelled() {
             // The forwarder has ended: what it said last is all there is.
             while let Ok(said) = told.try_recv() {
@@ -255,13 +262,13 @@ pub(super) async fn keep(shared: Arc<Shared>, store: Store, mut told: mpsc::Rece
             }
         }
         remember(&shared, &store);
-        let log_due = written.map_or_else(Instant::now, |at| at + LOG_EVERY);
+        let log_due = writes.due();
         let wanted = std::mem::take(&mut shared.stance.state().log_wanted);
         if wanted || Instant::now() >= log_due || stop.is_cancelled() {
             if let Some(bytes) = changed_log(&shared) {
-                written = Some(Instant::now());
+                writes.wrote(Instant::now());
                 // Said once, and tried again.
-                failed = !write_log(&path, bytes, failed).await;
+                failed = !log::write(&path, bytes, failed).await;
                 shared.stance.state().log_changed |= failed;
             }
         }
@@ -370,67 +377,10 @@ fn answer(told: Told, cause: Option<Cause>) -> Answer {
     Answer { means, wait_ms, reason: told.reason, probe: told.probe, per_minute: Some(told.per_minute) }
 }
 
-fn log_path(config: &Config) -> PathBuf {
-    config.store.path.join(LOG)
-}
-
 /// The log's bytes, if it has changed since it was last asked for.
 fn changed_log(shared: &Shared) -> Option<Vec<u8>> {
     let mut state = shared.stance.state();
     std::mem::take(&mut state.log_changed).then(|| state.log.encode())
-}
-
-/// The log of notices of a store's folder, the oldest entry first, whether or not an agent runs. Empty if there is none.
-///
-/// # Errors
-/// If there is one that cannot be read.
-pub fn notices_of(folder: &Path) -> std::io::Result<Vec<Entry>> {
-    match read(&folder.join(LOG)) {
-        Ok(bytes) => Ok(Log::decode(&bytes).entries().cloned().collect()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LOG_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn read_log(path: &Path) -> Log {
-    match read(path) {
-        Ok(bytes) => Log::decode(&bytes),
-        Err(error) => {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!(path = %path.display(), %error, "the log of notices cannot be read; it begins anew");
-            }
-            Log::default()
-        }
-    }
-}
-
-/// Puts the log in the place of the one before, in one step that survives a power cut; says whether that was done.
-/// `again`: it could not be written the last time either, which was said.
-async fn write_log(path: &Path, bytes: Vec<u8>, again: bool) -> bool {
-    let path = path.to_owned();
-    let shown = path.display().to_string();
-    let done = tokio::task::spawn_blocking(move || {
-        use std::io::Write as _;
-        let fresh = path.with_extension("new");
-        let mut file = std::fs::File::create(&fresh)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&fresh, &path)?;
-        path.parent().map_or(Ok(()), |folder| std::fs::File::open(folder)?.sync_all())
-    })
-    .await;
-    let result = done.unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    if let (Err(error), false) = (&result, again) {
-        tracing::warn!(path = shown, error = chain(error), "the log of notices cannot be written now");
-    }
-    result.is_ok()
 }
 
 /// What `status` shows of it.

@@ -13,6 +13,7 @@ use super::{
 use crate::chain::chain;
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
+use crate::code::Code;
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, Subject, broker, listener};
 use crate::forward::Forwarder;
@@ -119,7 +120,7 @@ fn report(shared: &Shared, error: &StoreError) {
     let text = chain(error);
     let mut rooms = shared.rooms();
     if !matches!(&*rooms, Rooms::Opening { problem: Some(known) } if *known == text) {
-        tracing::error!("the store cannot be opened, trying again until it can: {text}");
+        tracing::error!(code = %Code::StoreUnusable, "the store cannot be opened, trying again until it can: {text}");
         *rooms = Rooms::Opening { problem: Some(text) };
     }
 }

@@ -18,6 +18,7 @@ use super::file::LedgerFile;
 use super::ledger::Ledger;
 use super::{Account, FOLDER};
 use crate::clock::Stamp;
+use crate::code::Code;
 use crate::store::disk::{Disk, OsDisk};
 
 /// Entries that wait for the disk at most.
@@ -292,7 +293,7 @@ impl Inner {
         let text = format!("cannot {action} the outage ledger in {}: {error}", self.folder.display());
         let mut state = self.state();
         if state.problem.as_ref() != Some(&text) {
-            tracing::warn!("{text}; what it would say waits in memory, and is written once the disk allows it");
+            tracing::warn!(code = %Code::CannotWrite, "{text}; what it would say waits in memory, and is written once the disk allows it");
         }
         state.problem = Some(text.clone());
         drop(state);

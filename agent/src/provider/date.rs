@@ -37,6 +37,7 @@ use super::ask::{AskError, Asked, Question, ask, next_wait, random};
 use super::input::Input;
 use crate::chain::chain;
 use crate::clock::Clock;
+use crate::code::Code;
 use crate::language::Message;
 use crate::message;
 use crate::shape::wire::{Judging, Wire};
@@ -180,7 +181,7 @@ fn note(standing: &mut Standing, result: Result<Input, Failure>, bytes: u64) {
     };
     let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
     if standing.problem.as_ref().is_none_or(|known| known.reason != reason) {
-        tracing::warn!(reason, "nobody tells the time; {advice}");
+        tracing::warn!(code = %Code::Clock, reason, "nobody tells the time; {advice}");
     }
     standing.problem = Some(Problem { reason, advice });
 }

@@ -35,6 +35,7 @@ use tidegate_protocol::notice::{ENVELOPE_BYTES, Keys, NoticeError, Now, Opened, 
 use super::input::{Entry, Input};
 use crate::chain::chain;
 use crate::clock::{Clock, Stamp};
+use crate::code::Code;
 use crate::shown::shown;
 pub use follows::follows;
 
@@ -308,7 +309,7 @@ impl Inbox {
     fn watching(&self, folder: Option<String>, problem: Option<String>) {
         let mut state = self.state();
         if let Some(problem) = problem.as_ref().filter(|new| state.standing.folder_problem.as_ref() != Some(*new)) {
-            tracing::warn!("the folder of notices cannot be looked into: {problem}");
+            tracing::warn!(code = %Code::Permissions, "the folder of notices cannot be looked into: {problem}");
         } else if problem.is_none() && state.standing.folder_problem.is_some() && folder.is_some() {
             tracing::info!("the folder of notices can be looked into again");
         }

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
 use crate::chain::chain;
+use crate::code::Code;
 use crate::language::Message;
 use crate::message;
 use crate::shape::wire::{Wire, WireError};
@@ -171,12 +172,23 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
         Err(error) => {
             let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
             if line.problem.as_ref().is_none_or(|known| known.reason != reason) {
-                tracing::warn!(reason, "the SIM's metadata service does not tell the speed class; {advice}");
+                tracing::warn!(code = %Code::Metadata, reason, "the SIM's metadata service does not tell the speed class; {advice}");
             }
             line.problem = Some(Problem { reason, advice });
             line.failures = line.failures.saturating_add(1);
         }
     }
+}
+
+/// Asks once, for a person's examination.
+///
+/// # Errors
+/// Why nothing was told: the HTTP status, if there was an answer, and a text.
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<Subscriber, (Option<u16>, String)> {
+    question(url, wire).await.map_err(|failure| {
+        let status = if let Failure::Refused { status, .. } = failure { Some(status) } else { None };
+        (status, shown::shown(&chain(&failure), shown::MESSAGE))
+    })
 }
 
 async fn question(url: &str, wire: &Wire) -> Result<Subscriber, Failure> {

@@ -41,6 +41,7 @@ use super::input::Input;
 use super::page::{Page, Progress};
 use crate::answer::retry_after;
 use crate::chain::chain;
+use crate::code::Code;
 use crate::glob::Glob;
 use crate::language::Message;
 use crate::message;
@@ -265,12 +266,41 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
         Err(error) => {
             let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
             if standing.problem.as_ref().is_none_or(|known| known.reason != reason) {
-                tracing::warn!(reason, "the status page cannot be read; {advice}");
+                tracing::warn!(code = %Code::StatusPage, reason, "the status page cannot be read; {advice}");
             }
             standing.problem = Some(Problem { reason, advice });
             standing.failures = standing.failures.saturating_add(1);
         }
     }
+}
+
+/// Asks once whether there is such a page, for a person's examination: for the smallest of its documents, and for the summary
+/// only where that is not there.
+///
+/// # Errors
+/// Why nothing could be read, in words.
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), String> {
+    let mut said = String::new();
+    for path in [PARTS[0], WHOLE[0]] {
+        let question = Question {
+            method: hyper::Method::GET,
+            base: url,
+            path,
+            headers: Vec::new(),
+            most: ANSWER_BYTES,
+            patience: PATIENCE,
+        };
+        let reply = ask(&question, wire).await.result.map_err(|error| shown::shown(&chain(&error), shown::MESSAGE))?;
+        match reply.status {
+            200..=299 => {
+                let read = Document::read(&reply.body, &[]);
+                return read.map(|_| ()).map_err(|error| shown::shown(&chain(&error), shown::MESSAGE));
+            }
+            404 => said = format!("HTTP 404{}", reply.message()),
+            status => return Err(format!("HTTP {status}{}", reply.message())),
+        }
+    }
+    Err(said)
 }
 
 /// What came of asking.

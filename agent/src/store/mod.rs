@@ -32,6 +32,7 @@ pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
 
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::pulse::Question;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -298,9 +299,8 @@ pub enum StoreError {
     /// The store, or a file of it, was written by another version of Tidegate. Nothing was changed.
     #[error(
         "{path} was written by {} version of tidegate (format {found}, this one knows {known}): install that version \
-         again, or give this one a folder of its own in [store] path; nothing was changed{}",
-        if found > known { "a newer" } else { "an older" },
-        if found > known { format!(" ({})", Code::StoreNewer) } else { String::new() }
+         again, or give this one a folder of its own in [store] path; nothing was changed",
+        if found > known { "a newer" } else { "an older" }
     )]
     Version {
         /// The file.
@@ -316,6 +316,19 @@ pub enum StoreError {
         /// What is wrong, and what would be right.
         what: String,
     },
+}
+
+impl StoreError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Io { .. } => Code::StoreUnusable,
+            Self::Locked { .. } => Code::StoreInUse,
+            Self::Version { found, known, .. } if found > known => Code::StoreNewer,
+            Self::Version { .. } => Code::StoreUnusable,
+            Self::Options { .. } => Code::ConfigWrong,
+        }
+    }
 }
 
 /// Bytes of records that may be between the devices and flash at one time: twice what one commit of 2,000 publishes
@@ -378,6 +391,12 @@ impl Store {
     /// answered once both are on flash.
     pub fn submit(&self, submission: Submission) {
         self.inner.shared.submit(submission);
+    }
+
+    /// Asks the writer whether it lives. It answers between two commits, however often the disk refuses them; one that
+    /// hangs in the disk does not. Cheap, and wakes an idle writer.
+    pub fn ask(&self) -> Question {
+        self.inner.shared.ask()
     }
 
     /// Permits for bytes that are handed over and not yet on flash, one a byte: whoever submits records acquires

@@ -29,6 +29,7 @@ mod stream;
 pub use client::{AskError, ask, ask_stream};
 pub use stream::{Outlet, SLOW, Streams};
 
+use crate::code::Code;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -85,6 +86,13 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
+}
+
+impl ControlError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        Code::Serve
+    }
 }
 
 /// A control socket that is bound and not yet served.

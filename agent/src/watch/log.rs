@@ -3,6 +3,7 @@
 //! The level is that of Tidegate's own words. The libraries it is built on never say more than warnings: at `debug`
 //! they fill a gateway's journal, and nobody has judged whether they repeat a secret.
 
+use crate::code::Code;
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
@@ -38,6 +39,13 @@ pub enum LogError {
     /// The level could not be changed.
     #[error("cannot change the log level")]
     Reload(#[source] reload::Error),
+}
+
+impl LogError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        Code::Process
+    }
 }
 
 static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();

@@ -111,15 +111,13 @@ fn head(out: &mut Sheet, status: &Status) {
 /// Why the file is not what is in force, if it is not.
 fn refused(out: &mut Sheet, status: &Status) {
     let Some(error) = &status.config_error else { return };
-    let text = if status.config_kept {
-        let file = plain(&status.config_file);
-        if let Some(at) = status.config_kept_ms {
+    let file = plain(&status.config_file);
+    let text = match (status.config_kept, status.config_kept_ms) {
+        (true, Some(at)) => {
             message!("! {file} cannot be used; what was kept on {time} is in force:", file = file, time = time(at))
-        } else {
-            message!("! {file} cannot be used; what was kept is in force:", file = file)
         }
-    } else {
-        message!("! the file was changed and REFUSED; what was read before stays in force:")
+        (true, None) => message!("! {file} cannot be used; what was kept of it is in force:", file = file),
+        (false, _) => message!("! the file was changed and REFUSED; what was read before stays in force:"),
     };
     out.line(message!("CONFIGURATION"), coded(text, &status.config_error_code));
     for text in error.lines().take(MISTAKES) {

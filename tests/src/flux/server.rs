@@ -120,6 +120,10 @@ async fn handle(request: hyper::Request<Incoming>, shared: &Shared) -> Result<Re
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
         return Ok(log_in(&body, shared));
     }
+    if head.method == Method::OPTIONS && head.uri.path() == "*" {
+        // About the server as a whole (RFC 9110, 9.3.7): no resource, so no event; servers answer it as they like.
+        return Ok(respond(405, &[], "", None));
+    }
     let programmed = lock(&shared.program).next.pop_front();
     if programmed == Some(Answer::CutRequest) {
         let mut body = body;

@@ -67,6 +67,15 @@ impl LinkError {
     pub(super) fn needs_operator(&self) -> bool {
         !matches!(self, Self::Busy { .. } | Self::UnknownRelease(_) | Self::Timeout | Self::Lost(_))
     }
+
+    /// The code whose page says what to do.
+    pub(super) fn code(&self) -> crate::code::Code {
+        use crate::code::Code;
+        match self {
+            Self::Refused { .. } | Self::TakenOver => Code::BrokerRefuses,
+            _ => Code::BrokerUnreachable,
+        }
+    }
 }
 
 /// A handshake cut short is a lost connection; one that rustls broke off, here or on the other side, is for a person

@@ -91,21 +91,32 @@ pub(super) enum Source {
 /// Makes ready to connect; the connection is made by the first [`Source::next`]. `unreleased` are packet ids that
 /// an earlier connection failed over.
 pub(super) fn open(options: &Options, tls: Option<Arc<ClientConfig>>, unreleased: &[u16]) -> (Client, Source) {
-    let transport = match tls {
-        Some(config) => Transport::tls_with_config(TlsConfiguration::Rustls(config)),
-        None => Transport::tcp(),
-    };
     match options.protocol {
-        Protocol::V311 => open_v4(options, transport, unreleased),
-        Protocol::V5 => open_v5(options, transport, unreleased),
+        Protocol::V311 => open_v4(options, transport(tls), unreleased, true),
+        Protocol::V5 => open_v5(options, transport(tls), unreleased, true),
     }
 }
 
-fn open_v4(options: &Options, transport: Transport, unreleased: &[u16]) -> (Client, Source) {
+/// The same for a look: the broker keeps nothing of it once it is gone.
+pub(super) fn open_passing(options: &Options, tls: Option<Arc<ClientConfig>>) -> (Client, Source) {
+    match options.protocol {
+        Protocol::V311 => open_v4(options, transport(tls), &[], false),
+        Protocol::V5 => open_v5(options, transport(tls), &[], false),
+    }
+}
+
+fn transport(tls: Option<Arc<ClientConfig>>) -> Transport {
+    match tls {
+        Some(config) => Transport::tls_with_config(TlsConfiguration::Rustls(config)),
+        None => Transport::tcp(),
+    }
+}
+
+fn open_v4(options: &Options, transport: Transport, unreleased: &[u16], lasting: bool) -> (Client, Source) {
     let mut mqtt = Options4::new(&options.client_id, options.address(), options.port);
     mqtt.set_transport(transport)
         .set_keep_alive(options.keep_alive)
-        .set_clean_session(false)
+        .set_clean_session(!lasting)
         .set_manual_acks(true)
         .set_inflight(OUTGOING_WINDOW)
         .set_max_packet_size(options.read_limit(), options.read_limit());
@@ -124,7 +135,8 @@ fn open_v4(options: &Options, transport: Transport, unreleased: &[u16]) -> (Clie
     (Client::V4(client), Source::V4(Box::new(source)))
 }
 
-fn open_v5(options: &Options, transport: Transport, unreleased: &[u16]) -> (Client, Source) {
+fn open_v5(options: &Options, transport: Transport, unreleased: &[u16], lasting: bool) -> (Client, Source) {
+    let expiry = if lasting { u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX) } else { 0 };
     let mut mqtt = v5::MqttOptions::new(&options.client_id, options.address(), options.port);
     let mut network = rumqttc::NetworkOptions::new();
     network.set_tcp_nodelay(true);
@@ -132,8 +144,8 @@ fn open_v5(options: &Options, transport: Transport, unreleased: &[u16]) -> (Clie
         .set_network_options(network)
         .set_connection_timeout(options.connect_timeout.as_secs().max(1))
         .set_keep_alive(options.keep_alive)
-        .set_clean_start(false)
-        .set_session_expiry_interval(Some(u32::try_from(options.session_expiry.as_secs()).unwrap_or(u32::MAX)))
+        .set_clean_start(!lasting)
+        .set_session_expiry_interval(Some(expiry))
         .set_receive_maximum(Some(options.inflight.max(1)))
         .set_max_packet_size(Some(u32::try_from(options.read_limit()).unwrap_or(u32::MAX)))
         .set_manual_acks(true)

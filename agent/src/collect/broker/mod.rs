@@ -39,6 +39,7 @@
 mod backoff;
 mod bunch;
 mod error;
+pub mod examine;
 mod intake;
 mod link;
 mod retained;
@@ -304,10 +305,11 @@ impl Reports {
             tracing::debug!(%broker, error = %text, "still no connection to the broker");
             return;
         }
+        let code = error.code();
         if error.needs_operator() {
-            tracing::error!(%broker, error = %text, "no connection to the broker until this is put right");
+            tracing::error!(%code, %broker, error = %text, "no connection to the broker until this is put right");
         } else {
-            tracing::warn!(%broker, error = %text, "no connection to the broker; trying again");
+            tracing::warn!(%code, %broker, error = %text, "no connection to the broker; trying again");
         }
         self.last = Some((text, now));
     }

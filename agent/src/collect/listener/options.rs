@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+use crate::code::Code;
 use crate::collect::auth::AuthError;
 use crate::collect::mapping::Rules;
 use crate::collect::tls::TlsError;
@@ -145,6 +146,18 @@ pub enum ListenError {
         /// The most it may be.
         max: u64,
     },
+}
+
+impl ListenError {
+    /// The code whose page says what to do.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NoAddress | Self::Range { .. } => Code::ConfigWrong,
+            Self::Taken { .. } | Self::Bind { .. } => Code::Listen,
+            Self::Tls(error) => error.code(),
+            Self::Passwords(error) => error.code(),
+        }
+    }
 }
 
 impl Options {

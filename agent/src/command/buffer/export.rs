@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use tidegate::code::Code;
 use tidegate::language::Language;
 use tidegate::message;
 use tidegate::store::look::{Ask, End, Filter, Item, Record, time_source_word};
@@ -23,7 +24,7 @@ use tidegate_protocol::event::{Payload, classify, write_event, write_time};
 use super::progress::Progress;
 use super::source::{Stop, note};
 use super::{Choice, Place};
-use crate::command::Failure;
+use crate::command::{FAILED, Failure};
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 64 * 1024;
@@ -63,17 +64,15 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         return write(args, filter, &mut out, &mut progress, language).map(drop);
     };
     let beside = beside(path)?;
-    let failed =
-        |action: &str, error: io::Error| Failure::from(format!("cannot {action} {}: {error}", beside.display()));
-    let file = File::create_new(&beside).map_err(|error| failed("make", error))?;
+    let failed = |error: io::Error| cannot_write(&beside, &error);
+    let file = File::create_new(&beside).map_err(failed)?;
     let removed = Unfinished(&beside);
     let mut out = BufWriter::with_capacity(BUFFER, file);
     let mut progress = Progress::new(true);
     let records = write(args, filter, &mut out, &mut progress, language)?;
-    let file = out.into_inner().map_err(|error| failed("write", error.into_error()))?;
-    file.sync_all().map_err(|error| failed("sync", error))?;
-    std::fs::rename(&beside, path)
-        .map_err(|error| Failure::from(format!("cannot rename {} to {}: {error}", beside.display(), path.display())))?;
+    let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(|error| cannot_write(path, &error))?;
     std::mem::forget(removed);
     sync_folder(path)?;
     let text = message!("{count} records written to {file}", count = number(records), file = path.display());
@@ -95,7 +94,12 @@ fn beside(path: &Path) -> Result<PathBuf, Failure> {
 fn sync_folder(path: &Path) -> Result<(), Failure> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let synced = File::open(folder).and_then(|folder| folder.sync_all());
-    synced.map_err(|error| format!("cannot sync {}: {error}", folder.display()).into())
+    synced.map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    let text = message!("cannot write {path}: {error}", path = path.display(), error = error.to_string());
+    Failure::coded(FAILED, Code::CannotWrite, text)
 }
 
 /// A file that is removed unless it was finished.
@@ -150,7 +154,10 @@ fn sent(result: io::Result<()>) -> Result<bool, Failure> {
     match result {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-        Err(error) => Err(format!("cannot write what is exported: {error}").into()),
+        Err(error) => {
+            let text = message!("cannot write what is exported: {error}", error = error.to_string());
+            Err(Failure::coded(FAILED, Code::CannotWrite, text))
+        }
     }
 }
 

@@ -98,16 +98,12 @@ fn show(one: &One, language: Language) -> Result<(), Failure> {
         }
         Ok(())
     })?;
-    match &found[..] {
-        [text] => print(text),
-        _ => {
-            let text = message!(
-                "more than one record was put aside under {id}: write the whole id",
-                id = format!("{:?}", one.id)
-            );
-            Err(text.text(language).into())
-        }
+    if let [text] = &found[..] {
+        return print(text);
     }
+    let text =
+        message!("more than one record was put aside under {id}: write the whole id", id = format!("{:?}", one.id));
+    Err(text.text(language).into())
 }
 
 fn id(aside: &AsideItem<'_>) -> String {

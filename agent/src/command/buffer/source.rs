@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use tidegate::code::Code;
 use tidegate::config;
 use tidegate::language::{Language, Message};
 use tidegate::message;
@@ -69,7 +70,7 @@ impl Place {
                     _ => return Err(error.into()),
                 };
                 if self.agent.socket.is_some() || !reads_only(ask) {
-                    return Err(not_running(&error, ask, language));
+                    return Err(not_running(&error, ask));
                 }
                 let (folder, limit) = self.folder()?;
                 let text = message!("{why}: reading the files in {folder}", why = why, folder = folder.display());
@@ -122,8 +123,8 @@ fn read(
     take: &mut Take<'_>,
 ) -> Result<Option<End>, Failure> {
     if !reads_only(ask) {
-        let text = message!("only the running service can do that: start it").text(language);
-        return Err(Failure { code: NOT_RUNNING, error: text.into() });
+        let text = message!("only the running service can do that: start it");
+        return Err(Failure::coded(NOT_RUNNING, Code::NotRunning, text));
     }
     if let Some(holder) = holder(folder) {
         let text = message!(
@@ -164,14 +165,14 @@ fn reads_only(ask: &Ask) -> bool {
     matches!(ask, Ask::Status | Ask::Records(_) | Ask::Verify | Ask::Aside { .. })
 }
 
-fn not_running(error: &AskError, ask: &Ask, language: Language) -> Failure {
+fn not_running(error: &AskError, ask: &Ask) -> Failure {
     let code = if matches!(error, AskError::NotRunning { .. }) { NOT_RUNNING } else { crate::command::FAILED };
-    let mut text = error.to_string();
+    let mut text = error.message();
     if !reads_only(ask) {
-        let more = message!("; only the running service can do that: start it (`systemctl start tidegate`)");
-        text += &more.text(language);
+        text =
+            message!("{why}; only the running service can do that: start it (`systemctl start tidegate`)", why = text);
     }
-    Failure { code, error: text.into() }
+    Failure::coded(code, error.code(), text)
 }
 
 /// Says something beside the answer. A standard error that is closed leaves nobody to tell.

@@ -43,18 +43,17 @@ fn human(status: &StoreLook, now_ms: u64, language: Language) -> String {
     ));
     let kept = size(status.lanes.iter().map(|lane| lane.delivered_bytes).sum());
     let bytes = size(status.bytes);
-    let on_disk = match status.max_bytes {
-        Some(limit) => {
-            let share = format!("{:.1}", status.bytes as f64 / limit.max(1) as f64 * 100.0);
-            message!(
-                "{bytes} of {limit} ({share} %), {kept} of it delivered and only kept",
-                bytes = bytes,
-                limit = size(limit),
-                share = share,
-                kept = kept
-            )
-        }
-        None => message!("{bytes}, {kept} of it delivered and only kept", bytes = bytes, kept = kept),
+    let on_disk = if let Some(limit) = status.max_bytes {
+        let share = format!("{:.1}", status.bytes as f64 / limit.max(1) as f64 * 100.0);
+        message!(
+            "{bytes} of {limit} ({share} %), {kept} of it delivered and only kept",
+            bytes = bytes,
+            limit = size(limit),
+            share = share,
+            kept = kept
+        )
+    } else {
+        message!("{bytes}, {kept} of it delivered and only kept", bytes = bytes, kept = kept)
     };
     out.line(message!("on disk"), on_disk);
     if let Some(allowed) = status.allowed_bytes.filter(|allowed| status.max_bytes.is_some_and(|limit| *allowed < limit))
@@ -111,10 +110,8 @@ fn lanes(out: &Sheet, lanes: &[LaneLook], now_ms: u64) -> String {
 
 /// How fast it fills, and how long until a lane begins to lose records if nothing is delivered.
 fn paces(out: &mut Sheet, status: &StoreLook) {
-    let per_hour = |pace: Option<u64>| match pace {
-        Some(pace) => message!("{size}/h", size = size(pace)),
-        None => message!("not known"),
-    };
+    let per_hour =
+        |pace: Option<u64>| pace.map_or_else(|| message!("not known"), |pace| message!("{size}/h", size = size(pace)));
     let heads =
         [message!("Fills at"), message!("now"), message!("busiest"), message!("full in, now"), message!("busiest")];
     let mut rows = vec![texts(out, heads)];

@@ -1,5 +1,6 @@
 //! `tidegate buffer verify`: reads everything and compares all sums.
 
+use tidegate::code::Code;
 use tidegate::language::{Language, Message};
 use tidegate::message;
 use tidegate::store::look::{Ask, Checked, Damage, End, Item};
@@ -8,7 +9,7 @@ use tidegate::watch::render::{number, plain, size};
 use super::progress::Progress;
 use super::source::Stop;
 use super::{Place, another_answer};
-use crate::command::{Failure, print};
+use crate::command::{FAILED, Failure, print};
 
 /// Exit code of `verify` when it could not look: 1 says that something is damaged.
 const COULD_NOT_LOOK: u8 = 2;
@@ -58,7 +59,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
                     count = number(count)
                 ),
             };
-            Err(text.text(language).into())
+            Err(Failure::coded(FAILED, Code::StoreDamaged, text))
         }
         _ => Err(failed(another_answer(language))),
     }

@@ -35,9 +35,16 @@ pub(super) fn run(path: &Path, places: &Places) -> Result<(), Failure> {
 
 /// A file that cannot be used, and what would be used instead.
 #[derive(Debug)]
-struct Refused {
+pub(in crate::command) struct Refused {
     error: LoadError,
     instead: Option<String>,
+}
+
+impl Refused {
+    /// The file's own.
+    pub(in crate::command) fn code(&self) -> Code {
+        self.error.code()
+    }
 }
 
 impl fmt::Display for Refused {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tidegate::code::Code;
 use tidegate::language::sheet::Sheet;
 use tidegate::language::{IntoValue as _, Language, again};
 use tidegate::message;
@@ -12,7 +13,7 @@ use tidegate_protocol::notice::{ENVELOPE_BYTES, NoticeError};
 
 use super::file;
 use crate::command::service::Agent;
-use crate::command::{Failure, print};
+use crate::command::{FAILED, Failure, print};
 
 /// Which notice, and whose agent.
 #[derive(Debug, clap::Args)]
@@ -42,8 +43,10 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         print(&(serde_json::to_string_pretty(&told)? + "\n"))?;
     }
     if told.verdict == "refused" {
+        let unsigned = ["no_keys", "unsigned", "unknown_key", "bad_signature"].contains(&told.code.as_str());
+        let code = if unsigned { Code::NoticeUnsigned } else { Code::NoticeRefused };
         let text = message!("the notice is refused: {why} ({code})", why = told.why, code = told.code);
-        return Err(text.text(language).into());
+        return Err(Failure::coded(FAILED, code, text));
     }
     if args.json {
         return Ok(());

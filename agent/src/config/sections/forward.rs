@@ -165,7 +165,7 @@ fn misfits(flux: &Section<'_>, kind: &str, keys: &[&'static str]) {
 }
 
 fn webhook_url(flux: &Section<'_>) -> Secret {
-    const ADVICE: &str = "write url_file = \"/etc/tidegate/webhook.url\" and put the webhook's URL into that file: whoever \
+    const ADVICE: &str = "write url_file = \"/etc/tidegate/secrets/webhook.url\" and put the webhook's URL into that file: whoever \
                           knows the URL can post";
     let inline = flux.text("url", "write the URL in quotes");
     let from_file = flux.secret_file("url_file");

@@ -73,7 +73,7 @@ fn a_configuration_that_cannot_be_read_says_why() {
     let folder = Folder::new();
     let message = |path: &Path| match load(path).expect_err("not readable") {
         LoadError::Unreadable { source, advice, .. } => format!("{source} {advice}"),
-        LoadError::Wrong(errors) => panic!("{errors}"),
+        error => panic!("{error}"),
     };
     assert!(message(&folder.0.path().join("missing")).contains("config default"));
     assert!(message(folder.0.path()).contains("directory"));

@@ -4,14 +4,15 @@
 //! for the time itself has no clock that could judge them: see `asking_time`.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::asking_time::{Judging, WhileUnknown};
 use super::error::WireError;
@@ -63,6 +64,45 @@ pub(super) fn client_config(
     clock: Arc<dyn Clock>,
     judging: Option<Arc<Judging>>,
 ) -> Result<ClientConfig, WireError> {
+    let roots = roots(trusted)?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(ByClock(clock)))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?;
+    let builder = match judging {
+        None => builder.with_root_certificates(roots),
+        Some(judging) => {
+            let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+                .build()
+                .map_err(|error| material("CA file")(io::Error::other(error)))?;
+            // "Dangerous" is what a verifier of one's own may be; this one checks all but when the chain became valid.
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(WhileUnknown::new(strict, judging)))
+        }
+    };
+    identify(builder, identity)
+}
+
+/// The same, with who sees what certificate the server shows, also one that is not trusted.
+pub(super) fn witnessed_config(
+    trusted: &Roots,
+    identity: Option<&ClientIdentity>,
+    clock: Arc<dyn Clock>,
+) -> Result<(ClientConfig, Arc<Witness>), WireError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(trusted)?), Arc::clone(&provider))
+        .build()
+        .map_err(|error| material("CA file")(io::Error::other(error)))?;
+    let witness = Arc::new(Witness { judge, seen: Mutex::default() });
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(ByClock(clock)))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?
+        // "Dangerous" is what a verifier of one's own may be; this one asks rustls's.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>);
+    Ok((identify(builder, identity)?, witness))
+}
+
+fn roots(trusted: &Roots) -> Result<RootCertStore, WireError> {
     let mut roots = RootCertStore::empty();
     match trusted {
         Roots::System => {
@@ -83,20 +123,13 @@ pub(super) fn client_config(
             }
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), Arc::new(ByClock(clock)))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| material("TLS configuration")(io::Error::other(error)))?;
-    let builder = match judging {
-        None => builder.with_root_certificates(roots),
-        Some(judging) => {
-            let strict = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|error| material("CA file")(io::Error::other(error)))?;
-            // "Dangerous" is what a verifier of one's own may be; this one checks all but when the chain became valid.
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(WhileUnknown::new(strict, judging)))
-        }
-    };
+    Ok(roots)
+}
+
+fn identify(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, WireError> {
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => {
@@ -110,4 +143,54 @@ pub(super) fn client_config(
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// Sees the certificate that a server shows, and leaves the judgement to rustls.
+#[derive(Debug)]
+pub(super) struct Witness {
+    judge: Arc<WebPkiServerVerifier>,
+    seen: Mutex<Option<Vec<u8>>>,
+}
+
+impl Witness {
+    /// The server's own certificate, DER, if it has shown one.
+    pub(super) fn seen(&self) -> Option<Vec<u8>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(own.to_vec());
+        self.judge.verify_server_cert(own, chain, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
+    }
 }

@@ -29,6 +29,8 @@ pub(crate) struct Faults {
     pub(crate) sync: Option<(String, usize)>,
     /// The errno they fail with; EIO if none is given.
     pub(crate) sync_errno: Option<i32>,
+    /// Syncs of paths that contain this text do not return as long as this stands.
+    pub(crate) hang: Option<String>,
     /// Creating files whose path contains this text fails with this errno.
     pub(crate) create: Option<(String, i32)>,
     /// Reads that touch this range of a path that contains this text fail.
@@ -318,6 +320,11 @@ impl DiskFile for FaultyFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut tree = self.disk.tree();
+        while tree.faults.hang.as_ref().is_some_and(|part| self.path.to_string_lossy().contains(part.as_str())) {
+            drop(tree);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            tree = self.disk.tree();
+        }
         if let Some((part, left)) = &mut tree.faults.sync {
             if *left > 0 && self.path.to_string_lossy().contains(part.as_str()) {
                 *left -= 1;

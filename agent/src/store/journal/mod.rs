@@ -183,6 +183,8 @@ use super::disk::Disk;
 use super::state::{Contents, Index};
 use super::wear::Gauge;
 use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
+use crate::code::Code;
+use crate::pulse::Pulse;
 use control::{LaneLedger, Ledger};
 use log::LogShared;
 use segment::Identity;
@@ -265,12 +267,14 @@ struct Queue {
     tickets: u64,
     /// Submissions that the waiting writer waits for; 0 while it does not wait.
     wanted: usize,
+    /// The writer was asked whether it lives.
+    asked: bool,
     closing: bool,
 }
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.submissions.is_empty() && self.damage.is_empty()
+        self.submissions.is_empty() && self.damage.is_empty() && !self.asked
     }
 }
 
@@ -290,6 +294,7 @@ pub(super) struct Shared {
     control_identity: Identity,
     ledger: Mutex<Ledger>,
     queue: Mutex<Queue>,
+    pulse: Pulse,
     wake: Condvar,
     finished: Mutex<bool>,
     has_finished: Condvar,
@@ -382,7 +387,7 @@ impl Shared {
         let mut queue = self.queue();
         if let Some(places) = queue.damage_log.add(1, Instant::now()) {
             let (from, below) = (damage.from, damage.below);
-            tracing::warn!(lane, from, below, places, "records cannot be read and are passed over");
+            tracing::warn!(code = %Code::StoreDamaged, lane, from, below, places, "records cannot be read and are passed over");
         }
         let until = Instant::now() + DAMAGE_WAIT;
         while queue.damage.len() >= DAMAGE_LIMIT && !queue.damage.contains(&damage) && Instant::now() < until {
@@ -433,7 +438,7 @@ impl Shared {
             return;
         }
         for one in refusing.iter().filter(|one| !known.iter().any(|known| known.lane == one.lane)) {
-            tracing::warn!(lane = one.lane, reason = one.reason, "no room: acknowledgements are withheld");
+            tracing::warn!(code = %Code::StoreStalled, lane = one.lane, reason = one.reason, "no room: acknowledgements are withheld");
         }
         for one in known.iter().filter(|one| !refusing.iter().any(|now| now.lane == one.lane)) {
             tracing::info!(lane = one.lane, "there is room again");

@@ -516,6 +516,7 @@ impl Recovery {
             control: control.shared.clone(),
             control_identity: of("control"),
             queue: Mutex::new(Queue::default()),
+            pulse: crate::pulse::Pulse::default(),
             wake: Condvar::new(),
             finished,
             has_finished: Condvar::new(),

@@ -18,6 +18,7 @@ use super::recover;
 use super::segment::HEAD_LEN;
 use super::writer::Writer;
 use super::{CONTROL_SEGMENTS, INDEX_SHARE, Ranges};
+use crate::code::Code;
 use crate::store::Policy;
 use crate::store::disk::Space;
 use std::io;
@@ -324,9 +325,11 @@ impl Writer {
             let lane = &self.lanes[index].shared.name;
             match sake {
                 Sake::Records => {
-                    tracing::warn!(%lane, records, freed, "no room for new records: the oldest are evicted");
+                    tracing::warn!(code = %Code::StoreFull, %lane, records, freed, "no room for new records: the oldest are evicted");
                 }
-                Sake::Others => tracing::warn!(%lane, records, freed, "others fill the disk: the oldest give way"),
+                Sake::Others => {
+                    tracing::warn!(code = %Code::StoreFull, %lane, records, freed, "others fill the disk: the oldest give way")
+                }
             }
         }
         Ok(freed)

@@ -13,6 +13,8 @@ use super::seldom::Seldom;
 use super::sessions::SessionRoom;
 use super::sync::Syncer;
 use crate::clock::Stamp;
+use crate::code::Code;
+use crate::pulse::Question;
 use crate::store::{Origin, Submission};
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Debug;
@@ -248,6 +250,7 @@ impl Writer {
                 let told = self.stalls.add(1, now);
                 if let Some(times) = told {
                     tracing::error!(
+                        code = %Code::StoreStalled,
                         reason = %failure,
                         times,
                         "the store cannot write; nothing stored is harmed, acknowledgements are withheld, trying again"
@@ -295,7 +298,10 @@ impl Writer {
     /// Takes over what was submitted by now, without waiting. `true` once the store is being closed.
     pub(super) fn take_over(&mut self) -> bool {
         let shared = self.shared.clone();
+        // What it had in hand is done, whether or not the disk took it.
+        shared.pulse.answer();
         let mut queue = shared.queue();
+        queue.asked = false;
         std::mem::swap(&mut queue.submissions, &mut self.incoming);
         let noted = std::mem::take(&mut queue.noted);
         queue.bytes = 0;
@@ -377,5 +383,16 @@ impl Writer {
     pub(super) fn count(&self, bytes: u64) {
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
         self.shared.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// Asks the writer whether it lives. It answers when it next takes over what was submitted, which is at once if it
+    /// rests.
+    pub(in crate::store) fn ask(&self) -> Question {
+        let question = self.pulse.ask();
+        self.queue().asked = true;
+        self.wake.notify_one();
+        question
     }
 }

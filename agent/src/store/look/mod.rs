@@ -44,6 +44,7 @@ pub use status::{LaneLook, StoreLook, hours};
 use super::StoreError;
 use super::disk::{Disk, OsDisk};
 use super::journal::sight::{self, Sight};
+use crate::code::Code;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -92,6 +93,17 @@ pub enum LookError {
     /// Only the running service can do that.
     #[error("only the running service can do that: start it (`systemctl start tidegate`) and ask again")]
     NeedsService,
+}
+
+impl LookError {
+    /// The code whose page says what to do; none where the question was wrong.
+    pub fn code(&self) -> Option<Code> {
+        match self {
+            Self::Store(error) => Some(error.code()),
+            Self::NeedsService => Some(Code::NotRunning),
+            Self::Ended | Self::NoLane { .. } | Self::NoSuchRecord { .. } | Self::Scattered { .. } => None,
+        }
+    }
 }
 
 /// The buffer as it was at one moment.

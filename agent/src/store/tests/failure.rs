@@ -301,3 +301,36 @@ fn a_damaged_segment_that_cannot_be_moved_away_harms_nothing() {
         }
     }
 }
+
+#[test]
+fn a_writer_that_rests_or_that_the_disk_refuses_answers_and_one_that_hangs_in_it_does_not() {
+    let disk = FaultyDisk::default();
+    let (store, _) = open(&disk);
+    let answers = |what: &str| {
+        let question = store.ask();
+        until(what, || question.is_answered());
+    };
+    answers("an idle writer answers");
+    put(&store, NORMAL, &[b"before"]);
+    answers("one that has just committed answers");
+
+    disk.set(|faults| faults.write = Some(("lane-normal".into(), ENOSPC)));
+    let done = send(&store, submission(NORMAL, &[b"full"]));
+    until("the store says that it cannot write", || store.stats().stalled.is_some());
+    answers("one that cannot write answers");
+    disk.set(|faults| faults.write = None);
+    wait(done);
+
+    disk.set(|faults| faults.hang = Some("lane-normal".into()));
+    let done = send(&store, submission(NORMAL, &[b"hung"]));
+    // Until the writer has it in hand, it may answer still.
+    until("the writer hangs", || {
+        let question = store.ask();
+        std::thread::sleep(Duration::from_millis(200));
+        !question.is_answered()
+    });
+    let question = store.ask();
+    disk.set(|faults| faults.hang = None);
+    until("it answers what was asked meanwhile", || question.is_answered());
+    wait(done);
+}

@@ -176,7 +176,7 @@ fn key(section: &Section<'_>, needed: Option<&Value<'_>>) -> Option<Secret> {
     if let (Some(needed), false) = (needed, section.has("key_file")) {
         needed.problem(
             "there is no key to make pseudonyms with",
-            "write key_file = \"/etc/tidegate/pseudonym.key\" in [collect.pseudonyms]; `openssl rand -base64 32` makes a key",
+            "write key_file = \"/etc/tidegate/secrets/pseudonym.key\" in [collect.pseudonyms]; `openssl rand -base64 32` makes a key",
         );
     }
     if let Some((_, value)) = found.as_ref().filter(|(secret, _)| secret.expose().len() < MIN_KEY) {

@@ -1,0 +1,45 @@
+//! The probes: one file for what is looked at, each with a function that can be used alone.
+//!
+//! | probe | is handed | looks at |
+//! |---|---|---|
+//! | `configuration::look` | the file's path | whether it can be used; hands it out |
+//! | `service::look` | the control socket's path | whether the service runs, and what it says of itself; hands its status out |
+//! | `unit::look` | the unit (`Unit::ask`), the status | whether systemd starts it, and how it ended last |
+//! | `permissions::look` | the file's path, the runner, the unit | the files that it names: who may read them |
+//! | `store::look` | `&config::Store`, the runner, the unit, the status | medium, room, writing, syncs |
+//! | `listener::look` | `&config::Listener`, the status | whether devices can connect: who has the port |
+//! | `broker::look` | `&config::Broker`, the status | connection, credentials, topics, limits |
+//! | `clock::look` | `&config::Clock`, the status | whether the clock is known to be right |
+//! | `line::look` | the interface's name, if one is configured | the interface and the routes out |
+//! | `flux::look` | `&config::Forward`, whether the clock is right, the status | name, TCP, TLS, HTTP, token |
+//! | `flux::event` | `&Config` | sends one event and tells what Flux said |
+//! | `provider::metadata`, `provider::statuspage` | their configuration, `&config::Forward`, the status | whether they answer |
+//!
+//! The runner is the user that the service runs as (`Runner::find`).
+//! A status is that of the running service, if there is one (`service::look`): what it already knows need not be tried, and what
+//! it holds must not be.
+
+pub(in crate::command) mod broker;
+pub(in crate::command) mod clock;
+pub(in crate::command) mod configuration;
+pub(in crate::command) mod flux;
+pub(in crate::command) mod line;
+pub(in crate::command) mod listener;
+mod medium;
+pub(in crate::command) mod permissions;
+pub(in crate::command) mod provider;
+mod reach;
+pub(in crate::command) mod runner;
+pub(in crate::command) mod service;
+mod sockets;
+pub(in crate::command) mod store;
+pub(in crate::command) mod unit;
+
+/// Runs what waits for the network or a process, on a runtime of its own. `None` if the system refuses one.
+pub(in crate::command) fn block_on<F: Future>(future: F) -> Option<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().ok()?;
+    let output = runtime.block_on(future);
+    // A name lookup that hangs must not hold the command.
+    runtime.shutdown_background();
+    Some(output)
+}

@@ -1,0 +1,121 @@
+//! Whether devices can connect: the listener's ports are free for the service, or the service has them, or somebody else.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use tidegate::code::Code;
+use tidegate::config::Listener;
+use tidegate::message;
+use tidegate::watch::Status;
+
+use super::sockets::{self, Holder};
+use crate::command::check::Tell;
+use crate::command::check::finding::Finding;
+
+/// Looks at each address of the listener. Nothing binds the port itself.
+pub(in crate::command) fn look(listener: &Listener, service: Option<&Status>, tell: Tell<'_>) {
+    let tls = listener.tls.as_ref().map(|tls| tls.bind);
+    for address in listener.bind.into_iter().chain(tls) {
+        tell(judge(address, service));
+    }
+}
+
+fn judge(address: SocketAddr, service: Option<&Status>) -> Finding {
+    let what = message!("devices connect to {address}", address = address);
+    let served = service.and_then(|status| status.listener.as_ref());
+    if served.is_some_and(|served| served.addresses.iter().any(|one| is_at(one, address))) {
+        return Finding::good(what, message!("the service listens there"));
+    }
+    let Some(others) = sockets::in_the_way(address) else {
+        return Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None);
+    };
+    if let Some(other) = others.first() {
+        return match (sockets::holder(other), service) {
+            (Some(Holder { pid, .. }), Some(status)) if pid == status.pid => {
+                Finding::good(what, message!("the service listens there"))
+            }
+            (Some(Holder { pid, name }), _) => Finding::bad(
+                what,
+                message!("{name} (process {pid}) has that port", name = &name, pid = pid),
+                Code::Listen,
+                message!(
+                    "stop {name}, write another port in [collect.listener], or use the broker that is there with [collect.broker]",
+                    name = name
+                ),
+            ),
+            (None, _) => Finding::unknown(
+                what,
+                message!("a program of the user with the number {uid} has that port", uid = other.uid),
+                Some(message!("run it again with sudo to see which: ss -ltnp")),
+            ),
+        };
+    }
+    // Any port of the address will do to see whether it is this machine's: the port itself stays free for the service.
+    match TcpListener::bind((address.ip(), 0)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Finding::bad(
+            what,
+            message!("this machine has no such address"),
+            Code::Listen,
+            message!("write 0.0.0.0 for all addresses, or one of those that `ip address` shows, in [collect.listener]"),
+        ),
+        Err(error) => {
+            Finding::unknown(what, message!("it could not be tried: {error}", error = error.to_string()), None)
+        }
+        Ok(_) if service.is_some() => Finding::attention(
+            what,
+            message!("the service runs and does not listen there"),
+            Code::Listen,
+            message!("see `tidegate status` for what it waits for; a changed address needs a restart"),
+        ),
+        Ok(_) if address.port() < first_for_all() => Finding::unknown(
+            what,
+            message!("the port is free; whether the service may have it is not known, for low ports need a right"),
+            Some(message!(
+                "write a port above 1023, or AmbientCapabilities=CAP_NET_BIND_SERVICE in the service's unit"
+            )),
+        ),
+        Ok(_) => Finding::good(what, message!("the port is free")),
+    }
+}
+
+/// The first port that anybody may have (`net.ipv4.ip_unprivileged_port_start`, ip(7)); 1024 unless the system says otherwise.
+fn first_for_all() -> u16 {
+    let said = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    said.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(1024)
+}
+
+/// Whether an address as the status shows it (`host:port`, with a remark behind) is this one.
+fn is_at(shown: &str, address: SocketAddr) -> bool {
+    let shown = shown.split_whitespace().next().unwrap_or_default();
+    shown.parse::<SocketAddr>().is_ok_and(|shown| {
+        let any = |ip: IpAddr| ip.is_unspecified();
+        shown.port() == address.port() && (shown.ip() == address.ip() || any(shown.ip()) && any(address.ip()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::check::finding::Outcome;
+
+    #[test]
+    fn a_port_is_free_or_somebody_has_it_and_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let taken = judge(address, None);
+        assert_eq!(taken.result, Outcome::Bad);
+        assert!(taken.said.to_string().contains(&std::process::id().to_string()), "{}", taken.said);
+        drop(listener);
+        assert_eq!(judge(address, None).result, Outcome::Good);
+        // 192.0.2.0/24 is for documentation (RFC 5737).
+        let elsewhere = judge("192.0.2.1:1883".parse().expect("an address"), None);
+        assert_eq!((elsewhere.result, elsewhere.code), (Outcome::Bad, Some(Code::Listen)));
+    }
+
+    #[test]
+    fn an_address_is_told_from_its_remark() {
+        let at = |shown, address: &str| is_at(shown, address.parse().expect("an address"));
+        assert!(at("0.0.0.0:1883", "0.0.0.0:1883") && at("127.0.0.1:8883 (TLS)", "127.0.0.1:8883"));
+        assert!(!at("0.0.0.0:1883", "0.0.0.0:1884") && !at("none", "0.0.0.0:1884"));
+    }
+}
