@@ -214,11 +214,10 @@ fn binding(page: &Page, status: &Status) -> Message {
             why = why
         );
     }
-    match status.line.rate {
-        Some(rate) => {
-            message!("none holds anything up; at most {rate}", rate = super::format_rate(rate.saturating_mul(8)))
-        }
-        None => message!("none holds anything up"),
+    if let Some(rate) = status.line.rate {
+        message!("none holds anything up; at most {rate}", rate = super::format_rate(rate.saturating_mul(8)))
+    } else {
+        message!("none holds anything up")
     }
 }
 
