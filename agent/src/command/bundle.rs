@@ -176,7 +176,9 @@ fn gather(agent: &Agent, language: Language) -> (Bundle, Secrets) {
     let kept = Places::new(config, None, systemd.as_deref()).find(&OsDisk).kept.map(|(kept, _)| kept.text);
     let mut folders: Vec<PathBuf> = CREDENTIALS.iter().map(PathBuf::from).collect();
     folders.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
-    folders.iter().for_each(|folder| secrets.add_folder(folder));
+    for folder in &folders {
+        secrets.add_folder(folder);
+    }
     folders.extend(config.parent().map(Path::to_owned));
     for text in text.iter().chain(&kept) {
         secrets.add_configuration(text, &folders);
