@@ -17,6 +17,7 @@
 mod alarm;
 mod ask;
 mod date;
+mod devices;
 mod evidence;
 mod identity;
 mod inbox;

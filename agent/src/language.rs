@@ -27,7 +27,7 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 /// The catalogue's files: an area's name and its text.
-const CATALOGUE: [(&str, &str); 8] = [
+const CATALOGUE: [(&str, &str); 9] = [
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),
@@ -36,6 +36,7 @@ const CATALOGUE: [(&str, &str); 8] = [
     ("provider", include_str!("language/ja/provider.toml")),
     ("setup", include_str!("language/ja/setup.toml")),
     ("status", include_str!("language/ja/status.toml")),
+    ("watch", include_str!("language/ja/watch.toml")),
 ];
 
 /// Most messages within messages that are written out; a sentence with a clause with a time needs 3. The bound is for what

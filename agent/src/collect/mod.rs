@@ -11,6 +11,7 @@ pub mod allow;
 pub mod auth;
 pub mod broker;
 pub mod certificate;
+pub mod devices;
 pub mod fields;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;

@@ -3,9 +3,12 @@
 //! Counters are relaxed atomics: each stands for itself, and a reader may see two of them at slightly different
 //! moments. They begin at zero with the process; what must survive a restart is counted by the store.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
+
+use super::devices::Devices;
 
 /// A count that one or more tasks raise.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub struct Stats {
             $($(#[$doc])* pub $name: Counter,)+
+            /// The devices that were heard.
+            pub devices: Arc<Devices>,
         }
 
         /// The counters' values at one time.

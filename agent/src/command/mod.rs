@@ -4,6 +4,7 @@
 //! goes to standard output, and a reader that goes away early (`| head`) is no failure.
 
 mod buffer;
+mod bundle;
 mod check;
 mod config;
 mod demo;
@@ -97,6 +98,8 @@ enum Command {
     Fields(fields::Which),
     /// Watch it work: devices, agent and a Flux look-alike on this machine, nothing to configure
     Demo(demo::Args),
+    /// Write one archive for whoever helps: configuration, status, notices, logs, without secrets and payloads
+    SupportBundle(bundle::Args),
     /// Print configurations
     #[command(subcommand)]
     Config(config::Which),
@@ -144,6 +147,7 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
         Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
+        Command::SupportBundle(args) => bundle::run(&args, language),
         Command::Config(which) => config::run(&which),
         Command::Explain(args) => explain::run(&args, language),
     }
@@ -190,6 +194,7 @@ mod tests {
             "tidegate status",
             "tidegate status --json",
             "tidegate status --lang ja",
+            "tidegate status --watch --config a.toml",
             "tidegate --lang en status",
             "tidegate status --json --socket /run/x.sock",
             "tidegate status --config a.toml",
@@ -213,6 +218,8 @@ mod tests {
             "tidegate outages --verify --json",
             "tidegate demo",
             "tidegate config default",
+            "tidegate support-bundle",
+            "tidegate support-bundle --output a.tar.gz --config a.toml",
             "tidegate explain",
             "tidegate explain TG-102 --lang ja",
             "tidegate explain 102",
@@ -232,6 +239,7 @@ mod tests {
             "tidegate",
             "tidegate runn",
             "tidegate status --socket a --config b",
+            "tidegate status --watch --json",
             "tidegate status --lang de",
             "tidegate terms --socket a --config b",
             "tidegate outages --month 2026-13",

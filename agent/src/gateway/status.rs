@@ -45,6 +45,7 @@ pub(super) fn gather(shared: &Shared) -> Status {
         clock: ClockStatus { asks: super::date::status(shared), ..clock(&shared.clock) },
         stance: super::stance::status(shared),
         outage: super::outages::status(shared),
+        devices: super::devices::status(shared, &now),
         terms: super::limits::status(shared),
         limits: limits.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         limit_messages: limits.into_iter().map(|(_, value)| value.into_message()).collect(),

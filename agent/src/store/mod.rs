@@ -23,7 +23,7 @@ mod tests;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use journal::fuzzing;
-pub use journal::{Chunk, TimesKnown};
+pub use journal::{Chunk, MOST_HEADS, SegmentHead, TimesKnown, heads};
 pub use ranges::Ranges;
 pub use submission::{
     BudgetUse, Change, Committed, Kept, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission,

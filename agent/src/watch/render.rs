@@ -1,6 +1,7 @@
 //! [`Status`] for people: every figure beside its limit, every state beside its reason and what to do.
 
 mod budgets;
+pub mod live;
 mod outages;
 mod stance;
 mod store;

@@ -5,6 +5,7 @@
 //! since the Unix epoch by the gateway's clock, durations milliseconds, sizes bytes.
 
 mod codes;
+mod devices;
 mod provider;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::language::Message;
 
+pub use devices::{DeviceStatus, DevicesStatus};
 pub use provider::{
     GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, StanceStatus, StatusPageStatus,
 };
@@ -78,6 +80,8 @@ pub struct Status {
     pub listener: Option<Connections>,
     /// The broker intake; `None` if there is none.
     pub broker: Option<BrokerState>,
+    /// The devices that were heard.
+    pub devices: DevicesStatus,
     /// Where it forwards to: kind and origin, such as `webhook https://api.soracom.io`. No secret.
     pub endpoint: String,
     /// Where it forwards to from a time on; `None` if nothing is announced.

@@ -118,6 +118,7 @@ fn sample() -> Status {
         budgets: budgets(),
         limits: vec![("batch".into(), "500 records, 64KiB or 270s".into())],
         limit_messages: Vec::new(),
+        devices: DevicesStatus::default(),
         config_error: None,
         config_error_code: String::new(),
         config_needs_restart_code: String::new(),

@@ -6,6 +6,7 @@ use super::link::{Ack, Publish};
 use super::retained::LastSeen;
 use super::state::printable;
 use crate::clock::Stamp;
+use crate::collect::devices::Ear;
 use crate::collect::mapping::Rules;
 use crate::collect::turned_away::{Cause, Seen, TurnedAway};
 use crate::store::{Change, NewRecord, Refusal, Submission};
@@ -56,6 +57,8 @@ pub(super) struct Judge<'a> {
     pub(super) max_size: usize,
     /// Where refusals are logged, and the broker that is named there.
     pub(super) log: (&'a TurnedAway, &'a str),
+    /// Where it is told which devices were heard.
+    pub(super) ear: Option<&'a mut Ear>,
 }
 
 impl<'a> Judge<'a> {
@@ -114,6 +117,9 @@ impl Bunch {
         self.tally.untreated += u64::from(treated.as_ref().is_some_and(|treated| treated.untreated.is_some()));
         let record = NewRecord { device: mapped.device, topic, payload, stamp, origin: None, will: false };
         self.submission.push(mapped.lane, &record);
+        if let Some(ear) = &mut judge.ear {
+            ear.hears(mapped.device, stamp.uptime_ms);
+        }
     }
 
     /// Takes a publish that is only to be acknowledged.
@@ -170,8 +176,13 @@ mod tests {
 
     fn taken(publishes: &[Publish]) -> Bunch {
         let (rules, mut last_seen, log) = (rules(), LastSeen::default(), TurnedAway::default());
-        let mut judge =
-            Judge { rules: &rules, last_seen: &mut last_seen, max_size: 8 + 19 + 4, log: (&log, "broker:1883") };
+        let mut judge = Judge {
+            rules: &rules,
+            last_seen: &mut last_seen,
+            max_size: 8 + 19 + 4,
+            log: (&log, "broker:1883"),
+            ear: None,
+        };
         let mut bunch = Bunch::default();
         for publish in publishes {
             bunch.take(publish, &mut judge, Stamp::default());
@@ -213,7 +224,8 @@ mod tests {
     #[test]
     fn a_device_that_may_not_publish_is_refused_by_its_name() {
         let (rules, mut last_seen, log) = (rules().only(["b"]), LastSeen::default(), TurnedAway::default());
-        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100, log: (&log, "broker:1883") };
+        let mut judge =
+            Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100, log: (&log, "broker:1883"), ear: None };
         let mut bunch = Bunch::default();
         for topic in ["devices/a/telemetry", "devices/b/telemetry"] {
             bunch.take(&publish(Some(topic), b"1", false), &mut judge, Stamp::default());
@@ -228,7 +240,8 @@ mod tests {
         let rule = Rule { topic: "devices/#".into(), drop: vec!["name".parse().expect("a field")], ..Rule::default() };
         let rules = rules().treating(Fields::new(&[rule], None).expect("a rule"));
         let (mut last_seen, log) = (LastSeen::default(), TurnedAway::default());
-        let mut judge = Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100, log: (&log, "broker:1883") };
+        let mut judge =
+            Judge { rules: &rules, last_seen: &mut last_seen, max_size: 100, log: (&log, "broker:1883"), ear: None };
         let mut bunch = Bunch::default();
         let topic = Some("devices/a/telemetry");
         for (payload, retained) in

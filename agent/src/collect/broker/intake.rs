@@ -25,6 +25,7 @@ use super::retained::LastSeen;
 use super::state::printable;
 use super::{Deps, Options};
 use crate::clock::now_ms;
+use crate::collect::devices::Ear;
 use crate::collect::turned_away::TurnedAway;
 use crate::collect::{Alarm, Heard};
 use crate::store::{Committed, IN_FLIGHT_BYTES, Submission};
@@ -129,6 +130,7 @@ pub(super) struct Intake<'a> {
     retry_filters: Option<Instant>,
     /// The alarms, from when the connection is there.
     alarms: Option<Heard>,
+    ear: Ear,
 }
 
 impl<'a> Intake<'a> {
@@ -158,6 +160,7 @@ impl<'a> Intake<'a> {
             asked: Vec::new(),
             retry_filters: None,
             alarms: None,
+            ear: Ear::new(Arc::clone(&deps.stats.devices)),
         };
         (intake, way)
     }
@@ -221,13 +224,15 @@ impl<'a> Intake<'a> {
                     }
                     let max_size = self.options.max_packet_size;
                     let log = (self.log, self.name.as_str());
-                    let mut judge = Judge { rules: &rules, last_seen: self.last_seen, max_size, log };
+                    let mut judge =
+                        Judge { rules: &rules, last_seen: self.last_seen, max_size, log, ear: Some(&mut self.ear) };
                     self.bunch.take(&publish, &mut judge, stamp);
                     self.bunch.hold(room);
                 }
             }
             next = if self.bunch.is_full() { None } else { self.arrivals.try_recv().ok() };
         }
+        self.ear.tell();
         if self.bunch.tally.publishes > 0 {
             self.bunch.seal();
             let bytes = self.bunch.submission.bytes().min(IN_FLIGHT_BYTES) as u32;

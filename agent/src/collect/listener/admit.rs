@@ -18,6 +18,7 @@ use super::table::Seat;
 use super::wire::{self, Version, kind};
 use crate::collect::Counter;
 use crate::collect::allow::{Identity, Unlisted};
+use crate::collect::devices::Ear;
 use crate::collect::session::{Granted, PacketIds};
 use crate::collect::turned_away::{Cause, Seen};
 use crate::store::Submission;
@@ -383,6 +384,7 @@ fn assemble<S: AsyncRead + AsyncWrite + Unpin>(
         receive_maximum: u32::from(shared.receive_maximum),
         expiry_s: granted.expiry_s,
         rules: shared.rules.clone(),
+        ear: Ear::new(Arc::clone(&shared.stats.devices)),
         identity,
     };
     Serving::new(Parts {

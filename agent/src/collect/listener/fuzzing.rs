@@ -65,6 +65,7 @@ fn accepted(version: Version, lasting: bool) -> Option<Intake> {
         receive_maximum: 20,
         expiry_s: 60,
         rules,
+        ear: crate::collect::devices::Ear::new(Arc::default()),
         identity: Identity::default(),
     }))
 }

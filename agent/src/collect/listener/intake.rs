@@ -22,6 +22,7 @@ use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
 use crate::clock::Stamp;
 use crate::collect::allow::{Identity, Unlisted};
+use crate::collect::devices::Ear;
 use crate::collect::fields::{Refused, Treatment};
 use crate::collect::mapping::Rules;
 use crate::collect::session::{PacketIds, record};
@@ -204,6 +205,8 @@ pub(super) struct Setup {
     /// The session expiry granted; a DISCONNECT may not make it of 0 another.
     pub(super) expiry_s: u32,
     pub(super) rules: watch::Receiver<Arc<Rules>>,
+    /// Where it is told which devices were heard.
+    pub(super) ear: Ear,
     /// What the client has shown of itself.
     pub(super) identity: Identity,
 }
@@ -369,6 +372,7 @@ impl Intake {
         let (topic, device) = (&*self.place.topic, &self.place.topic[self.place.device.clone()]);
         let record = NewRecord { device, topic, payload, stamp, origin, will: false };
         round.submission.push(lane, &record);
+        self.setup.ear.hears(device, stamp.uptime_ms);
         round.payload_bytes += payload.len() as u64;
         round.untreated += u32::from(treated.is_some_and(|treated| treated.untreated.is_some()));
         round.credits += u32::from(publish.qos == 1);

@@ -454,6 +454,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     fn process(&mut self, data: &[u8], permit: OwnedSemaphorePermit) -> Result<usize, Ended> {
         let mut round = Round::default();
         let (taken, step) = self.intake.take(data, permit.num_permits(), self.shared.clock.now(), &mut round);
+        self.intake.setup.ear.tell();
         self.follow_alarms();
         self.submit(round, permit);
         self.unprocessed = false;

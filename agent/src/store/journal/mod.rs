@@ -154,6 +154,7 @@ mod frame;
 pub(crate) mod fuzzing;
 mod gaps;
 mod hardware;
+mod heads;
 mod limits;
 mod log;
 mod reader;
@@ -174,6 +175,7 @@ mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
 pub use clocks::TimesKnown;
+pub use heads::{MOST_HEADS, SegmentHead, heads};
 pub use reader::Chunk;
 pub(super) use reader::LogReader;
 

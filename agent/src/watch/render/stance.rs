@@ -131,7 +131,7 @@ fn page(out: &mut Sheet, page: &StatusPageStatus) {
     }
 }
 
-fn of_ground(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> String {
+pub(super) fn of_ground(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> String {
     let from = time(ground.since_ms);
     let mut text = out.say(if ground.since_ms > now_ms {
         message!("from {time} (in {span})", time = from, span = span(ground.since_ms - now_ms))
@@ -175,7 +175,7 @@ fn kept(out: &Sheet, text: &str) -> String {
     }
 }
 
-fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
+pub(super) fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
     let mut text = out.say(message!(
         "{time} {what} from {source}",
         time = time(notice.at_ms),

@@ -102,6 +102,7 @@ const OUTSIDE: &[&str] = &[
     "m-1",
     "ops",
     "socket",
+    "ca978112ca1bbdca (sha256)",
     "64KiB",
     "270s",
 ];

@@ -111,13 +111,14 @@ fn a_refused_configuration_is_shown_line_by_line_within_a_limit() {
 
 #[test]
 fn that_the_kept_configuration_is_in_force_stands_in_the_first_lines() {
-    let status = Status {
+    let mut status = Status {
         config: "/var/lib/tidegate/configuration/kept".into(),
         config_kept: true,
         config_kept_ms: Some(1_795_332_475_000),
         config_error: Some("/etc/tidegate/tidegate.toml: 1 mistake\n  line 3: nonsense".into()),
         ..sample()
     };
+    status.mark();
     let text = human(&status);
     let lines: Vec<&str> = text.lines().take(5).collect();
     assert!(lines[1].contains("CONFIGURATION") && lines[1].contains("TG-104"), "{text}");

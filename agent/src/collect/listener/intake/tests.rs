@@ -15,6 +15,7 @@ fn intake(version: Version, session: Option<u64>) -> (Intake, watch::Sender<Arc<
         receive_maximum: 65_535,
         expiry_s: 0,
         rules,
+        ear: crate::collect::devices::Ear::new(Arc::default()),
         identity: crate::collect::allow::Identity::default(),
     };
     (Intake::new(setup), sender)

@@ -31,6 +31,7 @@ fn serving_on<S: AsyncRead + AsyncWrite + Unpin>(
         receive_maximum: 100,
         expiry_s: 0,
         rules: shared.rules.clone(),
+        ear: crate::collect::devices::Ear::new(Arc::default()),
         identity: crate::collect::allow::Identity::default(),
     };
     Box::new(Serving::new(Parts {

@@ -1,0 +1,93 @@
+//! `tidegate support-bundle`: what is inside, what is not, with the agent and without it.
+#![forbid(unsafe_code)]
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tidegate_tests::agent::{Setup, binary};
+use tidegate_tests::device::Device;
+use tidegate_tests::flux::Flux;
+use tidegate_tests::mqtt::Version;
+
+const PLANTED: [&str; 6] =
+    ["plantedBrokerWord", "plantedTail88", "plantedComment77", "plantedUser66", "plantedPayload55", "plantedKey44"];
+
+/// A program in the place of one of the system's.
+fn program(folder: &Path, name: &str, says: &str) {
+    let path = folder.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\necho '{says}'\n")).expect("a program");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it may be run");
+}
+
+fn bundle(config: &Path, folder: &Path, output: &Path) -> Output {
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let mut command = Command::new(binary());
+    command.args(["--lang", "en", "support-bundle", "--config"]).arg(config).arg("--output").arg(output);
+    command.env("PATH", path).output().expect("the binary starts")
+}
+
+/// Everything that is in an archive: names and texts.
+fn unpacked(archive: &Path, into: PathBuf) -> Vec<(String, String)> {
+    std::fs::create_dir(&into).expect("a folder");
+    let done = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&into).status().expect("tar starts");
+    assert!(done.success());
+    let entries = std::fs::read_dir(into.join("tidegate-support")).expect("what was packed");
+    let read = |path: PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(&path).expect("text"))
+    };
+    entries.map(|entry| read(entry.expect("an entry").path())).collect()
+}
+
+#[test]
+fn a_bundle_has_everything_but_secrets_and_payloads_with_the_agent_and_without() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = folder.path().join("broker.password");
+    std::fs::write(&secret, "plantedBrokerWord\n").expect("a secret");
+    std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("for its owner");
+    setup.set("collect.broker", "url", "\"mqtt://127.0.0.1:9\"").set("collect.broker", "topics", "[\"a/#\"]");
+    setup.set("collect.broker", "username", "\"me\"");
+    setup.set("collect.broker", "password_file", &format!("\"{}\"", secret.display()));
+    let config = folder.path().join("of-agent.toml");
+    let text = setup.text()
+        + "\n# https://api.soracom.io/v1/incoming_webhooks/plantedComment77 password = \"plantedUser66\"\n";
+    std::fs::write(&config, text).expect("a configuration");
+    let mut agent = setup.start();
+    let payloads = std::iter::once(String::from("\"plantedPayload55\""));
+    let outcome = Device::new("d1", Version::V5).start(agent.address(), payloads).join();
+    assert_eq!(outcome.acknowledged.len(), 1);
+    program(
+        folder.path(),
+        "journalctl",
+        "https://u:plantedUser66@h/plantedTail88 plantedBrokerWord secret-plantedKey44 abc",
+    );
+
+    let first = folder.path().join("first.tar.gz");
+    let output = bundle(&config, folder.path(), &first);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(std::fs::metadata(&first).expect("the archive").permissions().mode() & 0o777, 0o600);
+    let files = unpacked(&first, folder.path().join("first"));
+    for (name, text) in &files {
+        for planted in PLANTED {
+            assert!(!text.contains(planted), "{planted} in {name}:\n{text}");
+        }
+        assert!(name == "CONTENTS.txt" || shown.contains(name.as_str()), "{name} is not listed:\n{shown}");
+    }
+    for name in ["status.txt", "status.json", "configuration.toml", "segments.jsonl", "log.txt", "versions.txt"] {
+        assert!(files.iter().any(|(of, text)| of == name && !text.is_empty()), "{name}:\n{shown}");
+    }
+
+    let again = bundle(&config, folder.path(), &first);
+    assert_eq!(again.status.code(), Some(1), "a file is never replaced");
+    agent.kill();
+    let second = folder.path().join("second.tar.gz");
+    let output = bundle(&config, folder.path(), &second);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && shown.contains("status.txt: tidegate is not running"), "{shown}");
+    let files = unpacked(&second, folder.path().join("second"));
+    assert!(files.iter().any(|(name, text)| name == "segments.jsonl" && text.contains("gw-test")), "{shown}");
+}
