@@ -3,15 +3,21 @@
 use super::*;
 use std::path::PathBuf;
 
-/// A store with ten records in `normal`, cleanly closed.
+/// A store with ten records in `normal`, cleanly closed, whose frames are equally long: a record's times are numbers of
+/// variable length, and once in a while one grows by a byte from one record to the next.
 fn ten() -> FaultyDisk {
-    let disk = FaultyDisk::default();
-    let (store, _) = open(&disk);
-    for number in 0..10_u8 {
-        put(&store, NORMAL, &[&[number; 20]]);
+    loop {
+        let disk = FaultyDisk::default();
+        let (store, _) = open(&disk);
+        for number in 0..10_u8 {
+            put(&store, NORMAL, &[&[number; 20]]);
+        }
+        store.close();
+        let frames = disk.bytes(&the_segment(&disk)).len() - 1024;
+        if frames % 10 == 0 {
+            return disk;
+        }
     }
-    store.close();
-    disk
 }
 
 fn the_segment(disk: &FaultyDisk) -> PathBuf {
