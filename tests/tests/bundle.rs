@@ -28,9 +28,9 @@ fn bundle(config: &Path, folder: &Path, output: &Path) -> Output {
 }
 
 /// Everything that is in an archive: names and texts.
-fn unpacked(archive: &Path, into: PathBuf) -> Vec<(String, String)> {
-    std::fs::create_dir(&into).expect("a folder");
-    let done = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(&into).status().expect("tar starts");
+fn unpacked(archive: &Path, into: &Path) -> Vec<(String, String)> {
+    std::fs::create_dir(into).expect("a folder");
+    let done = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into).status().expect("tar starts");
     assert!(done.success());
     let entries = std::fs::read_dir(into.join("tidegate-support")).expect("what was packed");
     let read = |path: PathBuf| {
@@ -70,7 +70,7 @@ fn a_bundle_has_everything_but_secrets_and_payloads_with_the_agent_and_without()
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(std::fs::metadata(&first).expect("the archive").permissions().mode() & 0o777, 0o600);
-    let files = unpacked(&first, folder.path().join("first"));
+    let files = unpacked(&first, &folder.path().join("first"));
     for (name, text) in &files {
         for planted in PLANTED {
             assert!(!text.contains(planted), "{planted} in {name}:\n{text}");
@@ -88,6 +88,6 @@ fn a_bundle_has_everything_but_secrets_and_payloads_with_the_agent_and_without()
     let output = bundle(&config, folder.path(), &second);
     let shown = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && shown.contains("status.txt: tidegate is not running"), "{shown}");
-    let files = unpacked(&second, folder.path().join("second"));
+    let files = unpacked(&second, &folder.path().join("second"));
     assert!(files.iter().any(|(name, text)| name == "segments.jsonl" && text.contains("gw-test")), "{shown}");
 }
