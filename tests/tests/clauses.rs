@@ -222,10 +222,13 @@ fn test(named: &str) -> Result<String, String> {
     let path = if file.starts_with("agent/") { root().join(file) } else { root().join("tests/tests").join(file) };
     let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let at = text.find(&format!("fn {name}()")).ok_or_else(|| format!("{} has no {name}", path.display()))?;
-    let above = text[..at].trim_end_matches("async ").trim_end().lines().rev().find(|line| !line.starts_with("//"));
-    let above = above.unwrap_or_default().trim();
-    if !(above.starts_with("#[test]") || above.starts_with("#[tokio::test")) {
-        return Err(format!("{name} is no test: above it stands {above}"));
+    let above = text[..at].trim_end_matches("async ").trim_end().lines().rev().map(str::trim);
+    let attributes: Vec<&str> = above.take_while(|line| line.starts_with("#[") || line.starts_with("//")).collect();
+    if !attributes.iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test")) {
+        return Err(format!("{name} is no test: above it stands {attributes:?}"));
+    }
+    if attributes.iter().any(|line| line.starts_with("#[ignore")) {
+        return Err(format!("{name} is ignored"));
     }
     let rest = &text[at..];
     Ok(rest[..rest.find("\nfn ").or_else(|| rest.find("\n#[")).unwrap_or(rest.len())].to_owned())

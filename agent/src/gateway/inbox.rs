@@ -66,6 +66,7 @@ pub(super) fn status(shared: &Shared) -> InboxStatus {
         folder_code: String::new(),
         accepted: standing.accepted,
         repeated: standing.repeated,
+        not_wholly_known: standing.not_wholly_known,
         refused: standing.refused.into_iter().map(count).collect(),
         last: last
             .map(|one| RefusedNotice {

@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
-use tidegate_protocol::notice::{ENVELOPE_BYTES, Keys, NoticeError, Now, Opened, Taken, Turn, open};
+use tidegate_protocol::notice::{Content, ENVELOPE_BYTES, Keys, NoticeError, Now, Opened, Taken, Turn, open};
 
 use super::input::{Entry, Input};
 use crate::chain::chain;
@@ -136,6 +136,12 @@ pub struct Told {
     /// What the gateway did about it.
     #[serde(default)]
     pub follows: Vec<String>,
+    /// Keys of it that this version does not know, and that have no effect.
+    #[serde(default)]
+    pub unknown_count: usize,
+    /// The first of them.
+    #[serde(default)]
+    pub unknown: Vec<String>,
 }
 
 /// How things stand, for `status`.
@@ -152,6 +158,8 @@ pub struct Standing {
     pub accepted: u64,
     /// Notices that had been taken in before.
     pub repeated: u64,
+    /// Notices among those taken in of which something was not known to this version.
+    pub not_wholly_known: u64,
     /// Envelopes that were refused, by reason.
     pub refused: BTreeMap<String, u64>,
     /// The last of them, the newest last.
@@ -261,6 +269,7 @@ impl Inbox {
         let entries = (self.0.hand)(Input::Notice { notice, key, via: via.as_str() }).ok_or(Refusal::NotNow)?;
         state.taken = taken;
         state.standing.accepted += 1;
+        state.standing.not_wholly_known += u64::from(is_not_wholly_known(&opened));
         drop(state);
         let (id, kind) = (&opened.notice.id, opened.notice.content.kind());
         tracing::info!(id, kind = shown(kind, NAME), key = opened.kid, via = via.as_str(), "a notice is taken in");
@@ -302,7 +311,8 @@ impl Inbox {
         }
         let verdict = "refused".to_owned();
         let (id, kind, key) = (String::new(), String::new(), String::new());
-        Told { verdict, code: code.into(), why, id, kind, key, says: String::new(), follows: Vec::new() }
+        let (says, follows, unknown) = (String::new(), Vec::new(), Vec::new());
+        Told { verdict, code: code.into(), why, id, kind, key, says, follows, unknown_count: 0, unknown }
     }
 
     /// Says which folder is watched, and why it cannot be, if so.
@@ -343,7 +353,14 @@ fn told(opened: &Opened, turn: Turn, entries: Vec<Entry>) -> Told {
         key: opened.kid.clone(),
         says: follows(&opened.notice.content),
         follows: did,
+        unknown_count: opened.unknown_count,
+        unknown: opened.unknown.clone(),
     }
+}
+
+/// Whether a newer sender said something that this version does not understand: a key, or the kind.
+fn is_not_wholly_known(opened: &Opened) -> bool {
+    opened.unknown_count > 0 || matches!(opened.notice.content, Content::Unknown { .. })
 }
 
 #[cfg(test)]

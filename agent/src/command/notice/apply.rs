@@ -72,5 +72,13 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     for line in &told.follows {
         out.plain(message!("  what follows: {text}", text = again(line, language)));
     }
+    if told.unknown_count > 0 {
+        let text = message!(
+            "  not known to this version, without effect: {count} keys ({first})",
+            count = told.unknown_count,
+            first = told.unknown.join(", ")
+        );
+        out.plain(text);
+    }
     print(&out.finish())
 }

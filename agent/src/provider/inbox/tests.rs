@@ -116,6 +116,26 @@ fn what_is_refused_is_counted_by_reason_and_the_last_are_shown() {
 }
 
 #[test]
+fn what_a_newer_sender_adds_is_counted_and_told_to_whoever_brings_it() {
+    let opened = |content, unknown: &[&str]| Opened {
+        notice: Notice { content, ..information("n-1", NOW) },
+        kid: "ops-1".into(),
+        unknown: unknown.iter().map(|name| (*name).to_owned()).collect(),
+        unknown_count: unknown.len(),
+    };
+    let newer = opened(Content::Information, &["colour", "shape"]);
+    let told = told(&newer, Turn::New, Vec::new());
+    assert_eq!((told.unknown_count, told.unknown), (2, vec!["colour".to_owned(), "shape".to_owned()]));
+    assert!(is_not_wholly_known(&newer));
+    assert!(is_not_wholly_known(&opened(Content::Unknown { kind: "tide".into() }, &[])));
+    assert!(!is_not_wholly_known(&opened(Content::Information, &[])));
+
+    let tried = Tried::new(true);
+    let whole = tried.inbox.take(&sealed("n-1", NOW), Via::Socket);
+    assert_eq!((whole.unknown_count, tried.inbox.standing().not_wholly_known), (0, 0));
+}
+
+#[test]
 fn without_a_right_clock_what_is_signed_is_taken_in_and_its_time_is_not_judged() {
     let tried = Tried::new(false);
     for issued_ms in [NOW - 300 * DAY, NOW + 300 * DAY] {

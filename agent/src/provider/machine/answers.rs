@@ -341,12 +341,12 @@ impl Machine {
         self.dirty = true;
     }
 
-    /// Whether an announced maintenance holds.
+    /// Whether an announced maintenance holds. The way back from one explains nothing: who is let in and refused meets
+    /// something that nobody announced, or a maintenance that ends late.
     fn is_announced(&self, date: u64) -> bool {
         let ways = super::ways(&self.settings);
         self.state.items.iter().any(|item| {
-            matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. } | Said::Return { .. })
-                && item.phase(&ways, date).holds()
+            matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. }) && item.phase(&ways, date).holds()
         })
     }
 

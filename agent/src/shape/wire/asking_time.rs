@@ -8,7 +8,8 @@
 //!
 //! What that gives away: a chain that has expired since the floor is taken, so who holds the key of one can have the
 //! gateway believe a time within its validity. Names, signatures and trust are checked as ever, and once the clock is known to
-//! be right nobody asks.
+//! be right nobody asks. And a floor that is wrong, because the system's clock was believed when it stood in the far future, has
+//! every chain refused as expired: until the system's time service is heard again, which is asked all the while.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -71,6 +71,12 @@ fn of_inbox(out: &mut Sheet, inbox: &InboxStatus) {
         text.extend([" (", &reasons, ")"]);
     }
     out.line(message!("signed"), text);
+    if inbox.not_wholly_known > 0 {
+        let count = number(inbox.not_wholly_known);
+        let text =
+            message!("{count} of them say something that this version does not know (the log names it)", count = count);
+        out.line("", text);
+    }
     if let Some(refused) = inbox.last.last() {
         let text = message!(
             "! {time} from {source}: {why}",

@@ -45,6 +45,8 @@ pub struct InboxStatus {
     pub accepted: u64,
     /// Brought again.
     pub repeated: u64,
+    /// Taken in, but with keys or of a kind that this version does not know.
+    pub not_wholly_known: u64,
     /// Refused, by reason.
     pub refused: Vec<RefusedCount>,
     /// The last of them, the newest last.

@@ -195,6 +195,7 @@ fn stances() -> StanceStatus {
         inbox: InboxStatus {
             keys: vec!["ops".into()],
             accepted: 2,
+            not_wholly_known: 1,
             folder_problem: Some("no space left on device".into()),
             ..InboxStatus::default()
         },

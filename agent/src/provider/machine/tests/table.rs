@@ -269,6 +269,7 @@ fn from_answers() -> Vec<Row> {
         ),
         row("its wait is over, and nothing was tried", [long()], Maintenance, Pass(2 * HOUR), Maintenance),
         row("a probe is accepted", [long(), Pass(2 * HOUR)], Maintenance, told(Means::Accepted), Restricted),
+        row("503 on the way back", [long(), Pass(2 * HOUR), told(Means::Accepted)], Restricted, long(), Maintenance),
         row("and all is as before", [long(), Pass(2 * HOUR), told(Means::Accepted)], Restricted, Pass(BACK), Open),
         row(
             "a probe is refused for its content",
