@@ -99,7 +99,15 @@ impl Chosen {
 #[derive(Debug)]
 pub struct StartError {
     file: LoadError,
-    kept: String,
+    kept: Unkept,
+}
+
+/// Why nothing that was kept can be used.
+#[derive(Debug)]
+struct Unkept {
+    why: String,
+    /// Nothing was kept, as far as can be seen: no gateway ever ran with the file.
+    is_none_at_all: bool,
 }
 
 impl StartError {
@@ -110,7 +118,7 @@ impl StartError {
 
     /// Whether nothing is configured yet, so that waiting changes nothing.
     pub fn is_unconfigured(&self) -> bool {
-        matches!(self.file, LoadError::NotConfigured { .. })
+        self.kept.is_none_at_all && matches!(self.file, LoadError::NotConfigured { .. })
     }
 }
 
@@ -119,7 +127,7 @@ impl std::fmt::Display for StartError {
         if self.is_unconfigured() {
             return self.file.fmt(f);
         }
-        write!(f, "{}\n{}", self.file, self.kept)
+        write!(f, "{}\n{}", self.file, self.kept.why)
     }
 }
 
@@ -156,11 +164,10 @@ impl Start {
                 Ok(Self { places, chosen, fallback })
             }
             Err(error) => {
-                let (chosen, kept) = match kept_one(&places) {
-                    Ok(chosen) => (Some(chosen), String::new()),
-                    Err(why) => (None, why),
+                let chosen = match kept_one(&places) {
+                    Ok(chosen) => chosen,
+                    Err(kept) => return Err(StartError { file: error, kept }),
                 };
-                let Some(chosen) = chosen else { return Err(StartError { file: error, kept }) };
                 Ok(Self { places, chosen: Chosen { refused: Some(chain(&error)), ..chosen }, fallback: None })
             }
         }
@@ -208,7 +215,7 @@ impl Start {
 }
 
 /// What is kept, or why it cannot be used.
-fn kept_one(places: &Places) -> Result<Chosen, String> {
+fn kept_one(places: &Places) -> Result<Chosen, Unkept> {
     let found = places.find(&OsDisk);
     let listed = |problems: &[kept::KeptError]| {
         let told = problems.iter().map(|error| format!("\n  {}", chain(error)));
@@ -216,16 +223,19 @@ fn kept_one(places: &Places) -> Result<Chosen, String> {
     };
     let Some((kept, path)) = found.kept else {
         let folders: Vec<String> = found.looked.iter().map(|folder| folder.display().to_string()).collect();
-        return Err(format!(
+        let why = format!(
             "no configuration of it that worked was found in {}: correct the file, or name the state directory \
              (--state){}",
             folders.join(", "),
             listed(&found.problems)
-        ));
+        );
+        return Err(Unkept { why, is_none_at_all: found.problems.is_empty() });
     };
     let kept_ms = kept.kept_ms;
-    Chosen::of_kept(kept, &path, places)
-        .map_err(|errors| format!("what was kept of it on {} cannot be used either: {errors}", time(kept_ms)))
+    Chosen::of_kept(kept, &path, places).map_err(|errors| {
+        let why = format!("what was kept of it on {} cannot be used either: {errors}", time(kept_ms));
+        Unkept { why, is_none_at_all: false }
+    })
 }
 
 /// Takes the changed file into use, or says why not; then nothing has changed.
