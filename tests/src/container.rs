@@ -216,11 +216,10 @@ impl Drop for Container {
             let said = journal.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
             eprintln!("--- the container's journal ---\n{said}");
         }
+        let init = self.init().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
         if let Some(mut nspawn) = self.nspawn.take() {
-            // All of its processes go with their init.
-            if let Some(init) =
-                self.init().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
-            {
+            // All of its processes go with their init, which does not go with what started it.
+            if let Some(init) = init {
                 let _ = rustix::process::kill_process(init, Signal::KILL);
             }
             let _ = nspawn.kill();
