@@ -176,4 +176,10 @@ mod tests {
             run(state, &steps[1..], false);
         }
     }
+    #[test]
+    fn an_uptime_that_goes_beyond_its_bound_comes_back_as_it_was() {
+        // What fuzzing found: an endpoint, another boot at an uptime of nearly 2^48 ms, a page, and then weeks more.
+        let found = [109, 0, 82, 0x61, 0x2e, 255, 255, 255, 255, 0x32, 255, 112, 115, 6, 255, 0, 0, 0, 252, 0];
+        run(&[], &found, false);
+    }
 }

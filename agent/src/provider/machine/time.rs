@@ -17,8 +17,11 @@ use crate::clock::{EARLIEST_MS, Stamp, difference};
 /// The latest date that is reckoned with (the end of the year 9999).
 pub(super) const LATEST_MS: u64 = 253_402_300_799_999;
 
-/// An uptime is below this ([`Stamp::uptime_ms`]).
+/// An uptime is no more than this ([`Stamp::uptime_ms`]): one that goes beyond stands still.
 const LONGEST_UPTIME_MS: u64 = 1 << 48;
+
+/// Steady time ends with this, which four boots of that length come to: beyond it stands still.
+const LONGEST_STEADY_MS: u64 = 1 << 50;
 
 /// A clock that is set by no more than this is followed at once: time services step by seconds.
 const STEP_MS: u64 = 600_000;
@@ -68,6 +71,7 @@ pub(super) struct Moment {
 impl Time {
     /// Takes in what the clocks show. Says whether the system was booted since.
     pub(super) fn note(&mut self, now: &Stamp) -> bool {
+        let now = Stamp { uptime_ms: now.uptime_ms.min(LONGEST_UPTIME_MS), ..*now };
         let back = self.uptime.saturating_sub(now.uptime_ms) > ANOTHER_BOOT_MS;
         let booted = self.boot != now.boot || back;
         if booted {
@@ -76,7 +80,7 @@ impl Time {
         }
         let passed = now.uptime_ms.saturating_sub(self.uptime);
         self.uptime = self.uptime.max(now.uptime_ms);
-        self.steady = self.steady.saturating_add(passed);
+        self.go_on(passed);
         self.date = self.date.saturating_add(passed).min(LATEST_MS);
         let shown = difference(now.wall_ms.min(LATEST_MS), now.uptime_ms);
         if now.trusted && self.is_believed(shown, now.uptime_ms) {
@@ -125,9 +129,13 @@ impl Time {
         let Some(offset) = self.offset else { return };
         let known = self.uptime.saturating_add_signed(offset).min(LATEST_MS);
         if std::mem::take(&mut self.resumed) {
-            self.steady = self.steady.saturating_add(known.saturating_sub(self.date).min(MOST_OFF_MS));
+            self.go_on(known.saturating_sub(self.date).min(MOST_OFF_MS));
         }
         self.date = known;
+    }
+
+    fn go_on(&mut self, steady: u64) {
+        self.steady = self.steady.saturating_add(steady).min(LONGEST_STEADY_MS);
     }
 
     /// The moment that was noted last.
@@ -137,9 +145,8 @@ impl Time {
 
     /// Within bounds, whatever it was read from.
     pub(super) fn within_bounds(mut self) -> Self {
-        // What a stamp can hold, and what four boots of that length come to.
         self.uptime = self.uptime.min(LONGEST_UPTIME_MS);
-        self.steady = self.steady.min(1 << 50);
+        self.steady = self.steady.min(LONGEST_STEADY_MS);
         self.date = self.date.min(LATEST_MS);
         // A date less an uptime, of which either may be the larger.
         let sane = |offset: &i64| offset.unsigned_abs() <= LONGEST_UPTIME_MS.max(LATEST_MS);
@@ -236,11 +243,16 @@ mod tests {
     #[test]
     fn what_any_stamp_leaves_is_within_bounds_and_comes_back_as_it_was() {
         // What fuzzing found: with an uptime of nearly 2^48 ms the date less the uptime is beyond any date.
-        for uptime in [0, 60_000, (1 << 48) - 1] {
+        // Beyond its bound the uptime, and then steady time, stands still.
+        for uptime in [0, 60_000, (1 << 48) - 1, u64::MAX] {
             for wall in [0, NOW, LATEST_MS, u64::MAX] {
                 let mut time = Time::default();
                 time.note(&stamp(wall, uptime, 1, true));
-                assert_eq!(time.within_bounds().moment(), time.moment(), "{wall} at {uptime}");
+                assert_eq!(time.within_bounds(), time, "{wall} at {uptime}");
+                for boot in 2..8 {
+                    time.note(&stamp(wall, uptime, boot, true));
+                    assert_eq!(time.within_bounds(), time, "{wall} at {uptime} of boot {boot}");
+                }
             }
         }
     }
