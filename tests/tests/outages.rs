@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tidegate::clock::{self, Stamp};
+use tidegate::outage::{Class, Desk, Evidence, Fact, SILENCE_MS, Stage};
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::mqtt::packet::Connect;
@@ -256,4 +258,52 @@ fn who_has_no_ledger_yet_is_told_so_and_a_store_that_cannot_be_read_is_said() {
     let output = agent.command(&["outages"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("cannot read the outage ledger"), "{said}");
+}
+
+/// The ledger of an earlier boot of this gateway, as the agent writes it, in which Flux answered with errors for so long
+/// until a minute ago; then the power went.
+fn out_for_ms(setup: &Setup, length_ms: u64) {
+    let store = setup.folder().join("store");
+    std::fs::create_dir_all(&store).expect("a folder");
+    // Any boot but this one.
+    let begun = clock::now_ms() - length_ms - 60_000;
+    let at = |passed| Stamp { wall_ms: begun + passed, uptime_ms: passed, boot: 1, trusted: true };
+    let desk = Desk::open(&store, "gw-test", &at(0)).expect("a ledger");
+    let figures = desk.figures();
+    wait::until("the ledger is open", BOUND, || figures.borrow().ready);
+    desk.tell(Fact::Started, &at(0));
+    let failed =
+        Evidence { status: Some(503), ..Evidence::new(Stage::Http, Class::Provider, "503 Service Unavailable") };
+    for passed in (0..length_ms).step_by(SILENCE_MS as usize / 2).chain([length_ms]) {
+        desk.tell(Fact::Failed(failed.clone()), &at(passed));
+    }
+    desk.close(&at(length_ms));
+}
+
+#[test]
+fn what_lasted_a_day_by_the_ledger_of_an_earlier_boot_goes_on_and_is_claimed_and_an_hour_less_is_not() {
+    const HOUR_MS: u64 = 3_600_000;
+    for (hours, days) in [(49, Some(2)), (23, None)] {
+        let flux = Flux::start();
+        flux.answer_all(Answer::status(503));
+        let setup = Setup::webhook(&flux);
+        setup.synchronise();
+        out_for_ms(&setup, hours * HOUR_MS + 600_000);
+        let mut agent = setup.start();
+        publish(&agent, "1");
+        let failed = intervals(&agent)[0]["attempts"].as_u64();
+        wait::until("it went on", BOUND, || intervals(&agent)[0]["attempts"].as_u64() > failed);
+        agent.kill();
+        agent.start();
+        flux.answer_all(Answer::status(200));
+        flux.wait_for(1, BOUND);
+        let over = wait_for(&agent, 1, false);
+        assert_eq!(over["not_counted"].as_array().map(Vec::len), Some(2), "the power cut and the kill: {over:#}");
+        let claims = over["claims"].as_array().expect("claims");
+        assert_eq!(claims.first().and_then(|claim| claim["days"].as_u64()), days, "{over:#}");
+        let text = String::from_utf8(agent.command(&["outages"]).stdout).expect("text");
+        let said =
+            text.contains("2 days: 2 d 1 h") && text.contains("15.2(2)") && text.contains("last day to claim 20");
+        assert_eq!((said, text.contains("CLAIM")), (days.is_some(), days.is_some()), "{text}");
+    }
 }

@@ -15,6 +15,9 @@ use tidegate_tests::wait;
 /// 2027-02-01 00:00 in Japan.
 const TURN_S: u64 = 1_801_407_600;
 
+/// 2027-01-12 12:00 in Japan: a day and more before any turn.
+const MIDDLE_S: u64 = 1_799_722_800;
+
 /// Before it so much is left when the test begins: what stands below takes six seconds on an idle machine.
 const BEFORE_S: u64 = 13;
 
@@ -64,4 +67,43 @@ fn after_an_answer_that_the_quota_is_spent_nothing_is_sent_until_the_month_turns
     assert!(back + Duration::from_secs(1) >= turn, "{:?} before the turn", turn - back);
     flux.assert_sound();
     wait::until("the ledger's interval is over", wait::BOUND, || said(&agent, &["outages"]).contains("Flux took"));
+}
+
+#[test]
+fn while_the_quota_is_spent_a_day_later_one_record_is_tried_and_not_a_second() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    setup.synchronise();
+    let boots = |setup: &mut Setup, later_s: u64, number| {
+        let clock = Elsewhen::at(MIDDLE_S + later_s).booted(number);
+        setup.within(&clock.within().iter().map(String::as_str).collect::<Vec<_>>());
+        clock
+    };
+    let _first = boots(&mut setup, 0, 1);
+    let mut agent = setup.start();
+    flux.answer_all(Answer::status(402));
+    publish(&agent, "telemetry", "1");
+    until_stance(&agent, "quota");
+    sends_nothing(&agent, &flux);
+
+    // Switched off for fifty minutes nothing is due, and after a day one probe is.
+    let asked = flux.requests();
+    agent.kill();
+    let _second = boots(&mut agent.setup, 3_000, 2);
+    agent.start();
+    until_stance(&agent, "quota");
+    sends_nothing(&agent, &flux);
+    assert_eq!(flux.requests(), asked);
+    agent.kill();
+    let _third = boots(&mut agent.setup, 26 * 3_600, 3);
+    agent.start();
+    flux.wait_for_requests(asked + 1);
+    flux.look(|log| {
+        let tried = log.requests.last().expect("one came");
+        assert_eq!((tried.events.len(), tried.events[0].payload.get()), (1, "1"), "the oldest alone");
+    });
+    until_stance(&agent, "quota");
+    sends_nothing(&agent, &flux);
+    assert_eq!(flux.requests(), asked + 1);
+    flux.assert_sound();
 }

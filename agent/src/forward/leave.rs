@@ -1,8 +1,8 @@
 //! What the provider's stance lets leave, as the forwarder is told it, and the probe.
 //!
 //! While no telemetry may leave, the machine (`provider::machine`) allows a probe now and then: one record, the oldest
-//! stored. Each is allowed by a number that was not there before; what was allowed before the forwarder began is not its
-//! own. One that was allowed while nothing was stored waits for the first record, and for as long as the machine has
+//! stored. Each is allowed by a number that was not there before; what was allowed before the gateway began is not its
+//! own, but what became due while it was off is. One that was allowed while nothing was stored waits for the first record, and for as long as the machine has
 //! something in its way.
 //!
 //! Before a stop that is announced, batches do not wait until they are as old as they should become: what a lane has gathered
@@ -63,9 +63,10 @@ pub(super) struct Leave {
 }
 
 impl Leave {
-    /// As it stands.
-    pub(super) fn new(mut told: watch::Receiver<Go>) -> Self {
-        let now = *told.borrow_and_update();
+    /// As it stands, where so many probes were allowed to whoever forwarded before: one beyond that is due now.
+    pub(super) fn new(mut told: watch::Receiver<Go>, probes: u64) -> Self {
+        let now = Go { probe: probes, ..*told.borrow() };
+        told.mark_changed();
         Self { told, now, due: false }
     }
 
@@ -144,7 +145,7 @@ mod tests {
     #[test]
     fn batches_are_called_twice_before_a_stop_that_is_announced() {
         let (sender, receiver) = watch::channel(Go { stop_ms: Some(100_000), ..Go::default() });
-        let mut leave = Leave::new(receiver);
+        let mut leave = Leave::new(receiver, 0);
         let start = Instant::now();
         let seconds = Duration::from_secs;
         let at = |second: u64| (start + seconds(second), Stamp { wall_ms: second * 1000, ..Stamp::default() });
@@ -165,7 +166,7 @@ mod tests {
     fn a_probe_is_due_once_for_each_number_and_only_while_nothing_else_may_leave() {
         let go = |telemetry, probe| Go { telemetry, probe, ..Go::default() };
         let (sender, receiver) = watch::channel(go(Telemetry::Nothing, 4));
-        let mut leave = Leave::new(receiver);
+        let mut leave = Leave::new(receiver, 4);
         assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, false), "the fourth was another's");
         sender.send_replace(go(Telemetry::Nothing, 5));
         assert_eq!((leave.look(), leave.is_probing()), (Turn::Probe, true));
@@ -186,10 +187,19 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_that_became_due_before_the_forwarder_began_is_due_when_it_begins() {
+        let (_sender, receiver) = watch::channel(Go { telemetry: Telemetry::Nothing, probe: 5, ..Go::default() });
+        let mut leave = Leave::new(receiver, 4);
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Probe, true));
+        leave.probed();
+        assert_eq!((leave.look(), leave.is_probing()), (Turn::Same, false));
+    }
+
+    #[test]
     fn a_probe_that_waits_for_a_record_waits_too_while_something_is_in_its_way() {
         let go = |probe, may_probe| Go { telemetry: Telemetry::Nothing, probe, may_probe, ..Go::default() };
         let (sender, receiver) = watch::channel(go(0, true));
-        let mut leave = Leave::new(receiver);
+        let mut leave = Leave::new(receiver, 0);
         sender.send_replace(go(1, true));
         assert_eq!((leave.look(), leave.is_probing()), (Turn::Probe, true));
         sender.send_replace(go(1, false));

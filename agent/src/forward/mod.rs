@@ -108,7 +108,7 @@ impl Forwarder {
         let view = permit::View::new(&store, &reload.borrow().options);
         let handle = Handle { stats, reload: Arc::new(sender), wire: wire.clone(), limit, view };
         let limits = watch::channel(Arc::default()).1;
-        let leave = leave::Leave::new(watch::channel(Go::default()).1);
+        let leave = leave::Leave::new(watch::channel(Go::default()).1, 0);
         let teller = told::Teller::default();
         Ok((Self { store, wire, handle: handle.clone(), reload, limits, leave, teller }, handle))
     }
@@ -119,10 +119,11 @@ impl Forwarder {
         Self { limits, ..self }
     }
 
-    /// What the provider's stance lets leave; everything unless this is called. Probes allowed from now on are sent.
+    /// What the provider's stance lets leave; everything unless this is called. Probes allowed beyond so many `probes` are
+    /// sent.
     #[must_use]
-    pub fn let_by(self, go: watch::Receiver<Go>) -> Self {
-        let leave = leave::Leave::new(go);
+    pub fn let_by(self, go: watch::Receiver<Go>, probes: u64) -> Self {
+        let leave = leave::Leave::new(go, probes);
         if leave.lets_any() {
             // A quota that was used up when the gateway was switched off is over by the machine's word.
             self.handle.view.ask_again();

@@ -70,6 +70,8 @@ struct State {
     machine: Machine,
     /// The store's memory has been read; before that nothing is told.
     open: bool,
+    /// Probes that were allowed before this run, as far as that was kept.
+    probes: u64,
     log: Log,
     log_changed: bool,
     /// It is not to wait: a person was told that something is done.
@@ -81,7 +83,8 @@ impl Desk {
     pub(super) fn new(config: &Config, now: &crate::clock::Stamp) -> Self {
         let machine = Machine::new(options::machine(config));
         let view = machine.view(now);
-        let state = State { machine, open: false, log: Log::default(), log_changed: false, log_wanted: false };
+        let state =
+            State { machine, open: false, probes: 0, log: Log::default(), log_changed: false, log_wanted: false };
         Self {
             state: Mutex::new(state),
             go: channel::Sender::new(go(&view)),
@@ -103,9 +106,9 @@ impl Desk {
         question
     }
 
-    /// What may be sent, for the forwarder.
-    pub(super) fn go(&self) -> channel::Receiver<Go> {
-        self.go.subscribe()
+    /// What may be sent, for the forwarder, and how many probes were allowed before this run.
+    pub(super) fn go(&self) -> (channel::Receiver<Go>, u64) {
+        (self.go.subscribe(), self.state().probes)
     }
 
     /// Who may do what, for those who ask others.
@@ -151,6 +154,7 @@ pub(super) fn open(shared: &Shared, store: &Store) {
         let mut state = shared.stance.state();
         if let Some(kept) = store.kept(KEPT) {
             state.machine = Machine::restore(&kept, options::machine(&config));
+            state.probes = state.machine.probes();
         }
         (state.open, state.log) = (true, log);
     }

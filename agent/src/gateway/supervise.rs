@@ -154,7 +154,8 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     let (forwarder, handle) = Forwarder::new(options, store.clone(), wire)?;
     stance::open(shared, &store);
     let (teller, said) = tokio::sync::mpsc::channel(crate::forward::TOLD_WAITING);
-    let forwarder = forwarder.limited_by(shared.limits.subscribe()).let_by(shared.stance.go()).telling(teller);
+    let (go, probes) = shared.stance.go();
+    let forwarder = forwarder.limited_by(shared.limits.subscribe()).let_by(go, probes).telling(teller);
     let told = handle.rate_limit();
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
     let credentials = listener.as_ref().map(Listener::credentials);

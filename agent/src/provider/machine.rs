@@ -164,6 +164,11 @@ impl Machine {
         self.state.has_delivered()
     }
 
+    /// How many probes were allowed so far.
+    pub fn probes(&self) -> u64 {
+        self.state.probes.count
+    }
+
     /// What time it is no earlier than, in ms since the Unix epoch; a small number where nothing is known.
     pub fn earliest(&self, now: &Stamp) -> u64 {
         let mut time = self.state.time;

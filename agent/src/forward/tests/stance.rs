@@ -12,7 +12,7 @@ fn under(telemetry: Telemetry, options: Options) -> (Bench, watch::Sender<Go>, m
     let (forwarder, handle) =
         Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).expect("the options are good");
     let stop = CancellationToken::new();
-    let task = tokio::spawn(forwarder.let_by(told_go).telling(teller).run(stop.clone()));
+    let task = tokio::spawn(forwarder.let_by(told_go, 0).telling(teller).run(stop.clone()));
     (Bench { store, handle, stop, task, folder }, go, told)
 }
 
