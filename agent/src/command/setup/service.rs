@@ -60,14 +60,17 @@ impl Need {
         if !unit.is_active() {
             return Self::Start;
         }
-        let has_it = |status: &Status| {
-            status.config_fingerprint == fingerprint(written.text) && status.config_error.is_none()
-        };
+        let has_it =
+            |status: &Status| status.config_fingerprint == fingerprint(written.text) && status.config_error.is_none();
         match (written.secrets, service) {
             // It answers on another socket than the file says, which a reload does not change.
             (true, _) | (false, None) => Self::Restart,
             (false, Some(status)) if has_it(status) => {
-                if status.config_needs_restart.is_empty() { Self::Nothing } else { Self::Restart }
+                if status.config_needs_restart.is_empty() {
+                    Self::Nothing
+                } else {
+                    Self::Restart
+                }
             }
             (false, Some(_)) => Self::Reload,
         }
@@ -88,7 +91,9 @@ pub(super) fn tell(
     let unit = Unit::ask();
     if !unit.is_there() || !rustix::process::geteuid().is_root() {
         let why = match unit {
-            _ if unit.is_masked() => message!("the service was left as it is: its unit is masked; systemctl unmask tidegate"),
+            _ if unit.is_masked() => {
+                message!("the service was left as it is: its unit is masked; systemctl unmask tidegate")
+            }
             _ if !args.start => return Ok(true),
             _ if unit.is_there() => message!("the service was not started: that needs root"),
             _ => message!("the service was not started: systemd runs no unit {name} here", name = NAME),

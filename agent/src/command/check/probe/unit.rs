@@ -162,7 +162,9 @@ fn with_credentials(mut properties: HashMap<String, String>) -> HashMap<String, 
 /// What `LoadCredential=` says in a unit's files, in their order; an empty one takes back those before it (systemd.exec(5)).
 fn credentials(files: &[String]) -> Vec<&str> {
     let mut all = Vec::new();
-    for value in files.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("LoadCredential=")) {
+    for value in
+        files.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().strip_prefix("LoadCredential="))
+    {
         match value.trim() {
             "" => all.clear(),
             value => all.push(value),
@@ -371,7 +373,8 @@ mod tests {
     fn what_is_handed_over_stands_in_the_units_own_files() {
         let folder = tempfile::tempdir().expect("a folder");
         let (unit, drop_in) = (folder.path().join("tidegate.service"), folder.path().join("more.conf"));
-        std::fs::write(&unit, "[Service]\nLoadCredential=a:/x\n # LoadCredential=b:/no\nLoadCredential=b:/y\n").expect("a file");
+        std::fs::write(&unit, "[Service]\nLoadCredential=a:/x\n # LoadCredential=b:/no\nLoadCredential=b:/y\n")
+            .expect("a file");
         let of = |drop_ins: &str| {
             let known = parse(&format!("FragmentPath={}\nDropInPaths={drop_ins}\n", unit.display()));
             Unit::Known(with_credentials(known))
