@@ -136,7 +136,7 @@ fn setup_of_a_fresh_package_starts_a_service_that_reads_its_secrets_and_a_second
     assert_eq!(belongs(&container, WEBHOOK), (0, 0, 0o600), "systemd hands it over");
     assert_eq!(belongs(&container, "/etc/tidegate/secrets").2 & 0o007, 0, "the package's folder");
     let written = text(&container);
-    assert!(written.starts_with("# by hand, 現場\n") && written.ends_with("# end\n"), "{written}");
+    assert!(written.starts_with("# by hand, 現場\n") && written.contains("\n# end\n\n[gateway]\n"), "{written}");
     assert!(!written.contains(SECRET) && !container.journal().contains(SECRET));
     deliver(&flux, address, "1");
     let (code, found) = check(&container);
