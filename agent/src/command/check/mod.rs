@@ -81,7 +81,11 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             report.head(&args.config, Some(&config.gateway.id));
             examine(config, args, &mut |finding| report.take(finding));
         }
-        probe::configuration::Read::Wrong | probe::configuration::Read::NotPermitted => report.head(&args.config, None),
+        probe::configuration::Read::Wrong | probe::configuration::Read::NotPermitted => {
+            report.head(&args.config, None);
+            // It may run all the same, with the configuration that worked last, or wait for its first one.
+            probe::unit::look(&Unit::ask(), None, false, &mut |finding| report.take(finding));
+        }
     }
     report.end()?;
     match (&read, report.worst()) {
@@ -96,7 +100,7 @@ fn examine(config: &Config, args: &Args, tell: Tell<'_>) {
     let unit = Unit::ask();
     let service = probe::service::look(&config.control.socket, tell);
     let service = service.as_ref();
-    probe::unit::look(&unit, service, tell);
+    probe::unit::look(&unit, service, true, tell);
     let runner = Runner::find(&unit, service);
     probe::permissions::look(&args.config, &runner, &unit, tell);
     probe::store::look(&config.store, &runner, &unit, service, tell);

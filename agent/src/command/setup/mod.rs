@@ -38,12 +38,13 @@ use self::answers::{Answers, Draft, Topic};
 use self::edit::{EditError, Text};
 pub(super) use self::flags::Args;
 use self::prove::Proof;
+use self::service::Written;
 use self::terminal::Terminal;
 use self::write::Belongs;
 use super::check;
 use super::{Coded, Failure, print};
 
-/// Exit code when all was written and the check at the end found something bad.
+/// Exit code when all was written and the check at the end found something bad, or the service did not take it.
 const WRITTEN_BUT_BAD: u8 = 5;
 
 /// Exit code after Ctrl-C, as shells have it (128 + SIGINT).
@@ -163,8 +164,10 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         drop(done);
         print(&format!("{}\n", message!("written: {path}", path = path.display()).text(language)))?;
     }
-    service::tell(args, terminal.as_mut(), !draft.secrets.is_empty(), &config.control.socket, language)?;
-    finish(args, terminal.as_mut(), path, language)
+    let written = Written { text: &new, secrets: !draft.secrets.is_empty(), socket: &config.control.socket };
+    let told = service::tell(args, terminal.as_mut(), written, language)?;
+    finish(args, terminal.as_mut(), path, language)?;
+    if told { Ok(()) } else { Err(Failure::said(WRITTEN_BUT_BAD)) }
 }
 
 /// Checks all, with a test event if that is agreed.

@@ -75,6 +75,12 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             }
             if not_permitted { Read::NotPermitted } else { Read::Wrong }
         }
+        Err(LoadError::NotConfigured { .. }) => {
+            let said = message!("nothing is configured yet: the file holds comments only");
+            let next = message!("run setup: sudo tidegate setup");
+            tell(Finding::bad(what(), said, Code::NotConfigured, next));
+            Read::Wrong
+        }
         Err(error) => {
             let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
             let said = message!("it cannot be read: {error}", error = format!("{error}{cause}"));

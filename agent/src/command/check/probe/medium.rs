@@ -41,10 +41,15 @@ pub(in crate::command) enum Lasting {
 pub(in crate::command) fn of(folder: &Path) -> Option<Medium> {
     let folder = folder.canonicalize().ok()?;
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    find(&folder, &mounts, &|number| device(Path::new("/sys"), number))
+    find(&folder, &mounts, &|number| device(Path::new("/sys"), number), &Path::is_dir)
 }
 
-fn find(folder: &Path, mounts: &str, device: &dyn Fn(&str) -> Option<String>) -> Option<Medium> {
+fn find(
+    folder: &Path,
+    mounts: &str,
+    device: &dyn Fn(&str) -> Option<String>,
+    is_here: &dyn Fn(&Path) -> bool,
+) -> Option<Medium> {
     // Of mounts on one point the last is on top.
     let mounts: Vec<Mount> = mounts.lines().filter_map(Mount::parse).collect();
     let mount = mounts
@@ -61,7 +66,8 @@ fn find(folder: &Path, mounts: &str, device: &dyn Fn(&str) -> Option<String>) ->
     if lasting == Lasting::Unknown {
         // What is written goes to the upper layer.
         let upper = mount.options.split(',').find_map(|option| option.strip_prefix("upperdir=")).map(PathBuf::from);
-        let below = upper.filter(|upper| upper.is_absolute()).and_then(|upper| {
+        // In a container its path may be another view's, in which the same name lies on something else.
+        let below = upper.filter(|upper| upper.is_absolute() && is_here(upper)).and_then(|upper| {
             let of = mounts.iter().filter(|other| other.kind != "overlay" && upper.starts_with(&other.point));
             let of = of.max_by_key(|other| other.point.as_os_str().len())?;
             // The root of another's view of the files says nothing.
@@ -167,7 +173,7 @@ mod tests {
     fn a_folder_is_on_the_nearest_mount_and_its_medium_lasts_or_not() {
         let none = |_: &str| None;
         let of = |path: &str| {
-            let medium = find(Path::new(path), MOUNTS, &none).expect("it is on something");
+            let medium = find(Path::new(path), MOUNTS, &none, &|_| true).expect("it is on something");
             (medium.kind, medium.lasting, medium.read_only)
         };
         assert_eq!(of("/var/lib/tidegate"), ("ext4".into(), Lasting::Yes, false));
@@ -178,6 +184,8 @@ mod tests {
         assert_eq!(of("/mnt/old/new"), ("ext4".into(), Lasting::Yes, false), "the last on a point is on top");
         assert_eq!(of("/ram/x"), ("overlay".into(), Lasting::Memory, false));
         assert_eq!(of("/box"), ("overlay".into(), Lasting::Unknown, false));
+        let elsewhere = find(Path::new("/ram/x"), MOUNTS, &none, &|_| false).expect("it is on something");
+        assert_eq!(elsewhere.lasting, Lasting::Unknown, "the path is of another view");
     }
 
     #[test]
