@@ -76,7 +76,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             if not_permitted { Read::NotPermitted } else { Read::Wrong }
         }
         Err(LoadError::NotConfigured { .. }) => {
-            let said = message!("nothing is configured yet: the file holds comments only");
+            let said = message!("it is not configured yet: the file holds comments only");
             let next = message!("run setup: sudo tidegate setup");
             tell(Finding::bad(what(), said, Code::NotConfigured, next));
             Read::Wrong
