@@ -302,8 +302,7 @@ fn what_lasted_a_day_by_the_ledger_of_an_earlier_boot_goes_on_and_is_claimed_and
         let claims = over["claims"].as_array().expect("claims");
         assert_eq!(claims.first().and_then(|claim| claim["days"].as_u64()), days, "{over:#}");
         let text = String::from_utf8(agent.command(&["outages"]).stdout).expect("text");
-        let said =
-            text.contains("2 days: 2 d 1 h") && text.contains("15.2(2)") && text.contains("last day to claim 20");
+        let said = text.contains("2 days: 49 h 1") && text.contains("15.2(2)") && text.contains("last day to claim 20");
         assert_eq!((said, text.contains("CLAIM")), (days.is_some(), days.is_some()), "{text}");
     }
 }
