@@ -2,8 +2,8 @@
 //!
 //! While no telemetry may leave, the machine (`provider::machine`) allows a probe now and then: one record, the oldest
 //! stored. Each is allowed by a number that was not there before; what was allowed before the gateway began is not its
-//! own, but what became due while it was off is. One that was allowed while nothing was stored waits for the first record, and for as long as the machine has
-//! something in its way.
+//! own, but what became due while it was off is. One that was allowed while nothing was stored waits for the first
+//! record, and for as long as the machine has something in its way.
 //!
 //! Before a stop that is announced, batches do not wait until they are as old as they should become: what a lane has gathered
 //! closes at the [`CALLS`], so that at most the records of the last seconds wait for the stop's end. Twice and not all the
