@@ -4,6 +4,9 @@
 //! characters, `?` for any one; there is no other syntax, so nothing can be written that takes long. `*` alone is found in
 //! every text, also in an empty one. Full-width Latin letters, as Japanese texts have them, count as the ordinary ones.
 
+use crate::language::Message;
+use crate::message;
+
 use std::fmt;
 
 /// Longest pattern in bytes.
@@ -19,13 +22,22 @@ pub struct Glob {
 
 /// Why a text is no pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub enum GlobError {
     /// It is empty.
-    #[error("an empty pattern; write \"*\" for everything")]
     Empty,
     /// It is too long.
-    #[error("a pattern of more than {LONGEST} bytes")]
     TooLong,
+}
+
+impl GlobError {
+    /// What is wrong.
+    pub fn message(self) -> Message {
+        match self {
+            Self::Empty => message!("an empty pattern; write \"*\" for everything"),
+            Self::TooLong => message!("a pattern of more than {most} bytes", most = LONGEST),
+        }
+    }
 }
 
 impl Glob {

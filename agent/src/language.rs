@@ -6,6 +6,7 @@
 //! - **None is missing**: `agent/tests/catalogue.rs` reads every [`message!`](crate::message) of the source and holds it to the
 //!   catalogue, both ways, placeholders included. What the compiler can judge, it judges: a placeholder without a value, or a
 //!   value without a placeholder, does not compile.
+//! - What the protocol crate says ([`Said`]) is in the catalogue too, and becomes a message here.
 //! - A message crosses the control socket as a value, because the agent runs under the service manager's locale and the
 //!   technician reads in theirs. An agent of another version may say what this catalogue does not know; it then stands there
 //!   in English.
@@ -18,6 +19,7 @@
 //! for it.
 
 pub mod sheet;
+pub mod system;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,6 +27,10 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
+use tidegate_protocol::notice::{Flaw, NoticeError};
+use tidegate_protocol::said::{Part, Said, parts};
+
+use crate::message;
 
 /// The catalogue's files: an area's name and its text.
 const CATALOGUE: [(&str, &str); 9] = [
@@ -105,6 +111,11 @@ impl Message {
         Self { template: Cow::Borrowed(template), values }
     }
 
+    /// A message of a template without values.
+    pub const fn plain(template: &'static str) -> Self {
+        Self { template: Cow::Borrowed(template), values: Vec::new() }
+    }
+
     /// What the catalogue is asked for.
     pub fn template(&self) -> &str {
         &self.template
@@ -133,6 +144,33 @@ impl Message {
                     None => out.extend(["{", name, "}"]),
                 },
             }
+        }
+    }
+}
+
+impl From<Said> for Message {
+    fn from(said: Said) -> Self {
+        let values = said.values.into_iter().map(|(name, value)| (Cow::Borrowed(name), Value::Text(value))).collect();
+        Self { template: Cow::Borrowed(said.template), values }
+    }
+}
+
+impl From<&Flaw> for Message {
+    fn from(flaw: &Flaw) -> Self {
+        message!("`{field}`: {problem}", field = &flaw.field, problem = flaw.problem.clone())
+    }
+}
+
+impl From<&NoticeError> for Message {
+    fn from(error: &NoticeError) -> Self {
+        match error {
+            NoticeError::Malformed { found } => {
+                message!("it is not a notice in its envelope: {found}", found = found.clone())
+            }
+            NoticeError::Content(flaw) => {
+                message!("{what}: {why}", what = error.said(), why = Message::from(flaw))
+            }
+            other => other.said().into(),
         }
     }
 }
@@ -201,6 +239,9 @@ pub fn again(english: &str, language: Language) -> &str {
     }
 }
 
+/// So that it can say why a word of the command line is refused.
+impl std::error::Error for Message {}
+
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.text(Language::English))
@@ -219,27 +260,27 @@ impl IntoValue for Message {
     }
 }
 
+impl IntoValue for Said {
+    fn into_value(self) -> Value {
+        Value::Message(self.into())
+    }
+}
+
 impl IntoValue for Value {
     fn into_value(self) -> Value {
         self
     }
 }
 
-impl IntoValue for &Value {
+impl<T: IntoValue + Clone> IntoValue for &T {
     fn into_value(self) -> Value {
-        self.clone()
+        self.clone().into_value()
     }
 }
 
 impl IntoValue for String {
     fn into_value(self) -> Value {
         Value::Text(self)
-    }
-}
-
-impl IntoValue for &String {
-    fn into_value(self) -> Value {
-        Value::Text(self.clone())
     }
 }
 
@@ -265,7 +306,7 @@ macro_rules! numbers {
     };
 }
 
-numbers!(u8, u16, u32, u64, usize, i32, i64, std::net::SocketAddr);
+numbers!(u8, u16, u32, u64, usize, i32, i64, std::net::SocketAddr, crate::field::Path);
 
 /// Makes a [`Message`](crate::language::Message): a template with named places, then the values.
 ///
@@ -276,45 +317,24 @@ numbers!(u8, u16, u32, u64, usize, i32, i64, std::net::SocketAddr);
 /// ```
 #[macro_export]
 macro_rules! message {
-    ($template:literal $(, $name:ident = $value:expr)* $(,)?) => {{
+    ($template:literal $(,)?) => {{
+        // Never called: has the compiler see that there is no place. Not run here, so that a message can be a constant.
+        #[allow(dead_code)]
+        fn held() {
+            let _ = ::std::format_args!($template);
+        }
+        $crate::language::Message::plain($template)
+    }};
+    ($template:literal $(, $name:ident = $value:expr)+ $(,)?) => {{
         // Never run: has the compiler hold places and values to each other.
         if false {
-            let _ = ::std::format_args!($template $(, $name = "")*);
+            let _ = ::std::format_args!($template $(, $name = "")+);
         }
         $crate::language::Message::new(
             $template,
-            [$((::std::stringify!($name), $crate::language::IntoValue::into_value($value))),*],
+            [$((::std::stringify!($name), $crate::language::IntoValue::into_value($value))),+],
         )
     }};
-}
-
-/// A piece of a template.
-#[derive(Debug, PartialEq, Eq)]
-enum Part<'a> {
-    Text(&'a str),
-    Name(&'a str),
-}
-
-/// The pieces of a template, in order. A brace that is not closed is text.
-fn parts(template: &str) -> Vec<Part<'_>> {
-    let mut out = Vec::new();
-    let mut rest = template;
-    while let Some(at) = rest.find(['{', '}']) {
-        let (before, brace) = rest.split_at(at);
-        out.push(Part::Text(before));
-        if brace.starts_with("{{") || brace.starts_with("}}") {
-            out.push(Part::Text(&brace[..1]));
-            rest = &brace[2..];
-        } else if let Some((name, after)) = brace.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
-            out.push(Part::Name(name));
-            rest = after;
-        } else {
-            out.push(Part::Text(&brace[..1]));
-            rest = &brace[1..];
-        }
-    }
-    out.push(Part::Text(rest));
-    out
 }
 
 /// The names of a template's places, sorted: what a translation must have too.

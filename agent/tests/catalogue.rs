@@ -22,14 +22,14 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     out
 }
 
-/// The templates of every `message!(…)` among the tokens, however deep.
+/// The templates of every `message!(…)` and `said!(…)` among the tokens, however deep.
 fn templates(tokens: TokenStream, found: &mut Vec<String>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     for (at, token) in tokens.iter().enumerate() {
         let TokenTree::Group(group) = token else { continue };
         let before = |back: usize, is: &str| at.checked_sub(back).is_some_and(|at| tokens[at].to_string() == is);
-        if before(1, "!") && before(2, "message") {
-            let first = group.stream().into_iter().next().expect("message! has a template");
+        if before(1, "!") && (before(2, "message") || before(2, "said")) {
+            let first = group.stream().into_iter().next().expect("it has a template");
             found.push(syn::parse_str::<syn::LitStr>(&first.to_string()).expect("a template is a literal").value());
         }
         // Within it each title becomes a message.
@@ -47,9 +47,9 @@ fn templates(tokens: TokenStream, found: &mut Vec<String>) {
 }
 
 fn said() -> BTreeMap<String, PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let agent = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut out = BTreeMap::new();
-    for path in sources(&root) {
+    for path in sources(&agent.join("src")).into_iter().chain(sources(&agent.join("../protocol/src"))) {
         let text = std::fs::read_to_string(&path).expect("readable");
         let mut found = Vec::new();
         templates(TokenStream::from_str(&text).expect("Rust"), &mut found);

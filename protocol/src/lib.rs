@@ -12,6 +12,7 @@ pub mod event;
 pub mod gap;
 pub mod notice;
 pub mod record;
+pub mod said;
 pub mod stance;
 pub mod terms;
 pub mod units;

@@ -17,6 +17,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::said;
+use crate::said::Said;
+
 const SIZES: [(&str, u64); 10] = [
     ("TiB", 1 << 40),
     ("TB", 1_000_000_000_000),
@@ -54,11 +57,11 @@ const DURATIONS: [(&str, u64); 8] = [
 #[error("{advice}")]
 pub struct UnitError {
     /// What to write instead.
-    pub advice: String,
+    pub advice: Said,
 }
 
-fn error(advice: impl Into<String>) -> UnitError {
-    UnitError { advice: advice.into() }
+fn error(advice: Said) -> UnitError {
+    UnitError { advice }
 }
 
 /// Reads a size in bytes.
@@ -66,12 +69,13 @@ fn error(advice: impl Into<String>) -> UnitError {
 /// # Errors
 /// What to write instead.
 pub fn parse_size(text: &str) -> Result<u64, UnitError> {
-    const EXAMPLE: &str = "write a number with a unit, such as \"64KiB\" or \"1GiB\"";
+    const EXAMPLE: Said = said!("write a number with a unit, such as \"64KiB\" or \"1GiB\"");
     let Some((number, rest)) = number(text.trim()) else { return Err(error(EXAMPLE)) };
     let unit = rest.trim();
     if let Some((_, factor)) = SIZES.iter().find(|(name, _)| *name == unit) {
-        let bytes =
-            number.times(*factor).ok_or_else(|| error("write a size that is a whole number of bytes below 16 EiB"))?;
+        let bytes = number
+            .times(*factor)
+            .ok_or_else(|| error(said!("write a size that is a whole number of bytes below 16 EiB")))?;
         return Ok(bytes);
     }
     let plain = &text.trim()[..text.trim().len() - rest.len()];
@@ -79,10 +83,16 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
         "" => error(size_meanings(plain)),
         "K" | "k" | "M" | "G" | "T" | "m" | "g" | "t" | "Ki" | "Mi" | "Gi" | "Ti" => {
             let letter = unit[..1].to_uppercase();
-            error(format!("write \"{plain}{letter}iB\" (powers of 1024) or \"{plain}{letter}B\" (powers of 1000)"))
+            error(said!(
+                "write \"{plain}{letter}iB\" (powers of 1024) or \"{plain}{letter}B\" (powers of 1000)",
+                plain = plain,
+                letter = letter
+            ))
         }
         _ => match SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)) {
-            Some((name, _)) => error(format!("write \"{plain}{name}\" (a small b would mean bits)")),
+            Some((name, _)) => {
+                error(said!("write \"{plain}{name}\" (a small b would mean bits)", plain = plain, name = name))
+            }
             None => error(EXAMPLE),
         },
     })
@@ -93,15 +103,15 @@ pub fn parse_size(text: &str) -> Result<u64, UnitError> {
 /// # Errors
 /// What to write instead.
 pub fn parse_rate(text: &str) -> Result<u64, UnitError> {
-    const EXAMPLE: &str = "write a rate with its unit, such as \"512 kbit/s\" or \"64 KiB/s\"";
+    const EXAMPLE: Said = said!("write a rate with its unit, such as \"512 kbit/s\" or \"64 KiB/s\"");
     let Some((number, rest)) = number(text.trim()) else { return Err(error(EXAMPLE)) };
     let unit = rest.trim();
     let plain = &text.trim()[..text.trim().len() - rest.len()];
     if unit.is_empty() {
         return Err(error(rate_meanings(plain)));
     }
-    let Some(factor) = bits_of(unit) else { return Err(error(other_rate(plain, unit).unwrap_or(EXAMPLE.into()))) };
-    number.times(factor).ok_or_else(|| error("write a rate of whole bits a second, below 16 Ebit/s"))
+    let Some(factor) = bits_of(unit) else { return Err(error(other_rate(plain, unit).unwrap_or(EXAMPLE))) };
+    number.times(factor).ok_or_else(|| error(said!("write a rate of whole bits a second, below 16 Ebit/s")))
 }
 
 /// Bits a second that one of this unit is.
@@ -117,7 +127,7 @@ fn bits_of(unit: &str) -> Option<u64> {
     })
 }
 
-fn other_rate(plain: &str, unit: &str) -> Option<String> {
+fn other_rate(plain: &str, unit: &str) -> Option<Said> {
     let letter = |letter: char| match letter {
         'k' | 'K' => Some("k"),
         'm' | 'M' => Some("M"),
@@ -125,25 +135,32 @@ fn other_rate(plain: &str, unit: &str) -> Option<String> {
         _ => None,
     };
     if SIZES.iter().any(|(name, _)| *name == unit) {
-        return Some(format!("write \"{plain} {unit}/s\" if bytes a second are meant; a rate says per what time"));
+        return Some(said!(
+            "write \"{plain} {unit}/s\" if bytes a second are meant; a rate says per what time",
+            plain = plain,
+            unit = unit
+        ));
     }
     let first = unit.chars().next().and_then(letter);
     let rest = if first.is_some() { &unit[1..] } else { unit };
     let first = first.unwrap_or("");
     match rest {
-        "" | "Bps" | "B/S" | "/s" => Some(format!(
-            "write \"{plain} {first}bit/s\" for bits or \"{plain} {first}B/s\" for bytes, eight times as much"
+        "" | "Bps" | "B/S" | "/s" => Some(said!(
+            "write \"{plain} {first}bit/s\" for bits or \"{plain} {first}B/s\" for bytes, eight times as much",
+            plain = plain,
+            first = first
         )),
-        "b" | "bit" | "bits" => Some(format!("write \"{plain} {first}bit/s\"")),
+        "b" | "bit" | "bits" => Some(said!("write \"{plain} {first}bit/s\"", plain = plain, first = first)),
         _ => None,
     }
 }
 
 /// What a rate without a unit may mean.
-pub fn rate_meanings(number: &str) -> String {
-    format!(
+pub fn rate_meanings(number: &str) -> Said {
+    said!(
         "write the unit: \"{number} kbit/s\" is thousands of bits a second, \"{number} kB/s\" thousands of bytes, eight \
-         times as much"
+         times as much",
+        number = number
     )
 }
 
@@ -195,7 +212,7 @@ impl std::fmt::Display for Amount {
 /// # Errors
 /// What to write instead.
 pub fn parse_percent(text: &str) -> Result<u8, UnitError> {
-    const EXAMPLE: &str = "write a whole number from 0 to 100 with its sign, such as \"20%\"";
+    const EXAMPLE: Said = said!("write a whole number from 0 to 100 with its sign, such as \"20%\"");
     let Some(number) = text.trim().strip_suffix('%').map(str::trim_end) else { return Err(error(EXAMPLE)) };
     let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     let value = number.parse::<u8>().ok().filter(|value| digits && *value <= 100);
@@ -203,13 +220,19 @@ pub fn parse_percent(text: &str) -> Result<u8, UnitError> {
 }
 
 /// What a size without a unit may mean.
-pub fn size_meanings(number: &str) -> String {
-    format!("write the unit: \"{number}B\" is bytes, \"{number}KiB\" and \"{number}MiB\" are powers of 1024")
+pub fn size_meanings(number: &str) -> Said {
+    said!(
+        "write the unit: \"{number}B\" is bytes, \"{number}KiB\" and \"{number}MiB\" are powers of 1024",
+        number = number
+    )
 }
 
 /// What a duration without a unit may mean.
-pub fn duration_meanings(number: &str) -> String {
-    format!("write the unit: \"{number}s\" is seconds, \"{number}ms\" milliseconds, \"{number}m\" minutes")
+pub fn duration_meanings(number: &str) -> Said {
+    said!(
+        "write the unit: \"{number}s\" is seconds, \"{number}ms\" milliseconds, \"{number}m\" minutes",
+        number = number
+    )
 }
 
 /// Reads a duration.
@@ -217,7 +240,7 @@ pub fn duration_meanings(number: &str) -> String {
 /// # Errors
 /// What to write instead.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    const EXAMPLE: &str = "write a number with a unit, such as \"500ms\", \"270s\", \"10m\" or \"24h\"";
+    const EXAMPLE: Said = said!("write a number with a unit, such as \"500ms\", \"270s\", \"10m\" or \"24h\"");
     let mut rest = text.trim();
     let (mut total, mut parts) = (0_u64, 0);
     while !rest.is_empty() {
@@ -231,19 +254,19 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
             return Err(if alone { error(duration_meanings(plain)) } else { error(EXAMPLE) });
         }
         let Some((_, factor)) = DURATIONS.iter().find(|(name, _)| *name == unit) else {
-            return Err(error(other_duration(plain, unit).unwrap_or_else(|| EXAMPLE.into())));
+            return Err(error(other_duration(plain, unit).unwrap_or(EXAMPLE)));
         };
         total = number
             .times(*factor)
             .and_then(|nanos| total.checked_add(nanos))
-            .ok_or_else(|| error("write a duration of whole nanoseconds below 584 years"))?;
+            .ok_or_else(|| error(said!("write a duration of whole nanoseconds below 584 years")))?;
         parts += 1;
         rest = next.trim_start();
     }
     if parts == 0 { Err(error(EXAMPLE)) } else { Ok(Duration::from_nanos(total)) }
 }
 
-fn other_duration(plain: &str, unit: &str) -> Option<String> {
+fn other_duration(plain: &str, unit: &str) -> Option<Said> {
     let known = match unit.to_lowercase().as_str() {
         "sec" | "secs" | "second" | "seconds" | "s" => "s",
         "msec" | "msecs" | "millisecond" | "milliseconds" | "ms" => "ms",
@@ -252,7 +275,7 @@ fn other_duration(plain: &str, unit: &str) -> Option<String> {
         "day" | "days" | "d" => "d",
         _ => return None,
     };
-    Some(format!("write \"{plain}{known}\""))
+    Some(said!("write \"{plain}{known}\"", plain = plain, known = known))
 }
 
 /// Writes a size so that [`parse_size`] gives it back: the largest unit that divides it.

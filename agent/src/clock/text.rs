@@ -14,15 +14,20 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use tidegate_protocol::units::parse_duration;
 
+use crate::language::Message;
+use crate::message;
+
 /// What to write.
-pub const ADVICE: &str = "write a time such as \"2026-12-01 02:00\" (UTC unless an offset follows: \
-                          \"2026-12-01T02:00:00+09:00\"), a date, \"now\", or how long from now: \"+2h\"";
+pub const ADVICE: Message = message!(
+    "write a time such as \"2026-12-01 02:00\" (UTC unless an offset follows: \
+                          \"2026-12-01T02:00:00+09:00\"), a date, \"now\", or how long from now: \"+2h\""
+);
 
 /// Reads a time: ms since the Unix epoch, not before it. `now_ms` is what it is counted from where it is said from now.
 ///
 /// # Errors
 /// What to write instead.
-pub fn parse(text: &str, now_ms: u64) -> Result<u64, String> {
+pub fn parse(text: &str, now_ms: u64) -> Result<u64, Message> {
     parse_or_advise(text, now_ms, ADVICE)
 }
 
@@ -30,17 +35,18 @@ pub fn parse(text: &str, now_ms: u64) -> Result<u64, String> {
 ///
 /// # Errors
 /// `advice`, behind what is wrong with a duration.
-pub fn parse_or_advise(text: &str, now_ms: u64, advice: &str) -> Result<u64, String> {
+pub fn parse_or_advise(text: &str, now_ms: u64, advice: Message) -> Result<u64, Message> {
     let text = text.trim();
     let signed = |duration: &str| {
-        let duration = parse_duration(duration).map_err(|error| format!("{error}, or {advice}"))?;
-        Ok::<u64, String>(ms(duration))
+        let duration = parse_duration(duration)
+            .map_err(|error| message!("{advice}, or {other}", advice = error.advice, other = &advice))?;
+        Ok::<u64, Message>(ms(duration))
     };
     match text.as_bytes().first() {
         _ if text == "now" => Ok(now_ms),
         Some(b'+') => Ok(now_ms.saturating_add(signed(&text[1..])?)),
         Some(b'-') => Ok(now_ms.saturating_sub(signed(&text[1..])?)),
-        _ => absolute(text).ok_or_else(|| advice.to_owned()),
+        _ => absolute(text).ok_or_else(|| advice.clone()),
     }
 }
 
@@ -115,7 +121,7 @@ mod tests {
             "2026-12-01T02:00+99:00",
         ] {
             let error = parse(text, NOW).expect_err(text);
-            assert!(error.contains("2026-12-01 02:00"), "{text}: {error}");
+            assert!(error.to_string().contains("2026-12-01 02:00"), "{text}: {error}");
         }
         assert!(parse("2026-12-01T02:00:00+09:00[Asia/Tokyo]", NOW).is_err(), "an offset, not a zone");
     }

@@ -14,13 +14,13 @@ use tidegate::config::kept::KeptError;
 use tidegate::config::terms::TermsError;
 use tidegate::config::{Errors, LoadError};
 use tidegate::gateway::{GatewayError, StartError};
-use tidegate::language::{Language, Message};
+use tidegate::language::{IntoValue as _, Language, Message, Value, system};
 use tidegate::message;
 use tidegate::store::StoreError;
 use tidegate::store::look::LookError;
 use tidegate::watch::control::{AskError, ControlError};
 use tidegate::watch::log::LogError;
-use tidegate_protocol::notice::NoticeError;
+use tidegate_protocol::notice::{Flaw, KeyError, NoticeError, SealError};
 
 use super::{FAILED, check};
 
@@ -133,17 +133,43 @@ fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
     if let Some(error) = error.downcast_ref::<AskError>() {
         return Some(error.message().text(language));
     }
-    // The mistakes stand below, a line each; what they are as a whole is the first line, as in English.
-    if let Some(LoadError::Wrong(errors)) = error.downcast_ref::<LoadError>() {
-        return Some(errors.text(language));
+    if let Some(error) = error.downcast_ref::<LoadError>() {
+        return Some(error.text(language));
     }
     if let Some(errors) = error.downcast_ref::<Errors>() {
         return Some(errors.text(language));
     }
-    if let Some(refused) = error.downcast_ref::<check::offline::Refused>().filter(|error| error.is_wrong()) {
+    if let Some(refused) = error.downcast_ref::<check::offline::Refused>() {
         return Some(refused.text(language));
     }
-    error.downcast_ref::<Coded>().map(|error| error.text.text(language))
+    if let Some(error) = error.downcast_ref::<TermsError>() {
+        return Some(error.text(language));
+    }
+    words(error).map(|words| words.text(language))
+}
+
+/// An error that is a message, or can be said as one.
+fn words(error: &(dyn Error + 'static)) -> Option<Value> {
+    macro_rules! first {
+        ($($error:ty => $words:expr),* $(,)?) => {
+            $(if let Some(error) = error.downcast_ref::<$error>() {
+                let words: fn(&$error) -> Value = $words;
+                return Some(words(error));
+            })*
+        };
+    }
+    first! {
+        Message => |error| error.into_value(),
+        Coded => |error| error.text.clone().into_value(),
+        KeptError => |error| error.message().into_value(),
+        // Its cause stands below.
+        NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },
+        Flaw => |error| Message::from(error).into_value(),
+        KeyError => |error| error.said().into_value(),
+        SealError => |error| error.said().into_value(),
+        io::Error => system::said,
+    }
+    None
 }
 
 /// A failure as it is printed, a line for each thing.
@@ -165,7 +191,8 @@ fn told(error: &(dyn Error + 'static), language: Language) -> String {
     let because = message!("because").text(language);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = writeln!(out, "  {because}: {error}");
+        let why = words(error).map_or_else(|| error.to_string(), |words| words.text(language));
+        let _ = writeln!(out, "  {because}: {why}");
         cause = error.source();
     }
     if let Some(code) = code {

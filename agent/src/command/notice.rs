@@ -36,8 +36,8 @@ pub(super) enum Which {
 pub(super) fn run(which: &Which, language: Language) -> Result<(), Failure> {
     match which {
         Which::Keygen(args) => keygen::run(args),
-        Which::Sign(args) => sign::run(args),
-        Which::Show(args) => show::run(args),
+        Which::Sign(args) => sign::run(args, language),
+        Which::Show(args) => show::run(args, language),
         Which::Apply(args) => apply::run(args, language),
     }
 }

@@ -4,24 +4,31 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hyper::Uri;
 
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
+
 /// Reads `address:port`; the error says what to write. `port` is the usual one for the key.
-pub(super) fn socket_address(text: &str, port: u16) -> Result<SocketAddr, String> {
+pub(super) fn socket_address(text: &str, port: u16) -> Result<SocketAddr, Message> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Ok(address);
     }
-    let write = |address: IpAddr, port: u16| format!("write \"{}\"", SocketAddr::new(address, port));
+    let write = |address: IpAddr, port: u16| message!("write \"{example}\"", example = SocketAddr::new(address, port));
     if let Ok(address) = text.trim_matches(['[', ']']).parse::<IpAddr>() {
-        return Err(format!("{}: the port belongs to it", write(address, port)));
+        return Err(message!("{what}: the port belongs to it", what = write(address, port)));
     }
     if let Ok(port) = text.parse::<u16>() {
-        return Err(format!("{}, or \"0.0.0.0:{port}\" for every interface", write(Ipv4Addr::LOCALHOST.into(), port)));
+        return Err(message!(
+            "{what}, or \"0.0.0.0:{port}\" for every interface",
+            what = write(Ipv4Addr::LOCALHOST.into(), port),
+            port = port
+        ));
     }
     let (host, number) = text.rsplit_once(':').unwrap_or((text, ""));
     let port = number.parse().unwrap_or(port);
     Err(match host {
         "localhost" => write(Ipv4Addr::LOCALHOST.into(), port),
-        "" | "*" => format!("{} for every interface", write(Ipv4Addr::UNSPECIFIED.into(), port)),
-        _ => format!("write an IP address of this gateway and a port, such as \"127.0.0.1:{port}\""),
+        "" | "*" => message!("{what} for every interface", what = write(Ipv4Addr::UNSPECIFIED.into(), port)),
+        _ => message!("write an IP address of this gateway and a port, such as \"127.0.0.1:{port}\"", port = port),
     })
 }
 
@@ -47,55 +54,65 @@ impl Url {
 /// What is wrong with a URL: found, and what to write. Neither repeats it, because it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UrlFault {
-    pub(super) found: String,
-    pub(super) advice: String,
+    pub(super) found: Message,
+    pub(super) advice: Message,
 }
 
 /// Reads a URL with one of `schemes`, the first of which is the usual one.
 pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, UrlFault> {
     let list: Vec<String> = schemes.iter().map(|scheme| format!("\"{scheme}://…\"")).collect();
-    let write = format!("write {}", list.join(" or "));
-    let fault = |found: &str, advice: &str| UrlFault { found: found.to_owned(), advice: advice.to_owned() };
+    let list = list
+        .into_iter()
+        .map(Value::Text)
+        .reduce(|one, other| message!("{one} or {other}", one = one, other = other).into_value());
+    let write = message!("write {what}", what = list.unwrap_or_default());
+    let fault = |found: Message, advice: Message| UrlFault { found, advice };
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(fault("the URL contains white space or a control character", "remove it"));
+        return Err(fault(message!("the URL contains white space or a control character"), message!("remove it")));
     }
     let Some((scheme, rest)) = text.split_once("://") else {
-        return Err(fault("the URL has no scheme", &write));
+        return Err(fault(message!("the URL has no scheme"), write));
     };
     if !schemes.contains(&scheme) {
         let advice = match scheme {
-            "tcp" | "ws" | "http" if schemes.contains(&"mqtt") => "write \"mqtt://…\"",
-            "ssl" | "tls" | "wss" | "https" if schemes.contains(&"mqtts") => "write \"mqtts://…\"",
-            _ => &write,
+            "tcp" | "ws" | "http" if schemes.contains(&"mqtt") => message!("write \"mqtt://…\""),
+            "ssl" | "tls" | "wss" | "https" if schemes.contains(&"mqtts") => message!("write \"mqtts://…\""),
+            _ => write,
         };
         // Any other may be part of a secret that was written without its scheme.
         let known =
             ["tcp", "ws", "wss", "http", "https", "ssl", "tls", "mqtt", "mqtts", "coap", "coaps", "ftp", "file"];
         let found = if known.contains(&scheme) {
-            format!("the URL's scheme is \"{scheme}\", which is not spoken here")
+            message!("the URL's scheme is \"{scheme}\", which is not spoken here", scheme = scheme)
         } else {
-            "the URL's scheme is none that is spoken here".into()
+            message!("the URL's scheme is none that is spoken here")
         };
-        return Err(fault(&found, advice));
+        return Err(fault(found, advice));
     }
     if rest.contains('#') {
-        return Err(fault("the URL has a fragment (`#…`), which is never sent", "remove it"));
+        return Err(fault(message!("the URL has a fragment (`#…`), which is never sent"), message!("remove it")));
     }
-    let parsed: Uri = text
-        .parse()
-        .map_err(|error: hyper::http::uri::InvalidUri| fault(&format!("it is not a URL ({error})"), &write))?;
+    let parsed: Uri = text.parse().map_err(|error: hyper::http::uri::InvalidUri| {
+        fault(message!("it is not a URL ({why})", why = error.to_string()), write.clone())
+    })?;
     let authority = parsed.authority().map_or("", |authority| authority.as_str());
     if authority.contains('@') {
-        return Err(fault("the URL contains a user name", "remove it: names and passwords have keys of their own"));
+        return Err(fault(
+            message!("the URL contains a user name"),
+            message!("remove it: names and passwords have keys of their own"),
+        ));
     }
     let host = parsed.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     if host.is_empty() {
-        return Err(fault("the URL has no host", &write));
+        return Err(fault(message!("the URL has no host"), write));
     }
     // An IPv6 address has colons of its own, within brackets.
     let after_host = authority.rsplit_once(']').map_or(authority, |(_, rest)| rest);
     if after_host.contains(':') && parsed.port_u16().is_none_or(|port| port == 0) {
-        return Err(fault("the URL's port is not a number from 1 to 65535", "correct it or leave it out"));
+        return Err(fault(
+            message!("the URL's port is not a number from 1 to 65535"),
+            message!("correct it or leave it out"),
+        ));
     }
     let path = parsed.path_and_query().map_or("/", |path| path.as_str());
     Ok(Url {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::error::shown;
 use super::pattern;
-use super::reader::Section;
+use super::reader::{Section, found_text};
 use super::surroundings::Content;
+use crate::language::Message;
 use crate::message;
 
 /// `[alarm]`.
@@ -57,18 +57,23 @@ pub(super) fn alarm(root: &Section<'_>) -> Alarm {
 }
 
 fn command(section: &Section<'_>) -> Option<Vec<String>> {
-    const ADVICE: &str = "write the program with its path and each argument in quotes, such as \
-                          [\"/usr/local/bin/horn\", \"--on\"]";
+    const ADVICE: Message = message!(
+        "write the program with its path and each argument in quotes, such as \
+                          [\"/usr/local/bin/horn\", \"--on\"]"
+    );
     let value = section.get("command")?;
     let elements = value.elements(ADVICE);
     if value.is_array() && !(1..=WORDS).contains(&elements.len()) {
-        value.problem(format!("found {} words", elements.len()), format!("{ADVICE}; 1 to {WORDS} in all"));
+        value.problem(
+            message!("found {count} words", count = elements.len()),
+            message!("{advice}; 1 to {most} in all", advice = ADVICE, most = WORDS),
+        );
     }
     let mut words = Vec::new();
     for element in elements {
         let Some(word) = element.text(ADVICE) else { continue };
         if word.len() > WORD || word.contains('\0') {
-            element.problem(format!("found {}", shown(word)), format!("write at most {WORD} bytes, none of them zero"));
+            element.problem(found_text(word), message!("write at most {most} bytes, none of them zero", most = WORD));
         } else if words.is_empty() {
             section.program(word, &element, Content::Program);
         }
@@ -78,10 +83,10 @@ fn command(section: &Section<'_>) -> Option<Vec<String>> {
 }
 
 fn topic(section: &Section<'_>) -> String {
-    const ADVICE: &str = "write a topic without wildcards, such as \"tidegate/alarm\"";
+    const ADVICE: Message = message!("write a topic without wildcards, such as \"tidegate/alarm\"");
     let Some((text, value)) = section.text("topic", ADVICE) else { return ALARM_TOPIC.into() };
     if text.is_empty() || text.contains(['+', '#', '\0']) || text.starts_with('$') || pattern::filter(text).is_err() {
-        value.problem(format!("found {}", shown(text)), ADVICE);
+        value.problem(found_text(text), ADVICE);
     }
     text.to_owned()
 }

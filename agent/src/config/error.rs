@@ -3,12 +3,15 @@
 use std::fmt;
 
 use crate::code::Code;
-use crate::language::{Language, Message, Value};
+use crate::language::{IntoValue as _, Language, Message, Value};
 use crate::message;
 
 /// Longest piece of the file that a message repeats, in characters: a value pasted into the wrong place must not fill
 /// the terminal.
 const SHOWN: usize = 60;
+
+/// What is read where no file is named, as the source of a configuration or notice.
+pub const STANDARD_INPUT: &str = "standard input";
 
 /// One thing that is wrong, or (as a warning) probably not meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The whole of it in a language.
+    pub fn text(&self, language: Language) -> String {
+        self.message().text(language)
+    }
+
     /// The whole of it: where, what, and what to do.
     fn message(&self) -> Message {
         let (found, advice) = (&self.found, &self.advice);
@@ -68,7 +76,10 @@ impl std::error::Error for Errors {}
 impl Errors {
     /// All of them, a line each, in a language.
     pub fn text(&self, language: Language) -> String {
-        let source = &self.source_name;
+        let source = match &*self.source_name {
+            STANDARD_INPUT => message!("standard input").into_value(),
+            path => path.into_value(),
+        };
         let heading = match self.problems.len() {
             1 => message!("{file}: 1 mistake", file = source),
             count => message!("{file}: {count} mistakes", file = source, count = count),
@@ -90,39 +101,48 @@ impl fmt::Display for Errors {
 
 /// Why a configuration file could not be used.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.text(Language::English))]
 #[non_exhaustive]
 pub enum LoadError {
     /// The file could not be read.
-    #[error("cannot read the configuration {path}; {advice}")]
     Unreadable {
         /// Its path.
         path: String,
         /// What to do.
-        advice: &'static str,
+        advice: Message,
         /// Why not.
         #[source]
         source: std::io::Error,
     },
     /// Nothing stands in it but comments.
-    #[error(
-        "{path} is not configured yet: nothing stands in it but comments; run `sudo tidegate setup`, or write it by hand \
-         (`tidegate config default` prints every key with its default)"
-    )]
     NotConfigured {
         /// Its path.
         path: String,
     },
     /// It was read and is wrong.
-    #[error(transparent)]
-    Wrong(#[from] Errors),
+    Wrong(Errors),
+}
+
+impl From<Errors> for LoadError {
+    fn from(errors: Errors) -> Self {
+        Self::Wrong(errors)
+    }
 }
 
 impl LoadError {
-    /// It in a language, as far as it is said in both.
+    /// It in a language.
     pub fn text(&self, language: Language) -> String {
         match self {
             Self::Wrong(errors) => errors.text(language),
-            other => other.to_string(),
+            Self::Unreadable { path, advice, .. } => {
+                message!("cannot read the configuration {path}; {advice}", path = path, advice = advice).text(language)
+            }
+            Self::NotConfigured { path } => message!(
+                "{path} is not configured yet: nothing stands in it but comments; run `sudo tidegate setup`, or write it by hand \
+                 (`tidegate config default` prints every key with its default)",
+                path = path
+            )
+            .text(language),
         }
     }
 
@@ -146,9 +166,9 @@ pub(super) fn looks_secret(text: &str) -> bool {
 
 /// A piece of the file as a message shows it: quoted, control characters escaped, cut to [`SHOWN`] characters. What
 /// looks like a secret is not shown, whatever the key.
-pub(super) fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> Value {
     if looks_secret(text) {
-        return "a URL or a key, which is not shown here".into();
+        return message!("a URL or a key, which is not shown here").into_value();
     }
     let mut out = String::from("\"");
     for (count, character) in text.chars().enumerate() {
@@ -162,5 +182,5 @@ pub(super) fn shown(text: &str) -> String {
         }
     }
     out.push('"');
-    out
+    Value::Text(out)
 }

@@ -34,6 +34,8 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_FILE;
 use crate::code::Code;
+use crate::language::{Message, system};
+use crate::message;
 use crate::store::disk::{Disk, Mode, read_full_at, write_all_at};
 
 /// The folder within the store's, or within the state directory.
@@ -83,13 +85,13 @@ struct Head {
 
 /// Why what is kept cannot be used, or nothing can be kept.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum KeptError {
     /// A file operation failed.
-    #[error("cannot {action} {path}")]
     Io {
         /// What was tried.
-        action: &'static str,
+        action: Action,
         /// On what.
         path: String,
         /// Why it failed.
@@ -97,15 +99,13 @@ pub enum KeptError {
         source: io::Error,
     },
     /// It is not as it was written.
-    #[error("{path} is damaged: {what}")]
     Damaged {
         /// The file.
         path: String,
         /// What is wrong with it.
-        what: &'static str,
+        what: Message,
     },
     /// It belongs to another configuration file.
-    #[error("{path} was kept of {source_path}")]
     Other {
         /// The file.
         path: String,
@@ -114,7 +114,42 @@ pub enum KeptError {
     },
 }
 
+/// What was tried with a file or folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Its content was to be had.
+    Read,
+    /// A file or folder was to be made.
+    Make,
+    /// It was to be on the medium.
+    Write,
+    /// It was to go.
+    Remove,
+}
+
 impl KeptError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Io { action: Action::Read, path, .. } => message!("cannot read {path}", path = path),
+            Self::Io { action: Action::Make, path, .. } => message!("cannot make {path}", path = path),
+            Self::Io { action: Action::Write, path, .. } => message!("cannot write {path}", path = path),
+            Self::Io { action: Action::Remove, path, .. } => message!("cannot remove {path}", path = path),
+            Self::Damaged { path, what } => message!("{path} is damaged: {what}", path = path, what = what),
+            Self::Other { path, source_path } => {
+                message!("{path} was kept of {source}", path = path, source = source_path)
+            }
+        }
+    }
+
+    /// The same with its cause.
+    pub fn whole(&self) -> Message {
+        match self {
+            Self::Io { source, .. } => message!("{what}: {why}", what = self.message(), why = system::said(source)),
+            _ => self.message(),
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         Code::ConfigUnreadable
@@ -221,7 +256,7 @@ pub fn fingerprint(text: &str) -> String {
 /// [`KeptError::Io`] if it cannot be read, [`KeptError::Damaged`] if it is not as it was written.
 pub fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Kept>, KeptError> {
     let path = file(folder);
-    let failed = |source| KeptError::Io { action: "read", path: shown(&path), source };
+    let failed = |source| KeptError::Io { action: Action::Read, path: shown(&path), source };
     let opened = match disk.open(&path, Mode::Read) {
         Ok(opened) => opened,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -232,25 +267,25 @@ pub fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Kept>, KeptError> {
     let damaged = |what| KeptError::Damaged { path: shown(&path), what };
     let len = opened.len().map_err(failed)?;
     if len > MAX_FILE + HEAD {
-        return Err(damaged("it is longer than a configuration may be"));
+        return Err(damaged(message!("it is longer than a configuration may be")));
     }
     let mut bytes = vec![0; len as usize];
     let filled = read_full_at(&*opened, &mut bytes, 0).map_err(failed)?;
     bytes.truncate(filled);
-    let text = String::from_utf8(bytes).map_err(|_| damaged("it is not text"))?;
+    let text = String::from_utf8(bytes).map_err(|_| damaged(message!("it is not text")))?;
     decode(&text).map_err(damaged).map(Some)
 }
 
-fn decode(all: &str) -> Result<Kept, &'static str> {
+fn decode(all: &str) -> Result<Kept, Message> {
     let sum = |line: &str| line.strip_prefix(MARK).map(str::to_owned);
-    let (first, rest) = all.split_once('\n').ok_or("it is cut short")?;
-    let sum = sum(first).ok_or("its first line is not that of a kept configuration of this version")?;
+    let (first, rest) = all.split_once('\n').ok_or(message!("it is cut short"))?;
+    let sum = sum(first).ok_or(message!("its first line is not that of a kept configuration of this version"))?;
     if fingerprint(rest) != sum {
-        return Err("its sum does not fit");
+        return Err(message!("its sum does not fit"));
     }
-    let (second, text) = rest.split_once('\n').ok_or("it is cut short")?;
+    let (second, text) = rest.split_once('\n').ok_or(message!("it is cut short"))?;
     let head = second.strip_prefix("# ").and_then(|json| serde_json::from_str::<Head>(json).ok());
-    let head = head.ok_or("its second line is not what it should be")?;
+    let head = head.ok_or(message!("its second line is not what it should be"))?;
     Ok(Kept { text: text.to_owned(), source: head.source, kept_ms: head.kept_ms, trusted: head.trusted })
 }
 
@@ -278,21 +313,21 @@ pub fn write(disk: &dyn Disk, folder: &Path, kept: &Kept) -> Result<bool, KeptEr
         let path = shown(path);
         move |source| KeptError::Io { action, path, source }
     };
-    disk.create_dir_all(&place).map_err(failed("make the folder", &place))?;
-    disk.sync_dir(folder).map_err(failed("sync", folder))?;
+    disk.create_dir_all(&place).map_err(failed(Action::Make, &place))?;
+    disk.sync_dir(folder).map_err(failed(Action::Write, folder))?;
     match disk.remove(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &new)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(Action::Remove, &new)(error)),
         _ => {}
     }
-    let file = disk.open(&new, Mode::Create).map_err(failed("make", &new))?;
+    let file = disk.open(&new, Mode::Create).map_err(failed(Action::Make, &new))?;
     let written = write_all_at(&*file, encode(kept).as_bytes(), 0).and_then(|()| file.sync_data());
     if let Err(error) = written {
         // On a full disk its blocks are needed by others; one that stays is removed the next time.
         let _ = disk.remove(&new);
-        return Err(failed("write", &new)(error));
+        return Err(failed(Action::Write, &new)(error));
     }
-    disk.rename(&new, &place.join(NAME)).map_err(failed("rename", &new))?;
-    disk.sync_dir(&place).map_err(failed("sync", &place))?;
+    disk.rename(&new, &place.join(NAME)).map_err(failed(Action::Write, &new))?;
+    disk.sync_dir(&place).map_err(failed(Action::Write, &place))?;
     Ok(true)
 }
 

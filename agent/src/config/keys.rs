@@ -1,5 +1,8 @@
 //! Every key there is: for suggestions, and for what a reload can change.
 
+use crate::language::Message;
+use crate::message;
+
 /// A key of the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
@@ -204,14 +207,14 @@ pub(super) fn children(path: &str) -> Vec<&'static str> {
 }
 
 /// What to write instead of the unknown `name` in the table at `path`.
-pub(super) fn instead_of(path: &str, name: &str) -> String {
+pub(super) fn instead_of(path: &str, name: &str) -> Message {
     let here = children(path);
     let renamed = |(old, _): &&(&str, &str)| old.rsplit_once('.') == Some((path, name));
     if let Some((_, new)) = RENAMED.iter().find(renamed) {
-        return format!("write `{new}`, as it is called here");
+        return message!("write `{new}`, as it is called here", new = *new);
     }
     if let Some(near) = nearest(name, &here) {
-        return format!("did you mean `{near}`?");
+        return message!("did you mean `{near}`?", near = near);
     }
     let elsewhere: Vec<String> = KEYS
         .iter()
@@ -220,11 +223,11 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
         .map(|(table, _)| header(table))
         .collect();
     let list: Vec<String> = here.iter().map(|name| format!("`{name}`")).collect();
-    let list = format!("what may stand here: {}", list.join(", "));
+    let list = message!("what may stand here: {keys}", keys = list.join(", "));
     if !elsewhere.is_empty() {
-        let there = format!("`{name}` belongs in {}", elsewhere.join(" or "));
+        let there = message!("`{name}` belongs in {tables}", name = name, tables = elsewhere.join(", "));
         // Where little may stand, the name is rather a guess at one of it than a key that slipped into another table.
-        return if here.len() <= 3 { format!("{there}; {list}") } else { there };
+        return if here.len() <= 3 { message!("{there}; {list}", there = there, list = list) } else { there };
     }
     // A slip of a key of another table is two mistakes at once: only a long name with a small slip tells.
     let all: Vec<&str> = KEYS.iter().filter_map(|key| key.path.rsplit('.').next()).collect();
@@ -232,9 +235,9 @@ pub(super) fn instead_of(path: &str, name: &str) -> String {
     if let Some(near) = near {
         let table = KEYS.iter().filter_map(|key| key.path.rsplit_once('.')).find(|(_, last)| *last == near);
         let table = table.map_or_else(String::new, |(table, _)| header(table));
-        return format!("did you mean `{near}` in {table}? ({list})");
+        return message!("did you mean `{near}` in {table}? ({list})", near = near, table = table, list = list);
     }
-    format!("remove it; {list}")
+    message!("remove it; {list}", list = list)
 }
 
 /// Tables that there may be several of.

@@ -40,11 +40,13 @@ use tidegate_protocol::notice::{Breach, Content, Interruption, LONGEST_MS, Notic
 use tidegate_protocol::terms::Bound;
 use toml::de::DeTable;
 
-use super::error::{Errors, LoadError, shown};
-use super::reader::{Document, Section};
+use super::error::{Errors, LoadError, STANDARD_INPUT};
+use super::reader::{Document, Section, found_text};
 use super::sections;
 use super::surroundings::{self, Disk};
 use crate::clock::text;
+use crate::language::Message;
+use crate::message;
 
 /// How long a notice without an end of its own may be taken in, unless the file says otherwise: as long as a gateway may be
 /// out of reach.
@@ -63,7 +65,7 @@ const RESUME: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(RE
 /// [`LoadError::Unreadable`], or [`LoadError::Wrong`] with everything that is wrong in it.
 pub fn load(path: &Path, now_ms: u64) -> Result<Notice, LoadError> {
     if path == Path::new("-") {
-        let name = "standard input";
+        let name = STANDARD_INPUT;
         return Ok(parse(&surroundings::read_all(std::io::stdin().lock(), name)?, name, now_ms)?);
     }
     Ok(parse(&surroundings::read_text(path)?, &path.display().to_string(), now_ms)?)
@@ -81,8 +83,8 @@ pub fn parse(text: &str, name: &str, now_ms: u64) -> Result<Notice, Errors> {
     } else {
         for fault in &faults {
             let at = fault.span().map_or(0, |span| span.start);
-            let advice = "correct this line (text stands in double quotes, a table's name in brackets)";
-            doc.problem(Some(at), "", format!("not TOML: {}", fault.message()), advice);
+            let advice = message!("correct this line (text stands in double quotes, a table's name in brackets)");
+            doc.problem(Some(at), "", message!("not TOML: {what}", what = fault.message()), advice);
         }
         None
     };
@@ -96,13 +98,14 @@ pub fn parse(text: &str, name: &str, now_ms: u64) -> Result<Notice, Errors> {
 fn document(doc: &Document<'_>, tree: &DeTable<'_>, now_ms: u64) -> Option<Notice> {
     let root = Section::root(doc, tree);
     let reader = Reader { root: &root, now_ms };
-    let id = reader.text("id", "write what it is about, such as id = \"m-2026-12-01\"");
+    let id = reader.text("id", message!("write what it is about, such as id = \"m-2026-12-01\""));
     let content = reader.content();
     let issued_ms = reader.time_if("issued").unwrap_or(now_ms);
     // Said from when it is issued, not from when the file is read.
     let expires_ms = Reader { root: &root, now_ms: issued_ms }.time_if("expires");
     let scope = reader.scope();
-    let why = root.text("why", "write a text in quotes").map_or_else(String::new, |(text, _)| text.to_owned());
+    let why =
+        root.text("why", message!("write a text in quotes")).map_or_else(String::new, |(text, _)| text.to_owned());
     let notice = content.map(|content| Notice {
         id: id.unwrap_or_default(),
         issued_ms,
@@ -114,12 +117,16 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>, now_ms: u64) -> Option<Notic
     if let (Some(notice), false) = (&notice, doc.has_problems()) {
         if let Err(flaw) = notice.check() {
             let field = flaw.field.rsplit('.').next().unwrap_or_default();
-            root.problem_at(field, flaw.problem, "write what the notice's form says: `tidegate notice sign --help`");
+            root.problem_at(
+                field,
+                flaw.problem,
+                message!("write what the notice's form says: `tidegate notice sign --help`"),
+            );
         }
     }
     if notice.is_some() {
-        let advice = "remove it: it is not among the keys of this kind (`tidegate notice sign --help`)";
-        root.finish_with(|_| advice.to_owned());
+        let advice = message!("remove it: it is not among the keys of this kind (`tidegate notice sign --help`)");
+        root.finish_with(|_| advice.clone());
     }
     notice
 }
@@ -146,9 +153,9 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn text(&self, key: &'static str, advice: &str) -> Option<String> {
+    fn text(&self, key: &'static str, advice: Message) -> Option<String> {
         if !self.root.has(key) {
-            self.root.missing(key, advice);
+            self.root.missing(key, &advice);
         }
         self.root.text(key, advice).map(|(text, _)| text.to_owned())
     }
@@ -159,7 +166,7 @@ impl Reader<'_> {
         match text::parse(&found, self.now_ms) {
             Ok(ms) => Some(ms),
             Err(advice) => {
-                value.problem(format!("found {}", shown(&found)), advice);
+                value.problem(found_text(&found), advice);
                 None
             }
         }
@@ -178,8 +185,8 @@ impl Reader<'_> {
     }
 
     fn scope(&self) -> Scope {
-        const ADVICE: &str =
-            "write the gateways' ids in an array: [\"barn-1\", \"pole-*\"]; without the key it is for all";
+        const ADVICE: Message =
+            message!("write the gateways' ids in an array: [\"barn-1\", \"pole-*\"]; without the key it is for all");
         let Some(value) = self.root.get("gateways") else { return Scope::Fleet };
         let texts = value.elements(ADVICE).into_iter().filter_map(|one| one.text(ADVICE).map(str::to_owned));
         Scope::Gateways(texts.collect())
@@ -193,7 +200,10 @@ impl Reader<'_> {
     fn limits(&self) -> Vec<Bound> {
         let section = self.root.section("limits");
         if !section.is_there() {
-            self.root.missing("limits", "write a table [limits] below, with what may leave: rate = \"128 kbit/s\"");
+            self.root.missing(
+                "limits",
+                message!("write a table [limits] below, with what may leave: rate = \"128 kbit/s\""),
+            );
         }
         let stated = sections::limits::stated(&section).into_iter().map(|stated| stated.bound).collect();
         section.finish();
@@ -214,7 +224,7 @@ impl Reader<'_> {
             ("withdrawn", 9),
         ];
         if !self.root.has("kind") {
-            self.root.missing("kind", "write what it says, such as kind = \"maintenance\"");
+            self.root.missing("kind", message!("write what it says, such as kind = \"maintenance\""));
         }
         Some(match self.root.word("kind", &KINDS)? {
             0 => Content::Maintenance {
@@ -232,9 +242,13 @@ impl Reader<'_> {
             4 => Content::Quota { until_ms: self.time("until") },
             5 => Content::End { at_ms: self.time("at") },
             6 => Content::TermsChanged {
-                version: self.text("version", "write the new terms' version, such as version = \"2027-04-01\"")?,
+                version: self
+                    .text("version", message!("write the new terms' version, such as version = \"2027-04-01\""))?,
                 effective_ms: self.time("effective"),
-                url: self.root.text("url", "write a URL in quotes").map_or_else(String::new, |(url, _)| url.to_owned()),
+                url: self
+                    .root
+                    .text("url", message!("write a URL in quotes"))
+                    .map_or_else(String::new, |(url, _)| url.to_owned()),
             },
             7 => Content::Identity { effective_ms: self.time("effective") },
             8 => Content::Information,

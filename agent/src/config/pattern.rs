@@ -1,38 +1,46 @@
 //! Topic rules and topic filters, judged as the mapping and MQTT judge them (MQTT 5, section 4.7).
 
+use crate::language::Message;
+use crate::message;
+
 /// Longest topic in bytes: a string with a 16-bit length (MQTT 5, section 1.5.4).
 const MAX_TOPIC: usize = u16::MAX as usize;
 
 const DEVICE: &str = "{device}";
 
 /// Judges a rule's pattern: literal levels, exactly one `{device}`, `+`, a trailing `#`. The error says what to write.
-pub(super) fn rule(topic: &str) -> Result<(), String> {
+pub(super) fn rule(topic: &str) -> Result<(), Message> {
     common(topic)?;
     let (body, _) = open(topic);
     for level in body.split('/') {
         match level {
             DEVICE | "+" => {}
-            "#" => return Err("`#` may only be the last level, after others: write `+` for one level".into()),
+            "#" => return Err(message!("`#` may only be the last level, after others: write `+` for one level")),
             _ if level.contains(['+', '#', '{', '}']) => {
-                return Err(format!(
-                    "`+`, `#` and {DEVICE} must each stand alone between slashes, and no other braces"
+                return Err(message!(
+                    "`+`, `#` and {{device}} must each stand alone between slashes, and no other braces"
                 ));
             }
             _ => {}
         }
     }
     match body.split('/').filter(|level| *level == DEVICE).count() {
-        0 => Err(format!("write {DEVICE} for the level that names the device, as in \"devices/{DEVICE}/telemetry\"")),
+        0 => Err(message!(
+            "write {{device}} for the level that names the device, as in \"devices/{{device}}/telemetry\""
+        )),
         1 => Ok(()),
-        _ => Err(format!("write {DEVICE} once, and `+` for the levels that do not name the device")),
+        _ => Err(message!("write {{device}} once, and `+` for the levels that do not name the device")),
     }
 }
 
 /// Judges the pattern of a rule for fields: literal levels, `{device}` or `+`, a trailing `#`. The error says what to
 /// write.
-pub(super) fn fields(topic: &str) -> Result<(), String> {
-    filter(&topic.split('/').map(|level| if level == DEVICE { "+" } else { level }).collect::<Vec<_>>().join("/"))
-        .map_err(|advice| advice.replace("; {device} belongs in [[collect.rule]]", ", or {device} for the device"))
+pub(super) fn fields(topic: &str) -> Result<(), Message> {
+    let braces = message!("write `+` for one level and `#` for all that follow, or {{device}} for the device");
+    judged(
+        &topic.split('/').map(|level| if level == DEVICE { "+" } else { level }).collect::<Vec<_>>().join("/"),
+        braces,
+    )
 }
 
 /// Whether every topic that `other` matches is matched by `pattern`, both judged by [`fields`].
@@ -52,32 +60,40 @@ pub(super) fn covers(pattern: &str, other: &str) -> bool {
 }
 
 /// Judges a topic filter to subscribe to. The error says what to write.
-pub(super) fn filter(topic: &str) -> Result<(), String> {
+pub(super) fn filter(topic: &str) -> Result<(), Message> {
+    judged(
+        topic,
+        message!("write `+` for one level and `#` for all that follow; {{device}} belongs in [[collect.rule]]"),
+    )
+}
+
+/// The same; `braces` is what to write instead of them.
+fn judged(topic: &str, braces: Message) -> Result<(), Message> {
     common(topic)?;
     if topic.contains(['{', '}']) {
-        return Err("write `+` for one level and `#` for all that follow; {device} belongs in [[collect.rule]]".into());
+        return Err(braces);
     }
     let levels: Vec<&str> = topic.split('/').collect();
     for (index, level) in levels.iter().enumerate() {
         if level.len() > 1 && level.contains(['+', '#']) {
-            return Err("`+` and `#` must each stand alone between slashes".into());
+            return Err(message!("`+` and `#` must each stand alone between slashes"));
         }
         if *level == "#" && index + 1 < levels.len() {
-            return Err("`#` may only be the last level: write `+` for one level".into());
+            return Err(message!("`#` may only be the last level: write `+` for one level"));
         }
     }
     Ok(())
 }
 
-fn common(topic: &str) -> Result<(), String> {
+fn common(topic: &str) -> Result<(), Message> {
     if topic.is_empty() {
-        return Err("write a topic such as \"devices/#\"".into());
+        return Err(message!("write a topic such as \"devices/#\""));
     }
     if topic.len() > MAX_TOPIC {
-        return Err("write at most 65,535 bytes: no topic is longer".into());
+        return Err(message!("write at most 65,535 bytes: no topic is longer"));
     }
     if topic.contains('\0') {
-        return Err("remove the character U+0000, which no topic can contain".into());
+        return Err(message!("remove the character U+0000, which no topic can contain"));
     }
     Ok(())
 }

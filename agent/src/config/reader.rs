@@ -367,7 +367,7 @@ impl<'a> Section<'a> {
         let path = self.path_of(key);
         let value = self.raw(key)?;
         let wrong = |at: usize, found: &DeValue<'_>| {
-            let advice = format!("write {} above each, with two brackets", keys::header(&path));
+            let advice = message!("write {header} above each, with two brackets", header = keys::header(&path));
             self.doc.problem(Some(at), &path, describe(found), advice);
         };
         let DeValue::Array(array) = value.get_ref() else {
@@ -435,7 +435,7 @@ impl<'a> Section<'a> {
     }
 
     /// The same, with what to write instead of each.
-    pub(super) fn finish_with(self, instead: impl Fn(&str) -> String) {
+    pub(super) fn finish_with(self, instead: impl Fn(&str) -> Message) {
         let asked = self.asked.borrow();
         for (name, _) in self.table.into_iter().flatten() {
             if self.doc.is_full() {
@@ -606,5 +606,5 @@ fn shown_key(name: &str) -> String {
         && !name.is_empty()
         && name.len() <= 60
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    if bare { name.to_owned() } else { shown(name) }
+    if bare { name.to_owned() } else { shown(name).to_string() }
 }

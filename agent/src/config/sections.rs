@@ -18,13 +18,14 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 use super::address;
-use super::error::{Errors, shown};
+use super::error::Errors;
 use super::model::{
     Config, Control, FieldRule, Gateway, Kind, Limits, Log, LogLevel, LogTarget, Metrics, Notices, Provider,
 };
-use super::reader::{Book, Document, Section, Value};
+use super::reader::{Book, Document, Section, Value, found_text};
 use super::surroundings::{Content, Disk, Surroundings};
 use super::{DEFAULT_SOCKET, Secret};
+use crate::language::Message;
 use crate::message;
 
 /// Longest gateway id: it stands in every event, so each byte is paid for again and again.
@@ -182,8 +183,10 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>) -> Config {
 }
 
 fn gateway(root: &Section<'_>) -> Gateway {
-    const ADVICE: &str = "write id = \"…\": 1 to 64 of A-Z, a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit, \
-                          unlike any other gateway's: it stands in every event";
+    const ADVICE: Message = message!(
+        "write id = \"…\": 1 to 64 of A-Z, a-z, 0-9, `.`, `_`, `-`, beginning with a letter or digit, \
+                          unlike any other gateway's: it stands in every event"
+    );
     let section = root.section("gateway");
     let mut id = String::new();
     match section.text("id", ADVICE) {
@@ -193,7 +196,7 @@ fn gateway(root: &Section<'_>) -> Gateway {
             if begins && text.len() <= MAX_ID && text.chars().all(plain) {
                 text.clone_into(&mut id);
             } else {
-                value.problem(format!("found {}", shown(text)), ADVICE);
+                value.problem(found_text(text), ADVICE);
             }
         }
         None if section.has("id") => {}
@@ -209,8 +212,11 @@ fn control(root: &Section<'_>) -> Control {
     if let Some((path, value)) = section.path("socket") {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             value.problem(
-                format!("the path has {} bytes", path.as_os_str().len()),
-                format!("write one of at most {MAX_SOCKET_PATH} bytes, for the system limits a socket's path"),
+                message!("the path has {count} bytes", count = path.as_os_str().len()),
+                message!(
+                    "write one of at most {most} bytes, for the system limits a socket's path",
+                    most = MAX_SOCKET_PATH
+                ),
             );
         }
         socket = path;
@@ -222,21 +228,18 @@ fn control(root: &Section<'_>) -> Control {
 fn metrics(root: &Section<'_>) -> Metrics {
     let section = root.section("metrics");
     let mut bind = None;
-    if let Some((text, value)) = section.text("bind", "write \"127.0.0.1:9464\"") {
+    if let Some((text, value)) = section.text("bind", message!("write \"127.0.0.1:9464\"")) {
         match address::socket_address(text, 9464) {
             Ok(address) if address.ip().is_loopback() => {
                 warn_of_any_port(address, &value);
                 bind = Some(address);
             }
             Ok(address) => value.problem(
-                format!("{address} can be reached from outside this machine"),
-                format!(
-                    "write \"127.0.0.1:{}\": the page has no password and no TLS; let a collector on the gateway or an \
-                     SSH tunnel fetch it",
-                    address.port()
-                ),
+                message!("{address} can be reached from outside this machine", address = address),
+                message!("write \"127.0.0.1:{port}\": the page has no password and no TLS; let a collector on the gateway or an \
+                     SSH tunnel fetch it", port = address.port()),
             ),
-            Err(advice) => value.problem(format!("found {}", shown(text)), advice),
+            Err(advice) => value.problem(found_text(text), advice),
         }
     }
     section.finish();
@@ -279,11 +282,11 @@ fn pair(section: &Section<'_>, one: &'static str, other: &'static str) -> Option
             Some((certificate, key.0))
         }
         (Some((_, value)), None) if !section.has(other) => {
-            value.problem(message!("stands alone"), format!("write {other} too, or remove this"));
+            value.problem(message!("stands alone"), message!("write {other} too, or remove this", other = other));
             None
         }
         (None, Some((_, value))) if !section.has(one) => {
-            value.problem(message!("stands alone"), format!("write {one} too, or remove this"));
+            value.problem(message!("stands alone"), message!("write {one} too, or remove this", one = one));
             None
         }
         _ => None,

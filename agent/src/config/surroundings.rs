@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 
 use super::credentials::Handed;
 use super::{LoadError, MAX_FILE};
-use crate::language::{IntoValue as _, Message, Value};
+use crate::language::{IntoValue as _, Message, Value, system};
 use crate::message;
 use crate::secret::{self, Secret};
 
@@ -309,7 +309,7 @@ fn fault(path: &Path, error: &io::Error) -> Fault {
         ),
         _ => message!("correct the path or repair the file"),
     };
-    Fault::new(message!("cannot read {path}: {error}", path = path.display(), error = error.to_string()), advice)
+    Fault::new(message!("cannot read {path}: {error}", path = path.display(), error = system::said(error)), advice)
 }
 
 /// Reads the configuration file itself.
@@ -322,9 +322,9 @@ fn unreadable(name: &str, source: io::Error) -> LoadError {
     LoadError::Unreadable {
         path: name.to_owned(),
         advice: match source.kind() {
-            io::ErrorKind::NotFound => "correct the path, or write one with `tidegate config default`",
-            io::ErrorKind::PermissionDenied => "run the command as root or as the user that Tidegate runs as",
-            _ => "repair the file or name another",
+            io::ErrorKind::NotFound => message!("correct the path, or write one with `tidegate config default`"),
+            io::ErrorKind::PermissionDenied => message!("run the command as root or as the user that Tidegate runs as"),
+            _ => message!("repair the file or name another"),
         },
         source,
     }
@@ -336,11 +336,11 @@ pub(super) fn read_all(from: impl io::Read, name: &str) -> Result<String, LoadEr
     let mut bytes = Vec::new();
     from.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_FILE {
-        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "longer than 1 MiB")));
+        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, message!("longer than 1 MiB"))));
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes()[..at].split(|byte| *byte == b'\n').count();
-        unreadable(io::Error::new(io::ErrorKind::InvalidData, format!("not UTF-8 on line {line}")))
+        unreadable(io::Error::new(io::ErrorKind::InvalidData, message!("not UTF-8 on line {line}", line = line)))
     })
 }

@@ -22,15 +22,17 @@
 //! - A file that is missing or wrong never keeps the agent from starting; what follows is the caller's to decide.
 
 use crate::code::Code;
+use crate::language::{IntoValue as _, Language, Message, Value};
+use crate::message;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-use tidegate_protocol::terms::{Bound, Clause, Kind, Limit, Quota, Source, Terms};
+use tidegate_protocol::terms::{Bound, Clause, ClauseError, Kind, Limit, Quota, Source, Terms};
 use toml::de::DeTable;
 
-use super::error::{Errors, shown};
+use super::error::Errors;
 use super::model::Limits;
-use super::reader::{Document, Section};
+use super::reader::{Document, Section, found_text};
 use super::sections;
 use super::surroundings::{Disk, contents};
 
@@ -45,22 +47,32 @@ const SHOWN: usize = 100;
 
 /// Why a terms file cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.text(Language::English))]
 #[non_exhaustive]
 pub enum TermsError {
     /// It could not be read.
-    #[error("the terms file cannot be used: {found}; {advice}")]
     Unreadable {
         /// What was found.
-        found: String,
+        found: Value,
         /// What to do.
-        advice: String,
+        advice: Value,
     },
     /// It was read and is wrong.
-    #[error("the terms file cannot be used: {0}")]
     Wrong(Errors),
 }
 
 impl TermsError {
+    /// It in a language.
+    pub fn text(&self, language: Language) -> String {
+        let why = match self {
+            Self::Unreadable { found, advice } => {
+                message!("{found}; {advice}", found = found, advice = advice).into_value()
+            }
+            Self::Wrong(errors) => errors.text(language).into_value(),
+        };
+        message!("the terms file cannot be used: {why}", why = why).text(language)
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         Code::TermsFile
@@ -82,11 +94,11 @@ pub fn load(path: &Path) -> Result<Terms, TermsError> {
 /// As [`load`].
 pub fn load_text(path: &Path) -> Result<(Terms, String), TermsError> {
     let name = path.display().to_string();
-    let (bytes, _) = contents(path)
-        .map_err(|fault| TermsError::Unreadable { found: fault.found.to_string(), advice: fault.advice.to_string() })?;
+    let (bytes, _) =
+        contents(path).map_err(|fault| TermsError::Unreadable { found: fault.found, advice: fault.advice })?;
     let text = String::from_utf8(bytes).map_err(|_| TermsError::Unreadable {
-        found: format!("{name} is not text (UTF-8)"),
-        advice: "name the right file".into(),
+        found: message!("{path} is not text (UTF-8)", path = &name).into_value(),
+        advice: message!("name the right file").into_value(),
     })?;
     parse(&text, &name).map(|terms| (terms, text)).map_err(TermsError::Wrong)
 }
@@ -103,8 +115,8 @@ pub fn parse(text: &str, name: &str) -> Result<Terms, Errors> {
     } else {
         for fault in &faults {
             let at = fault.span().map_or(0, |span| span.start);
-            let advice = "correct this line (text stands in double quotes, a table's name in brackets)";
-            doc.problem(Some(at), "", format!("not TOML: {}", fault.message()), advice);
+            let advice = message!("correct this line (text stands in double quotes, a table's name in brackets)");
+            doc.problem(Some(at), "", message!("not TOML: {what}", what = fault.message()), advice);
         }
         Terms::default()
     };
@@ -115,7 +127,8 @@ pub fn parse(text: &str, name: &str) -> Result<Terms, Errors> {
 fn document(doc: &Document<'_>, tree: &DeTable<'_>, name: &str) -> Terms {
     let root = Section::root(doc, tree);
     let about = root.section("terms");
-    let text = |key| about.text(key, "write a text in quotes").map_or_else(String::new, |(text, _)| cut(text));
+    let text =
+        |key| about.text(key, message!("write a text in quotes")).map_or_else(String::new, |(text, _)| cut(text));
     let (title, version) = (text("title"), text("version"));
     let limits = root.section("limits");
     let stated = sections::limits::stated(&limits);
@@ -139,12 +152,12 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>, name: &str) -> Terms {
 
 /// The clause that the file says a kind's limit serves.
 fn clause(clauses: &Section<'_>, kind: Kind) -> Option<Clause> {
-    const ADVICE: &str = "write a clause in quotes, such as \"5.1(2)\"";
+    const ADVICE: Message = message!("write a clause in quotes, such as \"5.1(2)\"");
     let (text, value) = clauses.text(kind.key(), ADVICE)?;
     match text.parse() {
         Ok(clause) => Some(clause),
-        Err(error) => {
-            value.problem(format!("found {}", shown(text)), format!("{error}"));
+        Err(ClauseError) => {
+            value.problem(found_text(text), ClauseError::ADVICE);
             None
         }
     }

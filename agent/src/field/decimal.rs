@@ -6,6 +6,9 @@
 use std::fmt::Write as _;
 use std::str::FromStr;
 
+use crate::language::Message;
+use crate::message;
+
 /// Digits of a number that rounding looks at; with them, all of it fits 128 bits. What stands behind is at least 34
 /// places below the first digit and cannot tip a rounding to even a tenth of that.
 const DIGITS: usize = 34;
@@ -89,8 +92,14 @@ pub struct Step {
 
 /// Why a text is no step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("write a number above 0, such as 0.5, 10 or 0.01, of at most 18 digits before and behind the point")]
+#[error("{}", Self::ADVICE)]
 pub struct StepFault;
+
+impl StepFault {
+    /// What to write.
+    pub const ADVICE: Message =
+        message!("write a number above 0, such as 0.5, 10 or 0.01, of at most 18 digits before and behind the point");
+}
 
 impl FromStr for Step {
     type Err = StepFault;

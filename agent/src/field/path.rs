@@ -10,6 +10,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::language::Message;
+use crate::message;
+
 /// Longest path in bytes, and most steps in one: no payload seen nests deeper than ten.
 const MAX_BYTES: usize = 512;
 const MAX_SEGMENTS: usize = 32;
@@ -29,23 +32,38 @@ pub struct Path(Box<[Segment]>);
 
 /// Why a text is no path, and what to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum PathFault {
     /// It is empty, or there is nothing between two dots.
-    #[error("write a name between the dots, as in person.name")]
     Empty,
     /// It is too long.
-    #[error("write at most {MAX_BYTES} bytes and {MAX_SEGMENTS} steps")]
     TooLong,
     /// Brackets that are not `[]` behind a list's name.
-    #[error("write [] behind a list's name for each of its elements, as in readings[].patient")]
     Brackets,
     /// A quoted name does not end, or something stands behind it.
-    #[error("write a name with dots or brackets in it in quotes, as in \"a.b\".c")]
     Quotes,
     /// A star.
-    #[error("write each field by its name: `*` is none (a name that has one stands in quotes)")]
     Star,
+}
+
+impl PathFault {
+    /// What to write.
+    pub fn message(self) -> Message {
+        match self {
+            Self::Empty => message!("write a name between the dots, as in person.name"),
+            Self::TooLong => {
+                message!("write at most {bytes} bytes and {steps} steps", bytes = MAX_BYTES, steps = MAX_SEGMENTS)
+            }
+            Self::Brackets => {
+                message!("write [] behind a list's name for each of its elements, as in readings[].patient")
+            }
+            Self::Quotes => message!("write a name with dots or brackets in it in quotes, as in \"a.b\".c"),
+            Self::Star => {
+                message!("write each field by its name: `*` is none (a name that has one stands in quotes)")
+            }
+        }
+    }
 }
 
 impl Path {

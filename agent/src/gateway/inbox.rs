@@ -74,6 +74,7 @@ pub(super) fn status(shared: &Shared) -> InboxStatus {
                 from: one.from,
                 code: one.code,
                 why: one.why,
+                why_message: one.why_message,
                 error_code: String::new(),
             })
             .collect(),

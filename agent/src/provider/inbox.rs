@@ -31,11 +31,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use serde::{Deserialize, Serialize};
 use tidegate_protocol::notice::{Content, ENVELOPE_BYTES, Keys, NoticeError, Now, Opened, Taken, Turn, open};
+use tidegate_protocol::said;
 
 use super::input::{Entry, Input};
-use crate::chain::chain;
 use crate::clock::{Clock, Stamp};
 use crate::code::Code;
+use crate::language::{Message, Value};
+use crate::message;
 use crate::shown::shown;
 pub use follows::follows;
 
@@ -75,29 +77,44 @@ impl Via {
 
 /// Why nothing was taken in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum Refusal {
     /// The notice is refused.
-    #[error(transparent)]
-    Notice(#[from] NoticeError),
+    Notice(NoticeError),
     /// No key is pinned.
-    #[error("no key is pinned, so no notice can be believed; write keys = [\"…\"] in [provider.notices]")]
     NoKeys,
     /// It is no plain file.
-    #[error("it is a link, a folder or something else that is not a plain file")]
     NotAFile,
     /// It cannot be read.
-    #[error("it cannot be read: {why}")]
     Unreadable {
         /// Why, as the system says it.
-        why: String,
+        why: Value,
     },
     /// It cannot be taken in now; it was not judged.
-    #[error("the store is not open yet; try again when it is")]
     NotNow,
 }
 
+impl From<NoticeError> for Refusal {
+    fn from(error: NoticeError) -> Self {
+        Self::Notice(error)
+    }
+}
+
 impl Refusal {
+    /// It in words, the cause included.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Notice(error) => error.into(),
+            Self::NoKeys => {
+                message!("no key is pinned, so no notice can be believed; write keys = [\"…\"] in [provider.notices]")
+            }
+            Self::NotAFile => message!("it is a link, a folder or something else that is not a plain file"),
+            Self::Unreadable { why } => message!("it cannot be read: {why}", why = why),
+            Self::NotNow => message!("the store is not open yet; try again when it is"),
+        }
+    }
+
     /// A word for the reason.
     pub fn code(&self) -> &'static str {
         match self {
@@ -121,6 +138,9 @@ pub struct Told {
     /// Why, for people.
     #[serde(default)]
     pub why: String,
+    /// The same, to be said in their language, if it was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_message: Option<Message>,
     /// The notice's id; empty if it was refused.
     #[serde(default)]
     pub id: String,
@@ -133,6 +153,9 @@ pub struct Told {
     /// What it says, for people, whatever else holds at this gateway.
     #[serde(default)]
     pub says: String,
+    /// The same, to be said in their language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub says_message: Option<Message>,
     /// What the gateway did about it.
     #[serde(default)]
     pub follows: Vec<String>,
@@ -177,6 +200,9 @@ pub struct Refused {
     pub code: String,
     /// Why, for people.
     pub why: String,
+    /// The same, to be said in their language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_message: Option<Message>,
 }
 
 /// Takes notices in. Cheap to clone: all clones are the same inbox.
@@ -235,7 +261,7 @@ impl Inbox {
             Err(NoticeError::TooLarge { bytes: text.len() / 4 * 3 })
         } else {
             let decoded = base64::engine::general_purpose::STANDARD.decode(text);
-            decoded.map_err(|_| NoticeError::Malformed { found: "it is not base64".into() })
+            decoded.map_err(|_| NoticeError::Malformed { found: said!("it is not base64") })
         };
         match bytes {
             Ok(bytes) => self.take(&bytes, via),
@@ -283,7 +309,8 @@ impl Inbox {
     /// Counts a refusal, and tells it boundedly. `name`: the file's, if it was one.
     pub fn refuse(&self, refusal: &Refusal, via: Via, name: &str) -> Told {
         let stamp = self.0.clock.now();
-        let (code, why) = (refusal.code(), shown(&chain(refusal), WHY));
+        let (code, message) = (refusal.code(), refusal.message());
+        let why = shown(&message.to_string(), WHY);
         let from = match name {
             "" => via.as_str().to_owned(),
             name => format!("{} {}", via.as_str(), shown(name, NAME)),
@@ -295,7 +322,13 @@ impl Inbox {
             if state.standing.last.len() == SHOWN {
                 state.standing.last.pop_front();
             }
-            let refused = Refused { at_ms: stamp.wall_ms, from: from.clone(), code: code.into(), why: why.clone() };
+            let refused = Refused {
+                at_ms: stamp.wall_ms,
+                from: from.clone(),
+                code: code.into(),
+                why: why.clone(),
+                why_message: Some(message.clone()),
+            };
             state.standing.last.push_back(refused);
         }
         match state.told.get_mut(code) {
@@ -312,7 +345,20 @@ impl Inbox {
         let verdict = "refused".to_owned();
         let (id, kind, key) = (String::new(), String::new(), String::new());
         let (says, follows, unknown) = (String::new(), Vec::new(), Vec::new());
-        Told { verdict, code: code.into(), why, id, kind, key, says, follows, unknown_count: 0, unknown }
+        Told {
+            verdict,
+            code: code.into(),
+            why,
+            why_message: Some(message),
+            id,
+            kind,
+            key,
+            says,
+            says_message: None,
+            follows,
+            unknown_count: 0,
+            unknown,
+        }
     }
 
     /// Says which folder is watched, and why it cannot be, if so.
@@ -341,17 +387,20 @@ fn told(opened: &Opened, turn: Turn, entries: Vec<Entry>) -> Told {
     };
     let did = entries.into_iter().map(|entry| entry.did).filter(|did| !did.is_empty());
     let did = match turn {
-        Turn::Repeat => vec!["nothing: it was taken in before".to_owned()],
+        Turn::Repeat => vec![message!("nothing: it was taken in before").to_string()],
         Turn::New | Turn::Amends => did.collect(),
     };
+    let says = follows(&opened.notice.content);
     Told {
         verdict: verdict.to_owned(),
         code: String::new(),
         why: shown(&opened.notice.why, WHY),
+        why_message: None,
         id: opened.notice.id.clone(),
         kind: shown(opened.notice.content.kind(), NAME),
         key: opened.kid.clone(),
-        says: follows(&opened.notice.content),
+        says: says.to_string(),
+        says_message: Some(says),
         follows: did,
         unknown_count: opened.unknown_count,
         unknown: opened.unknown.clone(),

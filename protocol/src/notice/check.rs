@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::{Content, ID_BYTES, NAME_BYTES, Notice, NoticeError, SCOPE_GATEWAYS, Scope, URL_BYTES, WHY_BYTES};
+use crate::said;
+use crate::said::Said;
 use crate::terms::Bound;
 
 /// Before this (2026-01-01) no notice was made: an earlier time comes from a clock that was never set.
@@ -29,12 +31,12 @@ pub struct Flaw {
     /// The field, by its name on the wire.
     pub field: String,
     /// What is wrong with it.
-    pub problem: String,
+    pub problem: Said,
 }
 
 impl Flaw {
-    pub(super) fn new(field: &str, problem: impl Into<String>) -> Self {
-        Self { field: field.to_owned(), problem: problem.into() }
+    pub(super) fn new(field: &str, problem: Said) -> Self {
+        Self { field: field.to_owned(), problem }
     }
 }
 
@@ -61,7 +63,8 @@ impl Notice {
         text("why", &self.why, WHY_BYTES)?;
         if let Scope::Gateways(patterns) = &self.scope {
             if !(1..=SCOPE_GATEWAYS).contains(&patterns.len()) {
-                let problem = format!("{} of them; there may be 1 to {SCOPE_GATEWAYS}", patterns.len());
+                let problem =
+                    said!("{count} of them; there may be 1 to {most}", count = patterns.len(), most = SCOPE_GATEWAYS);
                 return Err(Flaw::new("gateways", problem));
             }
             for pattern in patterns {
@@ -107,11 +110,11 @@ impl Content {
         let ends = |from_ms: u64, until_ms: u64| {
             begins(from_ms)?;
             time("until", until_ms, any)?;
-            if until_ms > from_ms { Ok(()) } else { Err(Flaw::new("until", "is not after `from`")) }
+            if until_ms > from_ms { Ok(()) } else { Err(Flaw::new("until", said!("is not after `from`"))) }
         };
         match self {
             Self::Maintenance { resume_s: Some(seconds), .. } if *seconds > RESUME_S => {
-                Err(Flaw::new("resume_s", format!("{seconds} is more than {RESUME_S}")))
+                Err(Flaw::new("resume_s", said!("{number} is more than {most}", number = seconds, most = RESUME_S)))
             }
             Self::Maintenance { from_ms, until_ms, .. } => ends(*from_ms, *until_ms),
             Self::Emergency { from_ms, until_ms } => {
@@ -126,7 +129,7 @@ impl Content {
             Self::End { at_ms } => time("at", *at_ms, at_once_or_any),
             Self::TermsChanged { version, effective_ms, url } => {
                 if version.is_empty() {
-                    return Err(Flaw::new("version", "is empty"));
+                    return Err(Flaw::new("version", said!("is empty")));
                 }
                 text("version", version, NAME_BYTES)?;
                 text("url", url, URL_BYTES)?;
@@ -134,7 +137,7 @@ impl Content {
             }
             Self::Identity { effective_ms } => time("effective", *effective_ms, at_once_or_any),
             Self::Information | Self::Withdrawn => Ok(()),
-            Self::Unknown { kind } if kind.is_empty() => Err(Flaw::new("kind", "is empty")),
+            Self::Unknown { kind } if kind.is_empty() => Err(Flaw::new("kind", said!("is empty"))),
             Self::Unknown { kind } => text("kind", kind, NAME_BYTES),
         }
     }
@@ -142,21 +145,26 @@ impl Content {
 
 fn bounds(limits: &[Bound]) -> Result<(), Flaw> {
     if limits.is_empty() {
-        return Err(Flaw::new("limits", "says no limit"));
+        return Err(Flaw::new("limits", said!("says no limit")));
     }
     for (at, bound) in limits.iter().enumerate() {
         let key = format!("limits.{}", bound.kind().key());
         if limits[..at].iter().any(|other| other.kind() == bound.kind()) {
-            return Err(Flaw::new(&key, "stands there twice"));
+            return Err(Flaw::new(&key, said!("stands there twice")));
         }
         if let (Some(number), Some(range)) = (bound.number(), bound.kind().range()) {
             if !range.contains(&number) {
-                let problem = format!("{number} is not within {} to {}", range.start(), range.end());
+                let problem = said!(
+                    "{number} is not within {min} to {max}",
+                    number = number,
+                    min = range.start(),
+                    max = range.end()
+                );
                 return Err(Flaw::new(&key, problem));
             }
         }
         if matches!(bound, Bound::Windows(windows) if windows.is_never()) {
-            return Err(Flaw::new(&key, "are never open"));
+            return Err(Flaw::new(&key, said!("are never open")));
         }
     }
     Ok(())
@@ -165,18 +173,18 @@ fn bounds(limits: &[Bound]) -> Result<(), Flaw> {
 fn name(field: &str, name: &str, most: usize) -> Result<(), Flaw> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if name.is_empty() || name.len() > most || !name.chars().all(plain) {
-        return Err(Flaw::new(field, format!("is not 1 to {most} of A-Z, a-z, 0-9, `.`, `_`, `-`")));
+        return Err(Flaw::new(field, said!("is not 1 to {most} of A-Z, a-z, 0-9, `.`, `_`, `-`", most = most)));
     }
     Ok(())
 }
 
 fn text(field: &str, text: &str, most: usize) -> Result<(), Flaw> {
     if text.len() > most {
-        return Err(Flaw::new(field, format!("has {} bytes, more than {most}", text.len())));
+        return Err(Flaw::new(field, said!("has {count} bytes, more than {most}", count = text.len(), most = most)));
     }
     // It is shown on terminals and written to logs.
     if text.chars().any(|c| c.is_control() && c != '\n') {
-        return Err(Flaw::new(field, "has control characters"));
+        return Err(Flaw::new(field, said!("has control characters")));
     }
     Ok(())
 }
@@ -185,6 +193,11 @@ fn time(field: &str, ms: u64, range: &RangeInclusive<u64>) -> Result<(), Flaw> {
     if range.contains(&ms) {
         return Ok(());
     }
-    let problem = format!("{ms} is not within {} to {} (ms since the Unix epoch)", range.start(), range.end());
+    let problem = said!(
+        "{number} is not within {min} to {max} (ms since the Unix epoch)",
+        number = ms,
+        min = range.start(),
+        max = range.end()
+    );
     Err(Flaw::new(field, problem))
 }

@@ -32,6 +32,8 @@ use coset::{
 
 use super::wire::{self, DEPTH};
 use super::{Content, Flaw, ID_BYTES, Keys, Notice, Now, SigningKey};
+use crate::said;
+use crate::said::Said;
 
 /// Largest envelope, in bytes. A notice that names a hundred gateways has some 3 KB.
 pub const ENVELOPE_BYTES: usize = 16 * 1024;
@@ -50,52 +52,44 @@ const SHOWN: usize = ID_BYTES;
 
 /// Why an envelope, or the notice in it, is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.said())]
 #[non_exhaustive]
 pub enum NoticeError {
     /// It is larger than a notice can be.
-    #[error("it has {bytes} bytes; a notice has at most {ENVELOPE_BYTES}")]
     TooLarge {
         /// Its bytes.
         bytes: usize,
     },
     /// It is no envelope.
-    #[error("it is not a notice in its envelope: {found}")]
     Malformed {
         /// What is wrong.
-        found: String,
+        found: Said,
     },
     /// It is not signed.
-    #[error("it is not signed; have it signed with `tidegate notice sign`")]
     Unsigned,
     /// It must be understood in a way that this version does not know.
-    #[error("it demands that {what} is understood, which this version does not know; update Tidegate")]
     Critical {
         /// What.
         what: String,
     },
     /// It is signed by a key that is not pinned.
-    #[error("it is signed by the key {kid}, which is not among those of [provider.notices] keys")]
     UnknownKey {
         /// The key's id, cut and escaped.
         kid: String,
     },
     /// The signature does not hold.
-    #[error("the signature does not hold: it was changed on its way, or another key than {kid} made it")]
     BadSignature {
         /// The id of the key that should have signed it.
         kid: String,
     },
     /// It is rightly signed, and makes no sense.
-    #[error("it is rightly signed, and what it says cannot be used")]
     Content(#[source] Flaw),
     /// It is for others.
-    #[error("it is not for this gateway, {gateway}")]
     NotForThisGateway {
         /// This gateway.
         gateway: String,
     },
     /// It came too late.
-    #[error("it has expired: it could be taken in until {expires_ms}, and it is {now_ms} (ms since the Unix epoch)")]
     Expired {
         /// Until when it could be taken in.
         expires_ms: u64,
@@ -103,9 +97,6 @@ pub enum NoticeError {
         now_ms: u64,
     },
     /// It was issued in the future.
-    #[error(
-        "it was issued at {issued_ms}, and it is {now_ms} (ms since the Unix epoch); see that both clocks are right"
-    )]
     NotYetIssued {
         /// When it was issued.
         issued_ms: u64,
@@ -113,9 +104,6 @@ pub enum NoticeError {
         now_ms: u64,
     },
     /// Something later is known.
-    #[error(
-        "of {id} one that was issued later, or says something else, was taken in before: {known_ms} against {issued_ms}"
-    )]
     Older {
         /// Its id.
         id: String,
@@ -124,6 +112,48 @@ pub enum NoticeError {
         /// When the one that is known was.
         known_ms: u64,
     },
+}
+
+impl NoticeError {
+    /// It in words.
+    pub fn said(&self) -> Said {
+        match self {
+            Self::TooLarge { bytes } => {
+                said!("it has {bytes} bytes; a notice has at most {most}", bytes = bytes, most = ENVELOPE_BYTES)
+            }
+            Self::Malformed { found } => said!("it is not a notice in its envelope: {found}", found = found),
+            Self::Unsigned => said!("it is not signed; have it signed with `tidegate notice sign`"),
+            Self::Critical { what } => said!(
+                "it demands that {what} is understood, which this version does not know; update Tidegate",
+                what = what
+            ),
+            Self::UnknownKey { kid } => {
+                said!("it is signed by the key {kid}, which is not among those of [provider.notices] keys", kid = kid)
+            }
+            Self::BadSignature { kid } => said!(
+                "the signature does not hold: it was changed on its way, or another key than {kid} made it",
+                kid = kid
+            ),
+            Self::Content(_) => said!("it is rightly signed, and what it says cannot be used"),
+            Self::NotForThisGateway { gateway } => said!("it is not for this gateway, {gateway}", gateway = gateway),
+            Self::Expired { expires_ms, now_ms } => said!(
+                "it has expired: it could be taken in until {expires_ms}, and it is {now_ms} (ms since the Unix epoch)",
+                expires_ms = expires_ms,
+                now_ms = now_ms
+            ),
+            Self::NotYetIssued { issued_ms, now_ms } => said!(
+                "it was issued at {issued_ms}, and it is {now_ms} (ms since the Unix epoch); see that both clocks are right",
+                issued_ms = issued_ms,
+                now_ms = now_ms
+            ),
+            Self::Older { id, known_ms, issued_ms } => said!(
+                "of {id} one that was issued later, or says something else, was taken in before: {known_ms} against {issued_ms}",
+                id = id,
+                known_ms = known_ms,
+                issued_ms = issued_ms
+            ),
+        }
+    }
 }
 
 impl NoticeError {
@@ -165,31 +195,44 @@ impl NoticeError {
     }
 }
 
-fn malformed(found: impl Into<String>) -> NoticeError {
-    NoticeError::Malformed { found: found.into() }
+fn malformed(found: Said) -> NoticeError {
+    NoticeError::Malformed { found }
 }
 
 /// Why a notice cannot be signed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.said())]
 #[non_exhaustive]
 pub enum SealError {
     /// It makes no sense.
-    #[error("what the notice says cannot be used")]
     Content(#[source] Flaw),
     /// Nobody knows what it says.
-    #[error("a notice of the kind {kind} cannot be made: this version does not know it")]
     Unknown {
         /// The kind.
         kind: String,
     },
     /// It would be refused for its size.
-    #[error(
-        "the notice in its envelope has {bytes} bytes, more than {ENVELOPE_BYTES}; name fewer gateways, or more at once with `*`"
-    )]
     TooLarge {
         /// Its bytes.
         bytes: usize,
     },
+}
+
+impl SealError {
+    /// It in words.
+    pub fn said(&self) -> Said {
+        match self {
+            Self::Content(_) => said!("what the notice says cannot be used"),
+            Self::Unknown { kind } => {
+                said!("a notice of the kind {kind} cannot be made: this version does not know it", kind = kind)
+            }
+            Self::TooLarge { bytes } => said!(
+                "the notice in its envelope has {bytes} bytes, more than {most}; name fewer gateways, or more at once with `*`",
+                bytes = bytes,
+                most = ENVELOPE_BYTES
+            ),
+        }
+    }
 }
 
 /// A notice, and who signed it.
@@ -277,10 +320,10 @@ fn unpack(bytes: &[u8]) -> Result<(CoseSign1, String), NoticeError> {
     }
     let mut rest = bytes;
     let value: Value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH)
-        .map_err(|error| malformed(wire::said(&error)))?;
+        .map_err(|error| malformed(said!("it is no CBOR: {why}", why = wire::said(&error))))?;
     let sealed = parts(value)?;
     if sealed.clone().to_tagged_vec().ok().as_deref() != Some(bytes) {
-        return Err(malformed("it is not written in the one way there is, or something follows it"));
+        return Err(malformed(said!("it is not written in the one way there is, or something follows it")));
     }
     let kid = judge_header(&sealed.protected.header)?;
     Ok((sealed, kid))
@@ -293,23 +336,23 @@ fn parts(value: Value) -> Result<CoseSign1, NoticeError> {
         return Err(if value.is_map() {
             NoticeError::Unsigned
         } else {
-            malformed("it is not a COSE_Sign1 with its tag")
+            malformed(said!("it is not a COSE_Sign1 with its tag"))
         });
     };
     let parts = inner.into_array().ok().and_then(|parts| <[Value; 4]>::try_from(parts).ok());
     let Some([protected, unprotected, payload, signature]) = parts else {
-        return Err(malformed("it has not the four parts of a COSE_Sign1"));
+        return Err(malformed(said!("it has not the four parts of a COSE_Sign1")));
     };
     let (Value::Bytes(protected), Value::Bytes(payload)) = (protected, payload) else {
-        return Err(malformed("its protected header or its payload is not a byte string"));
+        return Err(malformed(said!("its protected header or its payload is not a byte string")));
     };
     if !matches!(unprotected, Value::Map(map) if map.is_empty()) {
-        return Err(malformed("its unprotected header is not empty"));
+        return Err(malformed(said!("its unprotected header is not empty")));
     }
     let signature = match signature {
         Value::Bytes(signature) if signature.len() == 64 => signature,
         Value::Bytes(signature) if !signature.is_empty() => {
-            return Err(malformed(format!("its signature has {} bytes, not 64", signature.len())));
+            return Err(malformed(said!("its signature has {bytes} bytes, not 64", bytes = signature.len())));
         }
         _ => return Err(NoticeError::Unsigned),
     };
@@ -331,17 +374,22 @@ fn header(bytes: &[u8]) -> Result<Header, NoticeError> {
         HeaderParameter::CounterSignature0V2,
     ];
     if bytes.len() > PROTECTED_BYTES {
-        return Err(malformed(format!("its protected header has {} bytes, more than {PROTECTED_BYTES}", bytes.len())));
+        return Err(malformed(said!(
+            "its protected header has {bytes} bytes, more than {most}",
+            bytes = bytes.len(),
+            most = PROTECTED_BYTES
+        )));
     }
     let mut rest = bytes;
     let value: Value = ciborium::de::from_reader_with_recursion_limit(&mut rest, DEPTH)
-        .map_err(|error| malformed(format!("its protected header is no CBOR: {}", wire::said(&error))))?;
-    let map = value.as_map().ok_or_else(|| malformed("its protected header is not a map"))?;
+        .map_err(|error| malformed(said!("its protected header is no CBOR: {why}", why = wire::said(&error))))?;
+    let map = value.as_map().ok_or_else(|| malformed(said!("its protected header is not a map")))?;
     let signs = |key: &Value| COUNTER_SIGNATURES.iter().any(|label| *key == Value::from(*label as i64));
     if map.iter().any(|(key, _)| signs(key)) {
-        return Err(malformed("it has a counter signature"));
+        return Err(malformed(said!("it has a counter signature")));
     }
-    Header::from_slice(bytes).map_err(|error| malformed(format!("its protected header cannot be read: {error}")))
+    Header::from_slice(bytes)
+        .map_err(|error| malformed(said!("its protected header cannot be read: {why}", why = error)))
 }
 
 fn judge_header(header: &Header) -> Result<String, NoticeError> {
@@ -358,13 +406,13 @@ fn judge_header(header: &Header) -> Result<String, NoticeError> {
         return Err(NoticeError::Critical { what });
     }
     if !matches!(header.alg, Some(Assigned(Algorithm::EdDSA | Algorithm::Ed25519))) {
-        return Err(malformed("it is not signed with EdDSA (Ed25519)"));
+        return Err(malformed(said!("it is not signed with EdDSA (Ed25519)")));
     }
     if !matches!(&header.content_type, Some(ContentType::Text(text)) if text == CONTENT_TYPE) {
-        return Err(malformed("it does not say that it holds a notice"));
+        return Err(malformed(said!("it does not say that it holds a notice")));
     }
     if !(1..=ID_BYTES).contains(&header.key_id.len()) {
-        return Err(malformed("it does not name the key that signed it"));
+        return Err(malformed(said!("it does not name the key that signed it")));
     }
     Ok(cut(&String::from_utf8_lossy(&header.key_id)))
 }

@@ -13,6 +13,8 @@ use ring::digest;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 
 use super::ID_BYTES;
+use crate::said;
+use crate::said::Said;
 
 /// Keys that a gateway can pin: the present and the next of each of several who sign.
 pub const KEYS: usize = 16;
@@ -51,40 +53,51 @@ const fn y(first: u8, between: u8, last: u8) -> [u8; 32] {
 
 /// Why a key, or a list of keys, cannot be used. The value stands in none: it may be the private key by mistake.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.said())]
 pub enum KeyError {
     /// There is no `:` between id and key.
-    #[error("there is no `:` between the key's id and the key")]
     NoId,
     /// The id is not one.
-    #[error("the key's id is not 1 to {ID_BYTES} of A-Z, a-z, 0-9, `.`, `_`, `-`")]
     Id,
     /// What stands behind the id is not base64.
-    #[error("what stands behind the key's id is not base64")]
     NotBase64,
     /// It is not as long as a key.
-    #[error("the key has {bytes} bytes; a public Ed25519 key has 32")]
     Length {
         /// Its bytes.
         bytes: usize,
     },
     /// Anyone could sign for this key.
-    #[error("this is not a key that anyone made: every signature could be forged under it")]
     Weak,
     /// It is no private key.
-    #[error("it is not a private Ed25519 key in PKCS#8")]
     NotPrivate,
     /// Two keys have one id.
-    #[error("two keys have the id {kid}")]
     Twice {
         /// The id.
         kid: String,
     },
     /// There are none, or too many.
-    #[error("there are {found} keys; there may be 1 to {KEYS}")]
     Count {
         /// How many.
         found: usize,
     },
+}
+
+impl KeyError {
+    /// It in words.
+    pub fn said(&self) -> Said {
+        match self {
+            Self::NoId => said!("there is no `:` between the key's id and the key"),
+            Self::Id => said!("the key's id is not 1 to {most} of A-Z, a-z, 0-9, `.`, `_`, `-`", most = ID_BYTES),
+            Self::NotBase64 => said!("what stands behind the key's id is not base64"),
+            Self::Length { bytes } => said!("the key has {bytes} bytes; a public Ed25519 key has 32", bytes = bytes),
+            Self::Weak => said!("this is not a key that anyone made: every signature could be forged under it"),
+            Self::NotPrivate => said!("it is not a private Ed25519 key in PKCS#8"),
+            Self::Twice { kid } => said!("two keys have the id {kid}", kid = kid),
+            Self::Count { found } => {
+                said!("there are {found} keys; there may be 1 to {most}", found = found, most = KEYS)
+            }
+        }
+    }
 }
 
 fn judge_id(kid: &str) -> Result<(), KeyError> {

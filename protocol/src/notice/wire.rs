@@ -54,6 +54,7 @@ use std::num::NonZeroU64;
 use ciborium::Value;
 
 use super::{Breach, Content, Flaw, Interruption, NAME_BYTES, Notice, Scope};
+use crate::said;
 use crate::terms::{Bound, Kind, Quota, Windows};
 
 /// How deep values may be nested; a notice needs three.
@@ -199,8 +200,12 @@ pub fn read(bytes: &[u8]) -> Result<Read, Flaw> {
 /// One CBOR value, and nothing behind it.
 fn value(mut bytes: &[u8]) -> Result<Value, Flaw> {
     let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, DEPTH)
-        .map_err(|error| Flaw::new("notice", format!("is not CBOR: {}", said(&error))))?;
-    if bytes.is_empty() { Ok(value) } else { Err(Flaw::new("notice", format!("{} bytes follow it", bytes.len()))) }
+        .map_err(|error| Flaw::new("notice", said!("is not CBOR: {why}", why = said(&error))))?;
+    if bytes.is_empty() {
+        Ok(value)
+    } else {
+        Err(Flaw::new("notice", said!("{count} bytes follow it", count = bytes.len())))
+    }
 }
 
 /// What is wrong with CBOR, in a few words.
@@ -225,7 +230,7 @@ fn content(kind: String, fields: &mut Fields) -> Result<Content, Flaw> {
         }
         "restriction" => {
             let (from_ms, until_ms) = (fields.number_if("from")?.unwrap_or(0), fields.number_if("until")?);
-            let limits = fields.take("limits").ok_or_else(|| Flaw::new("limits", "is missing"))?;
+            let limits = fields.take("limits").ok_or_else(|| Flaw::new("limits", said!("is missing")))?;
             match read_limits(limits, fields)? {
                 limits if limits.is_empty() => Content::Unknown { kind },
                 limits => Content::Restriction { from_ms, until_ms, limits },
@@ -252,7 +257,7 @@ fn content(kind: String, fields: &mut Fields) -> Result<Content, Flaw> {
 fn read_limits(limits: Value, outer: &mut Fields) -> Result<Vec<Bound>, Flaw> {
     let mut fields = Fields::new(limits, "limits.")?;
     if fields.entries.is_empty() {
-        return Err(Flaw::new("limits", "says no limit"));
+        return Err(Flaw::new("limits", said!("says no limit")));
     }
     let mut bounds = Vec::new();
     for kind in Kind::ALL {
@@ -273,21 +278,24 @@ fn bound(kind: Kind, value: Value) -> Result<Bound, Flaw> {
         }
         (_, value) => number(&key, &value)?,
     };
-    let above_0 = NonZeroU64::new(number).ok_or_else(|| Flaw::new(&key, "is 0"))?;
-    kind.bound(above_0).ok_or_else(|| Flaw::new(&key, "is not 1 to 1000000 millionths"))
+    let above_0 = NonZeroU64::new(number).ok_or_else(|| Flaw::new(&key, said!("is 0")))?;
+    kind.bound(above_0).ok_or_else(|| Flaw::new(&key, said!("is not 1 to 1000000 millionths")))
 }
 
 fn windows(key: &str, value: Value) -> Result<Windows, Flaw> {
     let texts = array(key, value)?;
     if !(1..=WINDOWS).contains(&texts.len()) {
-        return Err(Flaw::new(key, format!("{} of them; there may be 1 to {WINDOWS}", texts.len())));
+        return Err(Flaw::new(
+            key,
+            said!("{count} of them; there may be 1 to {most}", count = texts.len(), most = WINDOWS),
+        ));
     }
-    Windows::parse(texts.iter().map(String::as_str)).map_err(|error| Flaw::new(key, error.to_string()))
+    Windows::parse(texts.iter().map(String::as_str)).map_err(|error| Flaw::new(key, error.advice))
 }
 
 fn number(key: &str, value: &Value) -> Result<u64, Flaw> {
     let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
-    number.ok_or_else(|| Flaw::new(key, "is not a whole number from 0 on"))
+    number.ok_or_else(|| Flaw::new(key, said!("is not a whole number from 0 on")))
 }
 
 fn array(key: &str, value: Value) -> Result<Vec<String>, Flaw> {
@@ -295,7 +303,7 @@ fn array(key: &str, value: Value) -> Result<Vec<String>, Flaw> {
         .into_array()
         .ok()
         .and_then(|all| all.into_iter().map(|one| one.into_text().ok()).collect::<Option<Vec<String>>>());
-    texts.ok_or_else(|| Flaw::new(key, "is not an array of texts"))
+    texts.ok_or_else(|| Flaw::new(key, said!("is not an array of texts")))
 }
 
 /// The fields of a map that were not asked for yet.
@@ -308,16 +316,16 @@ struct Fields {
 impl Fields {
     fn new(value: Value, within: &str) -> Result<Self, Flaw> {
         let name = if within.is_empty() { "notice" } else { within.trim_end_matches('.') };
-        let map = value.into_map().map_err(|_| Flaw::new(name, "is not a map"))?;
+        let map = value.into_map().map_err(|_| Flaw::new(name, said!("is not a map")))?;
         let mut entries: Vec<(String, Value)> = Vec::with_capacity(map.len());
         for (key, value) in map {
-            let key = key.into_text().map_err(|_| Flaw::new(name, "has a key that is not a text"))?;
+            let key = key.into_text().map_err(|_| Flaw::new(name, said!("has a key that is not a text")))?;
             entries.push((key, value));
         }
         // A map of 16 KiB has thousands of keys: sorted, so that finding a repeat costs little.
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         match entries.windows(2).find(|two| two[0].0 == two[1].0) {
-            Some(two) => Err(Flaw::new(&format!("{within}{}", cut(&two[0].0)), "stands there twice")),
+            Some(two) => Err(Flaw::new(&format!("{within}{}", cut(&two[0].0)), said!("stands there twice"))),
             None => Ok(Self { entries, foreign: Vec::new() }),
         }
     }
@@ -329,11 +337,11 @@ impl Fields {
 
     fn text_if(&mut self, key: &str) -> Result<Option<String>, Flaw> {
         let text = self.take(key).map(Value::into_text).transpose();
-        text.map_err(|_| Flaw::new(key, "is not a text"))
+        text.map_err(|_| Flaw::new(key, said!("is not a text")))
     }
 
     fn text(&mut self, key: &str) -> Result<String, Flaw> {
-        self.text_if(key)?.ok_or_else(|| Flaw::new(key, "is missing"))
+        self.text_if(key)?.ok_or_else(|| Flaw::new(key, said!("is missing")))
     }
 
     fn number_if(&mut self, key: &str) -> Result<Option<u64>, Flaw> {
@@ -341,12 +349,12 @@ impl Fields {
     }
 
     fn number(&mut self, key: &str) -> Result<u64, Flaw> {
-        self.number_if(key)?.ok_or_else(|| Flaw::new(key, "is missing"))
+        self.number_if(key)?.ok_or_else(|| Flaw::new(key, said!("is missing")))
     }
 
     fn seconds(&mut self, key: &str) -> Result<Option<u32>, Flaw> {
         let seconds = self.number_if(key)?.map(u32::try_from).transpose();
-        seconds.map_err(|_| Flaw::new(key, "is more seconds than there can be"))
+        seconds.map_err(|_| Flaw::new(key, said!("is more seconds than there can be")))
     }
 
     fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)], other: T) -> Result<T, Flaw> {

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::said;
+use crate::said::Said;
+
 /// Bracketed numbers that a clause may end in: the terms nest them twice.
 const MAX_ITEMS: usize = 2;
 
@@ -17,8 +20,13 @@ pub struct Clause {
 
 /// A text is no clause.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("write a clause as the terms number it, such as \"5.1(2)\", \"11.1(3)\" or \"12\"")]
+#[error("{}", Self::ADVICE)]
 pub struct ClauseError;
+
+impl ClauseError {
+    /// What to write.
+    pub const ADVICE: Said = said!("write a clause as the terms number it, such as \"5.1(2)\", \"11.1(3)\" or \"12\"");
+}
 
 impl Clause {
     /// `article.paragraph(item)(item)`. Items beyond the second are left out.

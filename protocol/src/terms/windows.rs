@@ -14,6 +14,9 @@
 use std::fmt;
 use std::fmt::Write as _;
 
+use crate::said;
+use crate::said::Said;
+
 /// Minutes of a day.
 const DAY: u16 = 1440;
 
@@ -34,12 +37,12 @@ pub struct Windows {
 #[error("{advice}")]
 pub struct WindowError {
     /// What to write instead.
-    pub advice: &'static str,
+    pub advice: Said,
 }
 
-const EXAMPLE: &str = "write a window such as \"02:00-05:00\" or \"mon-fri 22:00-06:00\", in local time";
+const EXAMPLE: Said = said!("write a window such as \"02:00-05:00\" or \"mon-fri 22:00-06:00\", in local time");
 
-const fn error(advice: &'static str) -> WindowError {
+const fn error(advice: Said) -> WindowError {
     WindowError { advice }
 }
 
@@ -190,10 +193,10 @@ fn add(window: &str, spans: &mut Vec<(u16, u16)>) -> Result<(), WindowError> {
     let (from, to) = times.split_once('-').ok_or(error(EXAMPLE))?;
     let (from, to) = (time(from)?, time(to)?);
     if from == DAY {
-        return Err(error("write \"00:00\" where a window begins: \"24:00\" is the end of a day"));
+        return Err(error(said!("write \"00:00\" where a window begins: \"24:00\" is the end of a day")));
     }
     if from == to || (from == 0 && to == 0) {
-        return Err(error("write \"00:00-24:00\" for a whole day, or leave the window out"));
+        return Err(error(said!("write \"00:00-24:00\" for a whole day, or leave the window out")));
     }
     let length = if to > from { to - from } else { DAY - from + to };
     for day in (0..7).filter(|day| days & (1 << day) != 0) {
@@ -207,7 +210,7 @@ fn add(window: &str, spans: &mut Vec<(u16, u16)>) -> Result<(), WindowError> {
 }
 
 fn parse_days(text: &str) -> Result<u8, WindowError> {
-    const ADVICE: &str = "write days as mon, tue, wed, thu, fri, sat, sun: \"mon-fri\", \"sat,sun\"";
+    const ADVICE: Said = said!("write days as mon, tue, wed, thu, fri, sat, sun: \"mon-fri\", \"sat,sun\"");
     let day = |name: &str| NAMES.iter().position(|known| known.eq_ignore_ascii_case(name)).ok_or(error(ADVICE));
     let mut days = 0;
     for part in text.split(',') {
@@ -224,7 +227,7 @@ fn parse_days(text: &str) -> Result<u8, WindowError> {
 
 /// Minutes since midnight: `HH:MM`, up to `24:00`.
 fn time(text: &str) -> Result<u16, WindowError> {
-    const ADVICE: &str = "write times as hours and minutes from \"00:00\" to \"24:00\", such as \"02:00-05:00\"";
+    const ADVICE: Said = said!("write times as hours and minutes from \"00:00\" to \"24:00\", such as \"02:00-05:00\"");
     let part = |text: &str| {
         let plain = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
         text.parse::<u16>().ok().filter(|_| plain)
@@ -306,7 +309,7 @@ mod tests {
             ("+2:00-05:00", "\"24:00\""),
         ] {
             let error = Windows::parse([text]).expect_err(text);
-            assert!(error.advice.contains(word), "{text}: {error}");
+            assert!(error.advice.to_string().contains(word), "{text}: {error}");
         }
     }
 

@@ -10,25 +10,29 @@
 
 use tidegate::clock::now_ms;
 use tidegate::clock::text::parse_or_advise;
+use tidegate::language::Message;
+use tidegate::message;
 
 /// What to write.
-const ADVICE: &str = "write a date (2026-11-22), a date and time (\"2026-11-22 10:00\", 2026-11-22T10:00:00Z; UTC \
-                      unless an offset such as +09:00 follows), or how long ago it was (-2h, -90m, -7d)";
+const ADVICE: Message = message!(
+    "write a date (2026-11-22), a date and time (\"2026-11-22 10:00\", 2026-11-22T10:00:00Z; UTC \
+                      unless an offset such as +09:00 follows), or how long ago it was (-2h, -90m, -7d)"
+);
 
 /// Length of a date: 2026-11-22.
 const DATE: usize = 10;
 
 /// Reads a time: ms since the Unix epoch. The error says what to write.
-pub(super) fn parse(text: &str) -> Result<u64, String> {
+pub(super) fn parse(text: &str) -> Result<u64, Message> {
     at(text, now_ms())
 }
 
-fn at(text: &str, now_ms: u64) -> Result<u64, String> {
+fn at(text: &str, now_ms: u64) -> Result<u64, Message> {
     let text = text.trim();
     // Nothing is stored that is still to come. `2026-11-22 10`, which would be read, may have been meant as a day.
     let hour_alone = || text.len() > DATE && !text.starts_with('-') && !text.contains(':');
     if text.starts_with('+') || hour_alone() {
-        return Err(ADVICE.to_owned());
+        return Err(ADVICE);
     }
     parse_or_advise(text, now_ms, ADVICE)
 }

@@ -72,7 +72,8 @@ impl Args {
 pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if args.offline {
         let state = std::env::var_os("STATE_DIRECTORY");
-        return offline::run(&args.config, &Places::new(&args.config, args.state.as_deref(), state.as_deref()));
+        let places = Places::new(&args.config, args.state.as_deref(), state.as_deref());
+        return offline::run(&args.config, &places, language);
     }
     let mut report = Report::new(language, args.json);
     let read = probe::configuration::look(&args.config, &mut |finding| report.take(finding));

@@ -2,7 +2,7 @@
 //! would change. Touches neither network nor service.
 
 use std::error::Error;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::Path;
 
 use tidegate::code::Code;
@@ -12,7 +12,9 @@ use tidegate::config::{
     self, Clock, Config, Forward, Lane, Layout, Listener, LoadError, LogLevel, LogTarget, MqttVersion, Order, Policy,
 };
 use tidegate::field::Path as Field;
-use tidegate::language::Language;
+use tidegate::language::sheet::Sheet;
+use tidegate::language::{IntoValue as _, Language, Message, Value};
+use tidegate::message;
 use tidegate::watch::render::number;
 use tidegate_protocol::notice::PublicKey;
 use tidegate_protocol::terms::Terms;
@@ -21,16 +23,18 @@ use super::change;
 use crate::command::{Failure, print};
 
 /// Checks and prints. The path `-` is standard input, which is compared with nothing.
-pub(super) fn run(path: &Path, places: &Places) -> Result<(), Failure> {
-    const STDIN: &str = "standard input";
+pub(super) fn run(path: &Path, places: &Places, language: Language) -> Result<(), Failure> {
     if path == Path::new("-") {
-        return judged(&config::load_from(std::io::stdin().lock(), STDIN)?, STDIN, "");
+        let config = config::load_from(std::io::stdin().lock(), config::STANDARD_INPUT)?;
+        return judged(&config, message!("standard input").into_value(), "", language);
     }
     let name = path.display().to_string();
     let read = config::text(path).and_then(|text| Ok((config::parse(&text, &name)?, text)));
     match read {
-        Ok((config, text)) => judged(&config, &name, &change::against_kept(&config, &text, places)),
-        Err(error) => Err(Refused { error, instead: change::instead(places) }.into()),
+        Ok((config, text)) => {
+            judged(&config, name.into_value(), &change::against_kept(&config, &text, places, language), language)
+        }
+        Err(error) => Err(Refused { error, instead: change::instead(places, language) }.into()),
     }
 }
 
@@ -38,7 +42,7 @@ pub(super) fn run(path: &Path, places: &Places) -> Result<(), Failure> {
 #[derive(Debug)]
 pub(in crate::command) struct Refused {
     error: LoadError,
-    instead: Option<String>,
+    instead: Option<Message>,
 }
 
 impl Refused {
@@ -47,15 +51,10 @@ impl Refused {
         self.error.code()
     }
 
-    /// Whether it was read and has mistakes, which can be said in each language.
-    pub(in crate::command) fn is_wrong(&self) -> bool {
-        matches!(self.error, LoadError::Wrong(_))
-    }
-
     /// It in a language.
     pub(in crate::command) fn text(&self, language: Language) -> String {
-        let instead = self.instead.as_ref().map_or_else(String::new, |it| format!("\n{it} ({})", Code::ConfigKept));
-        self.error.text(language) + &instead
+        let instead = self.instead.as_ref().map(|it| format!("\n{} ({})", it.text(language), Code::ConfigKept));
+        self.error.text(language) + &instead.unwrap_or_default()
     }
 }
 
@@ -73,209 +72,314 @@ impl Error for Refused {
 
 /// Prints what a configuration was understood to mean, and what it changes; fails if the terms file that it names cannot
 /// be used. The agent itself starts without it.
-fn judged(config: &Config, source: &str, changes: &str) -> Result<(), Failure> {
+fn judged(config: &Config, source: Value, changes: &str, language: Language) -> Result<(), Failure> {
     let terms = config.provider.terms.as_deref().map(config::terms::load).transpose();
-    let but = if terms.is_err() { ", but its terms file is not" } else { "" };
-    let heading = format!("{source} is fine{but}");
-    let understood = understood(config, terms.as_ref().ok().and_then(Option::as_ref), &heading);
-    print(&(understood + changes))?;
+    let heading = if terms.is_ok() {
+        message!("{source} is fine", source = source)
+    } else {
+        message!("{source} is fine, but its terms file is not", source = source)
+    };
+    // The column of names ends where the longest of them does.
+    let mut out = Sheet::new(language, NAMES);
+    out.plain(heading);
+    understood(config, terms.as_ref().ok().and_then(Option::as_ref), &mut out);
+    out.raw(changes);
+    print(&out.finish())?;
     terms.map(|_| ()).map_err(Failure::from)
 }
 
+/// Cells of the names of what was understood.
+const NAMES: usize = 10;
+
 /// What a configuration was understood to mean, a line each, and its warnings.
-fn understood(config: &Config, terms: Option<&Terms>, heading: &str) -> String {
-    let mut out = format!("{heading}\n");
-    let mut line = |name: &str, text: String| {
-        let _ = writeln!(out, "  {name:<10}{text}");
-    };
-    line("gateway", config.gateway.id.clone());
+fn understood(config: &Config, terms: Option<&Terms>, out: &mut Sheet) {
+    out.line(message!("gateway"), &config.gateway.id);
+    collected(config, out);
+    for text in store(&config.store) {
+        out.line(message!("store"), text);
+    }
+    for lane in &config.lanes {
+        out.line(message!("lane"), self::lane(lane));
+    }
+    let forward = &config.forward;
+    out.line(message!("order"), order(forward));
+    out.line(message!("Flux"), format!("{} {}", forward.target.kind().as_str(), forward.target.origin()));
+    out.line(message!("batch"), batch(&forward.batch));
+    out.line(message!("back-off"), backoff(&forward.backoff));
+    out.line(message!("alarm"), alarm(&config.alarm));
+    for text in limits(config, terms) {
+        out.line(message!("limits"), text);
+    }
+    out.line(message!("notices"), notices(&config.provider.notices));
+    out.line(message!("clock"), clock(&config.clock));
+    out.line(message!("control"), config.control.socket.display());
+    let metrics = config.metrics.bind.map(|bind| format!("http://{bind}/metrics").into_value());
+    out.line(message!("metrics"), metrics.unwrap_or_else(|| message!("none").into_value()));
+    out.line(
+        message!("log"),
+        message!("{level} to {target}", level = level(config.log.level), target = log_target(config.log.target)),
+    );
+    match config.warnings.len() {
+        0 => return,
+        1 => out.plain(message!("1 warning")),
+        count => out.plain(message!("{count} warnings", count = count)),
+    }
+    for warning in &config.warnings {
+        let text = warning.text(out.language());
+        out.plain(format!("  {text}"));
+    }
+}
+
+/// Where devices are, and what becomes of what they say.
+fn collected(config: &Config, out: &mut Sheet) {
     if let Some(listener) = &config.collect.listener {
-        line("listener", self::listener(listener));
+        out.line(message!("listener"), self::listener(listener));
     }
     if let Some(broker) = &config.collect.broker {
         let version = match broker.protocol {
             MqttVersion::V311 => "3.1.1",
             MqttVersion::V5 => "5",
         };
-        let topics = broker.topics.join(", ");
-        line("broker", format!("{} as {} (MQTT {version}), subscribing to {topics}", broker.url, broker.client_id));
+        let text = message!(
+            "{url} as {client} (MQTT {version}), subscribing to {topics}",
+            url = &broker.url,
+            client = &broker.client_id,
+            version = version,
+            topics = broker.topics.join(", ")
+        );
+        out.line(message!("broker"), text);
     }
     for rule in &config.collect.rules {
-        line("rule", format!("{} → {}", rule.topic, rule.lane));
+        out.line(message!("rule"), format!("{} → {}", rule.topic, rule.lane));
     }
-    line("", others(config));
+    out.line("", others(config));
     for rule in &config.collect.fields {
-        line("fields", fields(rule));
+        let text = fields(rule, out);
+        out.line(message!("fields"), text);
     }
-    for text in store(&config.store) {
-        line("store", text);
-    }
-    for lane in &config.lanes {
-        line("lane", self::lane(lane));
-    }
-    line("order", order(&config.forward));
-    let target = &config.forward.target;
-    line("flux", format!("{} {}", target.kind().as_str(), target.origin()));
-    let batch = &config.forward.batch;
+}
+
+fn batch(batch: &config::Batch) -> Message {
     let layout = match batch.layout {
-        Layout::Array => "a JSON array each",
-        Layout::Single => "one event each",
+        Layout::Array => message!("a JSON array each"),
+        Layout::Single => message!("one event each"),
     };
-    let (bytes, age) = (format_size(batch.max_bytes as u64), format_duration(batch.max_age));
-    line("batch", format!("{} records, {bytes} or {age}, {layout}", number(batch.max_records as u64)));
-    let backoff = &config.forward.backoff;
-    let [min, max, probe_min, probe_max] =
-        [backoff.min, backoff.max, backoff.probe_min, backoff.probe_max].map(format_duration);
-    line("back-off", format!("{min} to {max}; where somebody must act first, {probe_min} to {probe_max}"));
-    line("alarm", alarm(&config.alarm));
-    for text in limits(config, terms) {
-        line("limits", text);
-    }
-    line("notices", notices(&config.provider.notices));
-    line("clock", clock(&config.clock));
-    line("control", config.control.socket.display().to_string());
-    line("metrics", config.metrics.bind.map_or_else(|| "none".into(), |bind| format!("http://{bind}/metrics")));
-    line("log", format!("{} to {}", level(config.log.level), log_target(config.log.target)));
-    if !config.warnings.is_empty() {
-        let count = config.warnings.len();
-        let _ = writeln!(out, "{count} warning{}", if count == 1 { "" } else { "s" });
-        for warning in &config.warnings {
-            let _ = writeln!(out, "  {warning}");
-        }
-    }
-    out
+    message!(
+        "{records} records, {bytes} or {age}, {layout}",
+        records = number(batch.max_records as u64),
+        bytes = format_size(batch.max_bytes as u64),
+        age = format_duration(batch.max_age),
+        layout = layout
+    )
+}
+
+fn backoff(backoff: &config::Backoff) -> Message {
+    message!(
+        "{min} to {max}; where somebody must act first, {probe_min} to {probe_max}",
+        min = format_duration(backoff.min),
+        max = format_duration(backoff.max),
+        probe_min = format_duration(backoff.probe_min),
+        probe_max = format_duration(backoff.probe_max)
+    )
 }
 
 /// When people near the gateway are told that nothing is delivered.
-fn alarm(alarm: &config::Alarm) -> String {
+fn alarm(alarm: &config::Alarm) -> Message {
     let Some(after) = alarm.after else {
-        return "none: nobody near the gateway is told when nothing is delivered ([alarm] after)".into();
+        return message!("none: nobody near the gateway is told when nothing is delivered ([alarm] after)");
     };
-    let (after, repeat) = (format_duration(after), format_duration(alarm.repeat));
-    let command = alarm.command.as_ref().map_or_else(String::new, |words| format!(", and runs {}", words.join(" ")));
-    format!("after {after} without a delivery while records wait, again every {repeat}{command}")
+    let told = message!(
+        "after {after} without a delivery while records wait, again every {repeat}",
+        after = format_duration(after),
+        repeat = format_duration(alarm.repeat)
+    );
+    match &alarm.command {
+        Some(words) => message!("{told}, and runs {command}", told = told, command = words.join(" ")),
+        None => told,
+    }
 }
 
 /// What becomes of the topics and devices that nothing names.
-fn others(config: &Config) -> String {
-    let topics = config.collect.default_lane.as_ref().map_or_else(
-        || "other topics are refused and counted".to_owned(),
-        |lane| format!("other topics → {lane}, the whole topic being the device"),
-    );
+fn others(config: &Config) -> Message {
+    let topics = match &config.collect.default_lane {
+        None => message!("other topics are refused and counted"),
+        Some(lane) => message!("other topics → {lane}, the whole topic being the device", lane = lane),
+    };
     let allow = &config.collect.allow;
     let devices = allow.devices.as_ref().or(config.collect.devices.as_ref());
     let lists = [
-        ("devices", devices),
-        ("client ids", allow.client_ids.as_ref()),
-        ("user names", allow.usernames.as_ref()),
-        ("certificates", allow.certificates.as_ref()),
+        (message!("devices"), devices),
+        (message!("client ids"), allow.client_ids.as_ref()),
+        (message!("user names"), allow.usernames.as_ref()),
+        (message!("certificates"), allow.certificates.as_ref()),
     ];
-    lists.iter().filter_map(|(what, list)| Some((what, (*list)?.len()))).fold(topics, |text, (what, count)| {
-        format!("{text}; {what} not among the {count} listed are refused and counted")
+    lists.into_iter().filter_map(|(what, list)| Some((what, list?.len()))).fold(topics, |text, (what, count)| {
+        message!(
+            "{text}; {what} not among the {count} listed are refused and counted",
+            text = text,
+            what = what,
+            count = count
+        )
     })
 }
 
 /// What a rule for fields does.
-fn fields(rule: &config::FieldRule) -> String {
+fn fields(rule: &config::FieldRule, out: &Sheet) -> Message {
     let named = |paths: &[Field]| paths.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let round: Vec<Field> = rule.round.iter().map(|(path, _)| path.clone()).collect();
-    let lists = [("drops", &rule.drop), ("pseudonymises", &rule.pseudonymise), ("rounds", &round)];
-    let mut does: Vec<String> = rule.keep_only.iter().map(|paths| format!("keeps only {}", named(paths))).collect();
-    does.extend(
-        lists.iter().filter(|(_, paths)| !paths.is_empty()).map(|(does, paths)| format!("{does} {}", named(paths))),
-    );
-    let otherwise = if rule.store_untreated { "stored as it is" } else { "refused" };
-    format!("{}: {}; what cannot be treated is {otherwise}", rule.topic, does.join(", "))
+    let mut does: Vec<Message> = Vec::new();
+    does.extend(rule.keep_only.iter().map(|paths| message!("keeps only {fields}", fields = named(paths))));
+    if !rule.drop.is_empty() {
+        does.push(message!("drops {fields}", fields = named(&rule.drop)));
+    }
+    if !rule.pseudonymise.is_empty() {
+        does.push(message!("pseudonymises {fields}", fields = named(&rule.pseudonymise)));
+    }
+    if !round.is_empty() {
+        does.push(message!("rounds {fields}", fields = named(&round)));
+    }
+    let (topic, does) = (&rule.topic, out.list(does));
+    if rule.store_untreated {
+        message!("{topic}: {does}; what cannot be treated is stored as it is", topic = topic, does = does)
+    } else {
+        message!("{topic}: {does}; what cannot be treated is refused", topic = topic, does = does)
+    }
 }
 
-fn store(store: &config::Store) -> [String; 3] {
-    let (max, min, free) = (format_size(store.max_size), store.min_size, format_size(store.keep_free));
+fn store(store: &config::Store) -> [Message; 3] {
     let kept = if store.keep_delivered.is_zero() {
-        "delivered records go at once".into()
+        message!("delivered records go at once")
     } else {
-        format!("delivered records are kept for {}", format_duration(store.keep_delivered))
+        message!("delivered records are kept for {age}", age = format_duration(store.keep_delivered))
     };
     let full = match store.policy {
-        Policy::DropOldest => "when full the oldest go",
-        Policy::Refuse => "when full nothing is acknowledged",
+        Policy::DropOldest => message!("when full the oldest go"),
+        Policy::Refuse => message!("when full nothing is acknowledged"),
     };
-    let endurance =
-        store.flash_endurance.map_or_else(String::new, |bytes| format!("; flash for {}", format_size(bytes)));
+    let commits = message!(
+        "commits within {age}, hardware told by {source}",
+        age = format_duration(store.commit_within),
+        source = store.hardware.to_string()
+    );
+    let commits = match store.flash_endurance {
+        Some(bytes) => message!("{commits}; flash for {size}", commits = commits, size = format_size(bytes)),
+        None => commits,
+    };
     [
-        format!("{}, up to {max}, {full}; {kept}", store.path.display()),
-        format!("leaves {free} and {} inodes free, gives way down to {min}", number(store.keep_free_inodes)),
-        format!(
-            "commits within {}, hardware told by {}{endurance}",
-            format_duration(store.commit_within),
-            store.hardware
+        message!(
+            "{path}, up to {max}, {full}; {kept}",
+            path = store.path.display(),
+            max = format_size(store.max_size),
+            full = full,
+            kept = kept
         ),
+        message!(
+            "leaves {free} and {inodes} inodes free, gives way down to {min}",
+            free = format_size(store.keep_free),
+            inodes = number(store.keep_free_inodes),
+            min = store.min_size.to_string()
+        ),
+        commits,
     ]
 }
 
-fn lane(lane: &Lane) -> String {
-    let place = if lane.first { "goes first" } else { "shares" };
-    let age = lane.max_age.map_or_else(|| "any age".into(), |age| format!("up to {} old", format_duration(age)));
-    format!("{}: {place}, weight {}, reserve {}, {age}", lane.name, lane.weight, lane.reserve)
+fn lane(lane: &Lane) -> Message {
+    let place = if lane.first { message!("goes first") } else { message!("shares") };
+    let age = match lane.max_age {
+        None => message!("any age"),
+        Some(age) => message!("up to {age} old", age = format_duration(age)),
+    };
+    message!(
+        "{name}: {place}, weight {weight}, reserve {reserve}, {age}",
+        name = &lane.name,
+        place = place,
+        weight = lane.weight,
+        reserve = lane.reserve.to_string(),
+        age = age
+    )
 }
 
-fn order(forward: &Forward) -> String {
+fn order(forward: &Forward) -> Message {
     match forward.order {
-        Order::OldestFirst => "oldest first".into(),
-        Order::LiveFirst => format!("live first, {}% for a backlog", forward.backlog_share),
+        Order::OldestFirst => message!("oldest first"),
+        Order::LiveFirst => message!("live first, {share}% for a backlog", share = forward.backlog_share),
     }
 }
 
 /// What limits what may leave, as far as files say it. `terms`: the terms file, if there is one and it can be used.
-fn limits(config: &Config, terms: Option<&Terms>) -> Vec<String> {
+fn limits(config: &Config, terms: Option<&Terms>) -> Vec<Value> {
     let stated = config.limits.stated.iter().map(|stated| format!("{} {}", stated.bound.kind().key(), stated.bound));
-    let mut lines: Vec<String> = stated.collect();
+    let mut lines: Vec<Value> = stated.map(Value::Text).collect();
     let provider = &config.provider;
     if let (Some(path), Some(terms)) = (&provider.terms, terms) {
         let limits: Vec<String> =
             terms.limits().iter().map(|limit| format!("{} {}", limit.bound.kind().key(), limit.bound)).collect();
-        lines.push(format!("those of {}: {}", path.display(), limits.join(", ")));
+        let text = message!("those of {path}: {limits}", path = path.display(), limits = limits.join(", "));
+        lines.push(text.into_value());
         if terms.unknown_count > 0 {
-            let (count, names) = (terms.unknown_count, terms.unknown.join(", "));
-            lines.push(format!("{count} of its keys are not known to this version and have no effect: {names}"));
+            let text = message!(
+                "{count} of its keys are not known to this version and have no effect: {names}",
+                count = terms.unknown_count,
+                names = terms.unknown.join(", ")
+            );
+            lines.push(text.into_value());
         }
     }
     let metadata = &provider.metadata;
-    lines.push(if metadata.enabled {
-        format!("the SIM's speed class, asked of {} every {}", metadata.url, format_duration(metadata.every))
+    let class = if metadata.enabled {
+        message!(
+            "the SIM's speed class, asked of {url} every {every}",
+            url = &metadata.url,
+            every = format_duration(metadata.every)
+        )
     } else {
-        "no speed class: no metadata service is asked".to_owned()
-    });
-    lines.push(format!("months and days by {}", config.limits.calendar.as_str()));
+        message!("no speed class: no metadata service is asked")
+    };
+    lines.push(class.into_value());
+    lines.push(message!("months and days by {zone}", zone = config.limits.calendar.as_str()).into_value());
     lines
 }
 
-fn notices(notices: &config::Notices) -> String {
-    let Some(keys) = &notices.keys else { return "no signed notice is believed".to_owned() };
+fn notices(notices: &config::Notices) -> Message {
+    let Some(keys) = &notices.keys else { return message!("no signed notice is believed") };
     let names: Vec<&str> = keys.all().iter().map(PublicKey::kid).collect();
-    let folder = notices.folder.as_ref().map_or_else(String::new, |folder| format!(", also in {}", folder.display()));
-    format!("those that {} signed{folder}", names.join(", "))
+    let names = names.join(", ");
+    match &notices.folder {
+        None => message!("those that {keys} signed", keys = names),
+        Some(folder) => {
+            message!("those that {keys} signed, also in {folder}", keys = names, folder = folder.display())
+        }
+    }
 }
 
-fn clock(clock: &Clock) -> String {
+fn clock(clock: &Clock) -> Message {
     let marker = clock.synchronised_marker.display();
-    let timedated = if clock.timedated { " or timedated says so" } else { "" };
-    format!("right once {marker} is there{timedated}")
+    if clock.timedated {
+        message!("right once {marker} is there or timedated says so", marker = marker)
+    } else {
+        message!("right once {marker} is there", marker = marker)
+    }
 }
 
-fn listener(listener: &Listener) -> String {
-    let mut addresses: Vec<String> = listener.bind.iter().map(ToString::to_string).collect();
-    addresses.extend(listener.tls.iter().map(|tls| format!("{} (TLS)", tls.bind)));
-    let who = match (listener.passwords_file.is_some(), listener.allow_anonymous) {
-        (true, false) => "with passwords",
-        (true, true) => "with or without passwords",
-        (false, true) => "without passwords",
-        (false, false) => "with client certificates",
+fn listener(listener: &Listener) -> Message {
+    let plain = listener.bind.map(|bind| bind.to_string());
+    let tls = listener.tls.as_ref().map(|tls| format!("{} (TLS)", tls.bind));
+    let addresses = match (plain, tls) {
+        (Some(plain), Some(tls)) => message!("{one} and {other}", one = plain, other = tls).into_value(),
+        (one, other) => one.or(other).unwrap_or_default().into_value(),
     };
-    format!(
-        "{} {who}, up to {} connections, packets up to {}",
-        addresses.join(" and "),
-        number(listener.max_connections as u64),
-        format_size(u64::from(listener.max_packet_size))
+    let who = match (listener.passwords_file.is_some(), listener.allow_anonymous) {
+        (true, false) => message!("with passwords"),
+        (true, true) => message!("with or without passwords"),
+        (false, true) => message!("without passwords"),
+        (false, false) => message!("with client certificates"),
+    };
+    message!(
+        "{addresses} {who}, up to {count} connections, packets up to {size}",
+        addresses = addresses,
+        who = who,
+        count = number(listener.max_connections as u64),
+        size = format_size(u64::from(listener.max_packet_size))
     )
 }
 
@@ -289,9 +393,9 @@ fn level(level: LogLevel) -> &'static str {
     }
 }
 
-fn log_target(target: LogTarget) -> &'static str {
+fn log_target(target: LogTarget) -> Message {
     match target {
-        LogTarget::Stderr => "standard error",
-        LogTarget::Journald => "the journal",
+        LogTarget::Stderr => message!("standard error"),
+        LogTarget::Journald => message!("the journal"),
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidegate::code::Code;
 use tidegate::language::sheet::Sheet;
-use tidegate::language::{IntoValue as _, Language, again};
+use tidegate::language::{IntoValue, Language, again};
 use tidegate::message;
 use tidegate::provider::question::{Ask, End};
 use tidegate_protocol::notice::{ENVELOPE_BYTES, NoticeError};
@@ -45,7 +45,11 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if told.verdict == "refused" {
         let unsigned = ["no_keys", "unsigned", "unknown_key", "bad_signature"].contains(&told.code.as_str());
         let code = if unsigned { Code::NoticeUnsigned } else { Code::NoticeRefused };
-        let text = message!("the notice is refused: {why} ({code})", why = told.why, code = told.code);
+        let text = message!(
+            "the notice is refused: {why} ({code})",
+            why = told.why_message.map_or_else(|| told.why.into_value(), IntoValue::into_value),
+            code = told.code
+        );
         return Err(Failure::coded(FAILED, code, text));
     }
     if args.json {
@@ -68,7 +72,10 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if !told.why.is_empty() {
         out.plain(message!("  why: {why}", why = again(&told.why, language)));
     }
-    out.plain(message!("  it says: {text}", text = told.says));
+    out.plain(message!(
+        "  it says: {text}",
+        text = told.says_message.map_or_else(|| told.says.into_value(), IntoValue::into_value)
+    ));
     for line in &told.follows {
         out.plain(message!("  what follows: {text}", text = again(line, language)));
     }

@@ -17,6 +17,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use tidegate::language::Message;
+use tidegate::message;
 use tidegate_protocol::notice::{ENVELOPE_BYTES, KeyError, PublicKey, SigningKey};
 
 const MARK: &str = "Tidegate notice key ";
@@ -29,27 +31,44 @@ const KEY_BYTES: u64 = 16 * 1024;
 
 /// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FileError {
-    #[error("cannot read {}", path.display())]
+#[error("{}", self.message())]
+pub(in crate::command) enum FileError {
     Read {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot write {}", path.display())]
     Write {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("{} is there already; a key is not written over, for what it signed would no longer be believed", path.display())]
-    Exists { path: PathBuf },
-    #[error("{} cannot be used as a key that signs; make one with `tidegate notice keygen`", path.display())]
+    Exists {
+        path: PathBuf,
+    },
     Key {
         path: PathBuf,
         #[source]
         source: KeyError,
     },
+}
+
+impl FileError {
+    /// It in words, without its cause.
+    pub(in crate::command) fn message(&self) -> Message {
+        match self {
+            Self::Read { path, .. } => message!("cannot read {path}", path = path.display()),
+            Self::Write { path, .. } => message!("cannot write {path}", path = path.display()),
+            Self::Exists { path } => message!(
+                "{path} is there already; a key is not written over, for what it signed would no longer be believed",
+                path = path.display()
+            ),
+            Self::Key { path, .. } => message!(
+                "{path} cannot be used as a key that signs; make one with `tidegate notice keygen`",
+                path = path.display()
+            ),
+        }
+    }
 }
 
 /// The text of a new key's file.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use tidegate::message;
 use tidegate_protocol::notice::SigningKey;
 
 use super::file;
@@ -25,7 +26,8 @@ pub(in crate::command) struct Args {
 /// Makes it, and prints what gateways pin.
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| format!("the system has no random bytes to make a key of: {error}"))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| message!("the system has no random bytes to make a key of: {why}", why = error.to_string()))?;
     let wrong = |error| Failure { code: 2, error: Box::new(error) };
     let key = SigningKey::from_seed(&seed, args.kid.as_deref()).map_err(wrong)?;
     file::write_key(&args.out, &seed, key.public())?;

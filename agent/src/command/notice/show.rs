@@ -1,12 +1,14 @@
 //! `tidegate notice show`: what a signed notice says, and whether it may be believed.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use tidegate::clock::now_ms;
 use tidegate::config::{self, notice};
+use tidegate::language::sheet::Sheet;
+use tidegate::language::{Language, Message};
+use tidegate::message;
 use tidegate::provider::inbox::follows;
-use tidegate_protocol::notice::{Keys, NoticeError, Now, Opened, PublicKey, open, peek, verify};
+use tidegate_protocol::notice::{KeyError, Keys, NoticeError, Now, Opened, PublicKey, open, peek, verify};
 
 use super::file;
 use crate::command::{Failure, print};
@@ -29,22 +31,27 @@ pub(in crate::command) struct Args {
     trust: Vec<PublicKey>,
 }
 
-fn key(text: &str) -> Result<PublicKey, String> {
-    text.parse().map_err(|error| format!("{error}"))
+fn key(text: &str) -> Result<PublicKey, Message> {
+    text.parse().map_err(|error: KeyError| error.said().into())
 }
 
 /// Shows it; fails if it is refused.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let bytes = file::read_envelope(&args.file)?;
     let Some((judged, by)) = judge(args, &bytes)? else {
-        return print(&shown(&peek(&bytes)?, "NOT VERIFIED: name the keys with --config or --trust"));
+        return print(&shown(
+            &peek(&bytes)?,
+            &message!("NOT VERIFIED: name the keys with --config or --trust"),
+            language,
+        ));
     };
     match judged {
-        Ok(opened) => print(&shown(&opened, &format!("the signature holds{by}"))),
+        Ok(opened) => print(&shown(&opened, &by, language)),
         Err(error) => {
             // What stands in it may still tell a person what went wrong.
             if let Ok(opened) = peek(&bytes) {
-                print(&shown(&opened, &format!("REFUSED, and not to be believed: {error}")))?;
+                let text = message!("REFUSED, and not to be believed: {why}", why = Message::from(&error));
+                print(&shown(&opened, &text, language))?;
             }
             Err(error.into())
         }
@@ -54,28 +61,36 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 type Judged = Result<Opened, NoticeError>;
 
 /// What becomes of it, and for whom; `None` if nobody is to be believed.
-fn judge(args: &Args, bytes: &[u8]) -> Result<Option<(Judged, String)>, Failure> {
+fn judge(args: &Args, bytes: &[u8]) -> Result<Option<(Judged, Message)>, Failure> {
     if let Some(file) = &args.config {
         let (gateway, notices) = config::gateway_and_notices(file)?;
         let Some(keys) = notices.keys else {
-            return Err(format!("{} pins no key in [provider.notices]", file.display()).into());
+            return Err(message!("{path} pins no key in [provider.notices]", path = file.display()).into());
         };
         let judged = open(bytes, &keys, &gateway, Now::Known(now_ms()));
-        return Ok(Some((judged, format!(", and it is for {gateway} at this time"))));
+        return Ok(Some((
+            judged,
+            message!("the signature holds, and it is for {gateway} at this time", gateway = gateway),
+        )));
     }
     if args.trust.is_empty() {
         return Ok(None);
     }
     let keys = Keys::new(args.trust.clone())?;
-    Ok(Some((verify(bytes, &keys), String::new())))
+    Ok(Some((verify(bytes, &keys), message!("the signature holds"))))
 }
 
-fn shown(opened: &Opened, standing: &str) -> String {
-    let mut out = format!("# signed by {}: {standing}\n# {}\n", opened.kid, follows(&opened.notice.content));
+fn shown(opened: &Opened, standing: &Message, language: Language) -> String {
+    let mut out = Sheet::new(language, 0);
+    out.plain(message!("# signed by {key}: {standing}", key = &opened.kid, standing = standing));
+    out.plain(message!("# {text}", text = follows(&opened.notice.content)));
     if opened.unknown_count > 0 {
-        let (count, first) = (opened.unknown_count, opened.unknown.join(", "));
-        // A String takes all.
-        let _ = writeln!(out, "# {count} keys are not known to this version and have no effect: {first}");
+        out.plain(message!(
+            "# {count} keys are not known to this version and have no effect: {names}",
+            count = opened.unknown_count,
+            names = opened.unknown.join(", ")
+        ));
     }
-    out + &notice::write(&opened.notice)
+    out.raw(&notice::write(&opened.notice));
+    out.finish()
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use tidegate::clock::{now_ms, text};
 use tidegate::config::notice::{self, quoted};
+use tidegate::language::sheet::Sheet;
+use tidegate::language::{IntoValue as _, Language};
+use tidegate::message;
 use tidegate::provider::inbox::follows;
 use tidegate_protocol::notice::{Content, Notice, seal};
 
@@ -73,25 +76,33 @@ The same for two of them:
   tidegate notice sign --key KEY --withdraw m-7";
 
 /// Signs it.
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let notice = match &args.notice {
         Some(path) => notice::load(path, now_ms())?,
-        None => notice::parse(&said(args), "the notice of these flags", now_ms())?,
+        None => notice::parse(&said(args), &message!("the notice of these flags").text(language), now_ms())?,
     };
     let key = file::read_key(&args.key, args.kid.as_deref())?;
     let envelope = seal(&notice, &key)?;
     let out = args.out.clone().unwrap_or_else(|| place(args.notice.as_deref(), &notice));
     let (id, kind, until) = (&notice.id, notice.content.kind(), text::format(notice.expires_ms));
-    let to = if out == Path::new("-") { "standard output".to_owned() } else { out.display().to_string() };
-    let told = format!(
-        "{to}: {kind} {id}, signed by {}, to be taken in until {until}\n  {}\n",
-        key.public().kid(),
-        follows(&notice.content)
-    );
+    let to = if out == Path::new("-") { message!("standard output").into_value() } else { out.display().into_value() };
+    let mut told = Sheet::new(language, 0);
+    told.plain(message!(
+        "{to}: {kind} {id}, signed by {key}, to be taken in until {until}",
+        to = to,
+        kind = kind,
+        id = id,
+        key = key.public().kid(),
+        until = until
+    ));
+    told.plain(message!("  {text}", text = follows(&notice.content)));
+    let told = told.finish();
     if out == Path::new("-") {
         let mut stdout = io::stdout().lock();
         if stdout.is_terminal() {
-            return Err("a signed notice is bytes, not text: name a file, or lead standard output into one".into());
+            return Err(
+                message!("a signed notice is bytes, not text: name a file, or lead standard output into one").into()
+            );
         }
         stdout.write_all(&envelope).and_then(|()| stdout.flush())?;
         super::note(told.trim_end());

@@ -4,9 +4,11 @@ use hyper::header::HeaderName;
 
 use super::super::error::shown;
 use super::super::model::Kind;
-use super::super::reader::{Section, Value};
+use super::super::reader::{Section, Value, found_text};
 use crate::answer::rule::{RULES, Rule, Statuses};
 use crate::glob::Glob;
+use crate::language::Message;
+use crate::message;
 use crate::provider::input::Means;
 
 const MEANS: [(&str, Means); 9] = [
@@ -26,7 +28,7 @@ pub(super) fn rules(provider: &Section<'_>) -> Vec<Rule> {
     for table in provider.sections("rule").unwrap_or_default() {
         let rule = rule(&table);
         if rules.len() == RULES {
-            table.problem("", "one rule too many", format!("write at most {RULES}"));
+            table.problem("", message!("one rule too many"), message!("write at most {most}", most = RULES));
         } else {
             rules.extend(rule);
         }
@@ -37,70 +39,81 @@ pub(super) fn rules(provider: &Section<'_>) -> Vec<Rule> {
 
 /// A rule; `None` if something is wrong with it, which is then entered.
 fn rule(table: &Section<'_>) -> Option<Rule> {
-    const STATUS: &str = "write an HTTP status, such as 403, or a class of them, such as \"5xx\"";
-    for (key, advice) in [("status", STATUS), ("means", "write what such an answer means, such as \"suspended\"")] {
+    const STATUS: Message = message!("write an HTTP status, such as 403, or a class of them, such as \"5xx\"");
+    for (key, advice) in
+        [("status", STATUS), ("means", message!("write what such an answer means, such as \"suspended\""))]
+    {
         if !table.has(key) {
             table.missing(key, advice);
         }
     }
     let status = table.get("status").and_then(|value| statuses(table, &value, STATUS));
     let means = table.word("means", &MEANS);
-    let body = pattern(table, "body", "write what is found in the body, such as \"quota*exceeded\"");
+    let body = pattern(table, "body", message!("write what is found in the body, such as \"quota*exceeded\""));
     let header = header(table);
     let kinds = kinds(table);
     let (status, means) = status.zip(means)?;
     if means == Means::Accepted && !status.are_successes() {
         table.problem(
             "means",
-            "only an answer that says so itself (2xx) can be taken for an acceptance: records would be deleted that nobody has",
-            "write another word, or a status from 200 to 299",
+            message!("only an answer that says so itself (2xx) can be taken for an acceptance: records would be deleted that nobody has"),
+            message!("write another word, or a status from 200 to 299"),
         );
         return None;
     }
     Some(Rule { status, body, header, kinds, means })
 }
 
-fn statuses(table: &Section<'_>, value: &Value<'_>, advice: &str) -> Option<Statuses> {
+fn statuses(table: &Section<'_>, value: &Value<'_>, advice: Message) -> Option<Statuses> {
     if !value.is_text() {
         let status = table.integer("status", &(100..=599), 0);
         return u16::try_from(status).ok().filter(|status| *status > 0).map(Statuses::One);
     }
-    let text = value.text(advice)?;
+    let text = value.text(&advice)?;
     let class = text.strip_suffix("xx").and_then(|class| class.parse().ok()).filter(|class| (1..=5).contains(class));
     if class.is_none() {
-        value.problem(format!("found {}", shown(text)), advice);
+        value.problem(found_text(text), advice);
     }
     class.map(Statuses::Class)
 }
 
-fn pattern(table: &Section<'_>, key: &'static str, advice: &str) -> Option<Glob> {
-    let (text, value) = table.text(key, advice)?;
+fn pattern(table: &Section<'_>, key: &'static str, advice: Message) -> Option<Glob> {
+    let (text, value) = table.text(key, &advice)?;
     glob(text, &value, advice)
 }
 
-fn glob(text: &str, value: &Value<'_>, advice: &str) -> Option<Glob> {
-    Glob::new(text).map_err(|error| value.problem(format!("found {}: {error}", shown(text)), advice)).ok()
+fn glob(text: &str, value: &Value<'_>, advice: Message) -> Option<Glob> {
+    Glob::new(text)
+        .map_err(|error| {
+            value.problem(message!("found {what}: {why}", what = shown(text), why = error.message()), advice)
+        })
+        .ok()
 }
 
 fn header(table: &Section<'_>) -> Option<(HeaderName, Glob)> {
-    const ADVICE: &str = "write a header's name and what is found in its value, such as \"x-reason: stopped\"; `*` if it only has \
-                          to be there";
+    const ADVICE: Message = message!(
+        "write a header's name and what is found in its value, such as \"x-reason: stopped\"; `*` if it only has \
+                          to be there"
+    );
     let (text, value) = table.text("header", ADVICE)?;
     let parts =
         text.split_once(':').map(|(name, wanted)| (HeaderName::from_bytes(name.trim().as_bytes()), wanted.trim()));
     let Some((Ok(name), wanted)) = parts else {
-        value.problem(format!("found {}", shown(text)), ADVICE);
+        value.problem(found_text(text), ADVICE);
         return None;
     };
     Some((name, glob(wanted, &value, ADVICE)?))
 }
 
 fn kinds(table: &Section<'_>) -> Vec<&'static str> {
-    const ADVICE: &str = "write kinds of endpoint in an array, such as [\"webhook\", \"api\"]";
+    const ADVICE: Message = message!("write kinds of endpoint in an array, such as [\"webhook\", \"api\"]");
     let Some(value) = table.get("kinds") else { return Vec::new() };
     let elements = value.elements(ADVICE);
     if value.is_array() && elements.is_empty() {
-        value.problem("found no kind", format!("{ADVICE}; without the key a rule is for all"));
+        value.problem(
+            message!("found no kind"),
+            message!("{advice}; without the key a rule is for all", advice = ADVICE),
+        );
     }
     let mut kinds = Vec::new();
     for element in elements {
@@ -108,7 +121,7 @@ fn kinds(table: &Section<'_>) -> Vec<&'static str> {
         let known = [Kind::Webhook, Kind::Api, Kind::Unified].map(Kind::as_str);
         match known.into_iter().find(|kind| *kind == text) {
             Some(kind) => kinds.push(kind),
-            None => element.problem(format!("found {}", shown(text)), ADVICE),
+            None => element.problem(found_text(text), ADVICE),
         }
     }
     kinds

@@ -8,14 +8,19 @@ use super::super::model::{Clock, Date};
 use super::super::reader::Section;
 use super::super::surroundings::Content;
 use super::DAY;
+use crate::language::Message;
+use crate::message;
 
 pub(super) fn clock(root: &Section<'_>) -> Clock {
     let section = root.section("clock");
     let marker = section.path("synchronised_marker");
     if let Some((path, value)) = marker.as_ref().filter(|(path, _)| !path.starts_with("/run")) {
         value.warn(
-            format!("{} may outlive a restart of the system, and then says nothing of the clock", path.display()),
-            "write the path of a file under /run, which is empty when the system starts",
+            message!(
+                "{path} may outlive a restart of the system, and then says nothing of the clock",
+                path = path.display()
+            ),
+            message!("write the path of a file under /run, which is empty when the system starts"),
         );
     }
     let clock = Clock {
@@ -29,14 +34,14 @@ pub(super) fn clock(root: &Section<'_>) -> Clock {
 
 /// `[clock.date]`. Five minutes: by then a system that can synchronise its clock mostly has, and a first batch was answered.
 fn date(section: Section<'_>) -> Date {
-    const ADVICE: &str = "write \"https://\" and a host, such as \"https://status.soracom.io\"";
+    const ADVICE: Message = message!("write \"https://\" and a host, such as \"https://status.soracom.io\"");
     let mut url = None;
     if let Some((text, value)) = section.text("url", ADVICE) {
         match address::url(text, &["https"]) {
             Ok(found) if !matches!(found.path.as_str(), "" | "/") => {
                 value.problem(
-                    "the URL has a path",
-                    "write scheme, host and, if need be, a port: only its head is asked for",
+                    message!("the URL has a path"),
+                    message!("write scheme, host and, if need be, a port: only its head is asked for"),
                 );
             }
             Ok(_) => url = Some(address::origin(text)),
@@ -52,8 +57,8 @@ fn date(section: Section<'_>) -> Date {
     if date.after < Duration::from_secs(60) {
         section.warn(
             "after",
-            "less than a minute is for a laboratory: most systems know the time within minutes by themselves",
-            "write \"5m\", as it is by default",
+            message!("less than a minute is for a laboratory: most systems know the time within minutes by themselves"),
+            message!("write \"5m\", as it is by default"),
         );
     }
     section.finish();

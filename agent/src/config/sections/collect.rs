@@ -13,9 +13,10 @@ use super::super::error::shown;
 use super::super::keys::nearest;
 use super::super::model::{Broker, Collect, Lane, Listener, MqttVersion, Rule, Tls};
 use super::super::pattern;
-use super::super::reader::{Section, Value};
+use super::super::reader::{Section, Value, found_text};
 use super::super::surroundings::Content;
 use super::{DAY, KIB, MIB, pair, warn_of_any_port};
+use crate::language::Message;
 use crate::message;
 
 /// Most rules: each publish on a new topic is compared with all of them.
@@ -32,7 +33,7 @@ const MAX_CLIENT_ID: usize = 128;
 const PACKET_SIZE: std::ops::RangeInclusive<u64> = KIB..=MIB;
 const DEFAULT_PACKET_SIZE: u64 = 256 * KIB;
 
-const RULE_TOPIC: &str = "write a pattern such as \"devices/{device}/telemetry\"";
+const RULE_TOPIC: Message = message!("write a pattern such as \"devices/{{device}}/telemetry\"");
 
 pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> Collect {
     let section = root.section("collect");
@@ -51,7 +52,7 @@ pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> C
             broker.host == "localhost" || broker.host.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
         if loopback && own.iter().flatten().any(|address| address.port() == broker.port && broker.port != 0) {
             value.problem(
-                format!("port {} of this machine is Tidegate's own listener", broker.port),
+                message!("port {port} of this machine is Tidegate's own listener", port = broker.port),
                 message!("name the broker's port, or move the listener with `bind` in [collect.listener]"),
             );
         }
@@ -65,20 +66,23 @@ pub(super) fn collect(root: &Section<'_>, gateway_id: &str, lanes: &[Lane]) -> C
 
 /// The lanes' names as a message lists them.
 fn listed(lanes: &[Lane]) -> String {
-    let list: Vec<String> = lanes.iter().map(|lane| shown(&lane.name)).collect();
+    let list: Vec<String> = lanes.iter().map(|lane| shown(&lane.name).to_string()).collect();
     list.join(", ")
 }
 
 fn lane(value: &Value<'_>, lanes: &[Lane]) -> Option<String> {
-    let advice = format!("write one of {}", listed(lanes));
-    let text = value.text(advice.as_str())?;
+    let advice = message!("write one of {words}", words = listed(lanes));
+    let text = value.text(&advice)?;
     let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
     // A lane whose name is missing, which is said there, may be the one that is meant.
     if names.contains(&text) || names.contains(&"") {
         return Some(text.to_owned());
     }
-    let near = nearest(text, &names).map_or_else(String::new, |near| format!(" (perhaps \"{near}\")"));
-    value.problem(format!("{} is not a lane", shown(text)), advice + &near);
+    let advice = match nearest(text, &names) {
+        Some(near) => message!("{advice} (perhaps \"{near}\")", advice = advice, near = near),
+        None => advice,
+    };
+    value.problem(message!("{what} is not a lane", what = shown(text)), advice);
     None
 }
 
@@ -98,11 +102,14 @@ fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
         let rules = default_rules();
         let known = |name: &str| lanes.iter().any(|lane| lane.name == name || lane.name.is_empty());
         if let Some(rule) = rules.iter().find(|rule| !known(&rule.lane)) {
-            let found = format!("missing, and the default rules use the lane {:?}, which is not configured", rule.lane);
+            let found = message!(
+                "missing, and the default rules use the lane {lane}, which is not configured",
+                lane = format!("{:?}", rule.lane)
+            );
             section.problem(
                 "rule",
                 found,
-                format!("write [[collect.rule]] for the lanes there are: {}", listed(lanes)),
+                message!("write [[collect.rule]] for the lanes there are: {what}", what = listed(lanes)),
             );
         }
         return rules;
@@ -110,16 +117,19 @@ fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
     for (index, table) in tables.into_iter().enumerate() {
         if index == MAX_RULES {
-            table.missing("topic", format!("one rule too many: at most {MAX_RULES}; join some with `+` or `#`"));
+            table.missing(
+                "topic",
+                message!("one rule too many: at most {most}; join some with `+` or `#`", most = MAX_RULES),
+            );
             break;
         }
         let topic = table.text("topic", RULE_TOPIC);
         if let Some((text, value)) = &topic {
             if let Err(advice) = pattern::rule(text) {
-                value.problem(format!("found {}", shown(text)), advice);
+                value.problem(found_text(text), advice);
             } else if rules.iter().any(|rule| rule.topic == *text) {
                 value.warn(
-                    format!("{} stands in an earlier rule", shown(text)),
+                    message!("{what} stands in an earlier rule", what = shown(text)),
                     message!("remove one: the first that matches wins"),
                 );
             }
@@ -129,7 +139,7 @@ fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
         let lane_value = table.get("lane");
         let lane = lane_value.as_ref().and_then(|value| lane(value, lanes));
         if lane_value.is_none() {
-            table.missing("lane", format!("write lane = with one of {}", listed(lanes)));
+            table.missing("lane", message!("write lane = with one of {what}", what = listed(lanes)));
         }
         rules.push(Rule {
             topic: topic.map_or_else(String::new, |(text, _)| text.to_owned()),
@@ -141,14 +151,14 @@ fn rules(section: &Section<'_>, lanes: &[Lane]) -> Vec<Rule> {
 }
 
 fn bind<'a>(section: &Section<'a>, key: &'static str, port: u16) -> Option<(SocketAddr, Value<'a>)> {
-    let (text, value) = section.text(key, format!("write \"127.0.0.1:{port}\""))?;
+    let (text, value) = section.text(key, message!("write \"127.0.0.1:{port}\"", port = port))?;
     match address::socket_address(text, port) {
         Ok(address) => {
             warn_of_any_port(address, &value);
             Some((address, value))
         }
         Err(advice) => {
-            value.problem(format!("found {}", shown(text)), advice);
+            value.problem(found_text(text), advice);
             None
         }
     }
@@ -161,7 +171,7 @@ fn listener(section: Section<'_>) -> Listener {
         Some((address, value)) => {
             if tls.as_ref().is_some_and(|tls| tls.bind == *address && address.port() != 0) {
                 value.problem(
-                    format!("{address} is the address of tls_bind"),
+                    message!("{address} is the address of tls_bind", address = address),
                     message!("give each an address of its own"),
                 );
             }
@@ -204,12 +214,12 @@ fn warn_of_open_doors(listener: &Listener, bind: Option<&Value<'_>>) {
     }
     if listener.allow_anonymous {
         value.warn(
-            format!("{address} takes telemetry from anyone who can reach it"),
+            message!("{address} takes telemetry from anyone who can reach it", address = address),
             message!("write passwords_file, or use tls_bind with client certificates, unless the network is closed"),
         );
     } else if listener.passwords_file.is_some() {
         value.warn(
-            format!("passwords cross the network to {address} in the clear"),
+            message!("passwords cross the network to {address} in the clear", address = address),
             message!("use tls_bind, unless the network is closed"),
         );
     }
@@ -259,7 +269,7 @@ fn broker<'a>(
 ) -> Option<(Broker, Value<'a>)> {
     let url = broker_url(&section);
     let topics = topics(&section, rules, has_default_lane);
-    let username = section.text("username", "write the user name in quotes").map(|(text, _)| text.to_owned());
+    let username = section.text("username", message!("write the user name in quotes")).map(|(text, _)| text.to_owned());
     let password = section.secret_file("password_file");
     if let (Some((_, value)), false) = (&password, section.has("username")) {
         value.problem(message!("stands without username"), message!("write username too, or remove this"));
@@ -312,7 +322,7 @@ struct BrokerUrl {
 }
 
 fn broker_url<'a>(section: &Section<'a>) -> Option<(BrokerUrl, Value<'a>)> {
-    const ADVICE: &str = "write url = \"mqtt://127.0.0.1:1884\", or mqtts:// for TLS";
+    const ADVICE: Message = message!("write url = \"mqtt://127.0.0.1:1884\", or mqtts:// for TLS");
     let Some((text, value)) = section.text("url", ADVICE) else {
         if !section.has("url") {
             section.missing("url", ADVICE);
@@ -352,23 +362,26 @@ fn broker_url<'a>(section: &Section<'a>) -> Option<(BrokerUrl, Value<'a>)> {
 }
 
 fn topics(section: &Section<'_>, rules: &[Rule], has_default_lane: bool) -> Vec<String> {
-    const ADVICE: &str = "write topics = [\"devices/#\"]";
+    const ADVICE: Message = message!("write topics = [\"devices/#\"]");
     let Some(value) = section.get("topics") else {
         section.missing("topics", ADVICE);
         return Vec::new();
     };
     let elements = value.elements(ADVICE);
     if !(1..=MAX_TOPICS).contains(&elements.len()) && value.is_array() {
-        value.problem(format!("found {} topics", elements.len()), format!("write 1 to {MAX_TOPICS}"));
+        value.problem(
+            message!("found {count} topics", count = elements.len()),
+            message!("write 1 to {most}", most = MAX_TOPICS),
+        );
     }
     let mut topics = Vec::new();
     for element in elements {
-        let Some(topic) = element.text("write each topic in quotes") else { continue };
+        let Some(topic) = element.text(message!("write each topic in quotes")) else { continue };
         if let Err(advice) = pattern::filter(topic) {
-            element.problem(format!("found {}", shown(topic)), advice);
+            element.problem(found_text(topic), advice);
         } else if !has_default_lane && !rules.iter().any(|rule| pattern::meet(topic, &rule.topic)) {
             element.warn(
-                format!("no rule matches any topic of {}, so all of it is refused", shown(topic)),
+                message!("no rule matches any topic of {what}, so all of it is refused", what = shown(topic)),
                 message!("write a [[collect.rule]] for it, or default_lane in [collect]"),
             );
         }
@@ -379,11 +392,13 @@ fn topics(section: &Section<'_>, rules: &[Rule], has_default_lane: bool) -> Vec<
 
 fn client_id(section: &Section<'_>, gateway_id: &str) -> String {
     let default = format!("tidegate-{gateway_id}");
-    let advice =
-        format!("write 1 to {MAX_CLIENT_ID} visible characters, the same at every start, used by no other client");
+    let advice = message!(
+        "write 1 to {most} visible characters, the same at every start, used by no other client",
+        most = MAX_CLIENT_ID
+    );
     let Some((text, value)) = section.text("client_id", &advice) else { return default };
     if text.is_empty() || text.len() > MAX_CLIENT_ID || text.contains(|c: char| c.is_control() || c.is_whitespace()) {
-        value.problem(format!("found {}", shown(text)), advice);
+        value.problem(found_text(text), advice);
         return default;
     }
     text.to_owned()

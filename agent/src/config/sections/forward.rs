@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::super::address::{self, Url};
-use super::super::error::shown;
 use super::super::model::{Backoff, Batch, FluxTarget, Forward, Kind, Layout, NextFlux, Order};
-use super::super::reader::{Section, Value};
+use super::super::reader::{Section, Value, found_text};
 use super::super::surroundings::Content;
 use super::super::terms::DEVELOPER_EVENTS;
 use super::{DAY, KIB, MIB, pair};
 use crate::clock::text as time;
+use crate::language::Message;
 use crate::message;
 use crate::secret::Secret;
 use tidegate_protocol::units::format_count;
@@ -70,7 +70,8 @@ pub(super) fn forward(root: &Section<'_>, events: Option<u64>) -> Forward {
 
 /// `[forward.flux_next]`, if it is there. `present`: the target until then.
 fn next(section: Section<'_>, present: &FluxTarget) -> Option<NextFlux> {
-    const ADVICE: &str = "write from = \"2026-12-01T00:00:00+09:00\", the time that the provider has announced";
+    const ADVICE: Message =
+        message!("write from = \"2026-12-01T00:00:00+09:00\", the time that the provider has announced");
     if !section.is_there() {
         return None;
     }
@@ -83,7 +84,7 @@ fn next(section: Section<'_>, present: &FluxTarget) -> Option<NextFlux> {
                 let absolute = !text.trim().starts_with(['+', '-']) && text.trim() != "now";
                 from_ms = time::parse(&text, 0).ok().filter(|_| absolute);
                 if from_ms.is_none() {
-                    value.problem(format!("found {}", shown(&text)), ADVICE);
+                    value.problem(found_text(&text), ADVICE);
                 }
             }
         }
@@ -102,11 +103,11 @@ fn next(section: Section<'_>, present: &FluxTarget) -> Option<NextFlux> {
 
 /// A network interface's name, as the kernel takes it: at most 15 bytes, no `/`, no white space.
 pub(super) fn interface(section: &Section<'_>) -> Option<String> {
-    const ADVICE: &str = "write the interface's name, such as \"wwan0\", as `ip link` shows it";
+    const ADVICE: Message = message!("write the interface's name, such as \"wwan0\", as `ip link` shows it");
     let (text, value) = section.text("interface", ADVICE)?;
     let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
     if text.is_empty() || text.len() > 15 || !text.bytes().all(plain) {
-        value.problem(format!("found {}", shown(text)), ADVICE);
+        value.problem(found_text(text), ADVICE);
     }
     Some(text.to_owned())
 }
@@ -160,19 +161,24 @@ fn misfits(flux: &Section<'_>, kind: &str, keys: &[&'static str]) {
     for key in keys {
         if let Some(value) = flux.get(key) {
             let fits = match *key {
-                "url" => "kind = \"webhook\" or \"unified\" (for api, write base_url)",
-                "url_file" => "kind = \"webhook\"",
-                _ => "kind = \"api\"",
+                "url" => message!("kind = \"webhook\" or \"unified\" (for api, write base_url)"),
+                "url_file" => message!("kind = \"webhook\""),
+                _ => message!("kind = \"api\""),
             };
-            value.problem(format!("does not belong to kind = \"{kind}\""), format!("remove it; it goes with {fits}"));
+            value.problem(
+                message!("does not belong to kind = \"{kind}\"", kind = kind),
+                message!("remove it; it goes with {fits}", fits = fits),
+            );
         }
     }
 }
 
 fn webhook_url(flux: &Section<'_>) -> Secret {
-    const ADVICE: &str = "write url_file = \"/etc/tidegate/secrets/webhook.url\" and put the webhook's URL into that file: whoever \
-                          knows the URL can post";
-    let inline = flux.text("url", "write the URL in quotes");
+    const ADVICE: Message = message!(
+        "write url_file = \"/etc/tidegate/secrets/webhook.url\" and put the webhook's URL into that file: whoever \
+                          knows the URL can post"
+    );
+    let inline = flux.text("url", message!("write the URL in quotes"));
     let from_file = flux.secret_file("url_file");
     match (flux.has("url"), flux.has("url_file")) {
         (true, true) => {
@@ -216,7 +222,7 @@ fn hook(text: &str, value: &Value<'_>) -> Option<Url> {
     let rest = url.path.strip_prefix(HOOK).unwrap_or_default();
     if soracom && rest.split('/').filter(|part| !part.is_empty()).count() < 2 {
         value.warn(
-            format!("the URL is SORACOM's and not a webhook's, which has the path {HOOK}…/…"),
+            message!("the URL is SORACOM's and not a webhook's, which has the path {path}…/…", path = HOOK),
             message!("copy it anew from the user console (Event Source, Incoming Webhook, Show Webhook URL)"),
         );
     }
@@ -243,7 +249,7 @@ fn http_url(text: &str, value: &Value<'_>) -> Option<Url> {
 }
 
 fn unified_url(flux: &Section<'_>) -> String {
-    let Some((text, value)) = flux.text("url", "write the URL in quotes, or leave it out") else {
+    let Some((text, value)) = flux.text("url", message!("write the URL in quotes, or leave it out")) else {
         return UNIFIED.into();
     };
     if let Err(fault) = address::url(text, &["http", "https"]) {
@@ -255,7 +261,7 @@ fn unified_url(flux: &Section<'_>) -> String {
 fn api(flux: &Section<'_>) -> FluxTarget {
     let mut base_url = API.to_owned();
     if let Some((text, value)) =
-        flux.text("base_url", "write \"https://api.soracom.io\" or \"https://g.api.soracom.io\"")
+        flux.text("base_url", message!("write \"https://api.soracom.io\" or \"https://g.api.soracom.io\""))
     {
         match http_url(text, &value) {
             Some(url) if url.path == "/" => text.trim_end_matches('/').clone_into(&mut base_url),
@@ -266,8 +272,8 @@ fn api(flux: &Section<'_>) -> FluxTarget {
             None => {}
         }
     }
-    let app_id = part_of_path(flux, "app_id", "write the Flux app's id, as the user console shows it");
-    let channel_id = part_of_path(flux, "channel_id", "write the id of the channel that the events go to");
+    let app_id = part_of_path(flux, "app_id", message!("write the Flux app's id, as the user console shows it"));
+    let channel_id = part_of_path(flux, "channel_id", message!("write the id of the channel that the events go to"));
     let auth_key_id = auth_key_id(flux);
     let auth_key = flux.secret_file("auth_key_file");
     if let Some((secret, value)) = &auth_key {
@@ -298,7 +304,7 @@ fn api(flux: &Section<'_>) -> FluxTarget {
 }
 
 fn auth_key_id(flux: &Section<'_>) -> Secret {
-    let inline = flux.text("auth_key_id", "write the id (keyId-…) in quotes");
+    let inline = flux.text("auth_key_id", message!("write the id (keyId-…) in quotes"));
     let from_file = flux.secret_file("auth_key_id_file");
     match (flux.has("auth_key_id"), flux.has("auth_key_id_file")) {
         (true, true) => {
@@ -337,8 +343,8 @@ fn auth_key_id(flux: &Section<'_>) -> Secret {
 }
 
 /// An id that becomes one segment of the request's path.
-fn part_of_path(flux: &Section<'_>, key: &'static str, advice: &str) -> String {
-    let Some((text, value)) = flux.text(key, advice) else {
+fn part_of_path(flux: &Section<'_>, key: &'static str, advice: Message) -> String {
+    let Some((text, value)) = flux.text(key, &advice) else {
         if !flux.has(key) {
             flux.missing(key, advice);
         }
@@ -346,7 +352,7 @@ fn part_of_path(flux: &Section<'_>, key: &'static str, advice: &str) -> String {
     };
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~');
     if text.is_empty() || text.len() > 128 || !text.chars().all(plain) || text.chars().all(|c| c == '.') {
-        value.problem(format!("found {}", shown(text)), format!("{advice}: letters, digits, `-`, `_`"));
+        value.problem(found_text(text), message!("{advice}: letters, digits, `-`, `_`", advice = advice));
     }
     text.to_owned()
 }
@@ -370,14 +376,14 @@ fn batch(section: Section<'_>, quota: Option<u64>) -> Batch {
 fn warn_of_events(section: &Section<'_>, layout: Layout, events: f64, quota: u64) {
     let shown = format_count(quota);
     let plan = if quota == DEVELOPER_EVENTS.get() {
-        format!("a Developer plan stops all apps after {shown} events a month")
+        message!("a Developer plan stops all apps after {shown} events a month", shown = shown)
     } else {
-        format!("this gateway's part is {shown} events a month")
+        message!("this gateway's part is {shown} events a month", shown = shown)
     };
     if layout == Layout::Single {
         section.warn(
             "layout",
-            format!("every record is an event of its own, and {plan}"),
+            message!("every record is an event of its own, and {plan}", plan = plan),
             message!("write \"array\", or [limits] events_per_month as the plan has it"),
         );
     } else if events > quota as f64 {
@@ -385,14 +391,10 @@ fn warn_of_events(section: &Section<'_>, layout: Layout, events: f64, quota: u64
         let age = (31.0 * 86_400.0 / quota.max(1) as f64 / 10.0).ceil() * 10.0;
         section.warn(
             "max_age",
-            format!(
-                "one batch each max_age would be up to {events:.0} events a month, but {plan}; so after the first few \
-                 requests batches wait longer than max_age, as long as the month's pace makes them"
-            ),
-            format!(
-                "leave it if that is meant; write \"{age:.0}s\" to have all wait the same, or [limits] events_per_month as \
-                 the plan has it"
-            ),
+            message!("one batch each max_age would be up to {events} events a month, but {plan}; so after the first few \
+                 requests batches wait longer than max_age, as long as the month's pace makes them", events = format!("{events:.0}"), plan = plan),
+            message!("leave it if that is meant; write \"{age}s\" to have all wait the same, or [limits] events_per_month as \
+                 the plan has it", age = format!("{age:.0}")),
         );
     }
 }

@@ -9,9 +9,10 @@ use tidegate_protocol::terms::{Bound, Kind, Quota, Windows};
 use super::super::address;
 use super::super::error::shown;
 use super::super::model::{Calendar, EventsCount, Limits, Metadata, Provider, SpeedClass, Stated};
-use super::super::reader::{Section, Value};
+use super::super::reader::{Section, Value, found_text};
 use super::super::terms::DEVELOPER_EVENTS;
 use super::DAY;
+use crate::language::Message;
 use crate::message;
 
 /// More would be a table for a program to write, and no rule that a person can follow.
@@ -91,24 +92,30 @@ fn quota(section: &Section<'_>, value: &Value<'_>, range: &RangeInclusive<u64>) 
     if !value.is_text() {
         return NonZeroU64::new(section.integer(Kind::EventsPerMonth.key(), range, 1)).map(Quota::Events);
     }
-    let text = value.text("write \"unlimited\" or a number without quotes")?;
+    let text = value.text(message!("write \"unlimited\" or a number without quotes"))?;
     if text == "unlimited" {
         return Some(Quota::Unlimited);
     }
     value.problem(
-        format!("found {}", shown(text)),
-        format!("write a number from 1 to {} without quotes, or \"unlimited\" for a plan without a quota", range.end()),
+        found_text(text),
+        message!(
+            "write a number from 1 to {most} without quotes, or \"unlimited\" for a plan without a quota",
+            most = *range.end()
+        ),
     );
     None
 }
 
 fn windows(value: &Value<'_>) -> Option<Windows> {
-    const ADVICE: &str = "write windows in an array, such as [\"02:00-05:00\", \"sat,sun 00:00-24:00\"]";
+    const ADVICE: Message = message!("write windows in an array, such as [\"02:00-05:00\", \"sat,sun 00:00-24:00\"]");
     let elements = value.elements(ADVICE);
     if value.is_array() && !(1..=MAX_WINDOWS).contains(&elements.len()) {
         value.problem(
-            format!("found {} windows", elements.len()),
-            format!("write 1 to {MAX_WINDOWS} windows; without any, remove the key: lanes may then always leave"),
+            message!("found {count} windows", count = elements.len()),
+            message!(
+                "write 1 to {most} windows; without any, remove the key: lanes may then always leave",
+                most = MAX_WINDOWS
+            ),
         );
         return None;
     }
@@ -116,7 +123,7 @@ fn windows(value: &Value<'_>) -> Option<Windows> {
     for element in &elements {
         let text = element.text(ADVICE)?;
         if let Err(error) = Windows::parse([text]) {
-            element.problem(format!("found {}", shown(text)), error.advice);
+            element.problem(found_text(text), error.advice);
             return None;
         }
         texts.push(text);
@@ -144,7 +151,7 @@ pub(super) fn provider(root: &Section<'_>, unified: bool, at_soracom: bool) -> P
 fn metadata(section: Section<'_>, unified: bool) -> Metadata {
     let asked_for = section.has("url") || section.has("every");
     let mut url = METADATA.to_owned();
-    if let Some((text, value)) = section.text("url", "write \"http://metadata.soracom.io\"") {
+    if let Some((text, value)) = section.text("url", message!("write \"http://metadata.soracom.io\"")) {
         match address::url(text, &["http", "https"]) {
             Ok(found) if found.path.contains('?') => {
                 value.problem(
@@ -163,7 +170,7 @@ fn metadata(section: Section<'_>, unified: bool) -> Metadata {
 }
 
 fn speed_classes(section: &Section<'_>) -> Vec<SpeedClass> {
-    const NAME: &str = "write the class as SORACOM names it, such as \"s1.slow\"";
+    const NAME: Message = message!("write the class as SORACOM names it, such as \"s1.slow\"");
     let known = CLASSES.iter().filter_map(|(name, rate)| Some(((*name).to_owned(), NonZeroU64::new(*rate)?)));
     let mut classes: Vec<SpeedClass> = known.map(|(name, rate)| SpeedClass { name, rate }).collect();
     let mut written: Vec<&str> = Vec::new();
@@ -180,11 +187,17 @@ fn speed_classes(section: &Section<'_>) -> Vec<SpeedClass> {
         if let Some((text, value)) = &name {
             let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
             if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
-                value.problem(format!("found {}", shown(text)), NAME);
+                value.problem(found_text(text), NAME);
             } else if written.contains(text) {
-                value.problem(format!("two speed classes are named {}", shown(text)), message!("remove one of them"));
+                value.problem(
+                    message!("two speed classes are named {what}", what = shown(text)),
+                    message!("remove one of them"),
+                );
             } else if written.len() == MAX_CLASSES {
-                value.problem(message!("one speed class too many"), format!("write at most {MAX_CLASSES}"));
+                value.problem(
+                    message!("one speed class too many"),
+                    message!("write at most {most}", most = MAX_CLASSES),
+                );
             } else if let Some(rate) = rate {
                 written.push(text);
                 match classes.iter_mut().find(|class| class.name == *text) {

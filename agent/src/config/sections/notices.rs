@@ -4,14 +4,19 @@ use tidegate_protocol::notice::{KeyError, Keys, PublicKey};
 
 use super::super::model::Notices;
 use super::super::reader::{Section, Value};
+use crate::language::Message;
+use crate::message;
 
-const ADVICE: &str = "write each key as `tidegate notice keygen` prints it: keys = [\"ops-2026:…\"]";
+const ADVICE: Message = message!("write each key as `tidegate notice keygen` prints it: keys = [\"ops-2026:…\"]");
 
 pub(super) fn notices(section: Section<'_>) -> Notices {
     let keys = section.get("keys").and_then(|value| keys(&value));
     let folder = section.path("folder").map(|(path, _)| path);
     if folder.is_some() && !section.has("keys") {
-        section.missing("keys", format!("no file in the folder would be believed without one; {ADVICE}"));
+        section.missing(
+            "keys",
+            message!("no file in the folder would be believed without one; {advice}", advice = ADVICE),
+        );
     }
     section.finish();
     Notices { keys, folder }
@@ -29,15 +34,15 @@ fn keys(value: &Value<'_>) -> Option<Keys> {
         let key: Result<PublicKey, KeyError> = element.text(ADVICE)?.parse();
         match key {
             Ok(key) if keys.iter().any(|other| other.kid() == key.kid()) => {
-                element.problem("another key has the same id", "give each key an id of its own");
+                element.problem(message!("another key has the same id"), message!("give each key an id of its own"));
                 return None;
             }
             Ok(key) => keys.push(key),
             Err(error) => {
-                element.problem(error.to_string(), ADVICE);
+                element.problem(error.said(), ADVICE);
                 return None;
             }
         }
     }
-    Keys::new(keys).map_err(|error| value.problem(error.to_string(), ADVICE)).ok()
+    Keys::new(keys).map_err(|error| value.problem(error.said(), ADVICE)).ok()
 }

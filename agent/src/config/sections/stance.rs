@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::model::{OnTermsChange, Probe, Resume};
 use super::super::reader::Section;
 use super::DAY;
+use crate::message;
 
 /// Half an hour: 100,000 gateways then come back at 56 connections a second.
 const SPREAD: Duration = Duration::from_secs(1_800);
@@ -33,13 +34,15 @@ pub(super) fn probe(provider: &Section<'_>) -> Probe {
     let min = section.duration("min", &range, HOUR);
     let max = section.duration("max", &range, DAY.max(min));
     if let (true, Some(value)) = (max < min, section.get("max")) {
-        value.problem("max is below min", "write a max that is not below min");
+        value.problem(message!("max is below min"), message!("write a max that is not below min"));
     }
     if min < MINUTE {
         section.warn(
             "min",
-            "less than a minute is for a laboratory: retrying does not cure a suspension, and may lengthen it",
-            "write \"1h\", as it is by default",
+            message!(
+                "less than a minute is for a laboratory: retrying does not cure a suspension, and may lengthen it"
+            ),
+            message!("write \"1h\", as it is by default"),
         );
     }
     section.finish();

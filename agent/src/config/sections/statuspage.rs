@@ -10,6 +10,8 @@ use super::super::reader::Section;
 use super::super::surroundings::Content;
 use super::DAY;
 use crate::glob::Glob;
+use crate::language::Message;
+use crate::message;
 
 /// SORACOM's page (Atlassian Statuspage).
 const PAGE: &str = "https://status.soracom.io";
@@ -30,16 +32,21 @@ const BYTES: RangeInclusive<u64> = 4_000..=1_000_000_000;
 pub(super) fn statuspage(section: Section<'_>, at_soracom: bool) -> StatusPage {
     let asked_for = section.has("url") || section.has("every") || section.has("components");
     let mut url = PAGE.to_owned();
-    if let Some((text, value)) = section.text("url", "write \"https://status.soracom.io\"") {
+    if let Some((text, value)) = section.text("url", message!("write \"https://status.soracom.io\"")) {
         match address::url(text, &["https", "http"]) {
             Ok(found) if found.path.contains('?') => {
-                value.problem("the URL has a query", "write scheme, host and, if need be, a path before /api/v2");
+                value.problem(
+                    message!("the URL has a query"),
+                    message!("write scheme, host and, if need be, a path before /api/v2"),
+                );
             }
             Ok(found) => {
                 if found.scheme == "http" && !found.is_loopback() {
                     value.warn(
-                        "over plain HTTP anybody on the way can announce a maintenance, and so stop this gateway",
-                        "write https://",
+                        message!(
+                            "over plain HTTP anybody on the way can announce a maintenance, and so stop this gateway"
+                        ),
+                        message!("write https://"),
                     );
                 }
                 text.trim_end_matches('/').clone_into(&mut url);
@@ -61,14 +68,14 @@ pub(super) fn statuspage(section: Section<'_>, at_soracom: bool) -> StatusPage {
 }
 
 fn components(section: &Section<'_>) -> Vec<Glob> {
-    const ADVICE: &str = "write parts of components' names in an array, such as [\"flux\", \"unified\"]";
+    const ADVICE: Message = message!("write parts of components' names in an array, such as [\"flux\", \"unified\"]");
     let default = || COMPONENTS.iter().filter_map(|text| Glob::new(text).ok()).collect();
     let Some(value) = section.get("components") else { return default() };
     let elements = value.elements(ADVICE);
     if value.is_array() && !(1..=MAX_COMPONENTS).contains(&elements.len()) {
         value.problem(
-            format!("found {} patterns", elements.len()),
-            format!("write 1 to {MAX_COMPONENTS}; [\"*\"] heeds everything on the page"),
+            message!("found {count} patterns", count = elements.len()),
+            message!("write 1 to {most}; [\"*\"] heeds everything on the page", most = MAX_COMPONENTS),
         );
         return default();
     }
@@ -77,7 +84,9 @@ fn components(section: &Section<'_>) -> Vec<Glob> {
         let Some(text) = element.text(ADVICE) else { continue };
         match Glob::new(text) {
             Ok(glob) => globs.push(glob),
-            Err(error) => element.problem(format!("found {}: {error}", shown(text)), ADVICE),
+            Err(error) => {
+                element.problem(message!("found {what}: {why}", what = shown(text), why = error.message()), ADVICE)
+            }
         }
     }
     globs

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::super::error::shown;
 use super::super::model::{Lane, Policy, Store};
-use super::super::reader::Section;
+use super::super::reader::{Section, found_text};
 use super::super::surroundings::Place;
 use super::super::units::{self, Amount};
 use super::{DAY, GIB, MIB};
 use crate::hardware::Source;
+use crate::language::Message;
 use crate::message;
 
 /// Most lanes: each has a folder, a segment that is never deleted, and memory of its own.
@@ -55,12 +56,15 @@ pub(super) fn store(root: &Section<'_>) -> Store {
     if let (true, Some(value)) = (store.min_bytes() > store.max_size, section.get("min_size")) {
         value.problem(
             message!("min_size is more than max_size"),
-            format!("write at most \"{}\", or a larger max_size", units::format_size(store.max_size)),
+            message!("write at most \"{size}\", or a larger max_size", size = units::format_size(store.max_size)),
         );
     }
     if let (true, Some(value)) = (store.commit_within >= Duration::from_secs(5), section.get("commit_within")) {
         value.warn(
-            format!("a device may wait {} for its PUBACK", units::format_duration(store.commit_within)),
+            message!(
+                "a device may wait {duration} for its PUBACK",
+                duration = units::format_duration(store.commit_within)
+            ),
             message!("write less than \"5s\" unless all devices are known to wait that long"),
         );
     }
@@ -77,10 +81,13 @@ fn folder(section: &Section<'_>, store: &Store) {
         match section.place(&store.path) {
             Place::Fits => {}
             Place::File => {
-                value.problem(format!("{path} is a file, or leads through one"), message!("write a folder's path"));
+                value.problem(
+                    message!("{path} is a file, or leads through one", path = path),
+                    message!("write a folder's path"),
+                );
             }
             Place::Foreign => value.warn(
-                format!("{path} holds files that are not a store's"),
+                message!("{path} holds files that are not a store's", path = path),
                 message!("write a folder for the store alone, such as \"/var/lib/tidegate\""),
             ),
         }
@@ -88,24 +95,27 @@ fn folder(section: &Section<'_>, store: &Store) {
     let Some(volume) = section.volume(&store.path) else { return };
     if let (true, Some(value)) = (volume.volatile, &configured) {
         value.warn(
-            format!("{} is in memory: a power cut loses everything that was acknowledged", store.path.display()),
+            message!(
+                "{path} is in memory: a power cut loses everything that was acknowledged",
+                path = store.path.display()
+            ),
             message!("write a folder on flash or disk, unless this is a test"),
         );
     }
     if store.max_size > volume.bytes {
         section.warn(
             "max_size",
-            format!("the file system has {} in all", units::format_size(volume.bytes / MIB * MIB)),
+            message!("the file system has {size} in all", size = units::format_size(volume.bytes / MIB * MIB)),
             message!("write a max_size that leaves room for what else is on it"),
         );
     }
 }
 
 fn hardware(section: &Section<'_>) -> Source {
-    const ADVICE: &str = "write \"board\", \"network:<interface>\" such as \"network:eth0\", or \"none\"";
+    const ADVICE: Message = message!("write \"board\", \"network:<interface>\" such as \"network:eth0\", or \"none\"");
     let Some((text, value)) = section.text("hardware", ADVICE) else { return Source::default() };
     text.parse().unwrap_or_else(|_| {
-        value.problem(format!("found {}", shown(text)), ADVICE);
+        value.problem(found_text(text), ADVICE);
         Source::default()
     })
 }
@@ -132,7 +142,7 @@ pub(super) fn lanes(root: &Section<'_>, max_size: u64) -> Vec<Lane> {
     let mut reserved = 0_u64;
     for (index, table) in tables.into_iter().enumerate() {
         if index == MAX_LANES {
-            table.problem("", message!("one lane too many"), format!("write at most {MAX_LANES}"));
+            table.problem("", message!("one lane too many"), message!("write at most {most}", most = MAX_LANES));
             break;
         }
         let lane = lane(&table, &lanes);
@@ -141,8 +151,15 @@ pub(super) fn lanes(root: &Section<'_>, max_size: u64) -> Vec<Lane> {
         if let (true, Some(value)) = (before <= limit && reserved > limit, table.get("reserve")) {
             let (reserved, whole) = (size(reserved), size(max_size));
             value.problem(
-                format!("the lanes reserve {reserved} together, of a max_size of {whole}"),
-                format!("reserve {RESERVABLE}% at most in all: the store itself and lanes without one need room too"),
+                message!(
+                    "the lanes reserve {reserved} together, of a max_size of {whole}",
+                    reserved = reserved,
+                    whole = whole
+                ),
+                message!(
+                    "reserve {most}% at most in all: the store itself and lanes without one need room too",
+                    most = RESERVABLE
+                ),
             );
         }
         lanes.push(lane);
@@ -153,16 +170,16 @@ pub(super) fn lanes(root: &Section<'_>, max_size: u64) -> Vec<Lane> {
 
 /// A lane; its name stays as it is found, so that rules that name it are not called wrong too.
 fn lane(table: &Section<'_>, others: &[Lane]) -> Lane {
-    const NAME: &str = "write a name of 1 to 64 of a-z, 0-9, `_` and `-`";
+    const NAME: Message = message!("write a name of 1 to 64 of a-z, 0-9, `_` and `-`");
     let name = table.text("name", NAME);
     match &name {
         Some((text, value)) => {
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
             if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(plain) {
-                value.problem(format!("found {}", shown(text)), NAME);
+                value.problem(found_text(text), NAME);
             } else if others.iter().any(|other| other.name == *text) {
                 value.problem(
-                    format!("two lanes are named {}", shown(text)),
+                    message!("two lanes are named {what}", what = shown(text)),
                     message!("give this one another name, or remove it"),
                 );
             }

@@ -35,6 +35,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Inbox, Refusal, Via};
+use crate::language::system;
 
 /// How often it is looked into: a person who put a file there waits that long.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -271,7 +272,7 @@ fn identity(about: &Stat) -> Identity {
 
 /// The file's bytes; one too many of what is too large.
 fn read(folder: BorrowedFd<'_>, name: &CStr, plain: bool) -> Result<Vec<u8>, Refusal> {
-    let unreadable = |error: io::Error| Refusal::Unreadable { why: error.to_string() };
+    let unreadable = |error: io::Error| Refusal::Unreadable { why: system::said(&error) };
     if !plain {
         return Err(Refusal::NotAFile);
     }

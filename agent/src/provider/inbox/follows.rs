@@ -4,73 +4,107 @@ use tidegate_protocol::notice::{Breach, Content, Interruption};
 use tidegate_protocol::terms::Bound;
 
 use crate::clock::text;
+use crate::language::Message;
+use crate::message;
 use crate::shown::shown;
 
 /// Characters of a name from outside.
 const NAME: usize = 64;
 
 /// What follows from a notice alone, in a sentence.
-pub fn follows(content: &Content) -> String {
+pub fn follows(content: &Content) -> Message {
     match content {
         Content::Maintenance { from_ms, until_ms, cause, resume_s } => {
-            let cause = match cause {
-                Interruption::Works => "works on the service",
-                Interruption::Upstream => "works of a carrier or cloud it is built on",
-                Interruption::Identifier => "a change of the customer's identifier",
-                Interruption::Security => "security",
-                Interruption::Other => "a cause that is not said",
-            };
-            let resume = resume_s.map_or_else(String::new, |seconds| format!(" over {seconds} s"));
-            let (from, until) = (from(*from_ms), text::format(*until_ms));
-            format!(
-                "nothing is sent {from} until {until}, for {cause}; then gateways come back one after another{resume}"
-            )
+            maintenance(*from_ms, *until_ms, *cause, *resume_s)
         }
         Content::Emergency { from_ms, until_ms } => {
-            format!("only lanes that go first are sent {} {}", from(*from_ms), until(*until_ms))
+            message!(
+                "only lanes that go first are sent {from} {until}",
+                from = from(*from_ms),
+                until = until(*until_ms)
+            )
         }
         Content::Restriction { from_ms, until_ms, limits } => {
             let limits: Vec<String> = limits.iter().map(bound).collect();
-            format!("what leaves is limited to {} {} {}", limits.join(", "), from(*from_ms), until(*until_ms))
+            message!(
+                "what leaves is limited to {limits} {from} {until}",
+                limits = limits.join(", "),
+                from = from(*from_ms),
+                until = until(*until_ms)
+            )
         }
         Content::Suspension { from_ms, cause } => {
             let cause = match cause {
-                Breach::Unpaid => "something is not paid",
-                Breach::FalseStatement => "a statement was false",
-                Breach::Terms => "the terms were broken",
-                Breach::Card => "the card cannot be used",
-                Breach::Other => "a cause that is not said",
+                Breach::Unpaid => message!("something is not paid"),
+                Breach::FalseStatement => message!("a statement was false"),
+                Breach::Terms => message!("the terms were broken"),
+                Breach::Card => message!("the card cannot be used"),
+                Breach::Other => message!("a cause that is not said"),
             };
-            format!("nothing is sent but a rare probe {} until it is withdrawn ({cause})", from(*from_ms))
-        }
-        Content::Quota { until_ms } => format!("nothing is sent until {}", text::format(*until_ms)),
-        Content::End { at_ms } => {
-            format!(
-                "nothing is sent any more {}; what is stored can be had with `tidegate buffer export`",
-                from(*at_ms)
+            message!(
+                "nothing is sent but a rare probe {from} until it is withdrawn ({cause})",
+                from = from(*from_ms),
+                cause = cause
             )
         }
+        Content::Quota { until_ms } => message!("nothing is sent until {time}", time = text::format(*until_ms)),
+        Content::End { at_ms } => message!(
+            "nothing is sent any more {from}; what is stored can be had with `tidegate buffer export`",
+            from = from(*at_ms)
+        ),
         Content::TermsChanged { version, effective_ms, url } => {
             let url = if url.is_empty() { String::new() } else { format!(" ({})", shown(url, NAME * 2)) };
-            format!("terms of version {}{url} hold {}", shown(version, NAME), from(*effective_ms))
+            message!(
+                "terms of version {version}{url} hold {from}",
+                version = shown(version, NAME),
+                url = url,
+                from = from(*effective_ms)
+            )
         }
         Content::Identity { effective_ms } => {
-            format!("the other identity that is configured is used {}", from(*effective_ms))
+            message!("the other identity that is configured is used {from}", from = from(*effective_ms))
         }
-        Content::Information => "something that people should know".to_owned(),
-        Content::Withdrawn => "what it said before no longer holds".to_owned(),
-        Content::Unknown { kind } => {
-            format!("something of the kind {}, which this version does not know; update Tidegate", shown(kind, NAME))
-        }
+        Content::Information => message!("something that people should know"),
+        Content::Withdrawn => message!("what it said before no longer holds"),
+        Content::Unknown { kind } => message!(
+            "something of the kind {kind}, which this version does not know; update Tidegate",
+            kind = shown(kind, NAME)
+        ),
     }
 }
 
-fn from(ms: u64) -> String {
-    if ms == 0 { "at once".to_owned() } else { format!("from {}", text::format(ms)) }
+fn maintenance(from_ms: u64, until_ms: u64, cause: Interruption, resume_s: Option<u32>) -> Message {
+    let cause = match cause {
+        Interruption::Works => message!("works on the service"),
+        Interruption::Upstream => message!("works of a carrier or cloud it is built on"),
+        Interruption::Identifier => message!("a change of the customer's identifier"),
+        Interruption::Security => message!("security"),
+        Interruption::Other => message!("a cause that is not said"),
+    };
+    let (from, until) = (from(from_ms), text::format(until_ms));
+    match resume_s {
+        None => message!(
+            "nothing is sent {from} until {until}, for {cause}; then gateways come back one after another",
+            from = from,
+            until = until,
+            cause = cause
+        ),
+        Some(seconds) => message!(
+            "nothing is sent {from} until {until}, for {cause}; then gateways come back one after another over {seconds} s",
+            from = from,
+            until = until,
+            cause = cause,
+            seconds = seconds
+        ),
+    }
 }
 
-fn until(ms: Option<u64>) -> String {
-    ms.map_or_else(|| "until it is withdrawn".to_owned(), |ms| format!("until {}", text::format(ms)))
+fn from(ms: u64) -> Message {
+    if ms == 0 { message!("at once") } else { message!("from {time}", time = text::format(ms)) }
+}
+
+fn until(ms: Option<u64>) -> Message {
+    ms.map_or_else(|| message!("until it is withdrawn"), |ms| message!("until {time}", time = text::format(ms)))
 }
 
 fn bound(bound: &Bound) -> String {

@@ -193,6 +193,6 @@ fn what_follows_is_said_of_every_kind() {
             "something of the kind \\u{1b}x, which this version does not know; update Tidegate",
         ),
     ] {
-        assert_eq!(follows(&content), expected);
+        assert_eq!(follows(&content).to_string(), expected);
     }
 }

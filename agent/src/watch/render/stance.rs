@@ -82,7 +82,7 @@ fn of_inbox(out: &mut Sheet, inbox: &InboxStatus) {
             "! {time} from {source}: {why}",
             time = time(refused.at_ms),
             source = plain(&refused.from),
-            why = told(out, &refused.why, None)
+            why = told(out, &refused.why, refused.why_message.as_ref())
         );
         out.line("", coded(text, &refused.error_code));
     }

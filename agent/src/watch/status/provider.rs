@@ -68,6 +68,9 @@ pub struct RefusedNotice {
     pub error_code: String,
     /// Why.
     pub why: String,
+    /// The same, to be said in the reader's language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why_message: Option<Message>,
 }
 
 /// Time in which Flux could not be used, by the outage ledger.

@@ -1,8 +1,7 @@
 //! `[collect] devices` and `[collect.allow]`: who is served.
 
-use super::super::super::error::shown;
 use super::super::super::model::{Allow, Listener};
-use super::super::super::reader::{Section, Value};
+use super::super::super::reader::{Section, Value, found_text};
 use crate::message;
 
 /// Most names in a list: ten times the connections that are allowed by default.
@@ -65,7 +64,10 @@ fn judge_certificates(value: &Value<'_>, listener: Option<&Listener>) {
         );
     } else if let Some(bind) = listener.bind {
         value.warn(
-            format!("no device can show a certificate on {bind}, which is without TLS, so all are turned away there"),
+            message!(
+                "no device can show a certificate on {bind}, which is without TLS, so all are turned away there",
+                bind = bind
+            ),
             message!("leave tls_bind alone in [collect.listener]: without bind there is no plain port"),
         );
     }
@@ -73,28 +75,33 @@ fn judge_certificates(value: &Value<'_>, listener: Option<&Listener>) {
 
 fn names<'a>(section: &Section<'a>, key: &'static str) -> Option<(Vec<String>, Value<'a>)> {
     let (example, what) = match key {
-        "devices" => ("[\"pump-3\", \"meter-*\"]", "a device's name as it stands in its topics"),
-        "client_ids" => ("[\"pump-3\", \"meter-*\"]", "a client identifier"),
-        "usernames" => ("[\"pump-3\", \"meter-*\"]", "a user name"),
-        _ => ("[\"pump-3\", \"*.meters.example.com\"]", "a common or alternative name in a certificate"),
+        "devices" => ("[\"pump-3\", \"meter-*\"]", message!("a device's name as it stands in its topics")),
+        "client_ids" => ("[\"pump-3\", \"meter-*\"]", message!("a client identifier")),
+        "usernames" => ("[\"pump-3\", \"meter-*\"]", message!("a user name")),
+        _ => ("[\"pump-3\", \"*.meters.example.com\"]", message!("a common or alternative name in a certificate")),
     };
     let value = section.get(key)?;
-    let elements = value.elements(format!("write {key} = {example}"));
+    let elements = value.elements(message!("write {key} = {example}", key = key, example = example));
     if !(1..=MAX_NAMES).contains(&elements.len()) && value.is_array() {
         value.problem(
-            format!("found {} {}", elements.len(), key.replace('_', " ")),
-            format!("write 1 to {MAX_NAMES}, or remove the key to let all pass"),
+            message!("found {count} {what}", count = elements.len(), what = key.replace('_', " ")),
+            message!("write 1 to {most}, or remove the key to let all pass", most = MAX_NAMES),
         );
     }
     let mut names = Vec::new();
     for element in elements {
-        let Some(name) = element.text("write each in quotes") else { continue };
+        let Some(name) = element.text(message!("write each in quotes")) else { continue };
         let in_no_topic = key == "devices" && name.contains(['+', '#']);
         let size = (1..=MAX_NAME).contains(&name.len()) && name.matches('*').count() <= MAX_STARS;
         if !size || in_no_topic || name.contains(char::is_control) {
             element.problem(
-                format!("found {}", shown(name)),
-                format!("write {what}, of at most {MAX_NAME} bytes, in which a `*`, up to {MAX_STARS}, stands for any characters"),
+                found_text(name),
+                message!(
+                    "write {what}, of at most {most} bytes, in which a `*`, up to {stars}, stands for any characters",
+                    what = &what,
+                    most = MAX_NAME,
+                    stars = MAX_STARS
+                ),
             );
         }
         names.push(name.to_owned());
