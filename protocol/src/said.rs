@@ -95,11 +95,12 @@ pub fn parts(template: &str) -> Vec<Part<'_>> {
 mod tests {
     use super::*;
 
+    const PLAIN: Said = crate::said!("as it {{stands}}");
+
     #[test]
     fn values_stand_in_their_places_and_braces_where_they_are_doubled() {
         let number = 3;
         assert_eq!(crate::said!("{{{number}}} of {what}", number = number, what = "them").to_string(), "{3} of them");
-        const PLAIN: Said = crate::said!("as it {{stands}}");
         assert_eq!(PLAIN.to_string(), "as it {stands}");
         assert_eq!(parts("{a} {"), [Part::Text(""), Part::Name("a"), Part::Text(" "), Part::Text("{"), Part::Text("")]);
     }

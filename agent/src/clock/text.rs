@@ -28,18 +28,18 @@ pub const ADVICE: Message = message!(
 /// # Errors
 /// What to write instead.
 pub fn parse(text: &str, now_ms: u64) -> Result<u64, Message> {
-    parse_or_advise(text, now_ms, ADVICE)
+    parse_or_advise(text, now_ms, &ADVICE)
 }
 
 /// The same, for who has advice of its own.
 ///
 /// # Errors
 /// `advice`, behind what is wrong with a duration.
-pub fn parse_or_advise(text: &str, now_ms: u64, advice: Message) -> Result<u64, Message> {
+pub fn parse_or_advise(text: &str, now_ms: u64, advice: &Message) -> Result<u64, Message> {
     let text = text.trim();
     let signed = |duration: &str| {
         let duration = parse_duration(duration)
-            .map_err(|error| message!("{advice}, or {other}", advice = error.advice, other = &advice))?;
+            .map_err(|error| message!("{advice}, or {other}", advice = error.advice, other = advice))?;
         Ok::<u64, Message>(ms(duration))
     };
     match text.as_bytes().first() {

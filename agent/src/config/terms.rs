@@ -154,13 +154,11 @@ fn document(doc: &Document<'_>, tree: &DeTable<'_>, name: &str) -> Terms {
 fn clause(clauses: &Section<'_>, kind: Kind) -> Option<Clause> {
     const ADVICE: Message = message!("write a clause in quotes, such as \"5.1(2)\"");
     let (text, value) = clauses.text(kind.key(), ADVICE)?;
-    match text.parse() {
-        Ok(clause) => Some(clause),
-        Err(ClauseError) => {
-            value.problem(found_text(text), ClauseError::ADVICE);
-            None
-        }
+    let clause = text.parse().ok();
+    if clause.is_none() {
+        value.problem(found_text(text), ClauseError::ADVICE);
     }
+    clause
 }
 
 fn cut(text: &str) -> String {

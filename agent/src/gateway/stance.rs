@@ -464,7 +464,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
             }
             Ask::Hold { for_ms, why } => done(&tell(&shared, Input::Hold { for_ms, why })),
             Ask::Resume => done(&tell(&shared, Input::Resume)),
-            Ask::Notice { envelope } => End::Notice { told: inbox::take(&shared, &envelope) },
+            Ask::Notice { envelope } => End::Notice { told: Box::new(inbox::take(&shared, &envelope)) },
             Ask::AcceptTerms { version } => done(&tell(&shared, Input::AcceptTerms { version })),
         };
         let took = !matches!(&end, End::Notice { told } if told.verdict == "refused");

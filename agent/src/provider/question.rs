@@ -54,6 +54,6 @@ pub enum End {
     /// What became of a notice.
     Notice {
         /// What.
-        told: Told,
+        told: Box<Told>,
     },
 }

@@ -34,7 +34,7 @@ fn at(text: &str, now_ms: u64) -> Result<u64, Message> {
     if text.starts_with('+') || hour_alone() {
         return Err(ADVICE);
     }
-    parse_or_advise(text, now_ms, ADVICE)
+    parse_or_advise(text, now_ms, &ADVICE)
 }
 
 #[cfg(test)]
@@ -97,6 +97,7 @@ mod tests {
             "２０２６-11-22",
         ] {
             let error = at(text, NOW).expect_err(text);
+            let error = error.to_string();
             assert!(error.contains("2026-11-22 10:00") && error.contains("-2h"), "{text}: {error}");
         }
     }

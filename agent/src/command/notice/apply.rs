@@ -39,6 +39,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let End::Notice { told } = args.agent.ask(&Ask::Notice { envelope: STANDARD.encode(&bytes) })? else {
         return Err("the agent answered something else".into());
     };
+    let told = *told;
     if args.json {
         print(&(serde_json::to_string_pretty(&told)? + "\n"))?;
     }

@@ -85,7 +85,7 @@ fn pattern(table: &Section<'_>, key: &'static str, advice: Message) -> Option<Gl
 fn glob(text: &str, value: &Value<'_>, advice: Message) -> Option<Glob> {
     Glob::new(text)
         .map_err(|error| {
-            value.problem(message!("found {what}: {why}", what = shown(text), why = error.message()), advice)
+            value.problem(message!("found {what}: {why}", what = shown(text), why = error.message()), advice);
         })
         .ok()
 }

@@ -85,7 +85,7 @@ fn components(section: &Section<'_>) -> Vec<Glob> {
         match Glob::new(text) {
             Ok(glob) => globs.push(glob),
             Err(error) => {
-                element.problem(message!("found {what}: {why}", what = shown(text), why = error.message()), ADVICE)
+                element.problem(message!("found {what}: {why}", what = shown(text), why = error.message()), ADVICE);
             }
         }
     }
