@@ -33,15 +33,17 @@ use tidegate_protocol::said::{Part, Said, parts};
 use crate::message;
 
 /// The catalogue's files: an area's name and its text.
-const CATALOGUE: [(&str, &str); 9] = [
+const CATALOGUE: [(&str, &str); 11] = [
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),
     ("config", include_str!("language/ja/config.toml")),
     ("forward", include_str!("language/ja/forward.toml")),
+    ("help", include_str!("language/ja/help.toml")),
     ("provider", include_str!("language/ja/provider.toml")),
     ("setup", include_str!("language/ja/setup.toml")),
     ("status", include_str!("language/ja/status.toml")),
+    ("usage", include_str!("language/ja/usage.toml")),
     ("watch", include_str!("language/ja/watch.toml")),
 ];
 
