@@ -33,11 +33,12 @@ use tidegate_protocol::said::{Part, Said, parts};
 use crate::message;
 
 /// The catalogue's files: an area's name and its text.
-const CATALOGUE: [(&str, &str); 11] = [
+const CATALOGUE: [(&str, &str); 12] = [
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),
     ("config", include_str!("language/ja/config.toml")),
+    ("fields", include_str!("language/ja/fields.toml")),
     ("forward", include_str!("language/ja/forward.toml")),
     ("help", include_str!("language/ja/help.toml")),
     ("provider", include_str!("language/ja/provider.toml")),
