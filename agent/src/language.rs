@@ -33,15 +33,17 @@ use tidegate_protocol::said::{Part, Said, parts};
 use crate::message;
 
 /// The catalogue's files: an area's name and its text.
-const CATALOGUE: [(&str, &str); 9] = [
+const CATALOGUE: [(&str, &str); 11] = [
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),
     ("config", include_str!("language/ja/config.toml")),
     ("forward", include_str!("language/ja/forward.toml")),
+    ("notice", include_str!("language/ja/notice.toml")),
     ("provider", include_str!("language/ja/provider.toml")),
     ("setup", include_str!("language/ja/setup.toml")),
     ("status", include_str!("language/ja/status.toml")),
+    ("values", include_str!("language/ja/values.toml")),
     ("watch", include_str!("language/ja/watch.toml")),
 ];
 
