@@ -33,7 +33,7 @@ use tidegate_protocol::said::{Part, Said, parts};
 use crate::message;
 
 /// The catalogue's files: an area's name and its text.
-const CATALOGUE: [(&str, &str); 12] = [
+const CATALOGUE: &[(&str, &str)] = &[
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),
@@ -41,10 +41,12 @@ const CATALOGUE: [(&str, &str); 12] = [
     ("fields", include_str!("language/ja/fields.toml")),
     ("forward", include_str!("language/ja/forward.toml")),
     ("help", include_str!("language/ja/help.toml")),
+    ("notice", include_str!("language/ja/notice.toml")),
     ("provider", include_str!("language/ja/provider.toml")),
     ("setup", include_str!("language/ja/setup.toml")),
     ("status", include_str!("language/ja/status.toml")),
     ("usage", include_str!("language/ja/usage.toml")),
+    ("values", include_str!("language/ja/values.toml")),
     ("watch", include_str!("language/ja/watch.toml")),
 ];
 
@@ -354,7 +356,7 @@ pub fn places(template: &str) -> Vec<&str> {
 /// The file that is not a table of texts, and why.
 pub fn entries() -> Result<Vec<(&'static str, String, String)>, String> {
     let mut out = Vec::new();
-    for (area, text) in CATALOGUE {
+    for &(area, text) in CATALOGUE {
         let table: toml::map::Map<String, toml::Value> =
             toml::from_str(text).map_err(|error| format!("{area}.toml: {error}"))?;
         for (english, japanese) in table {
