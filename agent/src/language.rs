@@ -38,6 +38,7 @@ const CATALOGUE: &[(&str, &str)] = &[
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),
     ("config", include_str!("language/ja/config.toml")),
+    ("failures", include_str!("language/ja/failures.toml")),
     ("fields", include_str!("language/ja/fields.toml")),
     ("forward", include_str!("language/ja/forward.toml")),
     ("help", include_str!("language/ja/help.toml")),

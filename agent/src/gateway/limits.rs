@@ -361,6 +361,7 @@ fn sim(line: &Line, url: &str) -> SimStatus {
         answered_ago_ms: line.answered.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
         failures: line.failures.into(),
         problem: line.problem.as_ref().map_or_else(String::new, |problem| problem.reason.clone()),
+        problem_message: line.problem.as_ref().and_then(|problem| problem.said.clone().into_message()),
         advice: line.problem.as_ref().map_or_else(String::new, |problem| problem.advice.to_string()),
         advice_message: line.problem.as_ref().map(|problem| problem.advice.clone()),
         code: String::new(),
