@@ -79,8 +79,7 @@ fn judged(config: &Config, source: Value, changes: &str, language: Language) -> 
     } else {
         message!("{source} is fine, but its terms file is not", source = source)
     };
-    // The column of names ends where the longest of them does.
-    let mut out = Sheet::new(language, NAMES);
+    let mut out = Sheet::new(language, names(language));
     out.plain(heading);
     understood(config, terms.as_ref().ok().and_then(Option::as_ref), &mut out);
     out.raw(changes);
@@ -88,8 +87,13 @@ fn judged(config: &Config, source: Value, changes: &str, language: Language) -> 
     terms.map(|_| ()).map_err(Failure::from)
 }
 
-/// Cells of the names of what was understood.
-const NAMES: usize = 10;
+/// Cells of the names of what was understood: the column ends where the longest of them does.
+fn names(language: Language) -> usize {
+    match language {
+        Language::English => 10,
+        Language::Japanese => 12,
+    }
+}
 
 /// What a configuration was understood to mean, a line each, and its warnings.
 fn understood(config: &Config, terms: Option<&Terms>, out: &mut Sheet) {
