@@ -18,6 +18,7 @@
 //! `language/ja/`, and is read at the first Japanese message only: the running agent, which logs in English, never pays
 //! for it.
 
+pub mod bound;
 pub mod sheet;
 pub mod system;
 
@@ -270,6 +271,11 @@ pub fn joined(parts: &[Value], join: fn(Value, Value) -> Message) -> Value {
             join(joined(before, join), joined(behind, join)).into_value()
         }
     }
+}
+
+/// Things one behind the other, for [`joined`].
+pub fn both(one: Value, other: Value) -> Message {
+    message!("{one}, {other}", one = one, other = other)
 }
 
 /// Alternatives: one or another.

@@ -5,7 +5,7 @@
 
 use toml::de::Error;
 
-use crate::language::{IntoValue as _, Message, Value, joined};
+use crate::language::{IntoValue as _, Message, Value, both, joined};
 use crate::message;
 
 /// What is wrong with a line, in the parser's words.
@@ -18,10 +18,6 @@ pub(super) fn said(fault: &Error) -> Message {
         }
     };
     message!("not TOML: {what}", what = what)
-}
-
-fn both(one: Value, other: Value) -> Message {
-    message!("{one}, {other}", one = one, other = other)
 }
 
 fn word(text: &str) -> Value {

@@ -13,7 +13,7 @@ use tidegate::config::{
 };
 use tidegate::field::Path as Field;
 use tidegate::language::sheet::Sheet;
-use tidegate::language::{IntoValue as _, Language, Message, Value};
+use tidegate::language::{IntoValue as _, Language, Message, Value, bound};
 use tidegate::message;
 use tidegate::watch::render::number;
 use tidegate_protocol::notice::PublicKey;
@@ -312,13 +312,11 @@ fn order(forward: &Forward) -> Message {
 
 /// What limits what may leave, as far as files say it. `terms`: the terms file, if there is one and it can be used.
 fn limits(config: &Config, terms: Option<&Terms>) -> Vec<Value> {
-    let stated = config.limits.stated.iter().map(|stated| format!("{} {}", stated.bound.kind().key(), stated.bound));
-    let mut lines: Vec<Value> = stated.map(Value::Text).collect();
+    let mut lines: Vec<Value> = config.limits.stated.iter().map(|stated| bound::keyed(&stated.bound)).collect();
     let provider = &config.provider;
     if let (Some(path), Some(terms)) = (&provider.terms, terms) {
-        let limits: Vec<String> =
-            terms.limits().iter().map(|limit| format!("{} {}", limit.bound.kind().key(), limit.bound)).collect();
-        let text = message!("those of {path}: {limits}", path = path.display(), limits = limits.join(", "));
+        let limits = bound::listed(terms.limits().iter().map(|limit| &limit.bound));
+        let text = message!("those of {path}: {limits}", path = path.display(), limits = limits);
         lines.push(text.into_value());
         if terms.unknown_count > 0 {
             let text = message!(
