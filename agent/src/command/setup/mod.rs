@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate::code::Code;
 use tidegate::config::{self, LoadError};
-use tidegate::language::Language;
+use tidegate::language::{Language, Message};
 use tidegate::message;
 
 use self::answers::{Answers, Draft, Topic};
