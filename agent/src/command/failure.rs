@@ -7,6 +7,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use super::notice::file::FileError;
 use tidegate::chain;
 use tidegate::code::Code;
 use tidegate::collect::auth::AuthError;
@@ -160,6 +161,7 @@ fn words(error: &(dyn Error + 'static)) -> Option<Value> {
         };
     }
     first! {
+        FileError => |error| error.message().into_value(),
         Coded => |error| error.text.clone().into_value(),
         // Its cause stands below.
         NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },

@@ -16,7 +16,7 @@
 use super::{Rooms, Shared};
 use crate::chain::said;
 use crate::clock::Stamp;
-use crate::language::IntoValue;
+use crate::language::{IntoValue, Message};
 use crate::message;
 use crate::store::look::{Ask, Delivered, End, Item, Look, LookError, Paces};
 use crate::store::{Change, NewRecord, RECORD_OVERHEAD, Store, Submission};
@@ -81,6 +81,10 @@ fn note_now(shared: &Shared, store: &Store, paces: &Mutex<Paces>) -> u64 {
 
 fn refused(code: &str, why: impl IntoValue) -> Refused {
     Refused::new(code, why)
+}
+
+fn done(what: Message) -> End {
+    End::Done { what: what.to_string(), said: Some(what) }
 }
 
 impl From<LookError> for Refused {
@@ -178,11 +182,14 @@ impl Answerer {
         submission.change(Change::Unquarantine { number: one.number, retried: true });
         self.commit(store, submission)?;
         let what = if under_its_id {
-            format!("{name} waits to be delivered again, under its id")
+            message!("{name} waits to be delivered again, under its id", name = name)
         } else {
-            format!("{name} is no longer in its lane: a copy waits to be delivered, as a new record with a new id")
+            message!(
+                "{name} is no longer in its lane: a copy waits to be delivered, as a new record with a new id",
+                name = name
+            )
         };
-        Ok(End::Done { what })
+        Ok(done(what))
     }
 
     fn drop(&self, store: &Store, id: &str) -> Result<End, Refused> {
@@ -191,11 +198,8 @@ impl Answerer {
         let mut submission = Submission::new();
         submission.change(Change::Unquarantine { number: one.number, retried: false });
         self.commit(store, submission)?;
-        let what = format!(
-            "{}/{}/{}/{} is dropped; its bytes go with the segment they stand in",
-            record.gateway, record.epoch, record.lane, record.seq
-        );
-        Ok(End::Done { what })
+        let name = format!("{}/{}/{}/{}", record.gateway, record.epoch, record.lane, record.seq);
+        Ok(done(message!("{name} is dropped; its bytes go with the segment they stand in", name = name)))
     }
 
     /// Has it committed, and waits until it is on flash.
