@@ -211,3 +211,69 @@ fn what_is_kept_and_damaged_hidden_or_of_another_file_is_told_as_that() {
     assert!(word(finding, "said").contains("url_file"), "{}", both.text);
     assert_eq!(word(both.by_id("rest"), "result"), "unknown", "{}", both.text);
 }
+
+#[test]
+fn an_emptied_file_of_a_gateway_that_ran_is_nowhere_answered_with_setup() {
+    let flux = Flux::start_stopped();
+    let mut agent = running(&flux);
+    agent.kill();
+    std::fs::write(file(&agent), "").expect("a file");
+    let offline = agent.command(&["check", "--offline", "--state", &store(&agent)]);
+    let said = String::from_utf8_lossy(&offline.stderr).into_owned();
+    assert_eq!(offline.status.code(), Some(1));
+    assert!(said.contains("TG-104") && said.contains("would run with what worked last"), "{said}");
+    assert!(!said.contains("TG-103") && !said.contains("tidegate setup"), "{said}");
+    let state = format!("STATE_DIRECTORY={}", store(&agent));
+    agent.setup.within(&["env", &state]);
+    agent.spawn_as_written();
+    let socket = agent.setup.folder().join("control.sock");
+    let error = wait::for_value("it is up", wait::BOUND, || {
+        let status =
+            Command::new(binary()).args(["status", "--json", "--socket"]).arg(&socket).output().expect("it starts");
+        let status: Value = serde_json::from_slice(&status.stdout).ok()?;
+        status["config_error"].as_str().map(str::to_owned)
+    });
+    assert!(error.contains("nothing but comments") && !error.contains("tidegate setup"), "{error}");
+    assert!(!agent.log().contains("tidegate setup"), "{}", agent.log());
+    agent.signal_reload();
+    agent.wait_for_log("TG-106", wait::BOUND);
+    assert!(!agent.log().contains("tidegate setup"), "{}", agent.log());
+}
+
+#[test]
+fn an_agent_with_another_file_is_not_taken_for_the_one_of_this_file_unsaid() {
+    let flux = Flux::start();
+    let agent = running(&flux);
+    let draft = agent.setup.folder().join("draft.toml");
+    let of_draft = |text: &str| {
+        std::fs::write(&draft, text).expect("a file");
+        let mut command = Command::new(binary());
+        Checked::of(&command.args(["check", "--json", "--config"]).arg(&draft).output().expect("it starts"))
+    };
+    let good = of_draft(&agent.setup.text());
+    let service = good.by_id("service");
+    assert_eq!((word(service, "result"), word(service, "code")), ("attention", "TG-604"), "{}", good.text);
+    assert!(word(service, "said").contains(&file(&agent).display().to_string()), "{}", good.text);
+    let bad = of_draft(&(agent.setup.text() + "[gatway]\n"));
+    let service = bad.by_id("service");
+    assert_eq!(word(service, "result"), "unknown", "{}", bad.text);
+    assert!(word(service, "said").contains(&format!("process {}", agent.pid())), "{}", bad.text);
+    assert!(bad.all["judged_by"].is_null(), "what another file's agent keeps is not this one's: {}", bad.text);
+    assert_eq!(word(bad.by_id("kept-configuration"), "result"), "unknown", "{}", bad.text);
+}
+
+#[test]
+fn a_good_file_with_which_the_gateway_did_not_come_up_is_told_with_what_it_runs() {
+    let flux = Flux::start();
+    let mut agent = running(&flux);
+    agent.kill();
+    let text = agent.setup.text();
+    std::fs::write(file(&agent), text.replace("\"127.0.0.1:", "\"192.0.2.7:")).expect("a file");
+    agent.spawn_as_written();
+    wait::until("it is up", wait::BOUND, || agent.try_status().is_some_and(|status| status["config_kept"] == true));
+    let checked = check(&agent, &[]);
+    let service = checked.by_id("service");
+    assert_eq!((word(service, "result"), word(service, "code")), ("attention", "TG-104"), "{}", checked.text);
+    assert!(word(service, "said").contains("192.0.2.7"), "{}", checked.text);
+    assert_eq!(checked.all["judged_by"].as_str(), file(&agent).to_str());
+}

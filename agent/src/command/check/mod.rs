@@ -92,7 +92,10 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             report.judged_by(&args.config);
             let tell: Tell<'_> = &mut |finding| report.take(finding);
             let unit = Unit::ask();
-            let service = probe::service::look(&config.control.socket, tell);
+            let service = match text {
+                Some(_) => probe::service::look_with(&config.control.socket, places.source(), tell),
+                None => probe::service::look(&config.control.socket, tell),
+            };
             probe::unit::look(&unit, service.as_ref(), true, tell);
             let text = text.as_deref().map(|text| (args.config.as_path(), text));
             examine(&config, text, &unit, service.as_ref(), args.send_event, tell);

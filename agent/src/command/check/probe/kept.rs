@@ -142,10 +142,9 @@ fn unusable(what: Subject, problem: &KeptError) -> Finding {
     let said = message!("not used: {problem}", problem = problem.whole());
     match problem {
         _ if is_denied(problem) => Finding::unknown(what, said, Some(sudo())),
-        KeptError::Other { .. } => {
-            let next =
-                message!("each configuration file needs a state directory of its own: tidegate run --state FOLDER");
-            Finding::attention(what, said, problem.code(), next)
+        KeptError::Other { source_path, .. } => {
+            let next = message!("if that is the one that is meant: tidegate check --config {file}", file = source_path);
+            Finding::unknown(what, said, Some(next))
         }
         _ => Finding::bad(
             what,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
+use tidegate::config::DEFAULT_SOCKET;
 use tidegate::language::Message;
 use tidegate::message;
 use tidegate::watch::Status;
@@ -18,44 +19,68 @@ fn what() -> Subject {
 
 /// Asks it; hands its status out, if it answers.
 pub(in crate::command) fn look(socket: &Path, tell: Tell<'_>) -> Option<Status> {
+    let (status, finding) = ask(socket);
+    tell(finding);
+    status
+}
+
+/// The same, where it is to run with `file` (absolute): an agent that answers there with another one is told as that.
+pub(in crate::command) fn look_with(socket: &Path, file: &Path, tell: Tell<'_>) -> Option<Status> {
+    let (status, finding) = ask(socket);
+    let other =
+        status.as_ref().filter(|status| !status.config_file.is_empty() && Path::new(&status.config_file) != file);
+    tell(other.map_or(finding, |other| {
+        Finding::attention(
+            what(),
+            message!(
+                "an agent with another file runs (process {pid}, {file}): what follows takes it for the service",
+                pid = other.pid,
+                file = &other.config_file
+            ),
+            Code::Serve,
+            message!("if both are to run, give each its own [control] socket, [store] path and ports"),
+        )
+    }));
+    status
+}
+
+fn ask(socket: &Path) -> (Option<Status>, Finding) {
     match control::ask(socket) {
         Ok(status) => {
-            let pid = status.pid;
-            match &status.config_error {
-                Some(error) if status.config_kept => tell(with_kept(&status, Some(error))),
-                Some(error) => tell(Finding::attention(
-                    what(),
-                    message!(
-                        "it runs (process {pid}), with a configuration from before: {error}",
-                        pid = pid,
-                        error = error
-                    ),
-                    Code::ReloadRefused,
-                    message!("correct the file, then reload: systemctl reload tidegate"),
-                )),
-                None if !status.config_needs_restart.is_empty() => tell(Finding::attention(
-                    what(),
-                    message!(
-                        "it runs (process {pid}); not in effect yet: {keys}",
-                        pid = pid,
-                        keys = status.config_needs_restart.join(", "),
-                    ),
-                    Code::RestartNeeded,
-                    message!("restart it when it suits you: systemctl restart tidegate"),
-                )),
-                None => tell(Finding::good(what(), message!("it runs (process {pid})", pid = pid))),
-            }
-            Some(status)
+            let finding = runs(&status);
+            (Some(status), finding)
         }
-        Err(AskError::NotRunning { .. }) => {
-            tell(ended(socket));
-            None
-        }
-        Err(error) => {
-            let said = message!("it could not be asked: {error}", error = error.to_string());
-            tell(Finding::unknown(what(), said, Some(message!("run it again with sudo"))));
-            None
-        }
+        Err(AskError::NotRunning { .. }) => (None, ended(socket)),
+        Err(error) => (None, unasked(&error)),
+    }
+}
+
+fn unasked(error: &AskError) -> Finding {
+    let said = message!("it could not be asked: {error}", error = error.message());
+    Finding::unknown(what(), said, Some(message!("run it again with sudo")))
+}
+
+fn runs(status: &Status) -> Finding {
+    let pid = status.pid;
+    match &status.config_error {
+        Some(error) if status.config_kept => with_kept(status, Some(error)),
+        Some(error) => Finding::attention(
+            what(),
+            message!("it runs (process {pid}), with a configuration from before: {error}", pid = pid, error = error),
+            Code::ReloadRefused,
+            reload(),
+        ),
+        None if !status.config_needs_restart.is_empty() => Finding::attention(
+            what(),
+            message!(
+                "it runs (process {pid}); not in effect yet: {keys}",
+                pid = pid,
+                keys = status.config_needs_restart.join(", "),
+            ),
+            Code::RestartNeeded,
+            message!("restart it when it suits you: systemctl restart tidegate"),
+        ),
+        None => Finding::good(what(), message!("it runs (process {pid})", pid = pid)),
     }
 }
 
@@ -91,29 +116,38 @@ pub(in crate::command) fn beside_a_bad_file(
     others: &[u32],
     tell: Tell<'_>,
 ) -> Option<Status> {
-    let mut unasked = None;
+    let (mut silent, mut other) = (None, None);
     for socket in sockets {
         match control::ask(socket) {
             Ok(status) if Path::new(&status.config_file) == file => {
                 tell(with_what(&status));
                 return Some(status);
             }
-            // An agent with a file of its own.
-            Ok(_) | Err(AskError::NotRunning { .. }) => {}
-            Err(error) => unasked = Some(error),
+            Ok(status) => other = Some((socket, status)),
+            Err(AskError::NotRunning { .. }) => {}
+            Err(error) => silent = Some(error),
         }
     }
-    let sudo = || Some(message!("run it again with sudo"));
-    tell(match (unasked, others.first(), sockets.first()) {
-        (Some(error), _, _) => {
-            Finding::unknown(what(), message!("it could not be asked: {error}", error = error.message()), sudo())
-        }
+    tell(match (silent, others.first(), other) {
+        (Some(error), _, _) => unasked(&error),
         (None, Some(pid), _) => {
             let said = message!("process {pid} runs with this file, and where it can be asked is not known", pid = pid);
-            Finding::unknown(what(), said, sudo())
+            Finding::unknown(what(), said, Some(message!("run it again with sudo")))
         }
-        (None, None, Some(socket)) => ended(socket),
-        (None, None, None) => Finding::unknown(what(), message!("where it can be asked is not known"), sudo()),
+        (None, None, Some((socket, status))) => Finding::unknown(
+            what(),
+            message!(
+                "none answers that runs with this file; process {pid} on {socket} runs with {file}",
+                pid = status.pid,
+                socket = socket.display(),
+                file = &status.config_file
+            ),
+            Some(message!(
+                "if that is the one that is meant: tidegate check --config {file}",
+                file = &status.config_file
+            )),
+        ),
+        (None, None, None) => ended(sockets.first().map_or(Path::new(DEFAULT_SOCKET), PathBuf::as_path)),
     });
     None
 }
