@@ -54,7 +54,7 @@ pub(super) struct Args {
     /// The configuration file, or `-` for standard input
     #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
-    /// Print JSON, for programs
+    /// Print JSON, for programs: the same in every language; of each line id, result and code never change their meaning
     #[arg(long, conflicts_with = "offline")]
     json: bool,
     /// Judge the file alone: no network, no service, no other part of the machine is looked at
@@ -132,8 +132,9 @@ fn instead(error: &LoadError, args: &Args, places: Places, report: &mut Report) 
     configuration::refused(error, Some(&found), !running.is_empty(), tell);
     found.tell(tell);
     let pids: Vec<u32> = running.iter().map(|one| one.pid).collect();
-    let service = probe::service::beside_a_bad_file(&sockets(&args.config, &found), &file, &pids, tell);
-    probe::unit::look(&unit, service.as_ref(), found.config().is_some(), tell);
+    let starts = found.config().is_some();
+    let service = probe::service::beside_a_bad_file(&sockets(&args.config, &found), &file, &pids, starts, tell);
+    probe::unit::look(&unit, service.as_ref(), starts, tell);
     let (Some(config), Some((kept, path))) = (found.config(), found.kept()) else {
         return report.take(unexamined());
     };

@@ -155,11 +155,21 @@ fn unusable(what: Subject, problem: &KeptError) -> Finding {
     }
 }
 
-/// A path as a shell takes it within single quotes that are there already.
+/// A path as a shell takes it, by itself and within single quotes.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-+@%:,".contains(&byte);
-    if text.bytes().all(plain) { text } else { format!("\"{text}\"") }
+    let plain = |character: char| character.is_alphanumeric() || "/._-+@%:,".contains(character);
+    if text.chars().all(plain) {
+        return text;
+    }
+    let escaped = text.chars().fold(String::new(), |mut out, character| {
+        if "\"$`\\".contains(character) {
+            out.push('\\');
+        }
+        out.push(character);
+        out
+    });
+    format!("\"{}\"", escaped.replace('\'', "'\\''"))
 }
 
 /// The folders that the file does not name and that are worth a look: those of agents that run with it, and the one that
@@ -167,4 +177,20 @@ fn quoted(path: &Path) -> String {
 pub(in crate::command) fn elsewhere(running: &[super::running::Running], made: Option<PathBuf>) -> Vec<PathBuf> {
     let of = running.iter().flat_map(|one| one.state.clone().into_iter().chain(one.store.clone()));
     of.chain(made).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_to_a_shell_whatever_is_in_it() {
+        assert_eq!(quoted(Path::new("/var/lib/tidegate")), "/var/lib/tidegate");
+        for name in ["a b", "a$HOME", "a\"b", "it's", "a`id`", "a\\b", "日 本", "a;b"] {
+            let path = format!("/x/{name}");
+            let command = format!("sh -c 'printf %s {}'", quoted(Path::new(&path)));
+            let output = std::process::Command::new("sh").args(["-c", &command]).output().expect("a shell");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), path, "{command}");
+        }
+    }
 }

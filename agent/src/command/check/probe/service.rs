@@ -50,7 +50,7 @@ fn ask(socket: &Path) -> (Option<Status>, Finding) {
             let finding = runs(&status);
             (Some(status), finding)
         }
-        Err(AskError::NotRunning { .. }) => (None, ended(socket)),
+        Err(AskError::NotRunning { .. }) => (None, ended(socket, start())),
         Err(error) => (None, unasked(&error)),
     }
 }
@@ -84,13 +84,13 @@ fn runs(status: &Status) -> Finding {
     }
 }
 
-fn ended(socket: &Path) -> Finding {
-    Finding::attention(
-        what(),
-        message!("it does not run: nobody answers on {socket}", socket = socket.display()),
-        Code::NotRunning,
-        message!("start it: systemctl enable --now tidegate"),
-    )
+fn ended(socket: &Path, next: Message) -> Finding {
+    let said = message!("it does not run: nobody answers on {socket}", socket = socket.display());
+    Finding::attention(what(), said, Code::NotRunning, next)
+}
+
+fn start() -> Message {
+    message!("start it: systemctl enable --now tidegate")
 }
 
 /// It runs with what was kept.
@@ -109,11 +109,12 @@ fn reload() -> Message {
 }
 
 /// The service, whose file cannot be used: the first of these sockets behind which an agent answers that reads it. `file`:
-/// that file, absolute; `others`: processes that run with it.
+/// that file, absolute; `others`: processes that run with it; `starts`: whether it would start, with what was kept.
 pub(in crate::command) fn beside_a_bad_file(
     sockets: &[PathBuf],
     file: &Path,
     others: &[u32],
+    starts: bool,
     tell: Tell<'_>,
 ) -> Option<Status> {
     let (mut silent, mut other) = (None, None);
@@ -147,7 +148,11 @@ pub(in crate::command) fn beside_a_bad_file(
                 file = &status.config_file
             )),
         ),
-        (None, None, None) => ended(sockets.first().map_or(Path::new(DEFAULT_SOCKET), PathBuf::as_path)),
+        (None, None, None) => {
+            let socket = sockets.first().map_or(Path::new(DEFAULT_SOCKET), PathBuf::as_path);
+            let first = || message!("once the configuration can be used: {step}", step = start());
+            ended(socket, if starts { start() } else { first() })
+        }
     });
     None
 }
