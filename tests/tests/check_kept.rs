@@ -69,6 +69,10 @@ fn beside_the_running_gateway_a_bad_file_hides_nothing() {
     let flux = Flux::start();
     let agent = running(&flux);
     let text = agent.setup.text();
+    let said = |checked: &Checked| word(checked.by_id("service"), "said").to_owned();
+    assert_eq!(said(&check(&agent, &[])), format!("it runs (process {})", agent.pid()));
+    std::fs::write(file(&agent), text.clone() + "# changed\n").expect("a file");
+    assert!(said(&check(&agent, &[])).contains("the file was changed since"));
     std::fs::write(file(&agent), text.clone() + "[gatway]\n").expect("a file");
     let wrong = check(&agent, &[]);
     assert_judged_by_what_is_kept(&agent, &wrong);

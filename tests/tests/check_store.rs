@@ -71,6 +71,11 @@ fn a_store_that_run_refuses_is_bad_with_the_same_code_and_left_as_it_is() {
     assert!(newer.about("store, opening")[0].2.contains("format 900"), "{}", newer.text);
     assert_eq!((newer.code, everything(&store)), (1, before));
     run_says(&mut agent, "TG-303");
+    let older = b"tidegate-store 1 ";
+    let older = [&older[..], format!("{:08x}\n", crc32c::crc32c(older)).as_bytes()].concat();
+    std::fs::write(store.join("version"), older).expect("a file");
+    check(&agent).assert("store, opening", "bad", "TG-301");
+    run_says(&mut agent, "an older version");
     std::fs::write(store.join("version"), version).expect("a file");
 
     // A segment of another format, in a store whose file says nothing of it.
@@ -104,6 +109,10 @@ fn a_file_where_a_folder_belongs_and_files_that_the_service_may_not_open_are_tol
         assert!(blocked.steps().iter().any(|next| next.contains("ls -ld")), "{}", blocked.text);
         std::fs::remove_file(&at).and_then(|()| std::fs::rename(&away, &at)).expect("moved back");
     }
+    let away = agent.setup.folder().join("away");
+    std::fs::rename(&store, &away).and_then(|()| std::fs::write(&store, "a file")).expect("a file in its place");
+    check(&agent).assert("configuration", "bad", "TG-102");
+    std::fs::remove_file(&store).and_then(|()| std::fs::rename(&away, &store)).expect("moved back");
     // An agent that root started by hand leaves files that the service may not open.
     for entry in ["", "control", "lane-normal", "lane-critical", "lane-bulk", "aside"] {
         let path = store.join(entry);

@@ -92,8 +92,8 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             report.judged_by(&args.config);
             let tell: Tell<'_> = &mut |finding| report.take(finding);
             let unit = Unit::ask();
-            let service = match text {
-                Some(_) => probe::service::look_with(&config.control.socket, places.source(), tell),
+            let service = match &text {
+                Some(text) => probe::service::look_with(&config.control.socket, places.source(), text, tell),
                 None => probe::service::look(&config.control.socket, tell),
             };
             probe::unit::look(&unit, service.as_ref(), true, tell);

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
 use tidegate::config::DEFAULT_SOCKET;
+use tidegate::config::kept::fingerprint;
 use tidegate::language::Message;
 use tidegate::message;
 use tidegate::watch::Status;
@@ -11,7 +12,7 @@ use tidegate::watch::control::{self, AskError};
 use tidegate::watch::render::time;
 
 use crate::command::check::Tell;
-use crate::command::check::finding::{Finding, Id, Subject};
+use crate::command::check::finding::{Finding, Id, Outcome, Subject};
 
 fn what() -> Subject {
     Id::Service.of(message!("service"))
@@ -24,24 +25,41 @@ pub(in crate::command) fn look(socket: &Path, tell: Tell<'_>) -> Option<Status> 
     status
 }
 
-/// The same, where it is to run with `file` (absolute): an agent that answers there with another one is told as that.
-pub(in crate::command) fn look_with(socket: &Path, file: &Path, tell: Tell<'_>) -> Option<Status> {
+/// The same, where it is to run with `file` (absolute), whose text is `text`: an agent that answers there with another file is
+/// told as that, and one that has not read this text yet is.
+pub(in crate::command) fn look_with(socket: &Path, file: &Path, text: &str, tell: Tell<'_>) -> Option<Status> {
     let (status, finding) = ask(socket);
-    let other =
-        status.as_ref().filter(|status| !status.config_file.is_empty() && Path::new(&status.config_file) != file);
-    tell(other.map_or(finding, |other| {
-        Finding::attention(
-            what(),
-            message!(
-                "an agent with another file runs (process {pid}, {file}): what follows takes it for the service",
-                pid = other.pid,
-                file = &other.config_file
-            ),
-            Code::Serve,
-            message!("if both are to run, give each its own [control] socket, [store] path and ports"),
-        )
-    }));
+    let finding = match &status {
+        Some(status) if !status.config_file.is_empty() && Path::new(&status.config_file) != file => {
+            with_another(status)
+        }
+        Some(status) if finding.result == Outcome::Good && status.config_fingerprint != fingerprint(text) => {
+            Finding::good(
+                what(),
+                message!(
+                    "it runs (process {pid}), with what it read from the file on {time}; the file was changed since, and takes effect with systemctl reload tidegate",
+                    pid = status.pid,
+                    time = time(status.config_loaded_ms)
+                ),
+            )
+        }
+        _ => finding,
+    };
+    tell(finding);
     status
+}
+
+fn with_another(status: &Status) -> Finding {
+    Finding::attention(
+        what(),
+        message!(
+            "an agent with another file runs (process {pid}, {file}): what follows takes it for the service",
+            pid = status.pid,
+            file = &status.config_file
+        ),
+        Code::Serve,
+        message!("if both are to run, give each its own [control] socket, [store] path and ports"),
+    )
 }
 
 fn ask(socket: &Path) -> (Option<Status>, Finding) {
