@@ -146,6 +146,7 @@ fn where_nothing_can_be_used_one_line_says_what_was_not_looked_at_and_where_was_
     std::fs::write(file(&agent), "[gatway]\n").expect("a file");
     let checked = check(&agent, &["--state", "/nonexistent/state"]);
     assert_eq!((checked.code, word(checked.by_id("rest"), "result")), (1, "unknown"), "{}", checked.text);
+    assert!(checked.text.contains("gateway.id: missing") && !checked.text.contains("line 0"), "{}", checked.text);
     assert!(word(checked.by_id("kept-configuration"), "said").contains("/nonexistent/state"), "{}", checked.text);
     assert!(checked.all["judged_by"].is_null() && checked.by_id("clock").is_none(), "{}", checked.text);
     // Never configured: only then `setup` is the way.

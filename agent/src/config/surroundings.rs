@@ -338,6 +338,9 @@ fn unreadable(name: &str, source: io::Error) -> LoadError {
         advice: match source.kind() {
             io::ErrorKind::NotFound => message!("correct the path, or write one with `tidegate config default`"),
             io::ErrorKind::PermissionDenied => message!("run the command as root or as the user that Tidegate runs as"),
+            io::ErrorKind::InvalidInput => {
+                message!("name a regular file; `tidegate check` takes `-` for standard input")
+            }
             _ => message!("repair the file or name another"),
         },
         source,

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use tidegate::code::Code;
-use tidegate::config::{self, Config, Errors, LoadError, STANDARD_INPUT};
+use tidegate::config::{self, Config, Errors, LoadError, Problem, STANDARD_INPUT};
 use tidegate::language::{IntoValue as _, Message, system};
 use tidegate::message;
 
@@ -125,11 +125,20 @@ pub(in crate::command) fn refused(error: &LoadError, instead: Option<&Instead>, 
     }
 }
 
+/// Where it is, as far as it has a place, and what was found.
+fn place(problem: &Problem) -> Message {
+    let (line, key, found) = (problem.line, &problem.key, &problem.found);
+    match (line, key.is_empty()) {
+        (0, _) => message!("{key}: {found}", key = key, found = found),
+        (_, true) => message!("line {line}: {found}", line = line, found = found),
+        _ => message!("line {line}: {key}: {found}", line = line, key = key, found = found),
+    }
+}
+
 fn mistakes(errors: &Errors, tell: Tell<'_>) {
     let denied = denied();
     for problem in &errors.problems {
-        let said =
-            message!("line {line}: {key}: {found}", line = problem.line, key = &problem.key, found = &problem.found);
+        let said = place(problem);
         if problem.found.to_string().contains(&denied) {
             tell(Finding::unknown(what(), said, Some(sudo())));
         } else {
