@@ -101,7 +101,7 @@ impl Chosen {
 #[derive(Debug)]
 pub struct StartError {
     file: LoadError,
-    kept: Unkept,
+    kept: Box<Unkept>,
 }
 
 /// Why nothing that was kept can be used.
@@ -186,7 +186,7 @@ impl Start {
             Err(error) => {
                 let chosen = match kept_one(&places) {
                     Ok(chosen) => chosen,
-                    Err(kept) => return Err(StartError { file: error, kept }),
+                    Err(kept) => return Err(StartError { file: error, kept: Box::new(kept) }),
                 };
                 Ok(Self { places, chosen: Chosen { refused: Some(error.passed_over()), ..chosen }, fallback: None })
             }
