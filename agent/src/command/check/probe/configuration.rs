@@ -39,12 +39,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             for warning in &config.warnings {
                 tell(Finding::attention(
                     what(),
-                    message!(
-                        "usable; line {line}: {key}: {found}",
-                        line = warning.line,
-                        key = &warning.key,
-                        found = &warning.found
-                    ),
+                    message!("usable; {found}", found = warning.place_and_found()),
                     Code::ConfigWrong,
                     message!("look at it: {advice}", advice = &warning.advice),
                 ));
@@ -59,12 +54,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
         Err(LoadError::Wrong(errors)) => {
             let mut not_permitted = true;
             for problem in &errors.problems {
-                let said = message!(
-                    "line {line}: {key}: {found}",
-                    line = problem.line,
-                    key = &problem.key,
-                    found = &problem.found
-                );
+                let said = problem.place_and_found();
                 if problem.found.to_string().contains(&denied) {
                     tell(Finding::unknown(what(), said, Some(sudo())));
                 } else {
