@@ -22,7 +22,7 @@ use tidegate::clock::now_ms;
 use tidegate::config;
 use tidegate::config::kept::Places;
 use tidegate::gateway;
-use tidegate::language::{Language, Message};
+use tidegate::language::{Language, Message, system};
 use tidegate::message;
 use tidegate::outage;
 use tidegate::outage::report;
@@ -147,7 +147,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         let text = message!(
             "cannot make {file} (it must not exist yet; name another with --output): {error}",
             file = path.display(),
-            error = error.to_string()
+            error = system::said(&error)
         );
         text.text(language)
     })?;
@@ -156,7 +156,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if let Err(error) = pack(&bundle, &contents, file, now / 1000) {
         // What is half written is of no use.
         let _ = fs::remove_file(&path);
-        let text = message!("cannot write {file}: {error}", file = path.display(), error = error.to_string());
+        let text = message!("cannot write {file}: {error}", file = path.display(), error = system::said(&error));
         return Err(text.text(language).into());
     }
     let bytes = fs::metadata(&path).map_or(0, |about| about.len());

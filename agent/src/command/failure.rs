@@ -24,6 +24,7 @@ use tidegate::watch::control::{AskError, ControlError};
 use tidegate::watch::log::LogError;
 use tidegate_protocol::notice::{Flaw, KeyError, NoticeError, SealError};
 
+use super::notice::FileError;
 use super::{FAILED, check};
 
 /// Why a command failed, and the exit code that says so.
@@ -170,6 +171,7 @@ fn words(error: &(dyn Error + 'static)) -> Option<Value> {
         NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },
         Flaw => |error| Message::from(error).into_value(),
         KeyError => |error| error.said().into_value(),
+        FileError => |error| error.message().into_value(),
         SealError => |error| error.said().into_value(),
     }
     chain::words(error)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tidegate::code::Code;
 use tidegate::config;
-use tidegate::language::Language;
+use tidegate::language::{Language, system};
 use tidegate::message;
 use tidegate::outage::calendar::Month;
 use tidegate::outage::report::{self, Row};
@@ -87,7 +87,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             let why = message!(
                 "cannot read the outage ledger {ledger}: {error} (as the user that Tidegate runs as, or root?)",
                 ledger = &ledger,
-                error = error.to_string()
+                error = system::said(&error)
             );
             return Err(why.text(language).into());
         }

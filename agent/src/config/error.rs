@@ -50,6 +50,18 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Where and what, without what to do.
+    pub fn place_and_found(&self) -> Message {
+        let found = &self.found;
+        match (self.line, self.key.is_empty()) {
+            (0, _) => message!("{key}: {found}", key = &self.key, found = found),
+            (line, true) => message!("line {line}: {found}", line = line, found = found),
+            (line, false) => message!("line {line}: {key}: {found}", line = line, key = &self.key, found = found),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.message().fmt(f)
@@ -209,4 +221,23 @@ pub(super) fn shown(text: &str) -> Value {
     }
     out.push('"');
     Value::Text(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_on_no_line_is_said_without_one() {
+        let problem = |line, key: &str| Problem {
+            line,
+            column: 1,
+            key: key.into(),
+            found: message!("missing").into_value(),
+            advice: message!("remove it").into_value(),
+        };
+        assert_eq!(problem(0, "store.path").place_and_found().to_string(), "store.path: missing");
+        assert_eq!(problem(3, "store.path").place_and_found().to_string(), "line 3: store.path: missing");
+        assert_eq!(problem(3, "").place_and_found().to_string(), "line 3: missing");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tidegate::chain;
 use tidegate::code::Code;
-use tidegate::config::{self, Config, Errors, LoadError, Problem, STANDARD_INPUT};
+use tidegate::config::{self, Config, Errors, LoadError, STANDARD_INPUT};
 use tidegate::language::Message;
 use tidegate::message;
 
@@ -55,12 +55,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             for warning in &config.warnings {
                 tell(Finding::attention(
                     what(),
-                    message!(
-                        "usable; line {line}: {key}: {found}",
-                        line = warning.line,
-                        key = &warning.key,
-                        found = &warning.found
-                    ),
+                    message!("usable; {found}", found = warning.place_and_found()),
                     Code::ConfigWrong,
                     message!("look at it: {advice}", advice = &warning.advice),
                 ));
@@ -123,20 +118,10 @@ pub(in crate::command) fn refused(error: &LoadError, instead: Option<&Instead>, 
     }
 }
 
-/// Where it is, as far as it has a place, and what was found.
-fn place(problem: &Problem) -> Message {
-    let (line, key, found) = (problem.line, &problem.key, &problem.found);
-    match (line, key.is_empty()) {
-        (0, _) => message!("{key}: {found}", key = key, found = found),
-        (_, true) => message!("line {line}: {found}", line = line, found = found),
-        _ => message!("line {line}: {key}: {found}", line = line, key = key, found = found),
-    }
-}
-
 fn mistakes(errors: &Errors, tell: Tell<'_>) {
     let denied = denied();
     for problem in &errors.problems {
-        let said = place(problem);
+        let said = problem.place_and_found();
         if problem.found.to_string().contains(&denied) {
             tell(Finding::unknown(what(), said, Some(sudo())));
         } else {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use tidegate::code::Code;
 use tidegate::config::Listener;
+use tidegate::language::system;
 use tidegate::message;
 use tidegate::watch::Status;
 
@@ -59,7 +60,7 @@ fn judge(address: SocketAddr, service: Option<&Status>) -> Finding {
             message!("write 0.0.0.0 for all addresses, or one of those that `ip address` shows, in [collect.listener]"),
         ),
         Err(error) => {
-            Finding::unknown(what, message!("it could not be tried: {error}", error = error.to_string()), None)
+            Finding::unknown(what, message!("it could not be tried: {error}", error = system::said(&error)), None)
         }
         Ok(_) if service.is_some() => Finding::attention(
             what,

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
+use tidegate::language::system;
 use tidegate::message;
 
 use super::runner::Runner;
@@ -77,7 +78,7 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
             );
         }
         Err(error) => {
-            let said = message!("it cannot be looked at: {error}", error = error.to_string());
+            let said = message!("it cannot be looked at: {error}", error = system::said(&error));
             return Finding::unknown(what, said, Some(message!("run it again with sudo")));
         }
     };

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tidegate::code::Code;
 use tidegate::config::Store;
 use tidegate::config::units::format_size;
+use tidegate::language::{Message, system};
 use tidegate::message;
 use tidegate::watch::Status;
 
@@ -135,7 +136,7 @@ fn room(store: &Store, there: &Path, stored: u64) -> Finding {
             let said = message!(
                 "the free space of {path} cannot be read: {error}",
                 path = there.display(),
-                error = error.to_string()
+                error = system::said(&error.into())
             );
             return Finding::unknown(what, said, None);
         }
@@ -254,7 +255,7 @@ fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Findin
         ),
         _ => Finding::bad(
             what,
-            message!("writing to {path} failed: {error}", path = path(), error = error.to_string()),
+            message!("writing to {path} failed: {error}", path = path(), error = system::said(error)),
             Code::StoreUnusable,
             message!("see `dmesg`; a medium that fails so must be replaced"),
         ),
