@@ -27,5 +27,6 @@ pub mod readings;
 pub mod rng;
 pub mod stance;
 pub mod statuspage;
+pub mod terminal;
 pub mod tools;
 pub mod wait;
