@@ -64,6 +64,12 @@ codes! {
     RestartNeeded = 107 "A change takes effect at the next start",
     /// The file of the contract's limits.
     TermsFile = 108 "The file with the contract's limits cannot be used",
+    /// Flags, or somebody's yes.
+    SetupUnanswered = 109 "Setup needs an answer that it was not given",
+    /// What was answered does not work.
+    SetupBad = 110 "Setup found that an answer does not work",
+    /// Somebody else edits it.
+    ChangedMeanwhile = 111 "The configuration was changed by somebody else meanwhile",
 
     /// The port is taken or the address is not this machine's.
     Listen = 201 "Devices cannot connect: the address or port cannot be used",
@@ -155,6 +161,8 @@ codes! {
     Defect = 606 "A defect of Tidegate",
     /// Setup, bundles.
     CannotWrite = 607 "A file cannot be written",
+    /// One that was named, or the ledger of outages.
+    CannotRead = 608 "A file cannot be read",
 
     /// Not signed by a pinned key.
     NoticeUnsigned = 701 "A notice is not signed by a key that this gateway knows",
@@ -162,6 +170,8 @@ codes! {
     NoticeRefused = 702 "A notice is not for this gateway, not valid now, or was seen before",
     /// The chain of hashes is broken.
     EvidenceDamaged = 703 "The ledger of outages was changed or is damaged",
+    /// For whoever signs.
+    SigningKey = 704 "A file holds no key that can sign notices",
 }
 
 impl Code {

@@ -22,6 +22,8 @@ use tidegate::watch::control::{AskError, ControlError};
 use tidegate::watch::log::LogError;
 use tidegate_protocol::notice::{Flaw, KeyError, NoticeError, SealError};
 
+use super::demo::DemoError;
+use super::notice::file::FileError;
 use super::{FAILED, check};
 
 /// Why a command failed, and the exit code that says so.
@@ -102,6 +104,8 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Code> {
         ControlError => |error| Some(error.code()),
         LogError => |error| Some(error.code()),
         NoticeError => |error| Some(of_notice(error)),
+        FileError => |error| Some(error.code()),
+        DemoError => DemoError::code,
     }
     None
 }
@@ -161,6 +165,7 @@ fn words(error: &(dyn Error + 'static)) -> Option<Value> {
     first! {
         Message => |error| error.into_value(),
         Coded => |error| error.text.clone().into_value(),
+        FileError => |error| error.message().into_value(),
         KeptError => |error| error.message().into_value(),
         // Its cause stands below.
         NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },

@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
                 ledger = &ledger,
                 error = error.to_string()
             );
-            return Err(why.text(language).into());
+            return Err(Failure::coded(FAILED, Code::CannotRead, why));
         }
     };
     if args.verify {

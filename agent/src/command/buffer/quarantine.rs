@@ -69,7 +69,7 @@ pub(super) fn run(which: &Which, language: Language) -> Result<(), Failure> {
 
 fn settle(place: &Place, ask: &Ask, language: Language) -> Result<(), Failure> {
     let End::Done { what } = place.ask_once(language, ask)? else {
-        return Err(another_answer(language));
+        return Err(another_answer());
     };
     print(&format!("{}\n", plain(again(&what, language))))
 }
