@@ -21,6 +21,7 @@ pub mod lookalike;
 pub mod metadata;
 pub mod mqtt;
 pub mod netns;
+pub mod newcomer;
 pub mod office;
 pub mod ports;
 pub mod readings;

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal};
 use rustix::termios::{Winsize, tcgetattr, tcgetpgrp, tcsetwinsize};
 
@@ -117,10 +118,9 @@ impl Terminal {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a pseudo-terminal");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("its other end");
         let name = ptsname(&master, Vec::new()).expect("its name").into_string().expect("text");
-        let mut open = File::options();
         // `setsid` makes it the terminal of the new session; it must not become this test's.
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut open, rustix::fs::OFlags::NOCTTY.bits().cast_signed());
-        let open = || open.clone().read(true).write(true).open(&name).expect("the other end");
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let open = || File::from(rustix::fs::open(&name, flags, Mode::empty()).expect("the other end"));
         let slave = open();
         tcsetwinsize(&slave, size(rows, columns)).expect("a size");
         let before = modes(&slave);

@@ -157,11 +157,10 @@ impl Page {
 /// A text in ASCII: what separates stays readable, of what else there is it is seen that it was there.
 fn asciified(text: &str) -> String {
     let one = |character: char| match character {
-        '·' => '-',
         '…' => '~',
         '“' | '”' | '„' => '"',
         '‘' | '’' => '\'',
-        '–' | '—' => '-',
+        '·' | '–' | '—' => '-',
         '×' => 'x',
         ascii if ascii.is_ascii() => ascii,
         _ => '?',
