@@ -180,6 +180,14 @@ impl Code {
         self as u16
     }
 
+    /// That of a notice which is refused for a reason, by the reason's word (`NoticeError::code` and the inbox's own words).
+    pub fn of_notice(reason: &str) -> Self {
+        match reason {
+            "no_keys" | "unsigned" | "unknown_key" | "bad_signature" => Self::NoticeUnsigned,
+            _ => Self::NoticeRefused,
+        }
+    }
+
     /// The code that is written so: `TG-102`, `tg-102` or `102`.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
@@ -204,6 +212,14 @@ impl fmt::Display for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_key_that_is_known_has_signed_has_its_own_code_and_the_words_are_those_of_notices() {
+        let unsigned = |reason: &&str| Code::of_notice(reason) == Code::NoticeUnsigned;
+        let words: Vec<&str> = tidegate_protocol::notice::NoticeError::CODES.into_iter().filter(unsigned).collect();
+        assert_eq!(words, ["unsigned", "unknown_key", "bad_signature"]);
+        assert_eq!(Code::of_notice(crate::provider::inbox::Refusal::NoKeys.code()), Code::NoticeUnsigned);
+    }
 
     #[test]
     fn codes_are_in_order_and_read_as_they_are_written() {

@@ -103,21 +103,11 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Code> {
         AskError => AskError::code,
         ControlError => |error| Some(error.code()),
         LogError => |error| Some(error.code()),
-        NoticeError => |error| Some(of_notice(error)),
+        NoticeError => |error| Some(Code::of_notice(error.code())),
         FileError => |error| Some(error.code()),
         DemoError => DemoError::code,
     }
     None
-}
-
-/// The code of a notice that is refused.
-fn of_notice(error: &NoticeError) -> Code {
-    match error {
-        NoticeError::Unsigned | NoticeError::UnknownKey { .. } | NoticeError::BadSignature { .. } => {
-            Code::NoticeUnsigned
-        }
-        _ => Code::NoticeRefused,
-    }
 }
 
 /// The code of an error or, if it has none, of the first of its causes that has one.

@@ -15,6 +15,10 @@ pub(super) const LISTEN: &str = "0.0.0.0:1883";
 /// What is subscribed on a broker unless somebody says otherwise: what the default topic rules are for.
 pub(super) const TOPICS: &str = "devices/#";
 
+/// Files with secrets that are not used any more, of one kind: nobody changes the way to Flux as often, and a folder in which none can
+/// be looked at must come to an end.
+const OLD: u32 = 99;
+
 /// One thing that is asked about, in the order of asking: the line is there before Flux is tried over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Topic {
@@ -190,9 +194,11 @@ impl Draft {
                 Err(error) => error.kind() == std::io::ErrorKind::NotFound,
             },
         };
-        let names = std::iter::once(format!("{name}.old")).chain((2..).map(|number| format!("{name}.old{number}")));
-        // Endless but for files that cannot be read, which are as many as there are.
-        let Some(file) = names.map(|name| self.folder.join(name)).find(is_free) else { return Ok(()) };
+        let names = std::iter::once(format!("{name}.old")).chain((2..=OLD).map(|number| format!("{name}.old{number}")));
+        let Some(file) = names.map(|name| self.folder.join(name)).find(is_free) else {
+            let wanted = format!("{file_key} = \"…\", with the secret in that file");
+            return Err(EditError { key: path.join("."), wanted });
+        };
         self.text.retire(&path, file_key, &quoted(&file.to_string_lossy()))?;
         self.kept.insert(file.clone());
         self.secrets.insert(file, secret);
@@ -376,6 +382,15 @@ mod tests {
         for topic in Topic::ALL {
             draft.apply(topic, answers).expect("a form that is known");
         }
+    }
+
+    #[test]
+    fn a_secret_that_no_file_can_be_found_for_stays_where_it_is() {
+        let mut it = draft("[forward.flux]\nkind = \"webhook\"\nurl = \"https://h/x\"\n");
+        it.folder = PathBuf::from("/dev/null");
+        let error = it.apply(Topic::Flux, &Answers { kind: Some(Kind::Unified), ..Answers::default() });
+        assert!(error.is_err_and(|error| error.to_string().contains("forward.flux.url")));
+        assert!(it.text.as_str().contains("\nurl = \"https://h/x\""));
     }
 
     #[test]

@@ -20,8 +20,8 @@ use crate::command::Coded;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} stands in a form that is not changed here; write {wanted} by hand, then run this again")]
 pub(super) struct EditError {
-    key: String,
-    wanted: String,
+    pub(super) key: String,
+    pub(super) wanted: String,
 }
 
 impl EditError {
