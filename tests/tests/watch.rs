@@ -111,7 +111,7 @@ fn a_terminal_that_vanishes_ends_it() {
     screen.wait_for_end();
 }
 
-/// The letter of a process's state (proc_pid_stat(5)).
+/// The letter of a process's state (`proc_pid_stat(5)`).
 fn state(pid: Pid) -> Option<char> {
     let text = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     text.rsplit_once(") ")?.1.chars().next()
@@ -135,7 +135,7 @@ fn in_a_shell(socket: &Path) -> Command {
 fn it_can_be_stopped_and_continued_by_signal_and_key_and_draws_all_of_it_anew() {
     let flux = Flux::start();
     let (_agent, socket) = running(&flux);
-    let mut screen = Terminal::start(24, 80, &in_a_shell(&socket));
+    let screen = Terminal::start(24, 80, &in_a_shell(&socket));
     screen.wait_for("all lanes are sent");
     let job = screen.foreground();
     for by_key in [false, true, true, false] {

@@ -153,7 +153,7 @@ fn can_be_continued() -> bool {
     false
 }
 
-/// The parent of another process (proc_pid_stat(5), field 4; the name before it may have spaces and brackets in it).
+/// The parent of another process (`proc_pid_stat(5)`, field 4; the name before it may have spaces and brackets in it).
 fn parent(of: Pid) -> Option<Pid> {
     let text = std::fs::read_to_string(format!("/proc/{}/stat", of.as_raw_nonzero())).ok()?;
     Pid::from_raw(text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?)
