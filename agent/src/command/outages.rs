@@ -17,7 +17,7 @@ use tidegate::outage::calendar::Month;
 use tidegate::outage::report::{self, Row};
 use tidegate::outage::{self, Fault, Found};
 
-use super::{CONFIG, FAILED, Failure, print};
+use super::{CONFIG, Coded, FAILED, Failure, print};
 
 /// Which intervals, and how to show them.
 #[derive(Debug, clap::Args)]
@@ -81,6 +81,11 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         None => config::store_place(args.config.as_deref().unwrap_or(Path::new(CONFIG)))?.0,
     };
     let ledger = store.join(outage::FOLDER).join("ledger").display().to_string();
+    if let (Some(store), Err(source)) = (&args.store, std::fs::read_dir(&store)) {
+        // One that was named is there; that of the configuration may be made at the first start.
+        let text = message!("cannot read {path}", path = store.display());
+        return Err(Coded { code: Some(Code::CannotRead), text, source: Some(source) }.into());
+    }
     let found = match outage::look(&store) {
         Ok(found) => found.unwrap_or_default(),
         Err(error) => {
@@ -89,7 +94,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
                 ledger = &ledger,
                 error = system::said(&error)
             );
-            return Err(why.text(language).into());
+            return Err(Failure::coded(FAILED, Code::CannotRead, why));
         }
     };
     if args.verify {

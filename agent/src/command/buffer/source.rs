@@ -48,7 +48,7 @@ impl Place {
     /// Asks what has no items, and does not end before its end.
     pub(super) fn ask_once(&self, language: Language, ask: &Ask) -> Result<End, Failure> {
         let end = self.ask(language, ask, &mut |_| Ok(()))?;
-        end.ok_or_else(|| super::another_answer(language))
+        end.ok_or_else(super::another_answer)
     }
 
     /// Asks the service or, where none answers, the files. `None` if whoever reads had enough.

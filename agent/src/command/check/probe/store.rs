@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tidegate::code::Code;
 use tidegate::config::Store;
 use tidegate::config::units::format_size;
-use tidegate::language::{Message, system};
+use tidegate::language::system;
 use tidegate::message;
 use tidegate::watch::Status;
 
