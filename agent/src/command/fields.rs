@@ -198,9 +198,10 @@ impl Tried {
         }
         let (count, refused) = (self.payloads.len(), self.refused);
         out.raw("\n");
-        out.plain(match count {
-            1 => message!("1 payload, {refused} refused", refused = refused),
-            _ => message!("{count} payloads, {refused} refused", count = count, refused = refused),
+        out.plain(if count == 1 {
+            message!("1 payload, {refused} refused", refused = refused)
+        } else {
+            message!("{count} payloads, {refused} refused", count = count, refused = refused)
         });
         out.finish()
     }
