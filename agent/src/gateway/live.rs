@@ -24,7 +24,7 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 use super::{GatewayError, Rooms, Shared, date, identity, inbox, lane_names, limits, options, page, stance};
-use crate::chain::chain;
+use crate::chain::{chain, said};
 use crate::clock::{Clock as _, Stamp};
 use crate::code::Code;
 use crate::config::kept::{self, Kept, Places};
@@ -107,10 +107,18 @@ pub struct StartError {
 /// Why nothing that was kept can be used.
 #[derive(Debug)]
 struct Unkept {
-    /// A line each.
-    why: Vec<Message>,
+    why: Message,
+    /// What could not be read while it was looked for.
+    problems: Vec<kept::KeptError>,
+    /// What is wrong with what was found.
+    errors: Option<config::Errors>,
+}
+
+impl Unkept {
     /// Nothing was kept, as far as can be seen: no gateway ever ran with the file.
-    is_none_at_all: bool,
+    fn is_none_at_all(&self) -> bool {
+        self.problems.is_empty() && self.errors.is_none()
+    }
 }
 
 impl StartError {
@@ -119,15 +127,21 @@ impl StartError {
         self.file.code()
     }
 
-    /// Whether nothing is configured yet, so that waiting changes nothing.
-    pub fn is_unconfigured(&self) -> bool {
-        self.kept.is_none_at_all && matches!(self.file, LoadError::NotConfigured { .. })
-    }
-
     /// It in a language: what is wrong with the file, and where what was kept of it was looked for.
     pub fn text(&self, language: Language) -> String {
-        let kept = self.kept.why.iter().map(|line| format!("\n{}", line.text(language)));
-        self.file.text(language) + &kept.collect::<String>()
+        let mut text = format!("{}\n{}", self.file.text(language), self.kept.why.text(language));
+        for error in &self.kept.problems {
+            text.extend(["\n  ", &said(error).text(language)]);
+        }
+        if let Some(errors) = &self.kept.errors {
+            text.extend([": ", &errors.text(language)]);
+        }
+        text
+    }
+
+    /// Whether nothing is configured yet, so that waiting changes nothing.
+    pub fn is_unconfigured(&self) -> bool {
+        self.kept.is_none_at_all() && matches!(self.file, LoadError::NotConfigured { .. })
     }
 }
 
@@ -225,19 +239,17 @@ fn kept_one(places: &Places) -> Result<Chosen, Unkept> {
     let found = places.find(&OsDisk);
     let Some((kept, path)) = found.kept else {
         let folders: Vec<String> = found.looked.iter().map(|folder| folder.display().to_string()).collect();
-        let mut why = vec![message!(
+        let why = message!(
             "no configuration of it that worked was found in {folders}: correct the file or, if this gateway ran before, name its \
              state directory or its store's folder (--state)",
             folders = folders.join(", ")
-        )];
-        why.extend(found.problems.iter().map(|error| message!("  {problem}", problem = error.whole())));
-        return Err(Unkept { why, is_none_at_all: found.problems.is_empty() });
+        );
+        return Err(Unkept { why, problems: found.problems, errors: None });
     };
     let kept_ms = kept.kept_ms;
     Chosen::of_kept(kept, &path, places).map_err(|errors| {
-        let heading = message!("what was kept of it on {time} cannot be used either:", time = time(kept_ms));
-        let problems = errors.problems.iter().map(|problem| message!("  {problem}", problem = problem.message()));
-        Unkept { why: std::iter::once(heading).chain(problems).collect(), is_none_at_all: false }
+        let why = message!("what was kept of it on {time} cannot be used either", time = time(kept_ms));
+        Unkept { why, problems: Vec::new(), errors: Some(errors) }
     })
 }
 

@@ -32,6 +32,7 @@ use super::{Rooms, Shared, ask, evidence, identity, inbox, limits, options, outa
 use crate::clock::Clock as _;
 use crate::config::Config;
 use crate::forward::{Go, Told, Verdict};
+use crate::language::Message;
 use crate::message;
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
 use crate::provider::line::Cause;
@@ -41,7 +42,7 @@ use crate::provider::question::{Ask, End, WHY_BYTES};
 use crate::pulse::{Pulse, Question};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
-use crate::watch::{GroundStatus, NoticeStatus, StanceStatus};
+use crate::watch::{GroundStatus, NoticeStatus, STARTING, StanceStatus};
 
 /// What the machine remembers, among what the store keeps.
 const KEPT: &str = "provider/machine";
@@ -321,8 +322,8 @@ fn next_wake(shared: &Shared, log_due: Instant) -> Instant {
 /// Waits until what the machine remembers now is on flash: who is told that something is done may pull the plug. Call it
 /// where blocking is allowed.
 fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refused> {
-    let refused = |code: &str, message: &str| Refused { code: code.into(), message: message.into() };
-    let store = ask::store(shared).ok_or_else(|| refused("not_ready", "the store is not open yet"))?;
+    let refused = |code: &str, why: Message| Refused::new(code, why);
+    let store = ask::store(shared).ok_or_else(|| refused("not_ready", message!("the store is not open yet")))?;
     let mut submission = Submission::new();
     let done = submission.on_commit();
     {
@@ -337,12 +338,14 @@ fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refus
     runtime.block_on(async {
         match tokio::time::timeout(ask::PATIENCE, done).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => {
-                Err(refused("failed", "it holds, but the store was closed before it was on flash: do it again"))
-            }
-            Err(_) => {
-                Err(refused("stalled", "it holds, but the disk has not taken it yet: a power cut now would forget it"))
-            }
+            Ok(Err(_)) => Err(refused(
+                "failed",
+                message!("it holds, but the store was closed before it was on flash: do it again"),
+            )),
+            Err(_) => Err(refused(
+                "stalled",
+                message!("it holds, but the disk has not taken it yet: a power cut now would forget it"),
+            )),
         }
     })
 }
@@ -392,9 +395,13 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
     /// Entries of the log that are shown.
     const LAST: usize = 5;
     let (view, now) = (shared.stance.view(), shared.clock.now());
+    // What held before this start stands in the store: until that is read nothing leaves, and nothing is known.
+    let open = is_open(shared);
+    let first = view.grounds.iter().map(|ground| ground.stance).min().unwrap_or(Stance::Open);
     StanceStatus {
-        stance: view.grounds.iter().map(|ground| ground.stance).min().unwrap_or(Stance::Open).to_string(),
+        stance: if open { first.to_string() } else { STARTING.to_owned() },
         telemetry: match view.leave.telemetry {
+            _ if !open => "nothing",
             Telemetry::Nothing => "nothing",
             Telemetry::First => "first",
             Telemetry::All => "all",
@@ -450,17 +457,18 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
     let shared = Arc::clone(shared);
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move |ask, _| {
-        let refused = |code: &str, message: String| Refused { code: code.into(), message };
-        let ask: Ask = serde_json::from_str(ask)
-            .map_err(|error| refused("malformed", format!("this agent does not know that question: {error}")))?;
+        let refused = |code: &str, why: Message| Refused::new(code, why);
+        let ask: Ask = serde_json::from_str(ask).map_err(|error| {
+            refused("malformed", message!("this agent does not know that question: {error}", error = error.to_string()))
+        })?;
         if !shared.stance.state().open {
-            return Err(refused("not_ready", "the store is not open yet".into()));
+            return Err(refused("not_ready", message!("the store is not open yet")));
         }
         let changes = !matches!(ask, Ask::Notices);
         let end = match ask {
             Ask::Notices => End::Notices { entries: shared.stance.entries() },
             Ask::Hold { why, .. } if why.len() > WHY_BYTES => {
-                return Err(refused("too_long", format!("say why in at most {WHY_BYTES} bytes")));
+                return Err(refused("too_long", message!("say it in at most {count} bytes", count = WHY_BYTES)));
             }
             Ask::Hold { for_ms, why } => done(&tell(&shared, Input::Hold { for_ms, why })),
             Ask::Resume => done(&tell(&shared, Input::Resume)),
@@ -471,7 +479,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
         if changes && took {
             settle(&shared, &runtime)?;
         }
-        serde_json::to_string(&end).map_err(|error| refused("failed", error.to_string()))
+        serde_json::to_string(&end).map_err(|error| Refused::new("failed", error.to_string()))
     })
 }
 

@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::RefusedCount;
 use crate::language::Message;
 
+/// The word for the stance while the store is being opened: nothing is sent, and what holds is not known yet.
+pub const STARTING: &str = "starting";
+
 /// What the provider allows now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct StanceStatus {
     /// The design's word for the first of those that hold: `ended`, `suspended`, `held`, `quota`, `maintenance`, `yield`,
-    /// `restricted`, or `open` if none does.
+    /// `restricted`, or `open` if none does; [`STARTING`] until the store is open, in which it stands.
     pub stance: String,
     /// Which telemetry may leave: `all`, `first` (only lanes that go first) or `nothing`.
     pub telemetry: String,
@@ -129,6 +132,9 @@ pub struct StatusPageStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The same as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_message: Option<Message>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
