@@ -21,6 +21,7 @@ pub mod glob;
 pub mod hardware;
 pub mod language;
 pub mod outage;
+pub mod program;
 pub mod provider;
 pub mod pulse;
 pub mod secret;
