@@ -33,7 +33,8 @@ use tidegate_protocol::said::{Part, Said, parts};
 use crate::message;
 
 /// The catalogue's files: an area's name and its text.
-const CATALOGUE: [(&str, &str); 9] = [
+const CATALOGUE: [(&str, &str); 10] = [
+    ("broker", include_str!("language/ja/broker.toml")),
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),

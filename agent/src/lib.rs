@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod certificate;
 pub mod chain;
 pub mod clock;
 pub mod code;

@@ -11,6 +11,7 @@ pub mod agent;
 pub mod backlog;
 pub mod bench;
 pub mod certs;
+pub mod checked;
 pub mod container;
 pub mod device;
 pub mod elsewhen;

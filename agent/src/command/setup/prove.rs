@@ -63,7 +63,8 @@ impl Proof {
                     probe::listener::look(listener, service.as_ref(), &mut tell);
                 }
                 if let Some(broker) = &config.collect.broker {
-                    probe::broker::look(broker, service.as_ref(), &mut tell);
+                    let right = probe::clock::is_right(&config.clock);
+                    probe::broker::look(broker, right, service.as_ref(), &mut tell);
                 }
             }
             Topic::Line => probe::line::look(config.forward.interface.as_deref(), &mut tell),
