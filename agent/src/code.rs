@@ -64,6 +64,8 @@ codes! {
     RestartNeeded = 107 "A change takes effect at the next start",
     /// The file of the contract's limits.
     TermsFile = 108 "The file with the contract's limits cannot be used",
+    /// It can be used; a note on it.
+    ConfigNote = 109 "Something in the configuration is probably not meant",
 
     /// The port is taken or the address is not this machine's.
     Listen = 201 "Devices cannot connect: the address or port cannot be used",

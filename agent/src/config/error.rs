@@ -26,6 +26,8 @@ pub struct Problem {
     pub found: Value,
     /// What to write instead, or what to do.
     pub advice: Value,
+    /// The code whose page says what to do.
+    pub code: Code,
 }
 
 impl Problem {
@@ -65,9 +67,11 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// The code whose page says what to do.
+    /// The code whose page says what to do: that of the mistakes, if they have the same.
     pub fn code(&self) -> Code {
-        Code::ConfigWrong
+        let mut codes = self.problems.iter().map(|problem| problem.code);
+        let first = codes.next().unwrap_or(Code::ConfigWrong);
+        if codes.all(|code| code == first) { first } else { Code::ConfigWrong }
     }
 }
 

@@ -106,7 +106,7 @@ fn examine(config: &Config, args: &Args, tell: Tell<'_>) {
     probe::permissions::look(&args.config, &runner, &unit, tell);
     probe::store::look(&config.store, &runner, &unit, service, tell);
     if let Some(listener) = &config.collect.listener {
-        probe::listener::look(listener, service, tell);
+        probe::listener::look(listener, &unit, &runner, service, tell);
     }
     let clock_is_right = probe::clock::is_right(&config.clock);
     if let Some(broker) = &config.collect.broker {

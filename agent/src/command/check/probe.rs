@@ -7,7 +7,7 @@
 //! | `unit::look` | the unit (`Unit::ask`), the status | whether systemd starts it, and how it ended last |
 //! | `permissions::look` | the file's path, the runner, the unit | the files that it names: who may read them |
 //! | `store::look` | `&config::Store`, the runner, the unit, the status | medium, room, writing, syncs |
-//! | `listener::look` | `&config::Listener`, the status | whether devices can connect: who has the port |
+//! | `listener::look` | `&config::Listener`, the unit, the runner, the status | whether devices can connect: who has the port |
 //! | `broker::look` | `&config::Broker`, whether the clock is right, the status | connection, TLS, credentials, topics, limits |
 //! | `clock::look` | `&config::Clock`, the status | whether the clock is known to be right |
 //! | `line::look` | the interface's name, if one is configured | the interface and the routes out |

@@ -23,7 +23,7 @@ pub enum WireError {
         host: String,
     },
     /// The name has no address.
-    #[error("{host} has no address; check its spelling")]
+    #[error("the name server knows no address of {host}")]
     NoAddress {
         /// The name.
         host: String,

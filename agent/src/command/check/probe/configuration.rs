@@ -45,7 +45,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
                         key = &warning.key,
                         found = &warning.found
                     ),
-                    Code::ConfigWrong,
+                    warning.code,
                     message!("look at it: {advice}", advice = &warning.advice),
                 ));
             }
@@ -70,7 +70,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
                 } else {
                     not_permitted = false;
                     let next = message!("correct it: {advice}", advice = &problem.advice);
-                    tell(Finding::bad(what(), said, Code::ConfigWrong, next));
+                    tell(Finding::bad(what(), said, problem.code, next));
                 }
             }
             if not_permitted { Read::NotPermitted } else { Read::Wrong }

@@ -5,7 +5,7 @@ use tidegate::clock::now_ms;
 use tidegate::code::Code;
 use tidegate::language::Message;
 use tidegate::message;
-use tidegate::shape::wire::{Reached, Target, Trouble, Wire, WireError, WireStream};
+use tidegate::shape::wire::{Names, Reached, Target, Trouble, Wire, WireError, WireStream};
 use tidegate::watch::render::time;
 
 use crate::command::check::Tell;
@@ -169,19 +169,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
     let (host, port) = (target.host.as_str(), target.port);
     let cause = || std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     match error {
-        WireError::Resolve { .. } | WireError::NoAddress { .. } => Finding::bad(
-            message!("name {host}", host = host),
-            message!("it cannot be resolved: {why}", why = cause()),
-            Code::Names,
-            match error.trouble() {
-                Trouble::Answered => {
-                    message!("see that the name is spelt right; if it is, see which name server /etc/resolv.conf names")
-                }
-                _ => {
-                    message!("see that the line is up (modem, SIM, APN), and which name server /etc/resolv.conf names")
-                }
-            },
-        ),
+        WireError::Resolve { .. } | WireError::NoAddress { .. } => nameless(host, error, &cause()),
         WireError::Connect { .. } => {
             let what = message!("TCP to {host} port {port}", host = host, port = port);
             let said = message!("no connection: {why}", why = cause());
@@ -211,6 +199,30 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
     }
 }
 
+/// Names that stand in this program: nobody has spelt them.
+const BUILT_IN: [&str; 4] = ["uni.soracom.io", "api.soracom.io", "metadata.soracom.io", "status.soracom.io"];
+
+fn nameless(host: &str, error: &WireError, cause: &str) -> Finding {
+    let what = message!("name {host}", host = host);
+    let servers = Names::default().servers().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let known = BUILT_IN.iter().any(|name| host.eq_ignore_ascii_case(name));
+    let said = if let WireError::NoAddress { .. } = error {
+        message!("the name server ({servers}) knows no such name", servers = servers)
+    } else {
+        message!("it cannot be resolved by the name server ({servers}): {why}", servers = servers, why = cause)
+    };
+    let next = match error.trouble() {
+        Trouble::Answered if known => message!(
+            "the name is right: see that the line is up (modem, SIM, APN) and that /etc/resolv.conf names the line's own name server, and no other"
+        ),
+        Trouble::Answered => {
+            message!("see that the name is spelt right; if it is, see which name server /etc/resolv.conf names")
+        }
+        _ => message!("see that the line is up (modem, SIM, APN), and which name server /etc/resolv.conf names"),
+    };
+    Finding::bad(what, said, Code::Names, next)
+}
+
 fn untrusted(
     target: &Target,
     error: &WireError,
@@ -236,4 +248,38 @@ fn untrusted(
         "install ca-certificates; for a CA of one's own write ca_file; see that no proxy answers in its place"
     );
     Presented { what, host, certificate, clock }.distrusted(distrust, cause, authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::check::finding::Outcome;
+
+    #[test]
+    fn a_name_that_nobody_has_spelt_is_not_to_be_spelt_better() {
+        let next = |host: &str, error: &WireError| {
+            let finding = nameless(host, error, "x");
+            assert_eq!((finding.result, finding.code), (Outcome::Bad, Some(Code::Names)));
+            (finding.said.to_string(), finding.next.expect("what to do").to_string())
+        };
+        let unknown = |host: &str| WireError::NoAddress { host: host.into() };
+        for host in BUILT_IN {
+            let (said, next) = next(host, &unknown(host));
+            assert!(said.contains("knows no such name") && next.contains("the line is up"), "{said} → {next}");
+            assert!(!next.contains("spelt"), "{next}");
+        }
+        assert!(next("flux.example", &unknown("flux.example")).1.contains("spelt right"));
+        let silent = std::io::Error::from(std::io::ErrorKind::TimedOut);
+        let silent = WireError::Resolve { host: "uni.soracom.io".into(), source: silent };
+        let (said, next) = next("uni.soracom.io", &silent);
+        assert!(said.contains("cannot be resolved") && next.contains("which name server"), "{said} → {next}");
+    }
+
+    #[test]
+    fn the_names_that_stand_in_this_program_are_those_of_its_defaults() {
+        let defaults = tidegate::config::DEFAULT_FILE;
+        for host in BUILT_IN {
+            assert!(defaults.contains(host), "{host}");
+        }
+    }
 }
