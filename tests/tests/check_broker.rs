@@ -201,6 +201,15 @@ fn a_password_that_is_wrong_or_missing_is_told_apart() {
 }
 
 #[test]
+fn a_broker_that_admits_certain_client_ids_only_is_not_taken_for_one_that_refuses_the_user() {
+    let bench = Bench::new();
+    let broker = Mosquitto::start("clientid_prefixes tidegate-");
+    Bench::both(&mut bench.gateway(&at("mqtt", &broker)), "good", "");
+    let other = Mosquitto::start("clientid_prefixes somebody-");
+    Bench::both(&mut bench.gateway(&at("mqtt", &other)), "bad", "TG-204");
+}
+
+#[test]
 fn a_broker_that_is_not_there_is_told_by_how_far_one_came() {
     let bench = Bench::new();
     let mut gateway = bench.gateway(&format!("mqtt://localhost:{}", free_port()));
@@ -231,6 +240,16 @@ fn the_limits_are_those_of_the_file_that_the_broker_has_read() {
     // Nothing else is said of them: the configuration cannot know what the broker was told.
     assert!(checked.about("configuration").iter().all(|note| !note[2].contains("collect.broker")), "{}", checked.text);
     assert!(!checked.text.contains("queue bounds"), "{}", checked.text);
+
+    // What stands there now is not what it has read.
+    let late = Mosquitto::start(&format!("include_dir {}", bench.folder.path().display()));
+    let written = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    std::fs::write(bench.folder.path().join("more.conf"), "max_queued_messages 100000\n").expect("a file");
+    let more = std::fs::File::options().append(true).open(bench.folder.path().join("more.conf")).expect("there");
+    more.set_modified(written).expect("its time can be set");
+    let checked = Checked::setup(&bench.gateway(&at("mqtt", &late)));
+    let [said, next] = checked.assert("broker, limits", "unknown", "");
+    assert!(said.contains("more.conf was changed") && next.contains("restart the broker"), "{said} → {next}");
 
     let low = Mosquitto::start("max_queued_messages 10");
     let checked = Checked::setup(&bench.gateway(&at("mqtt", &low)));

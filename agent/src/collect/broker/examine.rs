@@ -6,7 +6,8 @@
 //!   nobody's session; and a session that ends with it, so the broker keeps nothing.
 //! - It takes nobody's messages: a shared subscription (`$share/…`) is not asked for, because what the broker sends by it goes to
 //!   one of its subscribers only. Nothing that arrives is acknowledged.
-//! - It ends with the broker's answer to the subscriptions, or after [`Options::connect_timeout`] and as much again. Where a broker
+//! - It ends with the broker's answer to the subscriptions, or after [`Options::connect_timeout`] and as much again. One that refuses
+//!   what may be the client id is asked once more, with one that begins as the service's. Where a broker
 //!   breaks off that may have been spoken to in the wrong way, 5 s are added, in which it is spoken to in the other.
 
 use std::sync::Arc;
@@ -27,6 +28,12 @@ const VERSION_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a broker may take to answer when it is tried whether it speaks TLS, or does not: it has been there a moment ago.
 const TRIAL: Duration = Duration::from_secs(5);
+
+/// What a broker says of a client id that it does not take (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2).
+const OF_ID: [&str; 2] = ["BadClientId", "ClientIdentifierNotValid"];
+
+/// What it may mean of one; Mosquitto says the last of ids, users and passwords.
+const BY_ID: [&str; 3] = [OF_ID[0], OF_ID[1], "NotAuthorized"];
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +104,14 @@ pub async fn look(options: &Options) -> Result<Seen, Unseen> {
         }
     };
     let certificate = || witness.as_ref().and_then(|witness| witness.certificate());
-    match examine(options, tls).await {
+    let mut seen = examine(options, tls.clone(), client_id()).await;
+    // A broker may admit those only whose client id begins in a certain way, as the service's does.
+    if let Err(LinkError::Refused { code }) = &seen {
+        if BY_ID.contains(&code.as_str()) {
+            seen = examine(options, tls, format!("{}-{}", options.client_id, client_id())).await;
+        }
+    }
+    match seen {
         Ok(seen) => Ok(Seen { certificate: certificate(), ..seen }),
         Err(error) => {
             let shown = witness.as_ref().is_some_and(|witness| witness.seen().is_some());
@@ -149,8 +163,8 @@ fn client_id() -> String {
     format!("tg-check-{}", &number[..12])
 }
 
-async fn examine(options: &Options, tls: Option<Arc<ClientConfig>>) -> Result<Seen, LinkError> {
-    let options = Options { client_id: client_id(), ..options.clone() };
+async fn examine(options: &Options, tls: Option<Arc<ClientConfig>>, client_id: String) -> Result<Seen, LinkError> {
+    let options = Options { client_id, ..options.clone() };
     let (client, mut source) = link::open_passing(&options, tls);
     let limit = options.connect_timeout;
     let mut next = async |limit: Duration| {
@@ -227,10 +241,8 @@ fn judge(error: &LinkError, shown: bool, certificate: Option<Certificate>) -> Un
 }
 
 fn unseen(error: &LinkError) -> Unseen {
-    // What the broker says of a client id (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2).
-    let of_client_id = ["BadClientId", "ClientIdentifierNotValid"];
     match error {
-        LinkError::Refused { code } if of_client_id.contains(&code.as_str()) => Unseen::ClientId(code.clone()),
+        LinkError::Refused { code } if OF_ID.contains(&code.as_str()) => Unseen::ClientId(code.clone()),
         LinkError::Refused { code } => Unseen::Refused(code.clone()),
         LinkError::Busy { code } => Unseen::Busy(code.clone()),
         LinkError::Timeout => Unseen::Silent,

@@ -114,9 +114,9 @@ fn of_process(pid: u32, proc: &Path) -> Limits {
     // In a container it has a root of its own, which others than root may not follow.
     let root = own.join("root");
     let root = if std::fs::metadata(&root).is_ok() { root } else { PathBuf::from("/") };
-    let Some((settings, changed)) = read(&root, &file) else { return Limits::Unknown };
+    let Some((settings, (last, changed))) = read(&root, &file) else { return Limits::Unknown };
     match started(&own) {
-        Some(started) if changed > started + COARSE => Limits::Changed(file),
+        Some(started) if changed > started + COARSE => Limits::Changed(last),
         _ => Limits::Known(settings),
     }
 }
@@ -138,10 +138,11 @@ fn started(own: &Path) -> Option<SystemTime> {
     SystemTime::now().checked_sub(ago)
 }
 
-/// What a file and those that it includes say, and when the last of them was changed; `None` if one cannot be read.
-fn read(root: &Path, file: &Path) -> Option<(Settings, SystemTime)> {
+/// What a file and those that it includes say, and which of them was changed last, and when; `None` if one cannot be read.
+fn read(root: &Path, file: &Path) -> Option<(Settings, (PathBuf, SystemTime))> {
     let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    let (text, mut changed) = text(&below(file))?;
+    let (text, at) = text(&below(file))?;
+    let mut last = (file.to_owned(), at);
     let mut settings = Settings { file: Some(file.to_owned()), place: Some(file.to_owned()), ..Settings::default() };
     let mut folders = 0;
     for line in text.lines() {
@@ -163,12 +164,14 @@ fn read(root: &Path, file: &Path) -> Option<(Settings, SystemTime)> {
         }
         for path in paths {
             let (text, at) = self::text(&path)?;
-            changed = changed.max(at);
+            if at > last.1 {
+                last = (folder.join(path.file_name().unwrap_or_default()), at);
+            }
             text.lines().for_each(|line| settings.heed(line));
         }
         settings.place = Some(folder.join("tidegate.conf"));
     }
-    Some((settings, changed))
+    Some((settings, last))
 }
 
 fn text(path: &Path) -> Option<(String, SystemTime)> {
