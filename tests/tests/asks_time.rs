@@ -2,11 +2,13 @@
 //! over TLS, without anything of its own; and what is dated then goes by it.
 #![forbid(unsafe_code)]
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::certs::{self, Certs};
+use tidegate_tests::elsewhen::{self, Elsewhen, IN_1980};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::office::Office;
 use tidegate_tests::stance::{apply, publish, stance, until_stance};
@@ -24,8 +26,12 @@ struct Host {
 
 impl Host {
     fn start() -> Self {
+        Self::with(certs::make)
+    }
+
+    fn with(certs: impl FnOnce(&Path) -> Certs) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let certs = certs::make(folder.path());
+        let certs = certs(folder.path());
         Self { site: Flux::start_tls(&certs), certs, _folder: folder }
     }
 
@@ -132,4 +138,32 @@ fn a_quota_that_lasts_to_the_months_end_is_dated_by_what_was_asked_for() {
     until_right(&agent);
     let now = agent.number("/now_ms");
     wait::until("the quota's end is known", BOUND, || until().is_some_and(|until| until > now));
+}
+
+/// What the time service said of 2046 is kept over the power cut, and no certificate of today is valid by it.
+#[test]
+fn a_clock_that_was_believed_twenty_years_ahead_does_not_keep_the_right_time_out_after_a_power_cut() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let host = Host::with(|folder| certs::make_for(folder, (2026, 1, 1), (2040, 1, 1), &["localhost", "127.0.0.1"]));
+    let mut setup = setup(&flux, &office);
+    let boot = |setup: &mut Setup, at: u64, number: u32| {
+        let sight = Elsewhen::at(at).booted(number);
+        setup.within(&sight.within().iter().map(String::as_str).collect::<Vec<_>>());
+        sight
+    };
+    let marker = setup.folder().join("synchronised");
+    std::fs::write(&marker, "").expect("written");
+    let _first = boot(&mut setup, elsewhen::now_s() + 1_024 * 7 * 86_400, 1);
+    let mut agent = setup.start();
+    assert!(agent.command(&["hold", "--why", "painting"]).status.success());
+    until_stance(&agent, "held");
+    assert_eq!(clock(&agent)["source"], "marker");
+    agent.kill();
+    std::fs::remove_file(&marker).expect("removed");
+    host.named_in(&mut agent.setup);
+    let _second = boot(&mut agent.setup, IN_1980, 2);
+    agent.start();
+    until_right(&agent);
+    assert!(agent.number("/now_ms").abs_diff(elsewhen::now_s() * 1_000) < 60_000, "{}", agent.status()["now_ms"]);
+    assert_eq!((stance(&agent).as_str(), flux.connections()), ("held", 0));
 }

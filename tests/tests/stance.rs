@@ -125,6 +125,48 @@ fn a_restriction_is_a_limit_that_says_where_it_comes_from() {
 }
 
 #[test]
+fn limits_that_a_notice_tells_a_running_gateway_bind_at_once_and_go_with_it() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let agent = setup(&flux, &office).start();
+    publish(&agent, "telemetry", "1");
+    delivered(&agent, &flux, 1);
+    for (round, limit) in
+        ["events_per_minute = 2", "events_per_day = 3", "bytes_per_hour = \"60 kB\""].into_iter().enumerate()
+    {
+        let kind = limit.split_once(' ').map(|(kind, _)| kind);
+        let binds = || {
+            let status = agent.status();
+            let budgets = status["budgets"]["budgets"].as_array().cloned().unwrap_or_default();
+            budgets.iter().any(|budget| budget["kind"].as_str() == kind)
+        };
+        apply(
+            &agent,
+            &office,
+            &format!("r{round}"),
+            &format!("id = \"r-{round}\"\nkind = \"restriction\"\n[limits]\n{limit}\n"),
+        );
+        wait::until(&format!("{limit} binds"), BOUND, binds);
+        let before = flux.requests();
+        for number in 0..8 {
+            // Too much for an hour of 60 kB, each a request of its own without the limit.
+            publish(&agent, "telemetry", &format!("\"{number} {}\"", "x".repeat(12_000)));
+            std::thread::sleep(Duration::from_millis(150));
+        }
+        let sent = flux.requests() - before;
+        assert!(sent <= 4 && agent.waiting() > 0, "{limit}: {sent} requests");
+        apply(
+            &agent,
+            &office,
+            &format!("w{round}"),
+            &format!("id = \"r-{round}\"\nkind = \"withdrawn\"\nissued = \"+1s\"\n"),
+        );
+        delivered(&agent, &flux, 1 + 8 * (round + 1));
+        assert!(!binds(), "{limit} is over");
+    }
+    flux.assert_sound();
+}
+
+#[test]
 fn changed_terms_hold_until_a_person_accepts_them_if_so_configured() {
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let mut setup = setup(&flux, &office);

@@ -300,9 +300,12 @@ impl Permits {
         Self { view, wire, limits, seen: 0, open: Vec::new() }
     }
 
-    /// Waits until limits change; `Err` if they never will.
+    /// Waits until limits change, which [`look`](Self::look) then takes in; `Err` if they never will.
     pub(super) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
-        self.limits.changed().await
+        self.limits.changed().await?;
+        // Waiting alone takes nothing in: without this, what came while there was nothing to do would never bind.
+        self.limits.mark_changed();
+        Ok(())
     }
 
     /// Takes new options into use.

@@ -12,6 +12,10 @@
 //!   head's `Date` (and `Age`), whatever the status. Bounded as `ask` has it: 16 KiB and [`PATIENCE`].
 //! - **Only over TLS.** Anybody on the way can write a date into plain HTTP. The certificates are judged without the clock,
 //!   which is what is not known ([`Judging`]); a date from before they were valid contradicts them and is not believed.
+//! - **What was believed of the future is no bound.** A clock that was believed while it stood wrong, as behind a receiver
+//!   whose week number wrapped (19.6 years off) or beside a time server that was set by hand, leaves a time that is "known to
+//!   be past" and is to come; by it every certificate has expired, and the clock would stay wrong for good. So a time
+//!   more than [`BELIEVABLE_MS`] after this program was written bounds nothing: what is certain then is only that.
 //! - Through the door ([`Wire`]) like everything else: limited, counted, under the budgets' ceiling.
 //!
 //! # On the wire
@@ -36,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 use super::ask::{AskError, Asked, Question, ask, next_wait, random};
 use super::input::Input;
 use crate::chain::chain;
-use crate::clock::Clock;
+use crate::clock::{Clock, EARLIEST_MS};
 use crate::code::Code;
 use crate::language::Message;
 use crate::message;
@@ -46,6 +50,16 @@ use crate::shown;
 /// How long connecting, asking and the answer may take together. The time that is told may be wrong by half of that, and
 /// the clock believes nothing that may be wrong by more than 15 s.
 pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// A time is known to be past only if it is no later than this (2036-01-01): ten years from the year that the program was
+/// written in, which is longer than SORACOM's roots and the machines' flash are made for, and half of what a wrapped week
+/// number is off by. Who still runs it then has certificates judged as of 2026: one that has expired since is taken.
+const BELIEVABLE_MS: u64 = EARLIEST_MS + 3_652 * 86_400_000;
+
+/// What the latest time that is known to be past says of a chain.
+fn floor_ms(earliest_ms: u64) -> u64 {
+    if earliest_ms > BELIEVABLE_MS { EARLIEST_MS } else { earliest_ms }
+}
 
 /// Whom to ask, and when.
 #[derive(Debug, Clone)]
@@ -188,7 +202,7 @@ fn note(standing: &mut Standing, result: Result<Input, Failure>, bytes: u64) {
 
 /// Asks once. What it cost is counted either way.
 async fn question(settings: &Settings, earliest_ms: u64) -> (Result<Input, Failure>, u64) {
-    let judging = Arc::new(Judging::from(earliest_ms));
+    let judging = Arc::new(Judging::from(floor_ms(earliest_ms)));
     let question = Question {
         method: Method::HEAD,
         base: &settings.origin,

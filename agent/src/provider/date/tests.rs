@@ -195,6 +195,24 @@ async fn what_is_no_proof_is_not_believed() {
 }
 
 #[tokio::test]
+async fn a_time_that_was_believed_and_cannot_be_past_yet_bounds_nothing() {
+    let (origin, pem, _) = host(now_ms() - DAY_MS, || head("200 OK", now_ms())).await;
+    // 2046, by a week number that wrapped.
+    let mut bench = Bench::start(&origin, trusting(pem), now_ms() + 7_168 * DAY_MS);
+    assert!(bench.told().await.0.abs_diff(now_ms()) < 5_000);
+    bench.end().await;
+    for (earliest_ms, floor) in
+        [(0, 0), (BELIEVABLE_MS, BELIEVABLE_MS), (BELIEVABLE_MS + 1, EARLIEST_MS), (u64::MAX, EARLIEST_MS)]
+    {
+        assert_eq!(floor_ms(earliest_ms), floor);
+    }
+    assert_eq!(
+        httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_millis(BELIEVABLE_MS)),
+        "Tue, 01 Jan 2036 00:00:00 GMT"
+    );
+}
+
+#[tokio::test]
 async fn under_every_stance_it_may_be_asked_and_the_hosts_name_be_resolved() {
     let (origin, pem, _) = host(now_ms() - DAY_MS, || head("200 OK", now_ms())).await;
     for stance in tidegate_protocol::stance::Stance::ALL {

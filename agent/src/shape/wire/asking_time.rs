@@ -8,8 +8,9 @@
 //!
 //! What that gives away: a chain that has expired since the floor is taken, so who holds the key of one can have the
 //! gateway believe a time within its validity. Names, signatures and trust are checked as ever, and once the clock is known to
-//! be right nobody asks. And a floor that is wrong, because the system's clock was believed when it stood in the far future, has
-//! every chain refused as expired: until the system's time service is heard again, which is asked all the while.
+//! be right nobody asks. And a floor that is wrong, because the system's clock was believed when it stood years ahead, has
+//! every chain refused as expired: until the time is that, or the system's time service is heard again, which is asked all the
+//! while. Who asks hands no floor that is farther ahead than can be (`provider::date`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
