@@ -65,7 +65,7 @@ codes! {
     /// The file of the contract's limits.
     TermsFile = 108 "The file with the contract's limits cannot be used",
     /// It can be used; a note on it.
-    ConfigNote = 109 "Something in the configuration is probably not meant",
+    ConfigNote = 112 "Something in the configuration is probably not meant",
 
     /// The port is taken or the address is not this machine's.
     Listen = 201 "Devices cannot connect: the address or port cannot be used",

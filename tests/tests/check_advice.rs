@@ -54,7 +54,7 @@ fn a_note_on_a_usable_configuration_is_no_mistake() {
     setup.set("forward.flux.batch", "max_age", "\"10s\"");
     let checked = Checked::setup(&setup);
     let notes = checked.about("configuration");
-    assert!(!notes.is_empty() && notes.iter().all(|[result, code, ..]| result == "attention" && code == "TG-109"));
+    assert!(!notes.is_empty() && notes.iter().all(|[result, code, ..]| result == "attention" && code == "TG-112"));
     assert_eq!(checked.code, 0, "{}", checked.text);
 }
 
