@@ -1,4 +1,4 @@
-//! What came of `tidegate check --json`.
+//! What `tidegate check --json` said.
 
 use std::process::{Command, Output};
 
@@ -9,17 +9,19 @@ use crate::agent::{Setup, binary};
 /// What came of a check.
 #[derive(Debug)]
 pub struct Checked {
-    /// The exit code.
+    /// Its exit code.
     pub code: i32,
-    /// All of it.
+    /// What it printed as JSON.
     pub all: Value,
-    /// As it was printed, with what stands in standard error.
+    /// All that it printed.
     pub text: String,
 }
 
 impl Checked {
-    /// Reads what was printed.
-    #[track_caller]
+    /// Reads what it printed.
+    ///
+    /// # Panics
+    /// If that is no JSON, or it was killed.
     #[must_use]
     pub fn of(output: &Output) -> Self {
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
@@ -27,32 +29,52 @@ impl Checked {
         Self { code: output.status.code().expect("it ended by itself"), all, text }
     }
 
-    /// Checks what was set up, in English.
-    #[track_caller]
-    #[must_use]
-    pub fn setup(setup: &Setup) -> Self {
-        let config = setup.write();
-        let mut command = Command::new(binary());
-        command.args(["check", "--json", "--config"]).arg(config).env("LC_ALL", "C");
-        Self::of(&command.output().expect("the binary starts"))
+    fn findings(&self) -> &[Value] {
+        self.all["findings"].as_array().expect("findings")
     }
 
-    /// The findings of what is called so: result, code, what was said, what to do.
+    /// The findings of what is called so: result, code, what was said.
     #[must_use]
-    pub fn about(&self, what: &str) -> Vec<[String; 4]> {
-        let findings = self.all["findings"].as_array().expect("findings");
+    pub fn about(&self, what: &str) -> Vec<(String, String, String)> {
         let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-        let of_it = findings.iter().filter(|finding| text(finding, "what").starts_with(what));
-        of_it.map(|finding| ["result", "code", "said", "next"].map(|key| text(finding, key))).collect()
+        let named = self.findings().iter().filter(|finding| text(finding, "what").starts_with(what));
+        named.map(|finding| (text(finding, "result"), text(finding, "code"), text(finding, "said"))).collect()
     }
 
-    /// The one finding of what is called so has this result and this code; hands out what was said, and what to do.
-    #[track_caller]
-    pub fn assert(&self, what: &str, result: &str, code: &str) -> [String; 2] {
-        let mut found = self.about(what);
-        let one = found.len() == 1 && found[0][0] == result && found[0][1] == code;
-        assert!(one, "{what} should be {result} {code}, and is {found:?}\n{}", self.text);
-        let [_, _, said, next] = found.remove(0);
-        [said, next]
+    /// The first finding of this `id`.
+    #[must_use]
+    pub fn by_id(&self, id: &str) -> Option<&Value> {
+        self.findings().iter().find(|finding| finding["id"] == id)
     }
+
+    /// What to do next, all of it.
+    #[must_use]
+    pub fn steps(&self) -> Vec<&str> {
+        self.findings().iter().filter_map(|finding| finding["next"].as_str()).collect()
+    }
+
+    /// The one finding of what is called so has this result and this code.
+    #[track_caller]
+    pub fn assert(&self, what: &str, result: &str, code: &str) {
+        let found = self.about(what);
+        let one = found.len() == 1 && found[0].0 == result && found[0].1 == code;
+        assert!(one, "{what} should be {result} {code}, and is {found:?}\n{}", self.text);
+    }
+}
+
+/// `tidegate check` of this configuration, which is written first.
+///
+/// # Panics
+/// If the binary does not start.
+#[must_use]
+pub fn run(setup: &Setup, more: &[&str]) -> Output {
+    let config = setup.write();
+    let mut command = Command::new(binary());
+    command.arg("check").arg("--config").arg(config).args(more).env("LC_ALL", "C").output().expect("the binary starts")
+}
+
+/// The same as JSON.
+#[must_use]
+pub fn check(setup: &Setup, more: &[&str]) -> Checked {
+    Checked::of(&run(setup, &[&["--json"], more].concat()))
 }

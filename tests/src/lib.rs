@@ -28,5 +28,6 @@ pub mod readings;
 pub mod rng;
 pub mod stance;
 pub mod statuspage;
+mod told;
 pub mod tools;
 pub mod wait;

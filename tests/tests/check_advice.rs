@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use tidegate_tests::agent::{Setup, binary};
-use tidegate_tests::checked::Checked;
+use tidegate_tests::checked::{Checked, check};
 use tidegate_tests::flux::Flux;
 use tidegate_tests::statuspage::{self, StatusPage};
 use tidegate_tests::tools::find;
@@ -36,12 +36,12 @@ fn a_secret_whose_file_is_missing_has_the_page_of_secrets() {
     setup.without("forward.flux").set("forward.flux", "kind", "\"webhook\"");
     let file = setup.folder().join("webhook-url");
     setup.set("forward.flux", "url_file", &format!("\"{}\"", file.display()));
-    let checked = Checked::setup(&setup);
-    let [said, next] = checked.assert("configuration", "bad", "TG-105");
+    let checked = check(&setup, &[]);
+    let [said, next] = checked.told("configuration", "bad", "TG-105");
     assert!(said.contains("/webhook-url") && next.contains("create it"), "{said} → {next}");
     // Beside a mistake of another kind each has its own.
     setup.set("store", "max_size", "5");
-    let both = Checked::setup(&setup).about("configuration");
+    let both = check(&setup, &[]).lines("configuration");
     let mut codes: Vec<&str> = both.iter().map(|[_, code, ..]| code.as_str()).collect();
     codes.sort_unstable();
     assert_eq!(codes, ["TG-102", "TG-105"]);
@@ -52,8 +52,8 @@ fn a_note_on_a_usable_configuration_is_no_mistake() {
     let (flux, page) = (Flux::start(), page());
     let mut setup = webhook(&flux, &page);
     setup.set("forward.flux.batch", "max_age", "\"10s\"");
-    let checked = Checked::setup(&setup);
-    let notes = checked.about("configuration");
+    let checked = check(&setup, &[]);
+    let notes = checked.lines("configuration");
     assert!(!notes.is_empty() && notes.iter().all(|[result, code, ..]| result == "attention" && code == "TG-112"));
     assert_eq!(checked.code, 0, "{}", checked.text);
 }
@@ -64,8 +64,8 @@ fn a_port_that_a_second_tidegate_has_is_told_as_that() {
     let first = webhook(&flux, &page).start();
     let mut second = webhook(&flux, &page);
     second.set("collect.listener", "bind", &format!("\"{}\"", first.address()));
-    let checked = Checked::setup(&second);
-    let [said, next] = checked.assert("devices connect to", "bad", "TG-201");
+    let checked = check(&second, &[]);
+    let [said, next] = checked.told("devices connect to", "bad", "TG-201");
     assert!(said.contains("another Tidegate (process "), "{said}");
     assert!(next.contains("ps -fp ") && !next.contains("broker"), "{next}");
 }
@@ -78,7 +78,7 @@ fn a_port_whose_holder_cannot_be_seen_is_taken_all_the_same() {
     let config = setup.write();
     let config = config.to_str().expect("text");
     let checked = Checked::of(&alone(&["check", "--json", "--config", config]));
-    let [said, next] = checked.assert("devices connect to", "bad", "TG-201");
+    let [said, next] = checked.told("devices connect to", "bad", "TG-201");
     assert!(said.contains("cannot be seen"), "{said}");
     assert!(next.contains("container") && !next.contains("sudo"), "{next}");
 
@@ -100,8 +100,8 @@ fn a_store_where_no_file_can_be_is_not_taken_for_a_failing_medium() {
     let (flux, page) = (Flux::start(), page());
     let mut setup = webhook(&flux, &page);
     setup.store_at(Path::new("/proc/nowhere/store"));
-    let checked = Checked::setup(&setup);
-    let [said, next] = checked.assert("store, writing", "bad", "TG-301");
+    let checked = check(&setup, &[]);
+    let [said, next] = checked.told("store, writing", "bad", "TG-301");
     assert!(said.contains("/proc") && next.contains("[store] path"), "{said} → {next}");
     assert!(!next.contains("replaced"), "{next}");
 }

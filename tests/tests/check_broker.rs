@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tidegate_tests::agent::{Setup, binary};
 use tidegate_tests::certs::{self, Certs};
-use tidegate_tests::checked::Checked;
+use tidegate_tests::checked::{Checked, check};
 use tidegate_tests::flux::Flux;
 use tidegate_tests::ports::free_port;
 use tidegate_tests::statuspage::{self, StatusPage};
@@ -43,14 +43,13 @@ impl Bench {
         let mut seen = Vec::new();
         for version in ["\"3.1.1\"", "\"5\""] {
             setup.set("collect.broker", "protocol", version);
-            let checked = Checked::setup(setup);
-            let of_tls = checked.about("TLS with localhost");
+            let checked = check(setup, &[]);
+            let of_tls = checked.lines("TLS with localhost");
             let what = if of_tls.is_empty() { "broker mqtt" } else { "TLS with localhost" };
-            seen.push(checked.assert(what, result, code));
+            seen.push(checked.told(what, result, code));
             assert_eq!(checked.code, i32::from(result == "bad"), "{}", checked.text);
         }
-        let last = seen.pop().expect("two");
-        last
+        seen.pop().expect("two")
     }
 }
 
@@ -86,7 +85,7 @@ fn the_certificate_of_a_broker_is_shown_and_what_is_wrong_with_it_named() {
     gateway.set("collect.broker", "ca_file", &quoted(&good.ca));
     let [said, _] = Bench::both(&mut gateway, "good", "");
     assert!(said.contains("trusted: certificate of localhost by Tidegate test authority"), "{said}");
-    Checked::setup(&gateway).assert("broker mqtts", "good", "");
+    check(&gateway, &[]).assert("broker mqtts", "good", "");
 }
 
 #[test]
@@ -234,11 +233,11 @@ fn the_limits_are_those_of_the_file_that_the_broker_has_read() {
     let bench = Bench::new();
     let raised = Mosquitto::start("max_queued_messages 100000\nmax_inflight_messages 1000");
     let gateway = bench.gateway(&at("mqtt", &raised));
-    let checked = Checked::setup(&gateway);
-    let [said, _] = checked.assert("broker, limits", "good", "");
+    let checked = check(&gateway, &[]);
+    let [said, _] = checked.told("broker, limits", "good", "");
     assert!(said.contains("1000 messages under way and keeps 100000"), "{said}");
     // Nothing else is said of them: the configuration cannot know what the broker was told.
-    assert!(checked.about("configuration").iter().all(|note| !note[2].contains("collect.broker")), "{}", checked.text);
+    assert!(checked.lines("configuration").iter().all(|note| !note[2].contains("collect.broker")), "{}", checked.text);
     assert!(!checked.text.contains("queue bounds"), "{}", checked.text);
 
     // What stands there now is not what it has read.
@@ -247,13 +246,13 @@ fn the_limits_are_those_of_the_file_that_the_broker_has_read() {
     std::fs::write(bench.folder.path().join("more.conf"), "max_queued_messages 100000\n").expect("a file");
     let more = std::fs::File::options().append(true).open(bench.folder.path().join("more.conf")).expect("there");
     more.set_modified(written).expect("its time can be set");
-    let checked = Checked::setup(&bench.gateway(&at("mqtt", &late)));
-    let [said, next] = checked.assert("broker, limits", "unknown", "");
+    let checked = check(&bench.gateway(&at("mqtt", &late)), &[]);
+    let [said, next] = checked.told("broker, limits", "unknown", "");
     assert!(said.contains("more.conf was changed") && next.contains("restart the broker"), "{said} → {next}");
 
     let low = Mosquitto::start("max_queued_messages 10");
-    let checked = Checked::setup(&bench.gateway(&at("mqtt", &low)));
-    let [said, next] = checked.assert("broker, limits", "attention", "TG-205");
+    let checked = check(&bench.gateway(&at("mqtt", &low)), &[]);
+    let [said, next] = checked.told("broker, limits", "attention", "TG-205");
     assert!(said.contains("20 messages under way and keeps 10 "), "{said}");
     assert!(next.contains("/mosquitto.conf and restart the broker"), "{next}");
     assert_eq!(checked.code, 0);
