@@ -10,7 +10,7 @@
 //! # Format
 //! mosquitto.conf(5): a setting a line, its name, blanks, its value; the last of several counts. `include_dir` brings in the files of a folder
 //! that end in `.conf`, in the order of their names, and is heeded in the main file only. `/proc/<pid>/cmdline`: arguments with a NUL byte
-//! behind each; `/proc/<pid>/stat`: behind the name in brackets, field 22 is the time of the start in ticks since boot (proc_pid_stat(5)).
+//! behind each; `/proc/<pid>/stat`: behind the name in brackets, field 22 is the time of the start in ticks since boot (`proc_pid_stat(5)`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
