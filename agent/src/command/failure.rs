@@ -139,6 +139,9 @@ fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
     if let Some(errors) = error.downcast_ref::<Errors>() {
         return Some(errors.text(language));
     }
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return Some(error.text(language));
+    }
     if let Some(refused) = error.downcast_ref::<check::offline::Refused>() {
         return Some(refused.text(language));
     }

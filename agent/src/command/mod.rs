@@ -14,6 +14,7 @@ mod explain;
 pub(crate) mod failure;
 mod fields;
 mod hold;
+mod holder;
 mod notice;
 mod notices;
 mod outages;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::chain::chain;
 use crate::code::Code;
 use crate::language::{IntoValue as _, Language, Message, Value};
 use crate::message;
@@ -37,7 +38,7 @@ impl Problem {
     }
 
     /// The whole of it: where, what, and what to do.
-    fn message(&self) -> Message {
+    pub fn message(&self) -> Message {
         let (found, advice) = (&self.found, &self.advice);
         let what = if self.key.is_empty() {
             message!("{found}; {advice}", found = found, advice = advice)
@@ -78,6 +79,15 @@ impl Errors {
 impl std::error::Error for Errors {}
 
 impl Errors {
+    /// How many there are and the first of them, in one line.
+    pub fn summary(&self) -> Message {
+        let first = self.problems.first().map(Problem::message).unwrap_or(message!("missing"));
+        match self.problems.len() {
+            0 | 1 => first,
+            count => message!("{count} mistakes, first {problem}", count = count, problem = first),
+        }
+    }
+
     /// All of them, a line each, in a language.
     pub fn text(&self, language: Language) -> String {
         let source = match &*self.source_name {
@@ -147,6 +157,14 @@ impl LoadError {
                 path = path
             )
             .text(language),
+        }
+    }
+
+    /// It in English with its causes, where another configuration is used instead: without the way to a first one.
+    pub fn passed_over(&self) -> String {
+        match self {
+            Self::NotConfigured { path } => message!("nothing but comments stands in {path}", path = path).to_string(),
+            _ => chain(self),
         }
     }
 

@@ -29,6 +29,8 @@ use crate::clock::{Clock as _, Stamp};
 use crate::code::Code;
 use crate::config::kept::{self, Kept, Places};
 use crate::config::{self, Config, LoadError};
+use crate::language::{Language, Message};
+use crate::message;
 use crate::store::StoreError;
 use crate::store::disk::OsDisk;
 use crate::watch;
@@ -105,7 +107,8 @@ pub struct StartError {
 /// Why nothing that was kept can be used.
 #[derive(Debug)]
 struct Unkept {
-    why: String,
+    /// A line each.
+    why: Vec<Message>,
     /// Nothing was kept, as far as can be seen: no gateway ever ran with the file.
     is_none_at_all: bool,
 }
@@ -120,14 +123,17 @@ impl StartError {
     pub fn is_unconfigured(&self) -> bool {
         self.kept.is_none_at_all && matches!(self.file, LoadError::NotConfigured { .. })
     }
+
+    /// It in a language: what is wrong with the file, and where what was kept of it was looked for.
+    pub fn text(&self, language: Language) -> String {
+        let kept = self.kept.why.iter().map(|line| format!("\n{}", line.text(language)));
+        self.file.text(language) + &kept.collect::<String>()
+    }
 }
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_unconfigured() {
-            return self.file.fmt(f);
-        }
-        write!(f, "{}\n{}", self.file, self.kept.why)
+        f.write_str(&self.text(Language::English))
     }
 }
 
@@ -168,7 +174,7 @@ impl Start {
                     Ok(chosen) => chosen,
                     Err(kept) => return Err(StartError { file: error, kept }),
                 };
-                Ok(Self { places, chosen: Chosen { refused: Some(chain(&error)), ..chosen }, fallback: None })
+                Ok(Self { places, chosen: Chosen { refused: Some(error.passed_over()), ..chosen }, fallback: None })
             }
         }
     }
@@ -217,24 +223,21 @@ impl Start {
 /// What is kept, or why it cannot be used.
 fn kept_one(places: &Places) -> Result<Chosen, Unkept> {
     let found = places.find(&OsDisk);
-    let listed = |problems: &[kept::KeptError]| {
-        let told = problems.iter().map(|error| format!("\n  {}", chain(error)));
-        told.collect::<String>()
-    };
     let Some((kept, path)) = found.kept else {
         let folders: Vec<String> = found.looked.iter().map(|folder| folder.display().to_string()).collect();
-        let why = format!(
-            "no configuration of it that worked was found in {}: correct the file, or name the state directory \
-             (--state){}",
-            folders.join(", "),
-            listed(&found.problems)
-        );
+        let mut why = vec![message!(
+            "no configuration of it that worked was found in {folders}: correct the file or, if this gateway ran before, name its \
+             state directory or its store's folder (--state)",
+            folders = folders.join(", ")
+        )];
+        why.extend(found.problems.iter().map(|error| message!("  {problem}", problem = error.whole())));
         return Err(Unkept { why, is_none_at_all: found.problems.is_empty() });
     };
     let kept_ms = kept.kept_ms;
     Chosen::of_kept(kept, &path, places).map_err(|errors| {
-        let why = format!("what was kept of it on {} cannot be used either: {errors}", time(kept_ms));
-        Unkept { why, is_none_at_all: false }
+        let heading = message!("what was kept of it on {time} cannot be used either:", time = time(kept_ms));
+        let problems = errors.problems.iter().map(|problem| message!("  {problem}", problem = problem.message()));
+        Unkept { why: std::iter::once(heading).chain(problems).collect(), is_none_at_all: false }
     })
 }
 
@@ -260,7 +263,7 @@ fn try_reload(shared: &Arc<Shared>, file: &std::path::Path) -> Result<config::Ch
     let told = |error: &dyn std::error::Error| chain(error);
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let name = file.display().to_string();
-    let text = config::text(&file).map_err(|error| told(&error))?;
+    let text = config::text(&file).map_err(|error| error.passed_over())?;
     let config = config::parse(&text, &name).map_err(|error| told(&error))?;
     let running = shared.loaded().config;
     let changes = config::changes(&running, &config);

@@ -4,7 +4,6 @@ use tidegate::code::Code;
 use tidegate::collect::broker::examine::{self, Seen, Unseen};
 use tidegate::config::Broker;
 use tidegate::gateway::of_file;
-use tidegate::language::Message;
 use tidegate::message;
 use tidegate::watch::Status;
 
@@ -12,7 +11,7 @@ use super::block_on;
 use super::mosquitto::{self, Limits};
 use super::reach::{Presented, Time};
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id, Subject};
 
 /// Messages that Mosquitto keeps for a client that is away, unless configured (mosquitto.conf(5), `max_queued_messages`).
 const QUEUED: u64 = 1000;
@@ -26,7 +25,7 @@ const ENOUGH: u64 = 3600;
 /// Connects as a client of its own and looks; takes twice the time that connecting may at the most, and 5 s. What the service is
 /// connected to already is not tried again. `clock_is_right`: see [`super::clock::is_right`].
 pub(in crate::command) fn look(broker: &Broker, clock_is_right: bool, service: Option<&Status>, tell: Tell<'_>) {
-    let what = || message!("broker {url}", url = &broker.url);
+    let what = || Id::Broker.of(message!("broker {url}", url = &broker.url));
     let by_service = service.and_then(|status| status.broker.as_ref());
     let connected = by_service.is_some_and(|state| state.connected && state.url == broker.url);
     if let Some(state) = by_service.filter(|_| connected) {
@@ -61,8 +60,8 @@ pub(in crate::command) fn look(broker: &Broker, clock_is_right: bool, service: O
     }
 }
 
-fn certificate_of(broker: &Broker) -> Message {
-    message!("TLS with {host}", host = &broker.host)
+fn certificate_of(broker: &Broker) -> Subject {
+    Id::BrokerTls.of(message!("TLS with {host}", host = &broker.host))
 }
 
 fn why(unseen: &Unseen) -> String {
@@ -82,7 +81,7 @@ fn why(unseen: &Unseen) -> String {
     }
 }
 
-fn failed(what: Message, broker: &Broker, unseen: &Unseen, clock: Time) -> Finding {
+fn failed(what: Subject, broker: &Broker, unseen: &Unseen, clock: Time) -> Finding {
     let (host, port) = (&broker.host, broker.port);
     match unseen {
         Unseen::Files(text) => Finding::bad(
@@ -145,7 +144,7 @@ fn failed(what: Message, broker: &Broker, unseen: &Unseen, clock: Time) -> Findi
     }
 }
 
-fn refused(what: Message, broker: &Broker, unseen: &Unseen) -> Finding {
+fn refused(what: Subject, broker: &Broker, unseen: &Unseen) -> Finding {
     let (said, next) = match unseen {
         Unseen::ClientId(code) => {
             let said = message!(
@@ -191,7 +190,7 @@ fn refused(what: Message, broker: &Broker, unseen: &Unseen) -> Finding {
 }
 
 /// It speaks TLS and was asked without, or the other way round.
-fn other_kind(what: Message, broker: &Broker) -> Finding {
+fn other_kind(what: Subject, broker: &Broker) -> Finding {
     let address = broker.url.split_once("://").map_or(broker.url.as_str(), |(_, rest)| rest);
     // Without a port the URL would lead elsewhere with the other word.
     let address = if broker.url.ends_with(&format!(":{}", broker.port)) {
@@ -219,7 +218,7 @@ fn other_kind(what: Message, broker: &Broker) -> Finding {
 }
 
 fn topics(broker: &Broker, seen: &Seen, tell: Tell<'_>) {
-    let what = || message!("broker, topics");
+    let what = || Id::BrokerTopics.of(message!("broker, topics"));
     for (filter, reason) in &seen.refused {
         tell(Finding::bad(
             what(),
@@ -253,7 +252,7 @@ fn topics(broker: &Broker, seen: &Seen, tell: Tell<'_>) {
 
 /// What the broker keeps while Tidegate is away. Its limits cannot be asked over MQTT: they are read where it runs on this machine.
 fn limits(broker: &Broker, seen: &Seen) -> Finding {
-    let what = message!("broker, limits");
+    let what = Id::BrokerLimits.of(message!("broker, limits"));
     let version = seen.version.clone().unwrap_or_default();
     if !version.to_lowercase().contains("mosquitto") {
         let said = message!("the broker does not say what it is; what it keeps while Tidegate is away is not known");
@@ -263,7 +262,7 @@ fn limits(broker: &Broker, seen: &Seen) -> Finding {
     judge_limits(what, &version, mosquitto::limits(&broker.host, broker.port))
 }
 
-fn judge_limits(what: Message, version: &str, limits: Limits) -> Finding {
+fn judge_limits(what: Subject, version: &str, limits: Limits) -> Finding {
     let (set, known) = match limits {
         Limits::Known(set) => (set, true),
         Limits::Perhaps(set) => (set, false),
@@ -344,7 +343,8 @@ mod tests {
 
     #[test]
     fn limits_are_judged_by_what_the_broker_is_known_to_have_read_and_by_nothing_else() {
-        let judged = |limits| judge_limits(message!("broker, limits"), "mosquitto version 2.0.21", limits);
+        let judged =
+            |limits| judge_limits(Id::BrokerLimits.of(message!("broker, limits")), "mosquitto version 2.0.21", limits);
         let set =
             |queued, inflight| Settings { queued, inflight, file: Some("/m.conf".into()), place: Some("/p".into()) };
         let result = |limits| judged(limits).result;

@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use tidegate::code::Code;
 use tidegate::config::Listener;
-use tidegate::language::Message;
 use tidegate::message;
 use tidegate::watch::Status;
 
@@ -13,7 +12,7 @@ use super::runner::Runner;
 use super::sockets::{self, Holder};
 use super::unit::Unit;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id, Subject};
 
 /// Looks at each address of the listener. Nothing binds the port itself.
 pub(in crate::command) fn look(
@@ -31,7 +30,7 @@ pub(in crate::command) fn look(
 
 /// `started`: the process that systemd runs as the service.
 fn judge(address: SocketAddr, started: Option<u32>, runner: &Runner, service: Option<&Status>) -> Finding {
-    let what = message!("devices connect to {address}", address = address);
+    let what = Id::Listener.of(message!("devices connect to {address}", address = address));
     let served = service.and_then(|status| status.listener.as_ref());
     if served.is_some_and(|served| served.addresses.iter().any(|one| is_at(one, address))) {
         return Finding::good(what, message!("the service listens there"));
@@ -78,7 +77,7 @@ fn judge(address: SocketAddr, started: Option<u32>, runner: &Runner, service: Op
 }
 
 /// Somebody else has the port.
-fn held(what: Message, Holder { pid, name }: &Holder) -> Finding {
+fn held(what: Subject, Holder { pid, name }: &Holder) -> Finding {
     if name == env!("CARGO_PKG_NAME") {
         return Finding::bad(
             what,
@@ -103,7 +102,7 @@ fn held(what: Message, Holder { pid, name }: &Holder) -> Finding {
 
 /// Somebody has the port who cannot be seen: another user's process, or for root one of another namespace. `own`: the user that
 /// the service runs as.
-fn hidden(what: Message, uid: u32, own: u32, root: bool) -> Finding {
+fn hidden(what: Subject, uid: u32, own: u32, root: bool) -> Finding {
     let sudo = || message!("run it again with sudo to see which: ss -ltnp");
     if root {
         return Finding::bad(
@@ -162,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_bad_whoever_has_it_unless_it_may_be_the_service() {
-        let what = || message!("x");
+        let what = || Id::Listener.of(message!("x"));
         let result = |uid, own, root| {
             let finding = hidden(what(), uid, own, root);
             (finding.result, finding.next.expect("what to do").to_string().contains("sudo"))

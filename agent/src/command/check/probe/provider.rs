@@ -11,11 +11,11 @@ use tidegate::watch::Status;
 
 use super::block_on;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
 
 /// Asks the metadata service once, some 3 KB; not if the service has its answer. Half a minute at most.
 pub(in crate::command) fn metadata(metadata: &Metadata, forward: &Forward, status: Option<&Status>, tell: Tell<'_>) {
-    let what = || message!("metadata service");
+    let what = || Id::MetadataService.of(message!("metadata service"));
     if !metadata.enabled {
         return tell(Finding::good(what(), message!("not asked: the configuration says so")));
     }
@@ -77,7 +77,7 @@ pub(in crate::command) fn metadata(metadata: &Metadata, forward: &Forward, statu
 
 /// Asks the status page once for the smallest of its documents; not if the service has its answer. Two minutes at most.
 pub(in crate::command) fn statuspage(page_of: &StatusPage, forward: &Forward, status: Option<&Status>, tell: Tell<'_>) {
-    let what = || message!("status page");
+    let what = || Id::StatusPage.of(message!("status page"));
     if !page_of.enabled {
         return tell(Finding::good(what(), message!("not asked: the configuration says so")));
     }

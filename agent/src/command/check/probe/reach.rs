@@ -9,7 +9,7 @@ use tidegate::shape::wire::{Names, Reached, Target, Trouble, Wire, WireError, Wi
 use tidegate::watch::render::time;
 
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id, Subject};
 
 /// A certificate that ends within this time is worth knowing of, where nobody renews it by itself: 14 days. (Public ones are renewed
 /// 30 days before their end as a rule, so below 14 something is wrong with that.)
@@ -37,16 +37,19 @@ pub(in crate::command) async fn go(wire: &Wire, target: &Target, clock: Time, te
     let host = target.host.as_str();
     if !addresses.is_empty() && addresses.iter().all(|address| address.to_string() != host) {
         let all = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tell(Finding::good(message!("name {host}", host = host), message!("stands for {addresses}", addresses = all)));
+        tell(Finding::good(
+            Id::Name.of(message!("name {host}", host = host)),
+            message!("stands for {addresses}", addresses = all),
+        ));
     }
     if let Some((own, peer)) = ends {
         let said = message!("connected to {peer} from {own}", peer = peer, own = own.ip().to_string());
-        tell(Finding::good(message!("TCP to {host} port {port}", host = host, port = target.port), said));
+        tell(Finding::good(Id::Tcp.of(message!("TCP to {host} port {port}", host = host, port = target.port)), said));
     }
     match stream {
         Ok(stream) => {
             if target.tls {
-                let what = message!("TLS with {host}", host = host);
+                let what = Id::Tls.of(message!("TLS with {host}", host = host));
                 tell(Presented { what, host, certificate: certificate.as_ref(), clock }.trusted());
             }
             Some(stream)
@@ -61,7 +64,7 @@ pub(in crate::command) async fn go(wire: &Wire, target: &Target, clock: Time, te
 /// A certificate that was shown, and by whom.
 pub(super) struct Presented<'a> {
     /// What was looked at.
-    pub(super) what: Message,
+    pub(super) what: Subject,
     /// Who should have shown it.
     pub(super) host: &'a str,
     /// It, if it can be read.
@@ -171,7 +174,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
     match error {
         WireError::Resolve { .. } | WireError::NoAddress { .. } => nameless(host, error, &cause()),
         WireError::Connect { .. } => {
-            let what = message!("TCP to {host} port {port}", host = host, port = port);
+            let what = Id::Tcp.of(message!("TCP to {host} port {port}", host = host, port = port));
             let said = message!("no connection: {why}", why = cause());
             let (code, next) = match error.trouble() {
                 Trouble::NoWay => (
@@ -191,7 +194,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
         }
         WireError::Tls { .. } => untrusted(target, error, certificate, clock, &cause()),
         _ => Finding::bad(
-            message!("TLS with {host}", host = host),
+            Id::Tls.of(message!("TLS with {host}", host = host)),
             message!("it cannot be tried: {why}", why = error.to_string()),
             Code::Certificate,
             message!("install ca-certificates, or correct ca_file in the configuration"),
@@ -203,7 +206,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
 const BUILT_IN: [&str; 4] = ["uni.soracom.io", "api.soracom.io", "metadata.soracom.io", "status.soracom.io"];
 
 fn nameless(host: &str, error: &WireError, cause: &str) -> Finding {
-    let what = message!("name {host}", host = host);
+    let what = Id::Name.of(message!("name {host}", host = host));
     let servers = Names::default().servers().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let known = BUILT_IN.iter().any(|name| host.eq_ignore_ascii_case(name));
     let said = if let WireError::NoAddress { .. } = error {
@@ -231,7 +234,7 @@ fn untrusted(
     cause: &str,
 ) -> Finding {
     let host = target.host.as_str();
-    let what = message!("TLS with {host}", host = host);
+    let what = Id::Tls.of(message!("TLS with {host}", host = host));
     let Some(distrust) = error.distrust() else {
         return Finding::bad(
             what,
