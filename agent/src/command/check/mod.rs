@@ -185,7 +185,7 @@ fn examine(
     probe::opening::look(config, &runner, unit, service, tell);
     probe::store::look(&config.store, &runner, unit, service, tell);
     if let Some(listener) = &config.collect.listener {
-        probe::listener::look(listener, &unit, &runner, service, tell);
+        probe::listener::look(listener, unit, &runner, service, tell);
     }
     let clock_is_right = probe::clock::is_right(&config.clock);
     if let Some(broker) = &config.collect.broker {
