@@ -70,6 +70,8 @@ codes! {
     SetupBad = 110 "Setup found that an answer does not work",
     /// Somebody else edits it.
     ChangedMeanwhile = 111 "The configuration was changed by somebody else meanwhile",
+    /// It can be used; a note on it.
+    ConfigNote = 112 "Something in the configuration is probably not meant",
 
     /// The port is taken or the address is not this machine's.
     Listen = 201 "Devices cannot connect: the address or port cannot be used",

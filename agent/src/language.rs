@@ -35,6 +35,7 @@ use crate::message;
 
 /// The catalogue's files: an area's name and its text.
 const CATALOGUE: &[(&str, &str)] = &[
+    ("broker", include_str!("language/ja/broker.toml")),
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),

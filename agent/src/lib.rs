@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
+pub mod certificate;
 pub mod chain;
 pub mod clock;
 pub mod code;
@@ -21,6 +22,7 @@ pub mod glob;
 pub mod hardware;
 pub mod language;
 pub mod outage;
+pub mod program;
 pub mod provider;
 pub mod pulse;
 pub mod secret;

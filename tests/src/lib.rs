@@ -30,5 +30,6 @@ pub mod rng;
 pub mod stance;
 pub mod statuspage;
 pub mod terminal;
+mod told;
 pub mod tools;
 pub mod wait;

@@ -7,14 +7,12 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
-use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use super::{Source, SystemClock};
+use crate::program::{Environment, Program};
 
 /// How often the marker is looked for: a record received in the second before it is found gets its time put right later.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -59,30 +57,16 @@ impl TimeServices for ThisMachine {
     }
 
     async fn timedated(&self) -> bool {
-        timeout(ASK_LIMIT, timedatectl()).await.is_ok_and(|said| said.is_ok_and(|said| said.trim() == "yes"))
+        let timedatectl = Program {
+            name: "timedatectl",
+            arguments: &["show", "--property=NTPSynchronized", "--value"],
+            environment: Environment::Bare,
+            time: ASK_LIMIT,
+            // "yes" or "no" and a newline.
+            bytes: 16,
+        };
+        timedatectl.run().await.is_ok_and(|said| said.status.success() && said.output.trim_ascii() == b"yes")
     }
-}
-
-/// What `timedatectl` says of the property. It is killed if this future is dropped.
-async fn timedatectl() -> std::io::Result<String> {
-    // Nothing of this process's environment is its business; the path is where systems have it.
-    let mut child = Command::new("timedatectl")
-        .args(["show", "--property=NTPSynchronized", "--value"])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut said = String::new();
-    if let Some(output) = child.stdout.take() {
-        // "yes" or "no" and a newline.
-        output.take(16).read_to_string(&mut said).await?;
-    }
-    let status = child.wait().await?;
-    Ok(if status.success() { said } else { String::new() })
 }
 
 /// Whether the marker is there now: for the start, before the first record comes in.
@@ -128,6 +112,7 @@ mod tests {
     use crate::clock::{Clock as _, now_ms};
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use tokio::time::timeout;
 
     /// Services that say what they are told to, and note when they are asked.
     #[derive(Debug, Default)]

@@ -27,6 +27,8 @@ pub struct Problem {
     pub found: Value,
     /// What to write instead, or what to do.
     pub advice: Value,
+    /// The code whose page says what to do.
+    pub code: Code,
 }
 
 impl Problem {
@@ -78,9 +80,11 @@ pub struct Errors {
 }
 
 impl Errors {
-    /// The code whose page says what to do.
+    /// The code whose page says what to do: that of the mistakes, if they have the same.
     pub fn code(&self) -> Code {
-        Code::ConfigWrong
+        let mut codes = self.problems.iter().map(|problem| problem.code);
+        let first = codes.next().unwrap_or(Code::ConfigWrong);
+        if codes.all(|code| code == first) { first } else { Code::ConfigWrong }
     }
 }
 
@@ -230,6 +234,7 @@ mod tests {
     #[test]
     fn what_stands_on_no_line_is_said_without_one() {
         let problem = |line, key: &str| Problem {
+            code: Code::ConfigWrong,
             line,
             column: 1,
             key: key.into(),

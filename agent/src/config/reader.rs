@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::error::{Problem, looks_secret, shown};
 use super::keys;
 use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
+use crate::code::Code;
 use crate::language::{IntoValue, Message, Value as Said};
 use crate::message;
 use crate::secret::Secret;
@@ -50,8 +51,12 @@ impl<'a> Document<'a> {
 
     /// Enters a mistake at a byte of the text; `None` is the file as a whole.
     pub(super) fn problem(&self, at: Option<usize>, key: &str, found: impl IntoValue, advice: impl IntoValue) {
+        self.coded_problem(Code::ConfigWrong, at, key, (found.into_value(), advice.into_value()));
+    }
+
+    fn coded_problem(&self, code: Code, at: Option<usize>, key: &str, said: (Said, Said)) {
         if !self.is_full() {
-            self.problems.borrow_mut().push(self.entry(at, key, found.into_value(), advice.into_value()));
+            self.problems.borrow_mut().push(self.entry(code, at, key, said));
         }
     }
 
@@ -67,15 +72,19 @@ impl<'a> Document<'a> {
 
     /// Enters a warning.
     pub(super) fn warn(&self, at: Option<usize>, key: &str, found: impl IntoValue, advice: impl IntoValue) {
+        self.coded_warning(Code::ConfigNote, at, key, (found.into_value(), advice.into_value()));
+    }
+
+    fn coded_warning(&self, code: Code, at: Option<usize>, key: &str, said: (Said, Said)) {
         let mut warnings = self.warnings.borrow_mut();
         if warnings.len() < MOST_PROBLEMS {
-            warnings.push(self.entry(at, key, found.into_value(), advice.into_value()));
+            warnings.push(self.entry(code, at, key, said));
         }
     }
 
-    fn entry(&self, at: Option<usize>, key: &str, found: Said, advice: Said) -> Problem {
+    fn entry(&self, code: Code, at: Option<usize>, key: &str, (found, advice): (Said, Said)) -> Problem {
         let (line, column) = at.map_or((0, 0), |at| self.place(at));
-        Problem { line, column, key: key.to_owned(), found, advice }
+        Problem { line, column, key: key.to_owned(), found, advice, code }
     }
 
     /// Line and column of a byte. Bytes beyond the end or within a character count as what stands before them.
@@ -133,16 +142,17 @@ impl<'a> Value<'a> {
 
     fn warn_of_exposed(&self, path: &Path) {
         let (found, advice) = exposed(path);
-        self.warn(found, advice);
+        let said = (found.into_value(), advice.into_value());
+        self.doc.coded_warning(Code::Permissions, Some(self.at), &self.key, said);
     }
 
     /// Enters what is wrong with the file at `path`, which this value names. A value that may be the secret itself,
     /// and no path, is not repeated.
-    fn fault(&self, path: &Path, fault: Fault) {
+    fn fault(&self, code: Code, path: &Path, fault: Fault) {
         let path = path.display().to_string();
         let hidden = keys::bears_secret(&self.key) && !plausible(&path);
         let found = if hidden { fault.found.replace(&path, message!("the file it names")) } else { fault.found };
-        self.problem(found, fault.advice);
+        self.doc.coded_problem(code, Some(self.at), &self.key, (found, fault.advice));
     }
 
     /// A mistake in the type: says what was found, and what is wanted with an example.
@@ -541,7 +551,16 @@ impl<'a> Section<'a> {
                     value.warn_of_exposed(&path);
                 }
             }
-            Err(fault) => value.fault(&named, fault.about(&path, &named)),
+            Err(fault) => {
+                let code = match content {
+                    Content::Certificates | Content::Key if value.key.starts_with("collect.listener.") => {
+                        Code::ListenerTls
+                    }
+                    Content::Key | Content::Passwords => Code::Secret,
+                    Content::Certificates | Content::Program => Code::ConfigWrong,
+                };
+                value.fault(code, &named, fault.about(&path, &named));
+            }
         }
         Some((path, value))
     }
@@ -586,14 +605,15 @@ impl<'a> Section<'a> {
             Ok(file) => {
                 if file.exposed && guarded {
                     let (found, advice) = exposed(&path);
-                    value.problem(found, advice);
+                    let said = (found.into_value(), advice.into_value());
+                    self.doc.coded_problem(Code::Permissions, Some(value.at), &value.key, said);
                 } else if file.exposed {
                     value.warn_of_exposed(&path);
                 }
                 Some((file.secret, value))
             }
             Err(fault) => {
-                value.fault(&named, fault.about(&path, &named));
+                value.fault(Code::Secret, &named, fault.about(&path, &named));
                 None
             }
         }

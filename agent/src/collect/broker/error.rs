@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use rumqttc::v5;
 
+use crate::certificate::distrust;
+
 /// Why options are not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -70,26 +72,79 @@ impl LinkError {
 
     /// The code whose page says what to do.
     pub(super) fn code(&self) -> crate::code::Code {
+        use crate::certificate::Distrust;
         use crate::code::Code;
-        match self {
-            Self::Refused { .. } | Self::TakenOver => Code::BrokerRefuses,
-            _ => Code::BrokerUnreachable,
+        match (self, self.of_tls().and_then(distrust)) {
+            (Self::Refused { .. } | Self::TakenOver, _) => Code::BrokerRefuses,
+            (_, Some(Distrust::Expired | Distrust::NotYetValid)) => Code::CertificateTime,
+            (_, Some(_)) => Code::Certificate,
+            (_, None) => Code::BrokerUnreachable,
         }
     }
+
+    /// What rustls says, if it was rustls that broke the handshake off, here or on the other side.
+    pub(super) fn of_tls(&self) -> Option<&rustls::Error> {
+        let Self::Tls(source) = self else { return None };
+        rustls_error(&**source)
+    }
+
+    /// How far the connection came that was lost, and what the system said of it.
+    pub(super) fn came(&self) -> Came {
+        let Self::Lost(source) = self else { return Came::Far };
+        let v4 = source.downcast_ref().and_then(|error| match error {
+            rumqttc::ConnectionError::Io(error) => Some(error),
+            _ => None,
+        });
+        let v5 = source.downcast_ref().and_then(|error| match error {
+            v5::ConnectionError::Io(error) => Some(error),
+            _ => None,
+        });
+        match v4.or(v5) {
+            // The resolver's errors have no number of the system's.
+            Some(error) if error.raw_os_error().is_none() => Came::NoName,
+            Some(_) => Came::NoConnection,
+            None => Came::Far,
+        }
+    }
+}
+
+/// How far a connection came that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Came {
+    /// The host's name cannot be resolved.
+    NoName,
+    /// TCP did not connect.
+    NoConnection,
+    /// It was made.
+    Far,
+}
+
+/// The error of rustls in an error or in what caused it. One of the system's passes over what it wraps when it is asked for its
+/// cause, and may wrap another of its kind.
+fn rustls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut cause = Some(error);
+    while let Some(found) = cause {
+        if let Some(tls) = found.downcast_ref() {
+            return Some(tls);
+        }
+        // That of MQTT 5 tells no cause either.
+        if let Some(v5::StateError::Deserialization(v5::mqttbytes::Error::Io(read))) = found.downcast_ref() {
+            cause = Some(read);
+            continue;
+        }
+        let wrapped = found.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match wrapped {
+            Some(wrapped) => Some(wrapped as &(dyn std::error::Error + 'static)),
+            None => found.source(),
+        };
+    }
+    None
 }
 
 /// A handshake cut short is a lost connection; one that rustls broke off, here or on the other side, is for a person
 /// to look at. In TLS 1.3 the other side's word comes only after the handshake, with the first read.
 fn lost(error: impl std::error::Error + Send + Sync + 'static) -> LinkError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(found) = cause {
-        let inner = found.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if found.is::<rustls::Error>() || matches!(inner, Some(inner) if inner.is::<rustls::Error>()) {
-            return LinkError::Tls(error.into());
-        }
-        cause = found.source();
-    }
-    LinkError::Lost(error.into())
+    if rustls_error(&error).is_some() { LinkError::Tls(error.into()) } else { LinkError::Lost(error.into()) }
 }
 
 impl From<rumqttc::ConnectionError> for LinkError {
@@ -135,5 +190,31 @@ impl From<v5::ConnectionError> for LinkError {
             }) => Self::TakenOver,
             error => lost(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rustls_says_is_found_however_deep_it_is_wrapped() {
+        use std::io::{Error, ErrorKind};
+        let alert = || rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRequired);
+        let once = || Error::new(ErrorKind::InvalidData, alert());
+        let twice = || Error::new(ErrorKind::InvalidData, once());
+        for error in [once(), twice()] {
+            let read = rumqttc::mqttbytes::Error::Io(error);
+            let state = rumqttc::StateError::Deserialization(read);
+            let lost = LinkError::from(rumqttc::ConnectionError::MqttState(state));
+            assert_eq!(lost.of_tls(), Some(&alert()), "{lost:?}");
+        }
+        let state = v5::StateError::Deserialization(v5::mqttbytes::Error::Io(twice()));
+        let lost = LinkError::from(v5::ConnectionError::MqttState(state));
+        assert!(lost.needs_operator() && lost.of_tls() == Some(&alert()), "{lost:?}");
+        let reset = LinkError::from(v5::ConnectionError::Io(Error::from_raw_os_error(111)));
+        assert_eq!((reset.of_tls(), reset.came()), (None, Came::NoConnection));
+        let name = LinkError::from(rumqttc::ConnectionError::Io(Error::other("no such name")));
+        assert_eq!(name.came(), Came::NoName);
     }
 }

@@ -6,19 +6,34 @@
 //!   nobody's session; and a session that ends with it, so the broker keeps nothing.
 //! - It takes nobody's messages: a shared subscription (`$share/…`) is not asked for, because what the broker sends by it goes to
 //!   one of its subscribers only. Nothing that arrives is acknowledged.
-//! - It ends with the broker's answer to the subscriptions, or after [`Options::connect_timeout`] and as much again.
+//! - It ends with the broker's answer to the subscriptions, or after [`Options::connect_timeout`] and as much again. One that refuses
+//!   what may be the client id is asked once more, with one that begins as the service's. Where a broker
+//!   breaks off that may have been spoken to in the wrong way, 5 s are added, in which it is spoken to in the other.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::error::LinkError;
+use rustls::ClientConfig;
+
+use super::error::{Came, LinkError};
 use super::link::{self, Arrival, Grant};
 use super::{GOODBYE_WITHIN, Options, state, tls};
+use crate::certificate::{Certificate, Distrust, distrust};
 
 /// What the broker says of itself, where it does (Mosquitto and its relatives).
 const VERSION: &str = "$SYS/broker/version";
 
 /// How long to wait for the broker to say what it is: it is a retained message, which comes at once or not at all.
 const VERSION_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long a broker may take to answer when it is tried whether it speaks TLS, or does not: it has been there a moment ago.
+const TRIAL: Duration = Duration::from_secs(5);
+
+/// What a broker says of a client id that it does not take (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2).
+const OF_ID: [&str; 2] = ["BadClientId", "ClientIdentifierNotValid"];
+
+/// What it may mean of one; Mosquitto says the last of ids, users and passwords.
+const BY_ID: [&str; 3] = [OF_ID[0], OF_ID[1], "NotAuthorized"];
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +46,8 @@ pub struct Seen {
     pub lowered: Vec<String>,
     /// Shared subscriptions, which were not tried.
     pub untried: Vec<String>,
+    /// The certificate that it showed, which is trusted; `None` without TLS, or if it cannot be read.
+    pub certificate: Option<Certificate>,
 }
 
 /// Why it was not seen.
@@ -38,15 +55,39 @@ pub struct Seen {
 pub enum Unseen {
     /// A certificate or key file of this gateway cannot be used.
     Files(String),
-    /// The handshake failed.
+    /// Its certificate is not trusted.
+    Distrusted {
+        /// Why not.
+        distrust: Distrust,
+        /// What it showed, if that can be read.
+        certificate: Option<Certificate>,
+        /// What rustls says.
+        why: String,
+    },
+    /// It showed its certificate, and then broke off because of this gateway's, or because there was none.
+    Certificate {
+        /// Whether that is what it said, and not only what is likely.
+        said: bool,
+        /// What it said.
+        why: String,
+    },
+    /// The handshake failed otherwise.
     Tls(String),
-    /// It refuses user name, password or client id; its code.
+    /// It speaks TLS and was asked without, or the other way round.
+    OtherKind,
+    /// It refuses user name or password; its code.
     Refused(String),
+    /// It refuses the client id of this look, which is not the service's; its code.
+    ClientId(String),
     /// It cannot serve now; its code.
     Busy(String),
+    /// Its host's name cannot be resolved.
+    NoName(String),
+    /// TCP did not connect: nobody listens there, or there is no way to it.
+    NoConnection(String),
     /// Nobody answered in time.
     Silent,
-    /// No connection, or it broke.
+    /// There was a connection, and it broke.
     Lost(String),
 }
 
@@ -55,17 +96,80 @@ pub enum Unseen {
 /// # Errors
 /// How far it came, and why no further.
 pub async fn look(options: &Options) -> Result<Seen, Unseen> {
+    let (tls, witness) = match &options.tls {
+        None => (None, None),
+        Some(tls) => {
+            let (config, witness) = tls::witnessed(tls).map_err(|error| unseen(&error))?;
+            (Some(config), Some(witness))
+        }
+    };
+    let certificate = || witness.as_ref().and_then(|witness| witness.certificate());
+    let mut seen = examine(options, tls.clone(), client_id()).await;
+    // A broker may admit those only whose client id begins in a certain way, as the service's does.
+    if let Err(LinkError::Refused { code }) = &seen {
+        if BY_ID.contains(&code.as_str()) {
+            seen = examine(options, tls, format!("{}-{}", options.client_id, client_id())).await;
+        }
+    }
+    match seen {
+        Ok(seen) => Ok(Seen { certificate: certificate(), ..seen }),
+        Err(error) => {
+            let shown = witness.as_ref().is_some_and(|witness| witness.seen().is_some());
+            if !shown && may_be_of_other_kind(&error) && speaks_otherwise(options).await {
+                return Err(Unseen::OtherKind);
+            }
+            Err(judge(&error, shown, certificate()))
+        }
+    }
+}
+
+/// One that is spoken to in the wrong way ends the connection, or waits for more.
+fn may_be_of_other_kind(error: &LinkError) -> bool {
+    match error {
+        LinkError::Lost(_) => error.came() == Came::Far,
+        LinkError::Tls(_) | LinkError::Timeout => true,
+        _ => false,
+    }
+}
+
+/// Whether the broker answers when it is spoken to without TLS instead of with it, or the other way round. It is told nothing:
+/// no user name, no password; TLS ends when it has shown a certificate.
+async fn speaks_otherwise(options: &Options) -> bool {
+    let (tls, witness) = match (&options.tls, tls::trial()) {
+        (Some(_), _) => (None, None),
+        (None, Ok((config, witness))) => (Some(config), Some(witness)),
+        (None, Err(_)) => return false,
+    };
+    let asked = Options {
+        credentials: None,
+        client_id: client_id(),
+        connect_timeout: options.connect_timeout.min(TRIAL),
+        ..options.clone()
+    };
+    let (_client, mut source) = link::open_passing(&asked, tls);
+    let answer = tokio::time::timeout(asked.connect_timeout, source.next(asked.keep_alive)).await;
+    match witness {
+        Some(witness) => witness.seen().is_some(),
+        None => matches!(answer, Ok(Ok(_) | Err(LinkError::Refused { .. } | LinkError::Busy { .. }))),
+    }
+}
+
+/// A client id of a look's own.
+fn client_id() -> String {
     let mut random = [0; 8];
     let _ = getrandom::fill(&mut random);
     let number = random.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     // 23 bytes at most is what any broker takes (MQTT 3.1.1, 3.1.3.1).
-    let options = Options { client_id: format!("tg-check-{}", &number[..12]), ..options.clone() };
-    let tls = options.tls.as_ref().map(tls::config).transpose().map_err(unseen)?;
+    format!("tg-check-{}", &number[..12])
+}
+
+async fn examine(options: &Options, tls: Option<Arc<ClientConfig>>, client_id: String) -> Result<Seen, LinkError> {
+    let options = Options { client_id, ..options.clone() };
     let (client, mut source) = link::open_passing(&options, tls);
     let limit = options.connect_timeout;
     let mut next = async |limit: Duration| {
         let arrival = tokio::time::timeout(limit, source.next(options.keep_alive)).await;
-        arrival.unwrap_or(Err(LinkError::Timeout)).map_err(unseen)
+        arrival.unwrap_or(Err(LinkError::Timeout))
     };
     loop {
         if let Arrival::Connected { .. } = next(limit).await? {
@@ -77,7 +181,7 @@ pub async fn look(options: &Options) -> Result<Seen, Unseen> {
     let own = asked.len();
     asked.push(VERSION.to_owned());
     client.subscribe(&asked);
-    let mut seen = Seen { version: None, refused: Vec::new(), lowered: Vec::new(), untried };
+    let mut seen = Seen { version: None, refused: Vec::new(), lowered: Vec::new(), untried, certificate: None };
     let mut granted = false;
     let begun = tokio::time::Instant::now();
     while !(granted && seen.version.is_some()) {
@@ -109,16 +213,49 @@ pub async fn look(options: &Options) -> Result<Seen, Unseen> {
     Ok(seen)
 }
 
-fn unseen(error: LinkError) -> Unseen {
-    match error {
-        LinkError::Refused { code } => Unseen::Refused(code),
-        LinkError::Busy { code } => Unseen::Busy(code),
-        LinkError::Timeout => Unseen::Silent,
-        error @ (LinkError::PemFile { .. } | LinkError::NoCa(_) | LinkError::TlsSetup(_)) => {
-            Unseen::Files(state::chain(&error))
+/// What an error comes to. `shown`: the broker has shown a certificate, which is this if it can be read.
+fn judge(error: &LinkError, shown: bool, certificate: Option<Certificate>) -> Unseen {
+    use rustls::AlertDescription as Alert;
+    let Some(tls) = error.of_tls() else { return unseen(error) };
+    let why = state::printable(&tls.to_string(), 200);
+    if let Some(distrust) = distrust(tls) {
+        return Unseen::Distrusted { distrust, certificate, why };
+    }
+    match tls {
+        rustls::Error::AlertReceived(
+            Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied,
+        ) => Unseen::Certificate { said: true, why },
+        // TLS 1.2 has no other word for a certificate that is missing (RFC 5246, 7.4.6); nor have some for one that is wrong.
+        rustls::Error::AlertReceived(Alert::HandshakeFailure | Alert::DecryptError) if shown => {
+            Unseen::Certificate { said: false, why }
         }
-        LinkError::Tls(source) => Unseen::Tls(state::chain(&*source)),
-        LinkError::Lost(source) => Unseen::Lost(state::chain(&*source)),
-        error => Unseen::Lost(state::chain(&error)),
+        _ => Unseen::Tls(why),
+    }
+}
+
+fn unseen(error: &LinkError) -> Unseen {
+    match error {
+        LinkError::Refused { code } if OF_ID.contains(&code.as_str()) => Unseen::ClientId(code.clone()),
+        LinkError::Refused { code } => Unseen::Refused(code.clone()),
+        LinkError::Busy { code } => Unseen::Busy(code.clone()),
+        LinkError::Timeout => Unseen::Silent,
+        LinkError::PemFile { .. } | LinkError::NoCa(_) | LinkError::TlsSetup(_) => Unseen::Files(state::chain(error)),
+        LinkError::Tls(source) => Unseen::Tls(state::chain(&**source)),
+        LinkError::Lost(source) => {
+            let why = state::chain(&**source);
+            match error.came() {
+                Came::NoName => Unseen::NoName(why),
+                Came::NoConnection => Unseen::NoConnection(why),
+                Came::Far => Unseen::Lost(why),
+            }
+        }
+        error => Unseen::Lost(state::chain(error)),
     }
 }

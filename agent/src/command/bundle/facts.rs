@@ -2,12 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Read as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
 use std::time::Duration;
 
+use tidegate::program::{Environment, Program};
 use tidegate::watch::render::size;
 
 /// How long a program may take. `journalctl` on a card with months of logs takes some seconds.
@@ -114,37 +112,13 @@ pub(super) fn log() -> Result<String, String> {
 
 /// What a program prints, within [`PATIENCE`] and [`MAX_OUTPUT`]. Text, in English.
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let failed = |what: &str| format!("{program}: {what}");
-    let mut child = Command::new(program)
-        .args(arguments)
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| failed(&error.to_string()))?;
-    let Some(stdout) = child.stdout.take() else { return Err(failed("has no output")) };
-    let (done, said) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = stdout.take(MAX_OUTPUT).read_to_end(&mut bytes);
-        // Whoever waited may have had enough.
-        let _ = done.send(read.map(|_| bytes));
-    });
-    let read = said.recv_timeout(PATIENCE);
-    if read.is_err() || read.as_ref().is_ok_and(|read| read.as_ref().is_ok_and(|it| it.len() as u64 >= MAX_OUTPUT)) {
-        // One that has ended by itself cannot be ended, which is as well.
-        let _ = child.kill();
+    let asked =
+        Program { name: program, arguments, environment: Environment::Inherited, time: PATIENCE, bytes: MAX_OUTPUT };
+    let ended = asked.run_alone().map_err(|error| error.to_string())?;
+    if !ended.status.success() && ended.output.is_empty() {
+        return Err(format!("{program}: {}", ended.status));
     }
-    let ended = child.wait().map_err(|error| failed(&error.to_string()))?;
-    let bytes = match read {
-        Ok(read) => read.map_err(|error| failed(&error.to_string()))?,
-        Err(_) => return Err(failed(&format!("gave no answer within {} s", PATIENCE.as_secs()))),
-    };
-    if !ended.success() && bytes.is_empty() {
-        return Err(failed(&ended.to_string()));
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(String::from_utf8_lossy(&ended.output).into_owned())
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ ids! {
     Listener = "listener",
     /// The existing broker.
     Broker = "broker",
+    /// Its certificate.
+    BrokerTls = "broker-tls",
     /// What of it Tidegate may subscribe to.
     BrokerTopics = "broker-topics",
     /// What it keeps while Tidegate is away.

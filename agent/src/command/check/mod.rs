@@ -185,15 +185,16 @@ fn examine(
     probe::opening::look(config, &runner, unit, service, tell);
     probe::store::look(&config.store, &runner, unit, service, tell);
     if let Some(listener) = &config.collect.listener {
-        probe::listener::look(listener, service, tell);
+        probe::listener::look(listener, unit, &runner, service, tell);
     }
+    let clock_is_right = probe::clock::is_right(&config.clock);
     if let Some(broker) = &config.collect.broker {
-        probe::broker::look(broker, service, tell);
+        probe::broker::look(broker, clock_is_right, service, tell);
     }
     probe::clock::look(&config.clock, service, tell);
     let forward = &config.forward;
     probe::line::look(forward.interface.as_deref(), tell);
-    probe::flux::look(forward, probe::clock::is_right(&config.clock), service, tell);
+    probe::flux::look(forward, clock_is_right, service, tell);
     probe::provider::metadata(&config.provider.metadata, forward, service, tell);
     probe::provider::statuspage(&config.provider.statuspage, forward, service, tell);
     if send_event {

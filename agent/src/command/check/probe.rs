@@ -10,8 +10,8 @@
 //! | `permissions::look` | the file's path and text, the runner, the unit | the files that it names: who may read them |
 //! | `opening::look` | `&Config`, the runner, the unit, the status | whether the agent can open the store |
 //! | `store::look` | `&config::Store`, the runner, the unit, the status | medium, room, writing, syncs |
-//! | `listener::look` | `&config::Listener`, the status | whether devices can connect: who has the port |
-//! | `broker::look` | `&config::Broker`, the status | connection, credentials, topics, limits |
+//! | `listener::look` | `&config::Listener`, the unit, the runner, the status | whether devices can connect: who has the port |
+//! | `broker::look` | `&config::Broker`, whether the clock is right, the status | connection, TLS, credentials, topics, limits |
 //! | `clock::look` | `&config::Clock`, the status | whether the clock is known to be right |
 //! | `line::look` | the interface's name, if one is configured | the interface and the routes out |
 //! | `flux::look` | `&config::Forward`, whether the clock is right, the status | name, TCP, TLS, HTTP, token |
@@ -30,6 +30,7 @@ pub(in crate::command) mod kept;
 pub(in crate::command) mod line;
 pub(in crate::command) mod listener;
 mod medium;
+mod mosquitto;
 pub(in crate::command) mod opening;
 pub(in crate::command) mod permissions;
 pub(in crate::command) mod provider;

@@ -6,6 +6,8 @@ use tidegate::message;
 use super::answers::{Answers, Draft, Topic};
 use super::diff::masked;
 use crate::command::check::finding::{Finding, Outcome};
+use crate::command::check::probe::runner::Runner;
+use crate::command::check::probe::unit::Unit;
 use crate::command::check::{probe, report};
 use crate::command::{Failure, print};
 
@@ -60,10 +62,13 @@ impl Proof {
             Topic::Gateway | Topic::Limits => {}
             Topic::Devices => {
                 if let Some(listener) = &config.collect.listener {
-                    probe::listener::look(listener, service.as_ref(), &mut tell);
+                    let unit = Unit::ask();
+                    let runner = Runner::find(&unit, service.as_ref());
+                    probe::listener::look(listener, &unit, &runner, service.as_ref(), &mut tell);
                 }
                 if let Some(broker) = &config.collect.broker {
-                    probe::broker::look(broker, service.as_ref(), &mut tell);
+                    let right = probe::clock::is_right(&config.clock);
+                    probe::broker::look(broker, right, service.as_ref(), &mut tell);
                 }
             }
             Topic::Line => probe::line::look(config.forward.interface.as_deref(), &mut tell),

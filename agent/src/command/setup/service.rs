@@ -6,12 +6,12 @@
 //! changed, which systemd hands over at a start, or where the service says that a key takes effect at a start only.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tidegate::config::kept::fingerprint;
 use tidegate::language::{Language, Message};
 use tidegate::message;
+use tidegate::program;
 use tidegate::watch::{Status, control};
 
 use super::flags::Args;
@@ -173,13 +173,7 @@ fn reload(written: Written<'_>, say: &dyn Fn(Message) -> Result<(), Failure>) ->
 /// Runs it, and says how that ended; what it prints itself is seen, too.
 fn systemctl(words: &[&str], say: &dyn Fn(Message) -> Result<(), Failure>) -> Result<bool, Failure> {
     let command = format!("systemctl {}", words.join(" "));
-    let done = Command::new("systemctl")
-        .args(words)
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
+    let done = program::shown("systemctl", words);
     say(if done {
         message!("done: {command}", command = command)
     } else {

@@ -349,12 +349,6 @@ fn broker_url<'a>(section: &Section<'a>) -> Option<(BrokerUrl, Value<'a>)> {
             message!("write the broker's host name, as its certificate has it"),
         );
     }
-    value.warn(
-        message!("this broker's own queue bounds the path: Mosquitto by default keeps 20 publishes in flight and 1000 waiting, and \
-         drops what comes beyond without a word"),
-        message!("raise max_inflight_messages and max_queued_messages in mosquitto.conf as far as its memory allows, or let the \
-         devices connect to [collect.listener]"),
-    );
     let tls = url.scheme == "mqtts";
     // The ports that IANA has registered for MQTT, without and with TLS.
     let port = url.port.unwrap_or(if tls { 8883 } else { 1883 });

@@ -126,7 +126,6 @@ fn what_is_probably_not_meant_is_warned_of() {
     warned("[collect.listener]\nbind = \"0.0.0.0:1883\"", "collect.listener.bind", "anyone");
     let passwords = "[collect.listener]\nbind = \"0.0.0.0:1883\"\npasswords_file = \"/p\"";
     warned(passwords, "collect.listener.bind", "in the clear");
-    warned("[collect.broker]\nurl = \"mqtt://b\"\ntopics = [\"devices/#\"]", "collect.broker.url", "1000 waiting");
     warned("[forward.flux.batch]\nmax_age = \"10s\"", "forward.flux.batch.max_age", "10,000");
     warned("[forward.flux.batch]\nlayout = \"single\"", "forward.flux.batch.layout", "10,000");
     warned("[store]\npath = \"/tmp/x\"", "store.path", "in memory");

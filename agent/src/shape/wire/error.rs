@@ -111,7 +111,7 @@ impl WireError {
                 "{host} is not resolved while the provider's stance allows nothing; see `tidegate status`",
                 host = host
             ),
-            Self::NoAddress { host } => message!("{host} has no address; check its spelling", host = host),
+            Self::NoAddress { host } => message!("the name server knows no address of {host}", host = host),
             Self::Spent => {
                 message!("the budget of bytes is used up; see `tidegate status` for when it begins anew")
             }

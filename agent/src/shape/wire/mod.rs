@@ -50,7 +50,6 @@
 
 mod asking_time;
 mod ceiling;
-mod certificate;
 mod dial;
 mod error;
 mod failure;
@@ -80,7 +79,6 @@ use crate::clock::{Clock, SystemClock};
 use crate::message;
 pub use asking_time::Judging;
 pub use ceiling::{SENT_AGAIN, TAIL};
-pub use certificate::Certificate;
 pub(crate) use error::CannotBind;
 use error::too_long;
 pub use error::{Stage, Trouble, WireError, trouble};
@@ -88,7 +86,7 @@ pub use failure::Failure;
 use gate::{Direction, Gate};
 pub use meter::Counts;
 use meter::{Meter, Reader};
-pub use reach::{Distrust, Reached, distrust};
+pub use reach::Reached;
 pub use resolve::Names;
 use resolve::Resolver;
 use socket::Metered;

@@ -2,16 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use tokio_rustls::TlsConnector;
 
-use super::certificate::Certificate;
 use super::error::too_long;
 use super::socket::Metered;
 use super::stream::{HeldBack, Inner};
 use super::{Target, Wire, WireError, WireStream, tls};
+use crate::certificate::{Certificate, Distrust, distrust};
 use crate::message;
 
 /// What was seen on the way, and where it led.
@@ -25,21 +24,6 @@ pub struct Reached {
     pub certificate: Option<Certificate>,
     /// The connection, or where it failed.
     pub stream: Result<WireStream, WireError>,
-}
-
-/// Why a certificate is not trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Distrust {
-    /// It held until before now.
-    Expired,
-    /// It holds from after now.
-    NotYetValid,
-    /// Nobody who is trusted issued it.
-    UnknownIssuer,
-    /// It is for another name.
-    OtherName,
-    /// Anything else.
-    Other,
 }
 
 impl Wire {
@@ -73,7 +57,7 @@ impl Wire {
         let limit = options.handshake_timeout;
         let connecting = TlsConnector::from(Arc::new(config)).connect(name, metered);
         let result = held.timeout(limit, connecting).await;
-        reached.certificate = witness.seen().and_then(|der| Certificate::read(&der));
+        reached.certificate = witness.certificate();
         match result {
             Some(Ok(stream)) => Ok(WireStream { inner: Inner::Tls(Box::new(stream)), held }),
             Some(Err(source)) => Err(WireError::Tls { host: host(), source }),
@@ -88,16 +72,4 @@ impl WireError {
         let Self::Tls { source, .. } = self else { return None };
         distrust(source.get_ref()?.downcast_ref::<rustls::Error>()?)
     }
-}
-
-/// The same of an error of rustls.
-pub fn distrust(error: &rustls::Error) -> Option<Distrust> {
-    let rustls::Error::InvalidCertificate(why) = error else { return None };
-    Some(match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Distrust::Expired,
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Distrust::NotYetValid,
-        CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Distrust::OtherName,
-        _ => Distrust::Other,
-    })
 }

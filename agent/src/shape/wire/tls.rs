@@ -4,18 +4,19 @@
 //! for the time itself has no clock that could judge them: see `asking_time`.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
-use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 
 use super::asking_time::{Judging, WhileUnknown};
 use super::error::WireError;
+use crate::certificate::Witness;
 use crate::clock::Clock;
 
 /// Which certificate authorities are trusted.
@@ -92,7 +93,7 @@ pub(super) fn witnessed_config(
     let judge = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(trusted)?), Arc::clone(&provider))
         .build()
         .map_err(|error| material("CA file")(io::Error::other(error)))?;
-    let witness = Arc::new(Witness { judge, seen: Mutex::default() });
+    let witness = Arc::new(Witness::of(judge));
     let builder = ClientConfig::builder_with_details(provider, Arc::new(ByClock(clock)))
         .with_safe_default_protocol_versions()
         .map_err(|error| material("TLS configuration")(io::Error::other(error)))?
@@ -143,54 +144,4 @@ fn identify(
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
-}
-
-/// Sees the certificate that a server shows, and leaves the judgement to rustls.
-#[derive(Debug)]
-pub(super) struct Witness {
-    judge: Arc<WebPkiServerVerifier>,
-    seen: Mutex<Option<Vec<u8>>>,
-}
-
-impl Witness {
-    /// The server's own certificate, DER, if it has shown one.
-    pub(super) fn seen(&self) -> Option<Vec<u8>> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl ServerCertVerifier for Witness {
-    fn verify_server_cert(
-        &self,
-        own: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(own.to_vec());
-        self.judge.verify_server_cert(own, chain, name, ocsp, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.judge.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.judge.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.judge.supported_verify_schemes()
-    }
 }

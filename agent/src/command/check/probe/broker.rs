@@ -1,7 +1,5 @@
 //! The broker to subscribe on: whether it can be reached, takes the credentials, grants the topics, and what it keeps.
 
-use std::path::Path;
-
 use tidegate::code::Code;
 use tidegate::collect::broker::examine::{self, Seen, Unseen};
 use tidegate::config::Broker;
@@ -10,6 +8,8 @@ use tidegate::message;
 use tidegate::watch::Status;
 
 use super::block_on;
+use super::mosquitto::{self, Limits};
+use super::reach::{Presented, Time};
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Subject};
 
@@ -22,34 +22,37 @@ const INFLIGHT: u64 = 20;
 /// Below this a queue is short: an hour of one message a second, the time of a longer restart or repair.
 const ENOUGH: u64 = 3600;
 
-/// Where Debian's Mosquitto has its configuration.
-const MOSQUITTO: &str = "/etc/mosquitto";
-
-/// Files of it that are read at most.
-const FILES: usize = 64;
-
-/// Connects as a client of its own and looks; takes twice the time that connecting may at the most. What the service is connected
-/// to already is not tried again.
-pub(in crate::command) fn look(broker: &Broker, service: Option<&Status>, tell: Tell<'_>) {
+/// Connects as a client of its own and looks; takes twice the time that connecting may at the most, and 5 s. What the service is
+/// connected to already is not tried again. `clock_is_right`: see [`super::clock::is_right`].
+pub(in crate::command) fn look(broker: &Broker, clock_is_right: bool, service: Option<&Status>, tell: Tell<'_>) {
     let what = || Id::Broker.of(message!("broker {url}", url = &broker.url));
     let by_service = service.and_then(|status| status.broker.as_ref());
-    if let Some(state) = by_service.filter(|state| state.connected && state.url == broker.url) {
+    let connected = by_service.is_some_and(|state| state.connected && state.url == broker.url);
+    if let Some(state) = by_service.filter(|_| connected) {
         tell(Finding::good(
             what(),
             message!("the service is connected to it; {count} collected", count = state.collected),
         ));
     }
+    let clock = Time::now(clock_is_right);
     match block_on(examine::look(&of_file::broker(broker))) {
         None => tell(Finding::unknown(what(), message!("the system refuses what is needed to connect"), None)),
-        Some(Err(unseen)) if by_service.is_some_and(|state| state.connected) => {
+        // The service's connection may be older than that.
+        Some(Err(unseen @ Unseen::Distrusted { .. })) => tell(failed(certificate_of(broker), broker, &unseen, clock)),
+        Some(Err(unseen)) if connected => {
             // It may admit the service's client id alone, and the service is in.
             let said = message!("its limits could not be asked: {why}", why = why(&unseen));
             tell(Finding::unknown(what(), said, None));
         }
-        Some(Err(unseen)) => tell(failed(what(), broker, &unseen)),
+        Some(Err(unseen)) => tell(failed(what(), broker, &unseen, clock)),
         Some(Ok(seen)) => {
-            if by_service.is_none_or(|state| !state.connected) {
+            if !connected {
                 tell(Finding::good(what(), message!("it can be reached and takes the credentials")));
+            }
+            if broker.tls {
+                let certificate = seen.certificate.as_ref();
+                let (what, host) = (certificate_of(broker), broker.host.as_str());
+                tell(Presented { what, host, certificate, clock }.trusted());
             }
             topics(broker, &seen, tell);
             tell(limits(broker, &seen));
@@ -57,16 +60,28 @@ pub(in crate::command) fn look(broker: &Broker, service: Option<&Status>, tell: 
     }
 }
 
+fn certificate_of(broker: &Broker) -> Subject {
+    Id::BrokerTls.of(message!("TLS with {host}", host = &broker.host))
+}
+
 fn why(unseen: &Unseen) -> String {
     match unseen {
-        Unseen::Files(text) | Unseen::Tls(text) | Unseen::Refused(text) | Unseen::Busy(text) | Unseen::Lost(text) => {
-            text.clone()
-        }
+        Unseen::Files(text)
+        | Unseen::Tls(text)
+        | Unseen::Refused(text)
+        | Unseen::ClientId(text)
+        | Unseen::Busy(text)
+        | Unseen::NoName(text)
+        | Unseen::NoConnection(text)
+        | Unseen::Lost(text)
+        | Unseen::Distrusted { why: text, .. }
+        | Unseen::Certificate { why: text, .. } => text.clone(),
+        Unseen::OtherKind => "TLS".into(),
         Unseen::Silent => "timeout".into(),
     }
 }
 
-fn failed(what: Subject, broker: &Broker, unseen: &Unseen) -> Finding {
+fn failed(what: Subject, broker: &Broker, unseen: &Unseen, clock: Time) -> Finding {
     let (host, port) = (&broker.host, broker.port);
     match unseen {
         Unseen::Files(text) => Finding::bad(
@@ -75,21 +90,20 @@ fn failed(what: Subject, broker: &Broker, unseen: &Unseen) -> Finding {
             Code::BrokerUnreachable,
             message!("correct ca_file, client_certificate or client_key in [collect.broker]"),
         ),
+        Unseen::Distrusted { distrust, certificate, why } => {
+            let authority = message!(
+                "write the CA that has issued it as ca_file in [collect.broker]; whoever runs the broker has it; see that nobody else answers in its place"
+            );
+            Presented { what, host, certificate: certificate.as_ref(), clock }.distrusted(*distrust, why, authority)
+        }
+        Unseen::Certificate { .. } | Unseen::Refused(_) | Unseen::ClientId(_) => refused(what, broker, unseen),
         Unseen::Tls(text) => Finding::bad(
             what,
             message!("no TLS with it: {why}", why = text),
             Code::BrokerUnreachable,
-            message!(
-                "see that ca_file is the CA of the broker, that its certificate names {host}, and that the clock is right",
-                host = host
-            ),
+            message!("see what the broker's log says of it, and that its TLS is of version 1.2 or 1.3"),
         ),
-        Unseen::Refused(code) => Finding::bad(
-            what,
-            message!("it refuses the user name or password ({code})", code = code),
-            Code::BrokerRefuses,
-            message!("correct username and password_file in [collect.broker], or the broker's users and access rules"),
-        ),
+        Unseen::OtherKind => other_kind(what, broker),
         Unseen::Busy(code) => Finding::attention(
             what,
             message!("it cannot serve now ({code})", code = code),
@@ -102,13 +116,105 @@ fn failed(what: Subject, broker: &Broker, unseen: &Unseen) -> Finding {
             Code::BrokerUnreachable,
             message!("see that the broker runs, that host and port are right and that no firewall is between"),
         ),
-        Unseen::Lost(text) => Finding::bad(
+        Unseen::NoName(text) => Finding::bad(
+            what,
+            message!("the name {host} cannot be resolved: {why}", host = host, why = text),
+            Code::Names,
+            message!(
+                "see that url in [collect.broker] is spelt right; a name that no name server knows can be written into /etc/hosts, or the broker's address into url"
+            ),
+        ),
+        Unseen::NoConnection(text) => Finding::bad(
             what,
             message!("no connection to {host} port {port}: {why}", host = host, port = port, why = text),
             Code::BrokerUnreachable,
             message!("see that the broker runs, that host and port are right and that no firewall is between"),
         ),
+        Unseen::Lost(text) => Finding::bad(
+            what,
+            message!(
+                "{host} port {port} takes the connection and ends it at once: {why}",
+                host = host,
+                port = port,
+                why = text
+            ),
+            Code::BrokerUnreachable,
+            message!("see the broker's log for why, and that an MQTT broker and nothing else has that port"),
+        ),
     }
+}
+
+fn refused(what: Subject, broker: &Broker, unseen: &Unseen) -> Finding {
+    let (said, next) = match unseen {
+        Unseen::ClientId(code) => {
+            let said = message!(
+                "it does not take this check's client id ({code}); that of the service was not tried",
+                code = code
+            );
+            let next = message!("start the service, then see `tidegate status`");
+            return Finding::unknown(what, said, Some(next));
+        }
+        Unseen::Certificate { said: true, why } if broker.client_certificate.is_none() => (
+            message!("it asks for a certificate of this gateway, and none is configured ({why})", why = why),
+            message!(
+                "have whoever runs the broker issue one; write it as client_certificate and its key as client_key in [collect.broker]"
+            ),
+        ),
+        Unseen::Certificate { why, .. } if broker.client_certificate.is_none() => (
+            message!(
+                "it breaks the handshake off: most likely it asks for a certificate of this gateway ({why})",
+                why = why
+            ),
+            message!(
+                "have whoever runs the broker issue one; write it as client_certificate and its key as client_key in [collect.broker]"
+            ),
+        ),
+        Unseen::Certificate { why, .. } => (
+            message!("it refuses the certificate of this gateway ({why})", why = why),
+            message!(
+                "see that client_certificate in [collect.broker] has not ended and is from the CA that the broker knows; the broker's log says more"
+            ),
+        ),
+        _ if broker.username.is_none() => (
+            message!("it refuses a client without user name and password ({code})", code = why(unseen)),
+            message!(
+                "write username and password_file in [collect.broker], or let clients in without them at the broker"
+            ),
+        ),
+        _ => (
+            message!("it refuses the user name or password ({code})", code = why(unseen)),
+            message!("correct username and password_file in [collect.broker], or the broker's users and access rules"),
+        ),
+    };
+    Finding::bad(what, said, Code::BrokerRefuses, next)
+}
+
+/// It speaks TLS and was asked without, or the other way round.
+fn other_kind(what: Subject, broker: &Broker) -> Finding {
+    let address = broker.url.split_once("://").map_or(broker.url.as_str(), |(_, rest)| rest);
+    // Without a port the URL would lead elsewhere with the other word.
+    let address = if broker.url.ends_with(&format!(":{}", broker.port)) {
+        address.to_owned()
+    } else {
+        format!("{}:{}", address.trim_end_matches('/'), broker.port)
+    };
+    let (said, right) = if broker.tls {
+        (message!("it answers there, and without TLS"), format!("mqtt://{address}"))
+    } else {
+        (message!("it answers there, and with TLS only"), format!("mqtts://{address}"))
+    };
+    let next = if broker.tls {
+        message!(
+            "write url = \"{url}\" in [collect.broker], or the port on which it speaks TLS (mostly 8883)",
+            url = right
+        )
+    } else {
+        message!(
+            "write url = \"{url}\" in [collect.broker], with the broker's CA as ca_file, or the port on which it speaks without TLS (mostly 1883)",
+            url = right
+        )
+    };
+    Finding::bad(what, said, Code::BrokerUnreachable, next)
 }
 
 fn topics(broker: &Broker, seen: &Seen, tell: Tell<'_>) {
@@ -153,99 +259,105 @@ fn limits(broker: &Broker, seen: &Seen) -> Finding {
         let next = message!("see in its manual how many messages it queues for a client that is away");
         return Finding::unknown(what, said, Some(next));
     }
-    let near = matches!(broker.host.as_str(), "localhost" | "::1") || broker.host.starts_with("127.");
-    judge_limits(what, &version, near.then(|| configured(Path::new(MOSQUITTO))).flatten())
+    judge_limits(what, &version, mosquitto::limits(&broker.host, broker.port))
 }
 
-fn judge_limits(what: Subject, version: &str, set: Option<(Option<u64>, Option<u64>)>) -> Finding {
-    let raise = || {
-        message!(
-            "write max_queued_messages 100000 into {path} and restart the broker; max_inflight_messages {inflight} limits the rate, not what is kept",
-            path = "/etc/mosquitto/conf.d/tidegate.conf",
-            inflight = INFLIGHT,
-        )
-    };
-    let Some((queued, inflight)) = set else {
-        return Finding::unknown(
-            what,
-            message!(
+fn judge_limits(what: Subject, version: &str, limits: Limits) -> Finding {
+    let (set, known) = match limits {
+        Limits::Known(set) => (set, true),
+        Limits::Perhaps(set) => (set, false),
+        Limits::Changed(file) => {
+            let said = message!(
+                "{version}; {file} was changed after the broker had started: what it keeps while Tidegate is away is not known",
+                version = version,
+                file = file.display()
+            );
+            return Finding::unknown(what, said, Some(message!("restart the broker, then check again")));
+        }
+        Limits::Unknown => {
+            let said = message!(
                 "{version}; its settings cannot be read from here: unless they were raised, it has {inflight} messages under way and keeps {queued} while Tidegate is away, and silently drops the rest",
                 version = version,
                 inflight = INFLIGHT,
                 queued = QUEUED,
-            ),
-            Some(raise()),
-        );
+            );
+            let next = message!(
+                "see that max_queued_messages in the broker's configuration is raised, to 100000 for instance; max_inflight_messages limits the rate, not what is kept"
+            );
+            return Finding::unknown(what, said, Some(next));
+        }
     };
-    let (queued, inflight) = (queued.unwrap_or(QUEUED), inflight.unwrap_or(INFLIGHT));
-    // 0 is no limit.
-    if queued != 0 && queued < ENOUGH {
-        return Finding::attention(
-            what,
+    let raise = set.place.as_ref().map_or_else(
+        || {
             message!(
-                "{version} has {inflight} messages under way and keeps {queued} while Tidegate is away, and silently drops the rest",
-                version = version,
-                inflight = inflight,
-                queued = queued,
-            ),
-            Code::BrokerLimits,
-            raise(),
+                "start the broker with a configuration file (mosquitto -c FILE) that says max_queued_messages 100000"
+            )
+        },
+        |place| {
+            message!(
+                "write max_queued_messages 100000 into {path} and restart the broker; max_inflight_messages limits the rate, not what is kept",
+                path = place.display()
+            )
+        },
+    );
+    let (queued, inflight) = (set.queued.unwrap_or(QUEUED), set.inflight.unwrap_or(INFLIGHT));
+    let source = || set.file.as_ref().map_or_else(|| "mosquitto".to_owned(), |file| file.display().to_string());
+    // 0 is no limit.
+    let short = queued != 0 && queued < ENOUGH;
+    let count = if queued == 0 { "∞".to_owned() } else { queued.to_string() };
+    if !known {
+        let said = message!(
+            "{version}; if it reads {file}, it has {inflight} messages under way and keeps {queued} while Tidegate is away",
+            version = version,
+            file = source(),
+            inflight = inflight,
+            queued = count,
         );
+        return Finding::unknown(what, said, short.then_some(raise));
     }
-    let queued = if queued == 0 { "∞".to_owned() } else { queued.to_string() };
+    if short {
+        let said = message!(
+            "{version} has {inflight} messages under way and keeps {queued} while Tidegate is away, and silently drops the rest",
+            version = version,
+            inflight = inflight,
+            queued = count,
+        );
+        return Finding::attention(what, said, Code::BrokerLimits, raise);
+    }
     Finding::good(
         what,
         message!(
             "{version} has {inflight} messages under way and keeps {queued} while Tidegate is away",
             version = version,
             inflight = inflight,
-            queued = queued
+            queued = count
         ),
     )
 }
 
-/// `max_queued_messages` and `max_inflight_messages` in the configuration of a Mosquitto on this machine, the last of each;
-/// `None` if it cannot be read.
-fn configured(folder: &Path) -> Option<(Option<u64>, Option<u64>)> {
-    let mut text = std::fs::read_to_string(folder.join("mosquitto.conf")).ok()?;
-    let mut more: Vec<_> = match std::fs::read_dir(folder.join("conf.d")) {
-        Ok(entries) => entries.flatten().map(|entry| entry.path()).collect(),
-        Err(_) => Vec::new(),
-    };
-    more.sort();
-    for path in more.into_iter().filter(|path| path.extension().is_some_and(|end| end == "conf")).take(FILES) {
-        text.push('\n');
-        text.push_str(&std::fs::read_to_string(path).ok()?);
-    }
-    let last = |key: &str| {
-        let of_line = |line: &str| line.trim().strip_prefix(key)?.strip_prefix([' ', '\t'])?.trim().parse().ok();
-        text.lines().filter_map(of_line).next_back()
-    };
-    Some((last("max_queued_messages"), last("max_inflight_messages")))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::mosquitto::Settings;
     use super::*;
     use crate::command::check::finding::Outcome;
 
     #[test]
-    fn mosquittos_limits_are_read_from_its_files_or_not_judged() {
-        let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(configured(folder.path()), None);
-        std::fs::write(folder.path().join("mosquitto.conf"), "max_queued_messages 10\n# max_inflight_messages 5\n")
-            .expect("a file");
-        assert_eq!(configured(folder.path()), Some((Some(10), None)));
-        std::fs::create_dir(folder.path().join("conf.d")).expect("a folder");
-        std::fs::write(folder.path().join("conf.d/x.conf"), " max_queued_messages\t0\nmax_inflight_messages 50")
-            .expect("a file");
-        std::fs::write(folder.path().join("conf.d/x.bak"), "max_queued_messages 7").expect("a file");
-        assert_eq!(configured(folder.path()), Some((Some(0), Some(50))));
-        let result =
-            |set| judge_limits(Id::BrokerLimits.of(message!("broker, limits")), "mosquitto version 2.0.21", set).result;
-        assert_eq!(result(None), Outcome::Unknown);
-        assert_eq!(result(Some((None, None))), Outcome::Attention);
-        assert_eq!(result(Some((Some(0), None))), Outcome::Good);
-        assert_eq!(result(Some((Some(100_000), Some(20)))), Outcome::Good);
+    fn limits_are_judged_by_what_the_broker_is_known_to_have_read_and_by_nothing_else() {
+        let judged =
+            |limits| judge_limits(Id::BrokerLimits.of(message!("broker, limits")), "mosquitto version 2.0.21", limits);
+        let set =
+            |queued, inflight| Settings { queued, inflight, file: Some("/m.conf".into()), place: Some("/p".into()) };
+        let result = |limits| judged(limits).result;
+        assert_eq!(result(Limits::Unknown), Outcome::Unknown);
+        assert_eq!(result(Limits::Changed("/m.conf".into())), Outcome::Unknown);
+        assert_eq!(result(Limits::Known(Settings::default())), Outcome::Attention);
+        assert_eq!(result(Limits::Known(set(None, Some(100)))), Outcome::Attention);
+        assert_eq!(result(Limits::Known(set(Some(0), None))), Outcome::Good);
+        assert_eq!(result(Limits::Known(set(Some(100_000), Some(20)))), Outcome::Good);
+        let perhaps = judged(Limits::Perhaps(set(Some(10), None)));
+        assert_eq!((perhaps.result, perhaps.code), (Outcome::Unknown, None));
+        assert!(perhaps.said.to_string().contains("if it reads /m.conf"), "{}", perhaps.said);
+        let next = judged(Limits::Known(set(None, None))).next.expect("what to do").to_string();
+        assert!(next.contains("into /p "), "{next}");
     }
 }

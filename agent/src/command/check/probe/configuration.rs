@@ -56,7 +56,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
                 tell(Finding::attention(
                     what(),
                     message!("usable; {found}", found = warning.place_and_found()),
-                    Code::ConfigWrong,
+                    warning.code,
                     message!("look at it: {advice}", advice = &warning.advice),
                 ));
             }
@@ -126,7 +126,7 @@ fn mistakes(errors: &Errors, tell: Tell<'_>) {
             tell(Finding::unknown(what(), said, Some(sudo())));
         } else {
             let next = message!("correct it: {advice}", advice = &problem.advice);
-            tell(Finding::bad(what(), said, Code::ConfigWrong, next));
+            tell(Finding::bad(what(), said, problem.code, next));
         }
     }
 }

@@ -9,19 +9,28 @@ use tidegate::language::system;
 use tidegate::message;
 use tidegate::watch::Status;
 
+use super::runner::Runner;
 use super::sockets::{self, Holder};
+use super::unit::Unit;
 use crate::command::check::Tell;
-use crate::command::check::finding::{Finding, Id};
+use crate::command::check::finding::{Finding, Id, Subject};
 
 /// Looks at each address of the listener. Nothing binds the port itself.
-pub(in crate::command) fn look(listener: &Listener, service: Option<&Status>, tell: Tell<'_>) {
+pub(in crate::command) fn look(
+    listener: &Listener,
+    unit: &Unit,
+    runner: &Runner,
+    service: Option<&Status>,
+    tell: Tell<'_>,
+) {
     let tls = listener.tls.as_ref().map(|tls| tls.bind);
     for address in listener.bind.into_iter().chain(tls) {
-        tell(judge(address, service));
+        tell(judge(address, unit.main_pid(), runner, service));
     }
 }
 
-fn judge(address: SocketAddr, service: Option<&Status>) -> Finding {
+/// `started`: the process that systemd runs as the service.
+fn judge(address: SocketAddr, started: Option<u32>, runner: &Runner, service: Option<&Status>) -> Finding {
     let what = Id::Listener.of(message!("devices connect to {address}", address = address));
     let served = service.and_then(|status| status.listener.as_ref());
     if served.is_some_and(|served| served.addresses.iter().any(|one| is_at(one, address))) {
@@ -31,24 +40,13 @@ fn judge(address: SocketAddr, service: Option<&Status>) -> Finding {
         return Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None);
     };
     if let Some(other) = others.first() {
-        return match (sockets::holder(other), service) {
-            (Some(Holder { pid, .. }), Some(status)) if pid == status.pid => {
+        let ours = [started, service.map(|status| status.pid)];
+        return match sockets::holder(other) {
+            Some(Holder { pid, .. }) if ours.contains(&Some(pid)) => {
                 Finding::good(what, message!("the service listens there"))
             }
-            (Some(Holder { pid, name }), _) => Finding::bad(
-                what,
-                message!("{name} (process {pid}) has that port", name = &name, pid = pid),
-                Code::Listen,
-                message!(
-                    "stop {name}, write another port in [collect.listener], or use the broker that is there with [collect.broker]",
-                    name = name
-                ),
-            ),
-            (None, _) => Finding::unknown(
-                what,
-                message!("a program of the user with the number {uid} has that port", uid = other.uid),
-                Some(message!("run it again with sudo to see which: ss -ltnp")),
-            ),
+            Some(holder) => held(what, &holder),
+            None => hidden(what, other.uid, runner.ids().0, rustix::process::geteuid().is_root()),
         };
     }
     // Any port of the address will do to see whether it is this machine's: the port itself stays free for the service.
@@ -79,6 +77,52 @@ fn judge(address: SocketAddr, service: Option<&Status>) -> Finding {
     }
 }
 
+/// Somebody else has the port.
+fn held(what: Subject, Holder { pid, name }: &Holder) -> Finding {
+    if name == env!("CARGO_PKG_NAME") {
+        return Finding::bad(
+            what,
+            message!("another Tidegate (process {pid}) has that port", pid = pid),
+            Code::Listen,
+            message!(
+                "see who has started it: ps -fp {pid}; end it there, or write another port in [collect.listener]",
+                pid = pid
+            ),
+        );
+    }
+    Finding::bad(
+        what,
+        message!("{name} (process {pid}) has that port", name = name, pid = pid),
+        Code::Listen,
+        message!(
+            "stop {name}, write another port in [collect.listener], or use the broker that is there with [collect.broker]",
+            name = name
+        ),
+    )
+}
+
+/// Somebody has the port who cannot be seen: another user's process, or for root one of another namespace. `own`: the user that
+/// the service runs as.
+fn hidden(what: Subject, uid: u32, own: u32, root: bool) -> Finding {
+    let sudo = || message!("run it again with sudo to see which: ss -ltnp");
+    if root {
+        return Finding::bad(
+            what,
+            message!("a program that cannot be seen from here has that port, such as one in a container"),
+            Code::Listen,
+            message!(
+                "see which container has it (docker ps, podman ps, machinectl), and stop it or write another port in [collect.listener]"
+            ),
+        );
+    }
+    let said = message!("a program of the user with the number {uid} has that port", uid = uid);
+    if uid == own {
+        // It may be the service.
+        return Finding::unknown(what, said, Some(sudo()));
+    }
+    Finding::bad(what, said, Code::Listen, sudo())
+}
+
 /// The first port that anybody may have (`net.ipv4.ip_unprivileged_port_start`, ip(7)); 1024 unless the system says otherwise.
 fn first_for_all() -> u16 {
     let said = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
@@ -103,14 +147,34 @@ mod tests {
     fn a_port_is_free_or_somebody_has_it_and_is_named() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("it is bound");
+        let runner = Runner::find(&Unit::NoSystemd, None);
+        let judge = |address, started| super::judge(address, started, &runner, None);
         let taken = judge(address, None);
         assert_eq!(taken.result, Outcome::Bad);
         assert!(taken.said.to_string().contains(&std::process::id().to_string()), "{}", taken.said);
+        assert_eq!(judge(address, Some(std::process::id())).result, Outcome::Good, "it is the service");
         drop(listener);
         assert_eq!(judge(address, None).result, Outcome::Good);
         // 192.0.2.0/24 is for documentation (RFC 5737).
         let elsewhere = judge("192.0.2.1:1883".parse().expect("an address"), None);
         assert_eq!((elsewhere.result, elsewhere.code), (Outcome::Bad, Some(Code::Listen)));
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_bad_whoever_has_it_unless_it_may_be_the_service() {
+        let what = || Id::Listener.of(message!("x"));
+        let result = |uid, own, root| {
+            let finding = hidden(what(), uid, own, root);
+            (finding.result, finding.next.expect("what to do").to_string().contains("sudo"))
+        };
+        assert_eq!(result(0, 990, true), (Outcome::Bad, false));
+        assert_eq!(result(990, 990, true), (Outcome::Bad, false));
+        assert_eq!(result(104, 990, false), (Outcome::Bad, true));
+        assert_eq!(result(990, 990, false), (Outcome::Unknown, true));
+        let next =
+            |name: &str| held(what(), &Holder { pid: 7, name: name.into() }).next.expect("what to do").to_string();
+        assert!(next("tidegate").contains("ps -fp 7") && !next("tidegate").contains("broker"));
+        assert!(next("mosquitto").contains("[collect.broker]"));
     }
 
     #[test]

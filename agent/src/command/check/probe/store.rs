@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use tidegate::code::Code;
 use tidegate::config::Store;
 use tidegate::config::units::format_size;
@@ -224,12 +225,11 @@ fn write(store: &Store, there: &Path, runner: &Runner, lasting: Lasting, tell: T
     }
 }
 
+/// Why nothing can be written, by what the system says of it (errno(3)).
 fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Finding {
-    let what = Id::StoreWriting.of(message!("store, writing"));
     let path = || there.display();
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Finding::bad(
-            what,
+    let (said, code, next) = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::ACCESS) => (
             message!("the service's user {user} may not write to {path}", user = user, path = path()),
             Code::StoreUnusable,
             message!(
@@ -238,8 +238,15 @@ fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Findin
                 path = store.path.display()
             ),
         ),
-        io::ErrorKind::ReadOnlyFilesystem => Finding::bad(
-            what,
+        Some(Errno::PERM) => (
+            message!("{path} is protected: even its owner may not write to it", path = path()),
+            Code::StoreUnusable,
+            message!(
+                "see by what: lsattr -d {path}, findmnt --target {path}; or write another [store] path",
+                path = path()
+            ),
+        ),
+        Some(Errno::ROFS) => (
             message!("{path} is on a file system that is mounted read-only", path = path()),
             Code::StoreUnusable,
             message!(
@@ -247,19 +254,28 @@ fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Findin
                 path = path()
             ),
         ),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Finding::bad(
-            what,
+        Some(Errno::NOSPC | Errno::DQUOT) => (
             message!("the disk is full: not even 4 KiB can be written to {path}", path = path()),
             Code::StoreStalled,
             message!("free the disk, or lower [store] max_size: du -x / | sort -n | tail"),
         ),
-        _ => Finding::bad(
-            what,
+        Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::OPNOTSUPP) => (
+            message!("no file can be made in {path}: {error}", path = path(), error = system::said(error)),
+            Code::StoreUnusable,
+            message!("write a folder on the gateway's own flash as [store] path"),
+        ),
+        Some(Errno::IO | Errno::NXIO | Errno::NODEV) => (
             message!("writing to {path} failed: {error}", path = path(), error = system::said(error)),
             Code::StoreUnusable,
             message!("see `dmesg`; a medium that fails so must be replaced"),
         ),
-    }
+        _ => (
+            message!("writing to {path} failed: {error}", path = path(), error = system::said(error)),
+            Code::StoreUnusable,
+            message!("see `dmesg` for why, or write another [store] path"),
+        ),
+    };
+    Finding::bad(Id::StoreWriting.of(message!("store, writing")), said, code, next)
 }
 
 /// How long each sync took; at least one.
@@ -343,6 +359,29 @@ mod tests {
         assert_eq!(result(109, None, 0), Outcome::Attention);
         assert_eq!(result(34, None, 0), Outcome::Bad);
         assert_eq!(result(500, Some(100), 0), Outcome::Bad);
+    }
+
+    #[test]
+    fn what_the_system_says_of_a_store_has_a_step_that_fits() {
+        let store = store("path = \"/srv/x\"\n");
+        for (errno, code, step) in [
+            (Errno::ACCESS, Code::StoreUnusable, "install -d -o gw -m 750 /srv/x"),
+            (Errno::PERM, Code::StoreUnusable, "lsattr -d /srv"),
+            (Errno::ROFS, Code::StoreUnusable, "remount,rw"),
+            (Errno::NOSPC, Code::StoreStalled, "free the disk"),
+            (Errno::DQUOT, Code::StoreStalled, "free the disk"),
+            (Errno::NOENT, Code::StoreUnusable, "write a folder"),
+            (Errno::NOTDIR, Code::StoreUnusable, "write a folder"),
+            (Errno::IO, Code::StoreUnusable, "must be replaced"),
+            (Errno::MFILE, Code::StoreUnusable, "dmesg"),
+        ] {
+            let error = io::Error::from_raw_os_error(errno.raw_os_error());
+            let finding = refused(&store, Path::new("/srv"), "gw", &error);
+            let next = finding.next.expect("what to do").to_string();
+            assert_eq!((finding.result, finding.code), (Outcome::Bad, Some(code)), "{errno:?}");
+            assert!(next.contains(step), "{errno:?}: {next}");
+            assert_eq!(next.contains("replaced"), errno == Errno::IO, "{errno:?}: {next}");
+        }
     }
 
     #[test]

@@ -6,16 +6,14 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use tidegate::code::Code;
 use tidegate::language::Message;
 use tidegate::message;
+use tidegate::program::{Environment, Program};
 use tidegate::watch::Status;
-use tokio::io::AsyncReadExt as _;
 
-use super::block_on;
 use crate::command::NOT_CONFIGURED;
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Subject};
@@ -59,11 +57,19 @@ impl Unit {
         if !Path::new("/run/systemd/system").is_dir() {
             return Self::NoSystemd;
         }
-        match block_on(async { tokio::time::timeout(LIMIT, systemctl()).await }) {
-            Some(Ok(Ok(text))) => Self::Known(with_credentials(parse(&text))),
-            Some(Ok(Err(error))) => Self::Unasked(error.to_string()),
-            Some(Err(_)) => Self::Unasked(format!("systemctl did not answer within {} s", LIMIT.as_secs())),
-            None => Self::Unasked("no runtime".into()),
+        let systemctl = Program {
+            name: "systemctl",
+            arguments: &["show", "--no-pager", NAME, PROPERTIES],
+            environment: Environment::Bare,
+            time: LIMIT,
+            bytes: MOST,
+        };
+        match systemctl.run_alone() {
+            Ok(ended) if ended.status.success() => {
+                Self::Known(with_credentials(parse(&String::from_utf8_lossy(&ended.output))))
+            }
+            Ok(ended) => Self::Unasked(format!("systemctl ended with {}", ended.status)),
+            Err(error) => Self::Unasked(error.to_string()),
         }
     }
 
@@ -125,26 +131,6 @@ impl Unit {
         let sources = self.property("LoadCredential").split_whitespace().filter_map(|word| word.split_once(':'));
         sources.map(|(_, source)| PathBuf::from(source)).any(|source| file.starts_with(source))
     }
-}
-
-async fn systemctl() -> std::io::Result<String> {
-    // Nothing of this process's environment is its business; the path is where systems have it.
-    let mut child = tokio::process::Command::new("systemctl")
-        .args(["show", "--no-pager", NAME, PROPERTIES])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut said = String::new();
-    if let Some(output) = child.stdout.take() {
-        output.take(MOST).read_to_string(&mut said).await?;
-    }
-    let status = child.wait().await?;
-    if status.success() { Ok(said) } else { Err(std::io::Error::other(format!("systemctl ended with {status}"))) }
 }
 
 fn parse(text: &str) -> HashMap<String, String> {

@@ -60,6 +60,13 @@ impl Default for Names {
     }
 }
 
+impl Names {
+    /// The name servers that are asked now.
+    pub fn servers(&self) -> Vec<IpAddr> {
+        Settings::parse(&read(&self.settings).unwrap_or_default()).servers
+    }
+}
+
 /// What is known of names.
 #[derive(Debug, Default)]
 pub(super) struct Resolver {

@@ -1,5 +1,5 @@
-//! What a server's certificate says of itself: for people, who want to know which it is and until when it holds. Whether it is
-//! trusted is rustls's to judge.
+//! What a server's certificate says of itself, and why it is not trusted: for people, who want to know which it is and until when it
+//! holds. Whether it is trusted is rustls's to judge; a [`Witness`] stands by and sees it.
 //!
 //! # Format
 //! DER (X.690) of a certificate (RFC 5280, section 4.1):
@@ -9,6 +9,14 @@
 //! issuer, subject   SEQUENCE of SET of SEQUENCE { OID  text }, OID 2.5.4.3 (common name) or 2.5.4.10 (organisation)
 //! validity          SEQUENCE { notBefore, notAfter }: UTCTime YYMMDDHHMMSSZ or GeneralizedTime YYYYMMDDHHMMSSZ
 //! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 
 use crate::der::{Elements, OID, SEQUENCE, SET, text};
 use crate::shown;
@@ -32,6 +40,104 @@ pub struct Certificate {
     pub from_ms: u64,
     /// Until when it holds, likewise.
     pub until_ms: u64,
+}
+
+/// Why a certificate is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Distrust {
+    /// It held until before now.
+    Expired,
+    /// It holds from after now.
+    NotYetValid,
+    /// Nobody who is trusted issued it.
+    UnknownIssuer,
+    /// It is for another name.
+    OtherName,
+    /// Anything else.
+    Other,
+}
+
+/// Why the far end's certificate is not trusted, if that is what an error of rustls says.
+pub fn distrust(error: &rustls::Error) -> Option<Distrust> {
+    let rustls::Error::InvalidCertificate(why) = error else { return None };
+    Some(match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Distrust::Expired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Distrust::NotYetValid,
+        CertificateError::UnknownIssuer => Distrust::UnknownIssuer,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Distrust::OtherName,
+        _ => Distrust::Other,
+    })
+}
+
+/// Sees the certificate that a server shows, also one that is not trusted, and leaves the judgement to rustls.
+#[derive(Debug)]
+pub struct Witness {
+    judge: Option<Arc<WebPkiServerVerifier>>,
+    schemes: Vec<SignatureScheme>,
+    seen: Mutex<Option<Vec<u8>>>,
+}
+
+impl Witness {
+    /// One that leaves the judgement to `judge`.
+    pub fn of(judge: Arc<WebPkiServerVerifier>) -> Self {
+        Self { schemes: judge.supported_verify_schemes(), judge: Some(judge), seen: Mutex::default() }
+    }
+
+    /// One by whom nobody is trusted: every handshake ends when the certificate was seen.
+    pub fn trusting_nobody(provider: &CryptoProvider) -> Self {
+        let schemes = provider.signature_verification_algorithms.supported_schemes();
+        Self { judge: None, schemes, seen: Mutex::default() }
+    }
+
+    /// The server's own certificate, DER, if it has shown one.
+    pub fn seen(&self) -> Option<Vec<u8>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same, if it can be read.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.seen().and_then(|der| Certificate::read(&der))
+    }
+
+    fn judge(&self) -> Result<&WebPkiServerVerifier, rustls::Error> {
+        self.judge.as_deref().ok_or(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer))
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(own.to_vec());
+        self.judge()?.verify_server_cert(own, chain, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge()?.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge()?.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
+    }
 }
 
 impl Certificate {

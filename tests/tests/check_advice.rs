@@ -1,0 +1,107 @@
+//! That `tidegate check` gives each thing the code whose page helps, and a next step that leads somewhere.
+#![forbid(unsafe_code)]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tidegate_tests::agent::{Setup, binary};
+use tidegate_tests::checked::{Checked, check};
+use tidegate_tests::flux::Flux;
+use tidegate_tests::statuspage::{self, StatusPage};
+use tidegate_tests::tools::find;
+
+fn page() -> StatusPage {
+    StatusPage::start(statuspage::Says::Page(statuspage::page(&[], &[])))
+}
+
+fn webhook(flux: &Flux, page: &StatusPage) -> Setup {
+    let mut setup = Setup::webhook(flux);
+    setup.status_page(page);
+    setup.synchronise();
+    setup
+}
+
+/// Where nobody else's processes can be seen, as from within a container.
+fn alone(arguments: &[&str]) -> Output {
+    let mut command = Command::new(find("unshare", "util-linux"));
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(binary()).args(arguments).env("LC_ALL", "C");
+    command.output().expect("unshare starts")
+}
+
+#[test]
+fn a_secret_whose_file_is_missing_has_the_page_of_secrets() {
+    let (flux, page) = (Flux::start(), page());
+    let mut setup = webhook(&flux, &page);
+    setup.without("forward.flux").set("forward.flux", "kind", "\"webhook\"");
+    let file = setup.folder().join("webhook-url");
+    setup.set("forward.flux", "url_file", &format!("\"{}\"", file.display()));
+    let checked = check(&setup, &[]);
+    let [said, next] = checked.told("configuration", "bad", "TG-105");
+    assert!(said.contains("/webhook-url") && next.contains("create it"), "{said} → {next}");
+    // Beside a mistake of another kind each has its own.
+    setup.set("store", "max_size", "5");
+    let both = check(&setup, &[]).lines("configuration");
+    let mut codes: Vec<&str> = both.iter().map(|[_, code, ..]| code.as_str()).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, ["TG-102", "TG-105"]);
+}
+
+#[test]
+fn a_note_on_a_usable_configuration_is_no_mistake() {
+    let (flux, page) = (Flux::start(), page());
+    let mut setup = webhook(&flux, &page);
+    setup.set("forward.flux.batch", "max_age", "\"10s\"");
+    let checked = check(&setup, &[]);
+    let notes = checked.lines("configuration");
+    assert!(!notes.is_empty() && notes.iter().all(|[result, code, ..]| result == "attention" && code == "TG-112"));
+    assert_eq!(checked.code, 0, "{}", checked.text);
+}
+
+#[test]
+fn a_port_that_a_second_tidegate_has_is_told_as_that() {
+    let (flux, page) = (Flux::start(), page());
+    let first = webhook(&flux, &page).start();
+    let mut second = webhook(&flux, &page);
+    second.set("collect.listener", "bind", &format!("\"{}\"", first.address()));
+    let checked = check(&second, &[]);
+    let [said, next] = checked.told("devices connect to", "bad", "TG-201");
+    assert!(said.contains("another Tidegate (process "), "{said}");
+    assert!(next.contains("ps -fp ") && !next.contains("broker"), "{next}");
+}
+
+#[test]
+fn a_port_whose_holder_cannot_be_seen_is_taken_all_the_same() {
+    let (flux, page) = (Flux::start(), page());
+    let setup = webhook(&flux, &page);
+    let _held = TcpListener::bind(setup.address()).expect("the port is free");
+    let config = setup.write();
+    let config = config.to_str().expect("text");
+    let checked = Checked::of(&alone(&["check", "--json", "--config", config]));
+    let [said, next] = checked.told("devices connect to", "bad", "TG-201");
+    assert!(said.contains("cannot be seen"), "{said}");
+    assert!(next.contains("container") && !next.contains("sudo"), "{next}");
+
+    // Nor is it set up in silence.
+    let place = tempfile::tempdir().expect("a folder");
+    let new = place.path().join("tidegate.toml");
+    let listen = setup.address().to_string();
+    let arguments = ["setup", "--yes", "--no-start", "--id", "gw-1", "--devices", "listen", "--listen", &listen];
+    let more = ["--flux", "unified", "--interface=", "--events-per-month", "10000", "--config"];
+    let words = [&arguments[..], &more, &[new.to_str().expect("text")]].concat();
+    let output = alone(&words);
+    let all = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(all.contains("TG-201") && all.contains("nothing was changed"), "{all}");
+    assert_eq!((output.status.code(), new.exists()), (Some(1), false), "{all}");
+}
+
+#[test]
+fn a_store_where_no_file_can_be_is_not_taken_for_a_failing_medium() {
+    let (flux, page) = (Flux::start(), page());
+    let mut setup = webhook(&flux, &page);
+    setup.store_at(Path::new("/proc/nowhere/store"));
+    let checked = check(&setup, &[]);
+    let [said, next] = checked.told("store, writing", "bad", "TG-301");
+    assert!(said.contains("/proc") && next.contains("[store] path"), "{said} → {next}");
+    assert!(!next.contains("replaced"), "{next}");
+}
