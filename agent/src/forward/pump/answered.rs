@@ -56,14 +56,15 @@ impl Pump {
             }
             Exchange::NotSent(lack) | Exchange::Cut(lack) => {
                 failure = Some(lack.how);
-                Judged { verdict: Verdict::Transient { costly: false }, reason: lack.reason }
+                Judged { verdict: Verdict::Transient { costly: false }, reason: lack.reason, by_rule: false }
             }
         };
-        let Judged { verdict, reason } = judged;
+        let verdict = judged.verdict;
         self.permits.end(lane, was_sent, verdict);
         if link.is_to(&self.config) {
-            self.tell(verdict, (status, failure), &reason, probe, now);
+            self.tell(&judged, (status, failure), probe, now);
         }
+        let reason = judged.reason;
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);
         if matches!(verdict, Verdict::Quota { .. }) && (overtaken || !same_endpoint) {

@@ -9,7 +9,8 @@
 //!   many reasons, and each time something would be sent to who said that it is gone for good.
 //! - The gateway's own line at fault shuts nothing.
 //! - A refusal by an endpoint that never accepted anything is a mistake in the configuration, and no stance: the
-//!   forwarder tries on at its own pace.
+//!   forwarder tries on at its own pace. Unless a rule of the configuration says what such an answer means: that is the
+//!   operator's word, and there is nothing to conclude.
 //!
 //! # One at a time
 //! The endpoint says one thing at a time, so there is one ground made of answers. Of two answers the later counts, but an
@@ -119,9 +120,9 @@ impl Machine {
             Means::Accepted => self.accepted(answer.probe, log),
             Means::Throttled => self.throttled(answer, log),
             Means::Maintenance | Means::Unreachable => self.not_reached(answer, log),
-            Means::Suspended if self.state.has_delivered() => self.refused(Kind::Suspended, answer, log),
-            Means::Ended if self.state.has_delivered() => self.refused(Kind::Ended, answer, log),
-            Means::Suspended | Means::Ended | Means::Misconfigured => self.never_taken(&answer, log),
+            Means::Suspended if self.is_meant(&answer) => self.refused(Kind::Suspended, answer, log),
+            Means::Ended if self.is_meant(&answer) => self.refused(Kind::Ended, answer, log),
+            Means::Suspended | Means::Ended | Means::Misconfigured => self.mistaken(&answer, log),
             Means::Quota => self.refused(Kind::Quota, answer, log),
             Means::Poison => {
                 self.state.failing = None;
@@ -134,6 +135,11 @@ impl Machine {
             Means::Transient => {}
             Means::OwnLine => self.state.failing = None,
         }
+    }
+
+    /// Whether a refusal means what it says: the operator says so, or records had been accepted before.
+    fn is_meant(&self, answer: &Answer) -> bool {
+        answer.by_rule || self.state.has_delivered()
     }
 
     fn accepted(&mut self, probe: bool, log: &mut Scribe) {
@@ -281,6 +287,7 @@ impl Machine {
             }
             _ => {}
         }
+        self.state.misconfigured = false;
         let did = match kind {
             Kind::Ended => message!("nothing is sent any more; records are kept"),
             Kind::Quota if answer.wait_ms.is_some() => message!("sending stops until the time that it names"),
@@ -295,17 +302,23 @@ impl Machine {
         self.dirty = true;
     }
 
-    fn never_taken(&mut self, answer: &Answer, log: &mut Scribe) {
+    /// The configuration is at fault, as far as can be told, or as a rule has it.
+    fn mistaken(&mut self, answer: &Answer, log: &mut Scribe) {
         self.state.failing = None;
+        let delivered = self.state.has_delivered();
+        if answer.by_rule || !delivered {
+            // Where nothing was accepted only a rule can have made a suspension, and that has been changed since.
+            let why = message!("it is taken for a mistake in the configuration").to_string();
+            self.lift(&[Kind::Suspended], &why, log);
+        }
+        let did = if delivered {
+            message!("nothing: it is tried again, more and more rarely")
+        } else {
+            message!("nothing: the endpoint never accepted a record")
+        };
         if !std::mem::replace(&mut self.state.misconfigured, true) {
             self.dirty = true;
-            log.entry(
-                "misconfigured",
-                "",
-                words::ANSWER,
-                &answer.reason,
-                &message!("nothing: the endpoint never accepted a record"),
-            );
+            log.entry("misconfigured", "", words::ANSWER, &answer.reason, &did);
         }
     }
 
