@@ -90,6 +90,7 @@ fn errors_of_flux_are_an_interval_of_the_provider_from_the_first_failure_to_the_
     }
     let csv = String::from_utf8(agent.command(&["outages", "--csv"]).stdout).expect("text");
     assert_eq!(csv.lines().count(), 2, "{csv}");
+    assert!(csv.lines().nth(1).is_some_and(|line| line.ends_with(",true")), "{csv}");
     assert!(
         csv.lines().nth(1).is_some_and(|line| line.starts_with("1,") && line.contains(",right,provider,")),
         "{csv}"
@@ -235,6 +236,12 @@ fn a_file_edited_by_hand_is_found_with_the_line_and_the_gateway_goes_on() {
     assert!(!text.contains("whole: "), "{text}");
     let shown = String::from_utf8(agent.command(&["outages"]).stdout).expect("text");
     assert!(shown.contains("not as it was written"), "{shown}");
+    // What goes with a claim says no less, and stays what reads CSV understands.
+    let csv = agent.command(&["outages", "--csv"]);
+    let (rows, beside) = (String::from_utf8_lossy(&csv.stdout), String::from_utf8_lossy(&csv.stderr));
+    assert!(csv.status.success() && beside.contains("not as it was written"), "{csv:?}");
+    let ends: Vec<&str> = rows.lines().filter_map(|line| line.rsplit(',').next()).collect();
+    assert_eq!(ends, ["ledger_whole", "false"], "{rows}");
     // It goes on with the edit visible.
     agent.start();
     flux.answer_all(Answer::status(503));
