@@ -7,7 +7,8 @@
 //!   records had been accepted) no answer lifts, because nothing is sent any more: that takes another endpoint or
 //!   credential, or a signed notice that withdraws `answers`. The operator's word does not: a configuration is reloaded for
 //!   many reasons, and each time something would be sent to who said that it is gone for good.
-//! - The gateway's own line at fault shuts nothing.
+//! - The gateway's own line at fault shuts nothing, and ends what was concluded from connections that were refused or cut
+//!   before that could be told.
 //! - A refusal by an endpoint that never accepted anything is a mistake in the configuration, and no stance: the
 //!   forwarder tries on at its own pace. Unless a rule of the configuration says what such an answer means: that is the
 //!   operator's word, and there is nothing to conclude.
@@ -69,6 +70,9 @@ pub(super) struct Told {
     /// That is what the answer named, and with a quota its end.
     #[serde(default)]
     pub(super) named: bool,
+    /// It was concluded from connections that were refused or cut, and from nothing that was answered since.
+    #[serde(default)]
+    pub(super) unreached: bool,
     pub(super) reason: String,
 }
 
@@ -133,7 +137,7 @@ impl Machine {
                 );
             }
             Means::Transient => {}
-            Means::OwnLine => self.state.failing = None,
+            Means::OwnLine => self.own_line(log),
         }
     }
 
@@ -244,6 +248,10 @@ impl Machine {
         let rest = wait.map(|wait| at.steady.saturating_add(wait));
         match &mut self.state.answers {
             Some(told) if told.kind == Kind::Maintenance => {
+                if told.unreached && answer.means == Means::Maintenance {
+                    told.unreached = false;
+                    self.dirty = true;
+                }
                 if let Some(rest) = rest {
                     (told.set, told.rest) = (at.steady, Some(rest));
                     self.dirty = true;
@@ -271,7 +279,8 @@ impl Machine {
         log.holds(words::clause(Stance::Maintenance), rest.map(|rest| at.date_of(rest)));
         let since = if lasts && rest.is_none() { since } else { at.steady };
         let (kind, set, named) = (Kind::Maintenance, at.steady, rest.is_some());
-        self.state.answers = Some(Told { kind, since, until: None, set, rest, named, reason });
+        let unreached = answer.means == Means::Unreachable;
+        self.state.answers = Some(Told { kind, since, until: None, set, rest, named, unreached, reason });
         self.dirty = true;
     }
 
@@ -293,13 +302,32 @@ impl Machine {
             Kind::Quota if answer.wait_ms.is_some() => message!("sending stops until the time that it names"),
             _ => message!("sending stops; rarely one event shows whether it is over"),
         };
-        let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
+        let mut told = Told {
+            kind,
+            since: at.steady,
+            until: None,
+            set: at.steady,
+            rest: None,
+            named: false,
+            unreached: false,
+            reason,
+        };
         told.lasts(answer.wait_ms, at, &self.settings);
         log.entry(kind.stance().as_str(), "", words::ANSWER, &told.reason, &did);
         let until = if kind == Kind::Quota { told.ends(at) } else { None };
         log.holds(words::clause(kind.stance()), until);
         self.state.answers = Some(told);
         self.dirty = true;
+    }
+
+    /// The gateway's own line is at fault. Connections may have been refused for a while before that could be told, and what
+    /// was concluded from them was wrong; what Flux answered stands.
+    fn own_line(&mut self, log: &mut Scribe) {
+        self.state.failing = None;
+        if self.state.answers.as_ref().is_some_and(|told| told.kind == Kind::Maintenance && told.unreached) {
+            let why = message!("others cannot be reached either: the gateway's own line is at fault").to_string();
+            self.lift(&[Kind::Maintenance], &why, log);
+        }
     }
 
     /// The configuration is at fault, as far as can be told, or as a rule has it.
