@@ -16,7 +16,7 @@ use crate::language::Message;
 
 pub use devices::{DeviceStatus, DevicesStatus};
 pub use provider::{
-    GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, StanceStatus, StatusPageStatus,
+    GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, STARTING, StanceStatus, StatusPageStatus,
 };
 
 /// Everything there is to show.
