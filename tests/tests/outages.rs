@@ -106,18 +106,23 @@ fn a_refused_connection_is_of_the_providers_side_and_a_429_is_no_outage() {
     let agent = Setup::webhook(&flux).start();
     publish(&agent, "1");
     flux.wait_for(1, BOUND);
-    flux.answer_next([Answer::status(429).with_header("retry-after", "1")]);
-    publish(&agent, "2");
-    flux.wait_for(2, BOUND);
     flux.stop();
-    publish(&agent, "3");
+    publish(&agent, "2");
     let refused = wait_for(&agent, 1, true);
     assert_eq!((refused["class"].as_str(), refused["evidence"][0]["stage"].as_str()), (Some("provider"), Some("tcp")));
     assert!(refused["evidence"][0]["status"].is_null(), "{refused:#}");
     assert_eq!(refused["clock"], "unknown", "nobody said that the clock is right");
     flux.resume();
-    flux.wait_for(3, BOUND);
+    flux.wait_for(2, BOUND);
     wait_for(&agent, 1, false);
+    // Last: what follows from it holds for minutes.
+    flux.answer_next([Answer::status(429).with_header("retry-after", "1")]);
+    publish(&agent, "3");
+    agent.wait_for_verdict("throttled");
+    let told = || agent.status()["stance"]["stance"] == "restricted";
+    wait::until("it is taken in", BOUND, told);
+    assert_eq!(intervals(&agent).len(), 1);
+    assert!(agent.status()["outage"]["since_ms"].is_null());
 }
 
 /// A port on which nobody takes connections, and nobody refuses them: the queue of those that wait is full.
