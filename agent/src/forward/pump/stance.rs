@@ -7,7 +7,7 @@ use crate::forward::http::is_over;
 use crate::forward::leave::Turn;
 use crate::forward::plan::Side;
 use crate::forward::told::Told;
-use crate::forward::verdict::{Judged, Verdict};
+use crate::forward::verdict::Verdict;
 use crate::forward::ways::CLASSES;
 use crate::shape::wire::Class;
 use crate::shape::wire::Failure;
@@ -76,12 +76,12 @@ impl Pump {
     /// Says what came of an exchange.
     pub(super) fn tell(
         &mut self,
-        judged: &Judged,
+        (verdict, by_rule): (Verdict, bool),
         (status, failure): (Option<u16>, Option<Failure>),
+        reason: &str,
         probe: bool,
         now: Instant,
     ) {
-        let Judged { verdict, ref reason, by_rule } = *judged;
         let wait = match verdict {
             Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until),
             Verdict::Quota { until } => until,
@@ -89,7 +89,7 @@ impl Pump {
         };
         let wait = wait.map(|until| until.saturating_duration_since(now));
         let at = self.store.clock().now();
-        let reason = reason.clone();
+        let reason = reason.to_owned();
         self.teller.tell(Told { at, verdict, by_rule, status, failure, wait, reason, probe, per_minute: 0 }, now);
     }
 }
