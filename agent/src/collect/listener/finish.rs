@@ -217,7 +217,7 @@ struct Unwilled<'a> {
     cause: Cause,
     /// The device that the topic rule names, if one does.
     device: Option<&'a str>,
-    why: Option<Refused>,
+    why: Option<Box<Refused>>,
 }
 
 /// Where a will goes and what becomes of its payload, or why it is refused.
@@ -228,7 +228,7 @@ fn judge_will<'a>(rules: &Rules, will: &'a Will) -> Result<(Mapped<'a>, Option<T
         return Err(Unwilled { cause: Cause::Device, device, why: None });
     }
     let treated = rules.treatment(&will.topic).map(|treatment| treatment.treat(&will.payload)).transpose();
-    Ok((mapped, treated.map_err(|refused| Unwilled { cause: Cause::Fields, device, why: Some(refused) })?))
+    Ok((mapped, treated.map_err(|refused| Unwilled { cause: Cause::Fields, device, why: Some(Box::new(refused)) })?))
 }
 
 /// As much of a client identifier or a device as a refusal names: 128 bytes.
