@@ -125,9 +125,6 @@ fn code(error: &(dyn Error + 'static)) -> Option<Code> {
 
 /// What an error says in the reader's language, if it can say it.
 fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<StartError>() {
-        return Some(error.text(language));
-    }
     if let Some(error) = error.downcast_ref::<LoadError>() {
         return Some(error.text(language));
     }
