@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use tidegate::chain;
 use tidegate::code::Code;
 use tidegate::config::{self, Config, Errors, LoadError, STANDARD_INPUT};
 use tidegate::language::Message;
