@@ -144,7 +144,7 @@ fn what_cannot_be_treated_is_refused_with_the_answer_that_its_version_has_and_co
         client.receive(wait::BOUND).expect("an answer")
     };
     for (version, reason) in [(Version::V311, 0), (Version::V5, 0x99)] {
-        let (mut client, _) = Client::connect(agent.address(), &Connect::new(version, "pump"));
+        let (mut client, _) = Client::connect(agent.address(), &Connect::new(version, "the-client"));
         match send(&mut client, version, &bad, 1, Qos::AtLeastOnce) {
             Packet::Puback { id: 1, reason: said } => assert_eq!(said, reason),
             other => panic!("{other:?}"),
@@ -163,6 +163,11 @@ fn what_cannot_be_treated_is_refused_with_the_answer_that_its_version_has_and_co
     assert_all_treated(&flux, "pump", 2);
     let shown = String::from_utf8_lossy(&agent.command(&["status"]).stdout).into_owned();
     assert!(shown.contains("fields 5"), "{shown}");
+    wait::until("the flow is told", wait::BOUND, || !flux.payloads_of("tidegate").is_empty());
+    for told in flux.payloads_of("tidegate") {
+        let gap: serde_json::Value = serde_json::from_str(&told).expect("a gap record is JSON");
+        assert_eq!((gap["reason"].as_str(), gap["device"].as_str()), (Some("fields"), Some("pump")), "{told}");
+    }
     agent.kill();
     agent.start();
     assert_eq!(agent.refused(), 5, "each was on flash before it was answered");

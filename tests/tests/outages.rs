@@ -90,6 +90,7 @@ fn errors_of_flux_are_an_interval_of_the_provider_from_the_first_failure_to_the_
     }
     let csv = String::from_utf8(agent.command(&["outages", "--csv"]).stdout).expect("text");
     assert_eq!(csv.lines().count(), 2, "{csv}");
+    assert!(csv.lines().nth(1).is_some_and(|line| line.ends_with(",true")), "{csv}");
     assert!(
         csv.lines().nth(1).is_some_and(|line| line.starts_with("1,") && line.contains(",right,provider,")),
         "{csv}"
@@ -105,18 +106,23 @@ fn a_refused_connection_is_of_the_providers_side_and_a_429_is_no_outage() {
     let agent = Setup::webhook(&flux).start();
     publish(&agent, "1");
     flux.wait_for(1, BOUND);
-    flux.answer_next([Answer::status(429).with_header("retry-after", "1")]);
-    publish(&agent, "2");
-    flux.wait_for(2, BOUND);
     flux.stop();
-    publish(&agent, "3");
+    publish(&agent, "2");
     let refused = wait_for(&agent, 1, true);
     assert_eq!((refused["class"].as_str(), refused["evidence"][0]["stage"].as_str()), (Some("provider"), Some("tcp")));
     assert!(refused["evidence"][0]["status"].is_null(), "{refused:#}");
     assert_eq!(refused["clock"], "unknown", "nobody said that the clock is right");
     flux.resume();
-    flux.wait_for(3, BOUND);
+    flux.wait_for(2, BOUND);
     wait_for(&agent, 1, false);
+    // Last: what follows from it holds for minutes.
+    flux.answer_next([Answer::status(429).with_header("retry-after", "1")]);
+    publish(&agent, "3");
+    agent.wait_for_verdict("throttled");
+    let told = || agent.status()["stance"]["stance"] == "restricted";
+    wait::until("it is taken in", BOUND, told);
+    assert_eq!(intervals(&agent).len(), 1);
+    assert!(agent.status()["outage"]["since_ms"].is_null());
 }
 
 /// A port on which nobody takes connections, and nobody refuses them: the queue of those that wait is full.
@@ -235,6 +241,12 @@ fn a_file_edited_by_hand_is_found_with_the_line_and_the_gateway_goes_on() {
     assert!(!text.contains("whole: "), "{text}");
     let shown = String::from_utf8(agent.command(&["outages"]).stdout).expect("text");
     assert!(shown.contains("not as it was written"), "{shown}");
+    // What goes with a claim says no less, and stays what reads CSV understands.
+    let csv = agent.command(&["outages", "--csv"]);
+    let (rows, beside) = (String::from_utf8_lossy(&csv.stdout), String::from_utf8_lossy(&csv.stderr));
+    assert!(csv.status.success() && beside.contains("not as it was written"), "{csv:?}");
+    let ends: Vec<&str> = rows.lines().filter_map(|line| line.rsplit(',').next()).collect();
+    assert_eq!(ends, ["ledger_whole", "false"], "{rows}");
     // It goes on with the edit visible.
     agent.start();
     flux.answer_all(Answer::status(503));

@@ -52,7 +52,11 @@ fn problem(agent: &Agent) -> String {
 }
 
 fn text(agent: &Agent, what: &str) -> String {
-    String::from_utf8(agent.command(&[what]).stdout).expect("text")
+    text_of(agent, &[what])
+}
+
+fn text_of(agent: &Agent, arguments: &[&str]) -> String {
+    String::from_utf8(agent.command(arguments).stdout).expect("text")
 }
 
 #[test]
@@ -155,6 +159,71 @@ fn where_the_endpoint_is_not_soracoms_nobodys_page_is_asked() {
     let agent = Setup::webhook(&flux).start();
     deliver(&agent, &flux, "any");
     assert_eq!(agent.status()["stance"]["page"], Value::Null);
+}
+
+#[test]
+fn a_rule_that_suspends_holds_at_a_fresh_gateway_and_one_record_leaves_as_a_probe() {
+    let flux = Flux::start();
+    flux.answer_all(Answer::status(403));
+    let mut setup = Setup::webhook(&flux);
+    setup.answer_rule("status = 403\nmeans = \"suspended\"");
+    setup.synchronise();
+    let mut agent = setup.start();
+    publish(&agent, "a");
+    agent.wait_for_verdict("suspended");
+    wait::until("the stance says so too", BOUND, || stance(&agent) == "suspended");
+    let noted: Value = serde_json::from_str(&text_of(&agent, &["notices", "--json"])).expect("JSON");
+    let noted: Vec<&str> = noted.as_array().expect("a list").iter().filter_map(|one| one["what"].as_str()).collect();
+    assert_eq!(noted, ["suspended"], "nothing else is said of it");
+    for name in ["b", "c", "d"] {
+        publish(&agent, name);
+    }
+    let requests = flux.requests();
+    agent.kill();
+    agent.start();
+    wait::until("it holds after a restart", BOUND, || stance(&agent) == "suspended" && agent.waiting() == 4);
+    wait::never("a batch leaves", Duration::from_secs(2), || flux.requests() > requests);
+    flux.answer_all(Answer::Accept);
+    flux.answer_next([Answer::status(403)]);
+    agent.reload();
+    flux.wait_for_requests(requests + 1);
+    let probe = flux.look(|log| log.requests.last().map_or(0, |request| request.events.len()));
+    assert_eq!(probe, 1, "a probe is one record");
+    assert_eq!((agent.verdict().as_str(), agent.waiting()), ("suspended", 4));
+}
+
+#[test]
+fn whatever_a_rule_says_a_fresh_gateway_does_and_every_place_says_the_same() {
+    let cases = [
+        ("ended", "ended", "ended", "ended"),
+        ("quota", "quota", "quota", "quota"),
+        ("maintenance", "maintenance", "maintenance", "maintenance"),
+        ("throttled", "throttled", "restricted", "throttled"),
+        ("misconfigured", "misconfigured", "open", "misconfigured"),
+        ("transient", "transient", "open", ""),
+    ];
+    // Side by side: most of it is the start of the binary.
+    let running: Vec<_> = cases
+        .iter()
+        .map(|(means, ..)| {
+            let flux = Flux::start();
+            flux.answer_all(Answer::status(503));
+            let mut setup = Setup::webhook(&flux);
+            setup.answer_rule(&format!("status = 503\nmeans = \"{means}\""));
+            let agent = setup.start();
+            publish(&agent, "a");
+            (flux, agent)
+        })
+        .collect();
+    for ((means, verdict, stands, what), (flux, agent)) in cases.into_iter().zip(&running) {
+        agent.wait_for_verdict(verdict);
+        wait::until(&format!("{means} is {stands}"), BOUND, || stance(agent) == stands);
+        let noted: Value = serde_json::from_str(&text_of(agent, &["notices", "--json"])).expect("JSON");
+        let noted: Vec<&str> =
+            noted.as_array().expect("a list").iter().filter_map(|one| one["what"].as_str()).collect();
+        assert_eq!(noted.join(" "), what, "{means}");
+        assert_eq!(flux.delivered(), 0);
+    }
 }
 
 #[test]

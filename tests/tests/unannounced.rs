@@ -3,14 +3,17 @@
 #![forbid(unsafe_code)]
 
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
+use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::netns::Pair;
+use tidegate_tests::ports;
 use tidegate_tests::stance::{
-    WHILE, delivered, ground, has_notice, has_outage, publish, said, sends_nothing, stance, until_stance,
+    WHILE, delivered, ground, has_notice, has_outage, notices, outages, publish, said, sends_nothing, stance,
+    until_stance,
 };
 use tidegate_tests::wait::{self, BOUND};
 
@@ -73,6 +76,48 @@ fn refusals_for_half_a_minute_are_an_interruption_and_a_line_of_ones_own_that_is
     assert_eq!(evidence["intervals"][0]["by_class"]["provider_ms"].as_u64().unwrap_or(0), 0, "{evidence:#}");
     far.assert_sound();
     flux.assert_sound();
+}
+
+#[test]
+fn refused_by_all_who_are_asked_is_the_own_line_by_one_of_two_unknown_and_by_flux_alone_an_interruption() {
+    let flux = Flux::start();
+    let nobody = format!("\"http://127.0.0.1:{}\"", ports::free_port());
+    let sim = Metadata::start(Says::class("s1.fast"));
+    let alone = setup(&flux).start();
+    let mut everywhere = setup(&flux);
+    everywhere.set("provider.statuspage", "url", &nobody);
+    let everywhere = everywhere.start();
+    let mut mixed = setup(&flux);
+    mixed.set("provider.statuspage", "url", &nobody).metadata(&sim);
+    let mixed = mixed.start();
+    let all = [&alone, &everywhere, &mixed];
+    for (count, agent) in (1..).zip(all) {
+        publish(agent, "telemetry", "1");
+        delivered(agent, &flux, count);
+    }
+    for agent in [&everywhere, &mixed] {
+        let page = || agent.status()["stance"]["page"].clone();
+        let failed = || page()["problem"].as_str().is_some_and(|problem| !problem.is_empty());
+        wait::until_or_tell("the page cannot be reached", BOUND, failed, page);
+    }
+    flux.stop();
+    all.iter().for_each(|agent| publish(agent, "telemetry", "2"));
+    has_outage(&everywhere, "own-line");
+    has_outage(&mixed, "unknown");
+    has_outage(&alone, "provider");
+    let since = Instant::now();
+    wait::until("refusals by Flux alone are an interruption", BOUND * 2, || stance(&alone) == "maintenance");
+    // The others were refused for as long, and tried more often.
+    wait::until("half a minute has passed for all", BOUND * 2, || since.elapsed() > Duration::from_secs(32));
+    for (agent, class) in [(&everywhere, "own-line"), (&mixed, "unknown")] {
+        assert_eq!(stance(agent), "open", "{class}");
+        assert_eq!(outages(agent), [class]);
+        assert!(notices(agent).is_empty(), "{class}: {:?}", notices(agent));
+    }
+    let shown: Value = serde_json::from_str(&said(&everywhere, &["outages", "--json"])).expect("JSON");
+    let shown = &shown["intervals"][0];
+    assert_eq!((shown["uninterrupted_ms"].as_u64(), shown["by_class"]["provider_ms"].as_u64()), (Some(0), Some(0)));
+    assert!(shown["evidence"].to_string().contains("status page: does not answer"), "{shown:#}");
 }
 
 /// The limit of events a minute that follows from 429.

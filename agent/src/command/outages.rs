@@ -6,6 +6,7 @@
 
 mod text;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -113,7 +114,13 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         return print(&(serde_json::to_string_pretty(&document)? + "\n"));
     }
     if args.csv {
-        return print(&report::csv(&intervals));
+        print(&report::csv(&intervals, found.is_whole()))?;
+        if !found.is_whole() {
+            let text = message!("the ledger is not as it was written: `tidegate outages --verify` says where");
+            // A standard error that is closed leaves nobody to tell.
+            let _ = writeln!(std::io::stderr().lock(), "tidegate: {}", text.text(language));
+        }
+        return Ok(());
     }
     print(&text::intervals(&found, &ledger, &intervals, args.month, language))
 }

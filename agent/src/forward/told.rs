@@ -26,6 +26,8 @@ pub struct Told {
     pub at: Stamp,
     /// What it was judged to mean.
     pub verdict: Verdict,
+    /// A rule of the configuration says so.
+    pub by_rule: bool,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// How it failed, if there was no answer: evidence of whose fault that is.
@@ -120,6 +122,7 @@ mod tests {
         Told {
             at: Stamp::default(),
             verdict,
+            by_rule: false,
             status: None,
             failure: None,
             wait: None,

@@ -8,7 +8,7 @@
 //! | 2xx but 207, without `"result":"ng"` at the top or in `body` | accepted |
 //! | 207, or `"result":"ng"` | transient, *costly*: the flow may have run and the event may be counted |
 //! | 429 | throttled until `X-Soracom-Ratelimit-Seconds-Before-Refresh` or `Retry-After`, clamped |
-//! | what a rule of the configuration matches | what the rule says |
+//! | what a rule of the configuration matches | what the rule says, whether or not anything was delivered |
 //! | 503 with `Retry-After` | maintenance until then, clamped to a day |
 //! | 402, or 403 whose error speaks of a quota | quota, until `Retry-After` if it has one, clamped to 31 days |
 //! | 401, 403, 404, 410 | misconfigured if nothing was ever delivered, else suspended; 410 over TLS then ended |
@@ -214,6 +214,8 @@ pub(super) struct Context<'a> {
 pub(super) struct Judged {
     pub(super) verdict: Verdict,
     pub(super) reason: Value,
+    /// A rule of the configuration says so: the operator's word, not a conclusion.
+    pub(super) by_rule: bool,
 }
 
 /// Says what an answer means.
@@ -221,7 +223,7 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
     if context.auth && (200..=299).contains(&answer.status) {
         // The body is not shown: it may be half a token.
         let reason = message!("HTTP {status} to the request for a token, without a token", status = answer.status);
-        return Judged { verdict: Verdict::Misconfigured, reason: reason.into_value() };
+        return Judged { verdict: Verdict::Misconfigured, reason: reason.into_value(), by_rule: false };
     }
     let message = Message::of(&answer.body);
     let refused = if context.delivered { Verdict::Suspended } else { Verdict::Misconfigured };
@@ -256,7 +258,7 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
         _ => Verdict::Misconfigured,
     });
     if verdict == Verdict::Accepted {
-        return Judged { verdict, reason: Value::default() };
+        return Judged { verdict, reason: Value::default(), by_rule: by_rule.is_some() };
     }
     let mut reason = if context.auth {
         message!("HTTP {status} to the request for a token", status = answer.status).into_value()
@@ -273,7 +275,7 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
     if by_rule.is_some() {
         reason = message!("{reason} (as a rule of the configuration has it)", reason = reason).into_value();
     }
-    Judged { verdict, reason }
+    Judged { verdict, reason, by_rule: by_rule.is_some() }
 }
 
 /// What the first rule says that matches. Of a request for a token it says nothing of records.

@@ -56,7 +56,12 @@ fn others(shared: &Shared, now: Instant) -> Vec<Other> {
         others.push(Other { who: "status page", answered_ago, failed, same_line });
     }
     if let Some(answered) = shared.wire.names_answered() {
-        others.push(Other { who: "name server", answered_ago: Some(ago(answered)), failed: false, same_line: true });
+        others.push(Other {
+            who: line::NAME_SERVER,
+            answered_ago: Some(ago(answered)),
+            failed: false,
+            same_line: true,
+        });
     }
     others
 }

@@ -205,6 +205,7 @@ mod tests {
         Told {
             at: Stamp::default(),
             verdict,
+            by_rule: false,
             status,
             failure: None,
             wait: None,

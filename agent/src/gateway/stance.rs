@@ -363,6 +363,7 @@ fn remember(shared: &Shared, store: &Store) {
 
 /// What an exchange says to the machine.
 fn answer(told: Told, cause: Option<Cause>) -> Answer {
+    let by_rule = told.by_rule;
     let means = match told.verdict {
         Verdict::Accepted => Means::Accepted,
         Verdict::Throttled { .. } => Means::Throttled,
@@ -373,7 +374,7 @@ fn answer(told: Told, cause: Option<Cause>) -> Answer {
         Verdict::Misconfigured => Means::Misconfigured,
         Verdict::Poison { .. } => Means::Poison,
         // Without a time one of them says little; that they go on is an interruption nobody announced.
-        Verdict::Transient { .. } if told.status == Some(503) => Means::Maintenance,
+        Verdict::Transient { .. } if told.status == Some(503) && !by_rule => Means::Maintenance,
         Verdict::Transient { .. } => match cause {
             Some(Cause::OwnLine) => Means::OwnLine,
             Some(Cause::Provider) => Means::Unreachable,
@@ -381,7 +382,7 @@ fn answer(told: Told, cause: Option<Cause>) -> Answer {
         },
     };
     let wait_ms = told.wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-    Answer { means, wait_ms, reason: told.reason, probe: told.probe, per_minute: Some(told.per_minute) }
+    Answer { means, wait_ms, by_rule, reason: told.reason, probe: told.probe, per_minute: Some(told.per_minute) }
 }
 
 /// The log's bytes, if it has changed since it was last asked for.
@@ -499,6 +500,7 @@ mod tests {
         let told = |status| Told {
             at: crate::clock::Stamp::default(),
             verdict: Verdict::Transient { costly: false },
+            by_rule: false,
             status,
             failure: None,
             wait: None,
@@ -516,5 +518,7 @@ mod tests {
         ] {
             assert_eq!(answer(told(status), cause).means, expected, "{status:?} {cause:?}");
         }
+        let ruled = answer(Told { by_rule: true, ..told(Some(503)) }, None);
+        assert_eq!((ruled.means, ruled.by_rule), (Means::Transient, true), "a rule is the operator's word");
     }
 }

@@ -10,7 +10,7 @@ pub fn outages(bytes: &[u8]) {
     let found = read(bytes);
     assert!(found.entries as usize <= bytes.len());
     let rows = report::rows(&found.tally, None);
-    let _ = report::csv(&rows);
+    let _ = report::csv(&rows, found.is_whole());
     if found.is_whole() && !bytes.is_empty() {
         // Every byte belongs to a line that follows from the one before.
         let lines: Vec<_> = chain::lines(bytes).collect();

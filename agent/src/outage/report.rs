@@ -307,10 +307,11 @@ pub fn span(ms: u64) -> Message {
 /// The columns of [`csv`].
 const COLUMNS: &str = "number,from_utc,until_utc,from_jst,until_jst,open,clock,class,proved_ms,uninterrupted_ms,provider_ms,\
                        unknown_ms,announced_ms,own_line_ms,not_counted,attempts,widest_ms,days,clause,last_day_to_claim,\
-                       first_evidence,last_evidence";
+                       first_evidence,last_evidence,ledger_whole";
 
-/// The intervals as comma-separated values (RFC 4180): a header, CRLF, a line each.
-pub fn csv(rows: &[Row]) -> String {
+/// The intervals as comma-separated values (RFC 4180): a header, CRLF, a line each. Each says whether the ledger is as it was
+/// written: RFC 4180 knows no comments, and what goes with a claim shall not say less than the other forms.
+pub fn csv(rows: &[Row], whole: bool) -> String {
     let mut out = format!("{COLUMNS}\r\n");
     for row in rows {
         let days: u64 = row.claims.iter().map(|claim| claim.days).sum();
@@ -339,6 +340,7 @@ pub fn csv(rows: &[Row]) -> String {
             claim.and_then(|claim| claim.last_day.clone()).unwrap_or_default(),
             evidence(row.evidence.first()),
             evidence(row.evidence.last()),
+            whole.to_string(),
         ];
         let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
         let _ = write!(out, "{}\r\n", fields.join(","));

@@ -76,6 +76,8 @@ pub enum Input {
 pub struct Answer {
     /// What it means.
     pub means: Means,
+    /// A rule of the configuration says so: the operator's word, whatever was delivered before.
+    pub by_rule: bool,
     /// How long it asks to wait, in ms, if it does.
     pub wait_ms: Option<u64>,
     /// For people: cut, escaped, secrets struck out.

@@ -13,7 +13,9 @@
 //! | evidence | cause |
 //! |---|---|
 //! | an answer over HTTP | provider |
-//! | the far side refused, or ended the connection (TCP, TLS, or in the middle of a request) | provider |
+//! | refused, or the connection ended (TCP, TLS, or in the middle of a request): no other host is out of reach | provider |
+//! | the same: other hosts are out of reach, and one answered | unknown |
+//! | the same: every other host that was asked is out of reach | own line |
 //! | no route, no interface, no address of one's own (`ENETUNREACH`, `ENODEV`, …) | own line |
 //! | no default route, or the interface that is used is down or has no carrier | own line |
 //! | a certificate that is not trusted, while the clock is not known to be right | own line: the clock |
@@ -22,6 +24,11 @@
 //! | somebody else answered over the same line since it failed first, [`LATELY`] ago at most | provider |
 //! | others were asked since and none answered | own line |
 //! | anything else: nobody else was asked | unknown |
+//!
+//! Whoever refuses or resets need not be who was asked: a firewall, a captive portal or a proxy on the gateway's own side does
+//! so for everybody, and lets names be asked. Then other hosts are out of reach too, whatever a name server answers. On a
+//! network from which the status page can never be reached it should be switched off: asked in vain it is evidence against
+//! the own line.
 //!
 //! A host behind a router that says "unreachable" (`EHOSTUNREACH`) may be either, so the others decide. On a SORACOM line
 //! everything goes through SORACOM: an outage of its core network looks like a fault of one's own from here, and no evidence
@@ -39,6 +46,9 @@ pub use system::{Interface, Links, System};
 /// An answer of somebody else counts as evidence for so long: the status page is asked every five minutes at the most, the
 /// metadata service every ten.
 pub const LATELY: Duration = Duration::from_secs(900);
+
+/// [`Other::who`] of the name server: a firewall that refuses connections may let it answer.
+pub const NAME_SERVER: &str = "name server";
 
 /// Facts of a finding at most.
 pub const FACTS: usize = 16;
@@ -76,7 +86,7 @@ pub struct Finding {
 /// Somebody else who is asked now and then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Other {
-    /// Who: `metadata service`, `status page`, `name server`.
+    /// Who: `metadata service`, `status page`, [`NAME_SERVER`].
     pub who: &'static str,
     /// How long ago it last answered.
     pub answered_ago: Option<Duration>,
@@ -116,16 +126,26 @@ pub fn judge(evidence: &Evidence) -> Finding {
 }
 
 fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
-    if let Failure::Answered(_) | Failure::Cut = evidence.failure {
-        return Cause::Provider;
-    }
-    if let Failure::Connecting { stage, trouble, .. } = evidence.failure {
-        match (stage, trouble) {
+    let others = || evidence.others.iter().filter(|other| other.same_line);
+    let out_of_reach = others().any(|other| other.failed);
+    let refused = match evidence.failure {
+        Failure::Answered(_) => return Cause::Provider,
+        Failure::Cut => true,
+        Failure::Silent => false,
+        Failure::Connecting { stage, trouble, .. } => match (stage, trouble) {
             // What the gateway was given cannot be used: certificates, keys, a name.
             (Stage::Setup, _) | (_, Trouble::NoWay) => return Cause::OwnLine,
-            (Stage::Tcp | Stage::Tls, Trouble::Refused) => return Cause::Provider,
-            _ => {}
-        }
+            (Stage::Tcp | Stage::Tls, trouble) => trouble == Trouble::Refused,
+            (Stage::Name, _) => false,
+        },
+    };
+    if refused {
+        let reached = others().any(|other| other.who != NAME_SERVER && has_answered(other, evidence));
+        return match (out_of_reach, reached) {
+            (false, _) => Cause::Provider,
+            (true, true) => Cause::Unknown,
+            (true, false) => Cause::OwnLine,
+        };
     }
     if link_is_down {
         return Cause::OwnLine;
@@ -135,10 +155,9 @@ fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
     }
     let unknown_name =
         matches!(evidence.failure, Failure::Connecting { stage: Stage::Name, trouble: Trouble::Answered, .. });
-    let others = || evidence.others.iter().filter(|other| other.same_line);
     if others().any(|other| has_answered(other, evidence)) {
         if unknown_name { Cause::Unknown } else { Cause::Provider }
-    } else if others().any(|other| other.failed) {
+    } else if out_of_reach {
         Cause::OwnLine
     } else {
         Cause::Unknown

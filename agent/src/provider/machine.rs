@@ -14,8 +14,8 @@
 //!
 //! | ground | made by | ended by |
 //! |---|---|---|
-//! | ended | a notice's date; the SIM's expiry to `terminate`; 410 where deliveries had succeeded | the notice amended or withdrawn; another expiry told (the operator's "try again" makes it suspended until then); another endpoint |
-//! | suspended | a notice; the SIM's status or expiry; 401, 403 where deliveries had succeeded | the notice amended or withdrawn; another status, or an accepted record; an accepted probe, or another endpoint |
+//! | ended | a notice's date; the SIM's expiry to `terminate`; 410 where deliveries had succeeded; a rule of the configuration | the notice amended or withdrawn; another expiry told (the operator's "try again" makes it suspended until then); another endpoint |
+//! | suspended | a notice; the SIM's status or expiry; 401, 403 where deliveries had succeeded; a rule | the notice amended or withdrawn; another status, or an accepted record; an accepted probe, or another endpoint |
 //! | held | changed terms, if so set; the operator | a person who accepts them; the operator, or its time |
 //! | quota | a notice; an answer | its end; for an answer's also an accepted probe, or another endpoint |
 //! | maintenance | a notice; the status page; answers (503 with a long wait; 503 or connections refused for half a minute) | its end, or the word that it is over; an accepted probe |

@@ -82,9 +82,9 @@ pub struct SessionRecord {
 /// Publishes that were refused for one cause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// `topic`, `device` or `size`.
+    /// `topic`, `device`, `size` or `fields`.
     pub cause: String,
-    /// The client or device, cut to 128 bytes.
+    /// The device that the topic rule names, else the client; cut to 128 bytes.
     pub who: String,
     /// How many.
     pub count: u32,
@@ -327,7 +327,7 @@ impl Submission {
     }
 
     /// The changes, each with the number of records before it.
-    pub(super) fn changes(&self) -> &[(u32, Change)] {
+    pub(crate) fn changes(&self) -> &[(u32, Change)] {
         &self.changes
     }
 

@@ -184,7 +184,14 @@ impl Gateway {
     fn tell(&mut self, at: u64, means: Means, wait_ms: Option<u64>, probe: bool, per_minute: u32) {
         let now = self.stamp(at);
         let Some(machine) = &mut self.machine else { return };
-        let answer = input::Answer { means, wait_ms, reason: String::new(), probe, per_minute: Some(per_minute) };
+        let answer = input::Answer {
+            means,
+            by_rule: false,
+            wait_ms,
+            reason: String::new(),
+            probe,
+            per_minute: Some(per_minute),
+        };
         machine.tell(Input::Answer(answer), &now);
         self.view = None;
     }

@@ -196,13 +196,14 @@ pub(super) async fn submit_will(shared: &Shared, client_id: &str, will: &Will) -
             let (device, topic, stamp) = (mapped.device, &*will.topic, shared.clock.now());
             submission.push(mapped.lane, &NewRecord { device, topic, payload, stamp, origin: None, will: true });
         }
-        Err((cause, why)) => {
+        Err(Unwilled { cause, device, why }) => {
             let (topic, size) = (Some(will.topic.as_bytes()), Some(will.payload.len()));
             let what = why.map_or_else(|| "a last will".to_owned(), |why| format!("a last will: {why}"));
             let seen = Seen { client: Some(client_id), topic, size, what: Some(&what), ..Seen::default() };
             shared.turned_away.tell(cause.logged(), 1, &seen);
             batch.refused[cause as usize] = 1;
-            let refusal = Refusal { cause: cause.logged().name().to_owned(), who: cut(client_id).to_owned(), count: 1 };
+            let who = cut(device.unwrap_or(client_id)).to_owned();
+            let refusal = Refusal { cause: cause.logged().name().to_owned(), who, count: 1 };
             submission.change(Change::Refused(refusal));
         }
     }
@@ -211,24 +212,30 @@ pub(super) async fn submit_will(shared: &Shared, client_id: &str, will: &Will) -
     Some(batch)
 }
 
-/// Where a will goes and what becomes of its payload, or why it is refused.
-fn judge_will<'a>(
-    rules: &Rules,
-    will: &'a Will,
-) -> Result<(Mapped<'a>, Option<Treated<'a>>), (Cause, Option<Refused>)> {
-    let mapped = rules.map(&will.topic).ok_or((Cause::Topic, None))?;
-    if !rules.allows(mapped.device) {
-        return Err((Cause::Device, None));
-    }
-    let treated = rules.treatment(&will.topic).map(|treatment| treatment.treat(&will.payload)).transpose();
-    Ok((mapped, treated.map_err(|refused| (Cause::Fields, Some(refused)))?))
+/// Why a will is refused.
+struct Unwilled<'a> {
+    cause: Cause,
+    /// The device that the topic rule names, if one does.
+    device: Option<&'a str>,
+    why: Option<Box<Refused>>,
 }
 
-/// As much of a client identifier as a refusal names: 128 bytes.
-pub(super) fn cut(client_id: &str) -> &str {
-    let mut end = client_id.len().min(128);
-    while !client_id.is_char_boundary(end) {
+/// Where a will goes and what becomes of its payload, or why it is refused.
+fn judge_will<'a>(rules: &Rules, will: &'a Will) -> Result<(Mapped<'a>, Option<Treated<'a>>), Unwilled<'a>> {
+    let mapped = rules.map(&will.topic).ok_or(Unwilled { cause: Cause::Topic, device: None, why: None })?;
+    let device = Some(mapped.device);
+    if !rules.allows(mapped.device) {
+        return Err(Unwilled { cause: Cause::Device, device, why: None });
+    }
+    let treated = rules.treatment(&will.topic).map(|treatment| treatment.treat(&will.payload)).transpose();
+    Ok((mapped, treated.map_err(|refused| Unwilled { cause: Cause::Fields, device, why: Some(Box::new(refused)) })?))
+}
+
+/// As much of a client identifier or a device as a refusal names: 128 bytes.
+pub(super) fn cut(name: &str) -> &str {
+    let mut end = name.len().min(128);
+    while !name.is_char_boundary(end) {
         end -= 1;
     }
-    &client_id[..end]
+    &name[..end]
 }

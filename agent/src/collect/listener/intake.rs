@@ -18,6 +18,7 @@ use mqtt_protocol_core::mqtt::result_code::DisconnectReasonCode;
 use tokio::sync::watch;
 
 use super::connect::MAX_ALIASES;
+use super::finish::cut;
 use super::subscribe::{subscribe, unsubscribe};
 use super::wire::{self, Fault, Header, Publish, Version, kind, malformed, protocol};
 use crate::clock::Stamp;
@@ -40,6 +41,10 @@ pub(super) const MAX_TOPIC: usize = 1_024;
 /// otherwise the client would send it again for ever, and nothing behind it. Beyond, it is counted and the connection
 /// ends.
 const MAX_DISCARDED: usize = 16 * 1024 * 1024;
+
+/// Devices whose refused publishes are told apart in a round: as many as the store tells apart in all. What is beyond them is
+/// the client's, like what names no device.
+const DEVICES: usize = 32;
 
 /// Why a publish is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +98,8 @@ pub(super) struct Round {
     pub(super) refused: [u32; CAUSES],
     /// The first refused of each, for the log.
     examples: [Option<Example>; CAUSES],
+    /// Of those refused, the ones whose device is known, by cause and device; at most [`DEVICES`] of them.
+    devices: Vec<(Cause, Box<str>, u32)>,
     /// Records that are stored as they came although a rule is for their fields.
     pub(super) untreated: u32,
     /// QoS 2 publishes known already.
@@ -113,6 +120,16 @@ struct Example {
 }
 
 impl Round {
+    /// Whose publish of this cause is refused: the device's that the topic rule names, as in the record that it would have been.
+    fn blame(&mut self, cause: Cause, device: &str) {
+        let (device, full) = (cut(device), self.devices.len() >= DEVICES);
+        match self.devices.iter_mut().find(|(known, name, _)| *known == cause && **name == *device) {
+            Some((.., count)) => *count += 1,
+            None if device.is_empty() || full => {}
+            None => self.devices.push((cause, device.into(), 1)),
+        }
+    }
+
     fn refuse(&mut self, cause: Cause, topic: Option<&[u8]>, size: usize, what: Option<&Refused>) {
         self.refused[cause as usize] += 1;
         self.examples[cause as usize].get_or_insert_with(|| {
@@ -133,13 +150,20 @@ impl Round {
         }
     }
 
-    /// Makes the refusals part of what is to be committed.
-    pub(super) fn close(&mut self, who: &str) {
+    /// Makes the refusals part of what is to be committed. Those that name no device are the client's.
+    pub(super) fn close(&mut self, client: &str) {
+        let mut left = self.refused;
+        let mut refuse = |cause: Cause, who: &str, count: u32| {
+            let refusal = Refusal { cause: cause.logged().name().to_owned(), who: who.to_owned(), count };
+            self.submission.change(Change::Refused(refusal));
+        };
+        for (cause, device, count) in self.devices.drain(..) {
+            left[cause as usize] -= count;
+            refuse(cause, &device, count);
+        }
         for cause in Cause::ALL {
-            let count = self.refused[cause as usize];
-            if count > 0 {
-                let refusal = Refusal { cause: cause.logged().name().to_owned(), who: who.to_owned(), count };
-                self.submission.change(Change::Refused(refusal));
+            if left[cause as usize] > 0 {
+                refuse(cause, cut(client), left[cause as usize]);
             }
         }
     }
@@ -392,6 +416,7 @@ impl Intake {
         // A topic that is too long is not in `place`, one that an alias stands for is not in the packet.
         let topic = if publish.topic.is_empty() { self.place.topic.as_bytes() } else { publish.topic };
         round.refuse(cause, Some(topic), size, what);
+        round.blame(cause, &self.place.topic[self.place.device.clone()]);
         self.count(publish.qos)?;
         round.credits += u32::from(publish.qos > 0);
         answer(round, publish.qos, publish.packet_id, cause.reason(self.setup.version));

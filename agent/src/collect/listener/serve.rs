@@ -481,7 +481,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
     fn submit(&mut self, mut round: Round, mut permit: OwnedSemaphorePermit) {
         self.out.append(&mut round.at_once);
         round.log(&self.shared.turned_away, &self.seen());
-        round.close(super::finish::cut(&self.seat.client_id));
+        round.close(&self.seat.client_id);
         if let Some(change) = self.intake.changed_subscription(&self.seat.client_id) {
             // Before its SUBACK leaves: the session lasts with its subscription.
             round.submission.change(change);

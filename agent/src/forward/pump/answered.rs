@@ -57,14 +57,14 @@ impl Pump {
             }
             Exchange::NotSent(lack) | Exchange::Cut(lack) => {
                 failure = Some(lack.how);
-                Judged { verdict: Verdict::Transient { costly: false }, reason: lack.reason }
+                Judged { verdict: Verdict::Transient { costly: false }, reason: lack.reason, by_rule: false }
             }
         };
-        let Judged { verdict, reason: said } = judged;
+        let Judged { verdict, reason: said, by_rule } = judged;
         let reason = said.to_string();
         self.permits.end(lane, was_sent, verdict);
         if link.is_to(&self.config) {
-            self.tell(verdict, (status, failure), &reason, probe, now);
+            self.tell((verdict, by_rule), (status, failure), &reason, probe, now);
         }
         let overtaken = std::mem::take(&mut self.way(class).overtaken);
         let same_endpoint = link.is_to(&self.config);

@@ -76,7 +76,7 @@ impl Pump {
     /// Says what came of an exchange.
     pub(super) fn tell(
         &mut self,
-        verdict: Verdict,
+        (verdict, by_rule): (Verdict, bool),
         (status, failure): (Option<u16>, Option<Failure>),
         reason: &str,
         probe: bool,
@@ -89,7 +89,7 @@ impl Pump {
         };
         let wait = wait.map(|until| until.saturating_duration_since(now));
         let at = self.store.clock().now();
-        self.teller
-            .tell(Told { at, verdict, status, failure, wait, reason: reason.to_owned(), probe, per_minute: 0 }, now);
+        let reason = reason.to_owned();
+        self.teller.tell(Told { at, verdict, by_rule, status, failure, wait, reason, probe, per_minute: 0 }, now);
     }
 }

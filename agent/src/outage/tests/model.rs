@@ -207,6 +207,6 @@ proptest! {
         world.tell(Fact::Stopping);
         world.check();
         let rows = report::rows(&world.tally, None);
-        prop_assert_eq!(report::csv(&rows).matches("\r\n").count(), rows.len() + 1);
+        prop_assert_eq!(report::csv(&rows, true).matches("\r\n").count(), rows.len() + 1);
     }
 }

@@ -37,16 +37,47 @@ fn caused(evidence: &Evidence) -> Cause {
 }
 
 #[test]
-fn what_somebody_answered_is_the_providers_whatever_else_is_so() {
-    for failure in
-        [Failure::Answered(503), Failure::Cut, connecting(Stage::Tcp, Refused), connecting(Stage::Tls, Refused)]
-    {
-        let mut all = evidence(failure);
-        assert_eq!(caused(&all), Cause::Provider, "{failure:?}");
-        all.others = vec![other("metadata service", None, true)];
-        all.links = Links::default();
-        all.clock_trusted = false;
-        assert_eq!(caused(&all), Cause::Provider, "{failure:?}");
+fn what_was_answered_over_http_is_the_providers_whatever_else_is_so() {
+    let mut all = evidence(Failure::Answered(503));
+    assert_eq!(caused(&all), Cause::Provider);
+    all.others = vec![other("metadata service", None, true)];
+    all.links = Links::default();
+    all.clock_trusted = false;
+    assert_eq!(caused(&all), Cause::Provider);
+}
+
+#[test]
+fn who_refuses_may_stand_on_the_own_side_and_then_other_hosts_are_out_of_reach_too() {
+    for failure in [Failure::Cut, connecting(Stage::Tcp, Refused), connecting(Stage::Tls, Refused)] {
+        let with = |others: &[Other]| caused(&Evidence { others: others.to_vec(), ..evidence(failure) });
+        let (metadata, page) =
+            (|ago, failed| other("metadata service", ago, failed), |ago, failed| other("page", ago, failed));
+        let names = |ago| other(NAME_SERVER, Some(ago), false);
+        for (others, cause) in [
+            // Nobody else was asked, or nobody since it failed: somebody refused, and that is all.
+            (vec![], Cause::Provider),
+            (vec![metadata(None, false), page(None, false)], Cause::Provider),
+            (vec![page(Some(200), false)], Cause::Provider),
+            (vec![names(1)], Cause::Provider),
+            // Others answer.
+            (vec![metadata(Some(60), false)], Cause::Provider),
+            (vec![metadata(Some(60), false), page(Some(10), false)], Cause::Provider),
+            // One of two.
+            (vec![metadata(Some(60), false), page(None, true)], Cause::Unknown),
+            (vec![metadata(Some(60), true), page(Some(10), false)], Cause::Unknown),
+            // None: names may be asked through a firewall that refuses connections.
+            (vec![page(None, true)], Cause::OwnLine),
+            (vec![page(Some(130), true), names(1)], Cause::OwnLine),
+            (vec![metadata(None, true), page(None, true)], Cause::OwnLine),
+            (vec![metadata(Some(200), false), page(None, true)], Cause::OwnLine),
+            // Over another line it tells nothing of this one.
+            (vec![Other { same_line: false, ..page(None, true) }], Cause::Provider),
+            (vec![Other { same_line: false, ..page(Some(1), false) }, metadata(None, true)], Cause::OwnLine),
+        ] {
+            assert_eq!(with(&others), cause, "{failure:?} {others:?}");
+        }
+        let bare = Evidence { others: vec![], links: Links::default(), clock_trusted: false, ..evidence(failure) };
+        assert_eq!(caused(&bare), Cause::Provider, "{failure:?}");
     }
 }
 

@@ -7,9 +7,11 @@
 //!   records had been accepted) no answer lifts, because nothing is sent any more: that takes another endpoint or
 //!   credential, or a signed notice that withdraws `answers`. The operator's word does not: a configuration is reloaded for
 //!   many reasons, and each time something would be sent to who said that it is gone for good.
-//! - The gateway's own line at fault shuts nothing.
+//! - The gateway's own line at fault shuts nothing, and ends what was concluded from connections that were refused or cut
+//!   before that could be told.
 //! - A refusal by an endpoint that never accepted anything is a mistake in the configuration, and no stance: the
-//!   forwarder tries on at its own pace.
+//!   forwarder tries on at its own pace. Unless a rule of the configuration says what such an answer means: that is the
+//!   operator's word, and there is nothing to conclude.
 //!
 //! # One at a time
 //! The endpoint says one thing at a time, so there is one ground made of answers. Of two answers the later counts, but an
@@ -68,6 +70,9 @@ pub(super) struct Told {
     /// That is what the answer named, and with a quota its end.
     #[serde(default)]
     pub(super) named: bool,
+    /// It was concluded from connections that were refused or cut, and from nothing that was answered since.
+    #[serde(default)]
+    pub(super) unreached: bool,
     pub(super) reason: String,
 }
 
@@ -119,9 +124,9 @@ impl Machine {
             Means::Accepted => self.accepted(answer.probe, log),
             Means::Throttled => self.throttled(answer, log),
             Means::Maintenance | Means::Unreachable => self.not_reached(answer, log),
-            Means::Suspended if self.state.has_delivered() => self.refused(Kind::Suspended, answer, log),
-            Means::Ended if self.state.has_delivered() => self.refused(Kind::Ended, answer, log),
-            Means::Suspended | Means::Ended | Means::Misconfigured => self.never_taken(&answer, log),
+            Means::Suspended if self.is_meant(&answer) => self.refused(Kind::Suspended, answer, log),
+            Means::Ended if self.is_meant(&answer) => self.refused(Kind::Ended, answer, log),
+            Means::Suspended | Means::Ended | Means::Misconfigured => self.mistaken(&answer, log),
             Means::Quota => self.refused(Kind::Quota, answer, log),
             Means::Poison => {
                 self.state.failing = None;
@@ -132,8 +137,13 @@ impl Machine {
                 );
             }
             Means::Transient => {}
-            Means::OwnLine => self.state.failing = None,
+            Means::OwnLine => self.own_line(log),
         }
+    }
+
+    /// Whether a refusal means what it says: the operator says so, or records had been accepted before.
+    fn is_meant(&self, answer: &Answer) -> bool {
+        answer.by_rule || self.state.has_delivered()
     }
 
     fn accepted(&mut self, probe: bool, log: &mut Scribe) {
@@ -238,6 +248,10 @@ impl Machine {
         let rest = wait.map(|wait| at.steady.saturating_add(wait));
         match &mut self.state.answers {
             Some(told) if told.kind == Kind::Maintenance => {
+                if told.unreached && answer.means == Means::Maintenance {
+                    told.unreached = false;
+                    self.dirty = true;
+                }
                 if let Some(rest) = rest {
                     (told.set, told.rest) = (at.steady, Some(rest));
                     self.dirty = true;
@@ -265,7 +279,8 @@ impl Machine {
         log.holds(words::clause(Stance::Maintenance), rest.map(|rest| at.date_of(rest)));
         let since = if lasts && rest.is_none() { since } else { at.steady };
         let (kind, set, named) = (Kind::Maintenance, at.steady, rest.is_some());
-        self.state.answers = Some(Told { kind, since, until: None, set, rest, named, reason });
+        let unreached = answer.means == Means::Unreachable;
+        self.state.answers = Some(Told { kind, since, until: None, set, rest, named, unreached, reason });
         self.dirty = true;
     }
 
@@ -281,12 +296,22 @@ impl Machine {
             }
             _ => {}
         }
+        self.state.misconfigured = false;
         let did = match kind {
             Kind::Ended => message!("nothing is sent any more; records are kept"),
             Kind::Quota if answer.wait_ms.is_some() => message!("sending stops until the time that it names"),
             _ => message!("sending stops; rarely one event shows whether it is over"),
         };
-        let mut told = Told { kind, since: at.steady, until: None, set: at.steady, rest: None, named: false, reason };
+        let mut told = Told {
+            kind,
+            since: at.steady,
+            until: None,
+            set: at.steady,
+            rest: None,
+            named: false,
+            unreached: false,
+            reason,
+        };
         told.lasts(answer.wait_ms, at, &self.settings);
         log.entry(kind.stance().as_str(), "", words::ANSWER, &told.reason, &did);
         let until = if kind == Kind::Quota { told.ends(at) } else { None };
@@ -295,17 +320,33 @@ impl Machine {
         self.dirty = true;
     }
 
-    fn never_taken(&mut self, answer: &Answer, log: &mut Scribe) {
+    /// The gateway's own line is at fault. Connections may have been refused for a while before that could be told, and what
+    /// was concluded from them was wrong; what Flux answered stands.
+    fn own_line(&mut self, log: &mut Scribe) {
         self.state.failing = None;
+        if self.state.answers.as_ref().is_some_and(|told| told.kind == Kind::Maintenance && told.unreached) {
+            let why = message!("others cannot be reached either: the gateway's own line is at fault").to_string();
+            self.lift(&[Kind::Maintenance], &why, log);
+        }
+    }
+
+    /// The configuration is at fault, as far as can be told, or as a rule has it.
+    fn mistaken(&mut self, answer: &Answer, log: &mut Scribe) {
+        self.state.failing = None;
+        let delivered = self.state.has_delivered();
+        if answer.by_rule || !delivered {
+            // Where nothing was accepted only a rule can have made a suspension, and that has been changed since.
+            let why = message!("it is taken for a mistake in the configuration").to_string();
+            self.lift(&[Kind::Suspended], &why, log);
+        }
+        let did = if delivered {
+            message!("nothing: it is tried again, more and more rarely")
+        } else {
+            message!("nothing: the endpoint never accepted a record")
+        };
         if !std::mem::replace(&mut self.state.misconfigured, true) {
             self.dirty = true;
-            log.entry(
-                "misconfigured",
-                "",
-                words::ANSWER,
-                &answer.reason,
-                &message!("nothing: the endpoint never accepted a record"),
-            );
+            log.entry("misconfigured", "", words::ANSWER, &answer.reason, &did);
         }
     }
 

@@ -95,6 +95,7 @@ impl Supply<'_> {
         match self.byte() % 10 {
             0..=2 => Input::Answer(Answer {
                 means: MEANS[usize::from(self.byte()) % MEANS.len()],
+                by_rule: self.byte() % 2 == 0,
                 wait_ms: self.maybe(),
                 reason: self.text(),
                 probe: self.byte() % 2 == 0,

@@ -156,7 +156,16 @@ impl State {
     /// Where nothing is known of what was.
     pub(super) fn cautious() -> Self {
         let reason = "what was known of the provider's notices could not be read".to_owned();
-        let told = Told { kind: Kind::Maintenance, since: 0, until: None, set: 0, rest: None, named: false, reason };
+        let told = Told {
+            kind: Kind::Maintenance,
+            since: 0,
+            until: None,
+            set: 0,
+            rest: None,
+            named: false,
+            unreached: false,
+            reason,
+        };
         Self { answers: Some(told), cautious: true, ..Self::default() }
     }
 

@@ -103,8 +103,23 @@ pub(super) fn answer(means: Means) -> Input {
     waiting(means, None)
 }
 
+/// An answer that a rule of the configuration says the meaning of.
+pub(super) fn by_rule(means: Means) -> Input {
+    match answer(means) {
+        Input::Answer(answer) => Input::Answer(Answer { by_rule: true, ..answer }),
+        other => other,
+    }
+}
+
 pub(super) fn waiting(means: Means, wait_ms: Option<u64>) -> Input {
-    Input::Answer(Answer { means, wait_ms, reason: format!("{means:?}"), probe: false, per_minute: Some(40) })
+    Input::Answer(Answer {
+        means,
+        by_rule: false,
+        wait_ms,
+        reason: format!("{means:?}"),
+        probe: false,
+        per_minute: Some(40),
+    })
 }
 
 pub(super) fn notice(id: &str, issued_ms: u64, content: Content) -> Input {

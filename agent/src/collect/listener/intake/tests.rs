@@ -201,6 +201,33 @@ fn refusals_of_a_round_are_one_change_for_each_cause() {
 }
 
 #[test]
+fn what_names_a_device_is_refused_as_that_devices_and_all_else_as_the_clients() {
+    let (mut intake, sender) = intake(Version::V3, None);
+    let rule = Rule { topic: "d/{device}".into(), lane: LaneId(0) };
+    let rules = Rules::new(vec![rule], None).expect("valid").only(["a*"]);
+    sender.send(Arc::new(rules)).expect("it is heard");
+    let mut round = Round::default();
+    let topics = ["d/b", "d/b", "other", "d/c"].map(str::to_owned);
+    for topic in topics.into_iter().chain((0..2 * DEVICES).map(|n| format!("d/more{n}"))) {
+        intake.take(&publish(Version::V3, 1, 1, &topic, b"x"), 1_000, Stamp::default(), &mut round);
+    }
+    round.close("client");
+    let told: Vec<(&str, &str, u32)> = round
+        .submission
+        .changes()
+        .iter()
+        .filter_map(|(_, change)| match change {
+            Change::Refused(Refusal { cause, who, count }) => Some((cause.as_str(), who.as_str(), *count)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told[..2], [("device", "b", 2), ("device", "c", 1)]);
+    let beyond = DEVICES as u32 + 2;
+    assert_eq!(told[DEVICES..], [("topic", "client", 1), ("device", "client", beyond)], "a round is bounded");
+    assert_eq!(told.iter().map(|(.., count)| count).sum::<u32>(), round.refused.iter().sum::<u32>());
+}
+
+#[test]
 fn a_lasting_session_is_kept_anew_each_time_its_subscription_changes_and_only_then() {
     let subscribe = [&[0x82, 19, 0, 1, 0, 14][..], b"tidegate/alarm", &[0]].concat();
     let unsubscribe = [&[0xa2, 18, 0, 2, 0, 14][..], b"tidegate/alarm"].concat();

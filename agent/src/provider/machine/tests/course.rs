@@ -244,6 +244,54 @@ fn a_refusal_by_what_never_accepted_anything_is_a_mistake_and_logged_once() {
 }
 
 #[test]
+fn a_rule_is_the_operators_word_where_nothing_was_ever_accepted_too() {
+    let fresh = || Bench::fresh(settings());
+    for (means, stance) in [
+        (Means::Suspended, Stance::Suspended),
+        (Means::Ended, Stance::Ended),
+        (Means::Quota, Stance::Quota),
+        (Means::Throttled, Stance::Restricted),
+        (Means::Misconfigured, Stance::Open),
+        (Means::Poison, Stance::Open),
+        (Means::Transient, Stance::Open),
+    ] {
+        let mut bench = fresh();
+        bench.tell(by_rule(means));
+        assert_eq!(bench.stance(), stance, "{means:?}");
+        bench.restart();
+        assert_eq!(bench.stance(), stance, "{means:?}, after a restart");
+        let said: Vec<&str> = bench.log.iter().map(|entry| entry.what.as_str()).collect();
+        let expected: &[&str] = match means {
+            Means::Suspended => &["suspended"],
+            Means::Ended => &["ended"],
+            Means::Quota => &["quota"],
+            Means::Throttled => &["throttled"],
+            Means::Misconfigured => &["misconfigured"],
+            _ => &[],
+        };
+        assert_eq!(said, expected, "{means:?}");
+    }
+    // Another rule, or none any more: what the old one made does not stand beside what is said now.
+    for then in [by_rule(Means::Misconfigured), answer(Means::Misconfigured), answer(Means::Suspended)] {
+        let mut bench = fresh();
+        bench.tell(by_rule(Means::Suspended));
+        bench.tell(then);
+        bench.run(HOUR);
+        assert_eq!(bench.stance(), Stance::Open);
+        assert!(bench.did().contains("slowly at first") || bench.log.iter().any(|one| one.what == "misconfigured"));
+    }
+    // Where records were accepted only a rule makes a mistake of what was a suspension.
+    let mut bench = Bench::new();
+    bench.tell(answer(Means::Suspended));
+    bench.tell(answer(Means::Misconfigured));
+    assert_eq!(bench.stance(), Stance::Suspended);
+    bench.tell(by_rule(Means::Misconfigured));
+    bench.run(HOUR);
+    assert_eq!(bench.stance(), Stance::Open);
+    assert!(!bench.log.iter().any(|one| one.did.contains("never accepted")), "{:?}", bench.log);
+}
+
+#[test]
 fn endpoints_that_accepted_are_remembered_when_they_come_back() {
     let mut bench = Bench::fresh(settings());
     bench.tell(Input::Endpoint { fingerprint: 7 });
@@ -450,6 +498,7 @@ fn an_accepted_probe_under_a_notice_that_suspends_is_told_once() {
     let probe = || {
         Input::Answer(Answer {
             means: Means::Accepted,
+            by_rule: false,
             wait_ms: None,
             reason: String::new(),
             probe: true,

@@ -96,10 +96,11 @@ fn some_input() -> impl Strategy<Value = Input> {
         Unreachable,
         Unreachable,
     ]);
-    let answers = (means, proptest::option::of(some_span()), any::<bool>(), proptest::option::of(0_u32..5_000))
-        .prop_map(|(means, wait_ms, probe, per_minute)| {
-            Input::Answer(Answer { means, wait_ms, reason: "r".into(), probe, per_minute })
-        });
+    let answers =
+        (means, any::<bool>(), proptest::option::of(some_span()), any::<bool>(), proptest::option::of(0_u32..5_000))
+            .prop_map(|(means, by_rule, wait_ms, probe, per_minute)| {
+                Input::Answer(Answer { means, by_rule, wait_ms, reason: "r".into(), probe, per_minute })
+            });
     let actions = proptest::sample::select(vec!["suspend", "terminate", "doNothing", "deleteSession", "new"]);
     let statuses = proptest::sample::select(vec!["active", "suspended", "inactive", "terminated", "ready", "new"]);
     let sims =
