@@ -22,7 +22,13 @@ pub enum Input {
     /// Flux answered a request, or could not be reached.
     Answer(Answer),
     /// The status page was read.
-    Page(Page),
+    Page {
+        /// What it says.
+        page: Page,
+        /// What time it was by its own word, in ms since the Unix epoch, if it said so: also over plain HTTP, where it dates
+        /// no more than what it announces.
+        now_ms: Option<u64>,
+    },
     /// The SIM's metadata service answered: its status, and when and how its line is to be stopped.
     Sim {
         /// Such as `active` or `suspended`.

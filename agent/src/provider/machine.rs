@@ -33,7 +33,8 @@
 //! # Time
 //! Windows are dated by the gateway's clock while that is trusted, else by the provider's own time; with neither by an
 //! estimate that is never ahead (`time`): what was open when the power went stays shut for at most its length by
-//! uptime, and what has not begun by the estimate has not begun. The first answer over TLS then says what time it is.
+//! uptime, and what has not begun by the estimate has not begun. The first answer over TLS then says what time it is. What
+//! the status page says over plain HTTP counts by the page's own date, which counts for nothing else.
 //!
 //! # On disk
 //! `state` has the format and what follows from damage. While something dated is known, the time reached is worth
@@ -197,7 +198,7 @@ impl Machine {
         let mut log = self.advance(now);
         match input {
             Input::Answer(answer) => self.answer(answer, &mut log),
-            Input::Page(page) => self.page(&page, &mut log),
+            Input::Page { page, now_ms } => self.page(&page, now_ms, &mut log),
             Input::Sim { status, expiry } => self.sim(status, expiry, &mut log),
             Input::Notice { notice, key, via } => self.notice(notice, &key, via, &mut log),
             Input::Hold { for_ms, why } => self.hold(for_ms, why, &mut log),

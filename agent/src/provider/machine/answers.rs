@@ -170,7 +170,7 @@ impl Machine {
         let ways = super::ways(&self.settings);
         let mut back = None;
         for item in &mut self.state.items {
-            let overrun = item.phase(&ways, log.at.date) == Phase::Overrun;
+            let overrun = item.phase(&ways, log.at) == Phase::Overrun;
             if let (true, Said::Planned { passed, .. }) = (overrun, &mut item.said) {
                 *passed = true;
                 item.logged = Phase::Past;
@@ -192,7 +192,7 @@ impl Machine {
     fn odd_suspensions(&mut self, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
         for item in &mut self.state.items {
-            let holds = item.phase(&ways, log.at.date).holds();
+            let holds = item.phase(&ways, log.at).holds();
             if holds && !item.odd && matches!(item.said, Said::Suspension { .. }) {
                 item.odd = true;
                 self.dirty = true;
@@ -229,7 +229,7 @@ impl Machine {
 
     fn not_reached(&mut self, answer: Answer, log: &mut Scribe) {
         let at = log.at;
-        if self.is_announced(at.date) {
+        if self.is_announced(at) {
             // That explains it, and says when it is over.
             self.state.failing = None;
             return;
@@ -343,10 +343,10 @@ impl Machine {
 
     /// Whether an announced maintenance holds. The way back from one explains nothing: who is let in and refused meets
     /// something that nobody announced, or a maintenance that ends late.
-    fn is_announced(&self, date: u64) -> bool {
+    fn is_announced(&self, at: Moment) -> bool {
         let ways = super::ways(&self.settings);
         self.state.items.iter().any(|item| {
-            matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. }) && item.phase(&ways, date).holds()
+            matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. }) && item.phase(&ways, at).holds()
         })
     }
 

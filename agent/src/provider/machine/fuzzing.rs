@@ -106,7 +106,7 @@ impl Supply<'_> {
                 let notice = Notice { id, issued_ms, expires_ms, scope: Scope::Fleet, content, why };
                 Input::Notice { notice, key: self.text(), via: "file" }
             }
-            5 => Input::Page(self.page()),
+            5 => Input::Page { page: self.page(), now_ms: self.maybe() },
             6 => {
                 let status = (self.byte() % 2 == 0).then(|| self.text());
                 Input::Sim { status, expiry: self.maybe().map(|at| (at, self.text())) }

@@ -41,7 +41,7 @@ impl Standing<'_> {
         let mut grounds: Vec<Ground> = Vec::new();
         let mut ahead: Vec<Ground> = Vec::new();
         for item in &self.state.items {
-            let phase = item.phase(&self.ways, self.at.date);
+            let phase = item.phase(&self.ways, self.at);
             if phase == Phase::Ahead {
                 ahead.extend(self.of_item(item, phase));
             } else {
@@ -184,7 +184,7 @@ impl Standing<'_> {
         let mut terms = Terms::default();
         let mut add = |bound: Bound, provider: Provider| terms.add(Limit::new(bound, Source::Provider(provider)));
         for item in &self.state.items {
-            let phase = item.phase(&self.ways, self.at.date);
+            let phase = item.phase(&self.ways, self.at);
             if let (Said::Restriction { limits, .. }, Phase::Holds) = (&item.said, phase) {
                 for bound in limits.iter().filter_map(super::bounds::KeptBound::bound) {
                     add(bound, Provider::Notice { id: item.id.clone() });
@@ -202,8 +202,8 @@ impl Standing<'_> {
 
     /// Events a minute on the way back.
     fn ramp(&self, item: &Item) -> NonZeroU64 {
-        let back = item.course(&self.ways).and_then(|course| course.back).unwrap_or(self.at.date);
-        let step = self.at.date.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1);
+        let back = item.course(&self.ways).and_then(|course| course.back).unwrap_or(item.date(self.at));
+        let step = item.date(self.at).saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1);
         NonZeroU64::new(1 << step.min(DOUBLINGS - 1)).unwrap_or(NonZeroU64::MIN)
     }
 
@@ -223,9 +223,9 @@ impl Standing<'_> {
         }
         for item in &self.state.items {
             if let (Said::Planned { until: Some(until), .. }, Phase::Overrun) =
-                (&item.said, item.phase(&self.ways, self.at.date))
+                (&item.said, item.phase(&self.ways, self.at))
             {
-                soon(self.at.steady_of(*until), self.ways.span.resume);
+                soon(item.steady_of(*until, self.at), self.ways.span.resume);
             }
         }
         let refused = |told: &Told| matches!(told.kind, Kind::Suspended | Kind::Quota);
@@ -240,7 +240,7 @@ impl Standing<'_> {
             sim.by_status().is_some() || expired
         });
         let rare = |item: &Item| matches!(item.said, Said::Suspension { .. } | Said::Quota { .. });
-        sim || self.state.items.iter().any(|item| rare(item) && item.phase(&self.ways, self.at.date) == Phase::Holds)
+        sim || self.state.items.iter().any(|item| rare(item) && item.phase(&self.ways, self.at) == Phase::Holds)
     }
 
     /// A quota that an answer says is used up.
@@ -261,7 +261,7 @@ impl Standing<'_> {
 
     fn in_the_way(&self) -> impl Iterator<Item = &Item> {
         self.state.items.iter().filter(|item| {
-            let phase = item.phase(&self.ways, self.at.date);
+            let phase = item.phase(&self.ways, self.at);
             let works = matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. });
             let stops = item.said.stance().is_some_and(|stance| stance.leave().telemetry == Telemetry::Nothing);
             stops && (phase == Phase::Waits || works && phase == Phase::Holds)
@@ -277,7 +277,7 @@ impl Standing<'_> {
         };
         let mut at = due;
         for item in self.in_the_way() {
-            at = at.max(self.at.steady_of(free(item)?));
+            at = at.max(item.steady_of(free(item)?, self.at));
         }
         let Some(quota) = self.quota() else { return Some(at) };
         at = at.max(quota.rest.unwrap_or(0));
@@ -289,14 +289,17 @@ impl Standing<'_> {
     /// The dates at which something changes by itself.
     pub(super) fn dates(&self) -> impl Iterator<Item = u64> {
         let of_items = self.state.items.iter().filter_map(|item| item.course(&self.ways).map(|course| (item, course)));
-        let of_items = of_items.flat_map(|(item, course)| {
-            let step = self.ways.span.ramp / DOUBLINGS;
-            let ramp = course.back.filter(|_| item.phase(&self.ways, self.at.date) == Phase::Ramps).map(|back| {
-                let steps = self.at.date.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1) + 1;
+        let of_items = of_items.flat_map(move |(item, course)| {
+            let (step, now) = (self.ways.span.ramp / DOUBLINGS, item.date(self.at));
+            let ramp = course.back.filter(|_| item.phase(&self.ways, self.at) == Phase::Ramps).map(|back| {
+                let steps = now.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1) + 1;
                 // Rounded up, so that by then the step has been reached.
-                back.saturating_add((steps * self.ways.span.ramp).div_ceil(DOUBLINGS)).max(self.at.date + step.min(1))
+                back.saturating_add((steps * self.ways.span.ramp).div_ceil(DOUBLINGS)).max(now + step.min(1))
             });
-            [Some(course.from), course.planned, course.end, course.back, course.done, ramp].into_iter().flatten()
+            let all = [Some(course.from), course.planned, course.end, course.back, course.done, ramp];
+            // In how long it is by the item's own date, it is by all.
+            let wait = move |date: u64| date.checked_sub(now).map(|wait| self.at.date.saturating_add(wait));
+            all.into_iter().flatten().filter_map(wait)
         });
         let sim = self.state.sim.as_ref().and_then(super::sim::Sim::by_expiry).map(|(_, at)| at);
         let quota = self.quota().and_then(|told| told.ends(self.at));

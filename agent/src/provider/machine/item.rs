@@ -6,6 +6,7 @@ use tidegate_protocol::stance::{Stance, Telemetry};
 use super::bounds::KeptBound;
 use super::own::{draw, within};
 use super::settings::Span;
+use super::time::Moment;
 
 /// The page's word that a maintenance is under way holds for so long after it was read last: a page that cannot be read
 /// any more must not keep a gateway shut. Two dozen polls at the usual pace.
@@ -226,8 +227,19 @@ impl Item {
         }
     }
 
-    /// Where in its course it is at a date.
-    pub(super) fn phase(&self, ways: &Ways<'_>, date: u64) -> Phase {
+    /// The date that counts for it: the page's own for what the page announces.
+    pub(super) fn date(&self, at: Moment) -> u64 {
+        if self.origin == Origin::Page { at.page } else { at.date }
+    }
+
+    /// Which steady time a date of its course is or was.
+    pub(super) fn steady_of(&self, date: u64, at: Moment) -> u64 {
+        at.steady.saturating_add(date).saturating_sub(self.date(at))
+    }
+
+    /// Where in its course it is at a moment.
+    pub(super) fn phase(&self, ways: &Ways<'_>, at: Moment) -> Phase {
+        let date = self.date(at);
         let Some(course) = self.course(ways) else { return Phase::None };
         let reached = |at: Option<u64>| at.is_some_and(|at| at <= date);
         let past = if course.back.is_none() { Phase::Past } else { Phase::Waits };

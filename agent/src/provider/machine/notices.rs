@@ -128,13 +128,13 @@ impl Machine {
     /// Puts something in the place of what had its id.
     fn put(&mut self, mut new: Item, told: Option<(&str, String)>, amends: bool, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
-        let date = log.at.date;
+        let at = log.at;
         let before = self.state.items.iter().position(|item| item.is(new.origin, &new.id));
         let old = before.map(|index| self.state.items.remove(index));
         let stops = |item: &Item| item.said.stance().filter(|stance| stance.leave().telemetry < Telemetry::All);
-        let held = old.as_ref().filter(|old| old.phase(&ways, date).holds());
-        let lifted = held.and_then(stops).filter(|_| !(stops(&new).is_some() && new.phase(&ways, date).holds()));
-        let phase = new.phase(&ways, date);
+        let held = old.as_ref().filter(|old| old.phase(&ways, at).holds());
+        let lifted = held.and_then(stops).filter(|_| !(stops(&new).is_some() && new.phase(&ways, at).holds()));
+        let phase = new.phase(&ways, at);
         new.logged = phase;
         // So long any revision may be brought again.
         new.expires = new.expires.max(old.as_ref().map_or(0, |old| old.expires));
@@ -170,7 +170,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn page(&mut self, page: &Page, log: &mut Scribe) {
+    pub(super) fn page(&mut self, page: &Page, now_ms: Option<u64>, log: &mut Scribe) {
+        self.date_page(page, now_ms);
+        log.at = self.state.time.moment();
         let listed: Vec<String> = page.maintenances.iter().map(|planned| planned.id.clone()).collect();
         for planned in &page.maintenances {
             self.planned(planned.clone(), log);
@@ -184,10 +186,22 @@ impl Machine {
         self.make_room(log);
     }
 
+    /// Dates the page by what it says: its own windows, and nothing else (`time`).
+    fn date_page(&mut self, page: &Page, now_ms: Option<u64>) {
+        if let Some(now_ms) = now_ms {
+            self.state.time.page_said(now_ms);
+            return;
+        }
+        let under_way = page.maintenances.iter().filter(|planned| planned.progress == Progress::InProgress);
+        if let Some(begun) = under_way.map(|planned| planned.from_ms).max() {
+            self.state.time.page_at_least(begun);
+        }
+    }
+
     fn planned(&mut self, planned: Planned, log: &mut Scribe) {
         let Planned { mut id, name, from_ms, until_ms, progress } = planned;
         cut(&mut id, ID_BYTES);
-        let date = log.at.date;
+        let date = log.at.page;
         let known = self.state.item(Origin::Page, &id).cloned();
         if progress == Progress::Completed {
             if known.is_some() {
@@ -236,7 +250,7 @@ impl Machine {
     fn end_planned(&mut self, id: &str, why: &str, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
         let Some(index) = self.state.items.iter().position(|item| item.is(Origin::Page, id)) else { return };
-        let phase = self.state.items[index].phase(&ways, log.at.date);
+        let phase = self.state.items[index].phase(&ways, log.at);
         if matches!(phase, Phase::Waits | Phase::Ramps) {
             // It ended at its time, and this gateway is on its way back.
             return;
@@ -309,13 +323,13 @@ impl Machine {
     /// Drops what is least harmful while there is too much, and says so.
     pub(super) fn make_room(&mut self, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
-        let date = log.at.date;
+        let at = log.at;
         while self.state.items.len() > ITEMS || (self.state.items.len() > 1 && self.state.encode().len() > STATE_BYTES)
         {
-            let least = self.state.items.iter().enumerate().min_by_key(|(_, item)| item.weight(&ways, date));
+            let least = self.state.items.iter().enumerate().min_by_key(|(_, item)| item.weight(&ways, at));
             let Some(index) = least.map(|(index, _)| index) else { return };
             let item = self.state.items.remove(index);
-            if !matches!(item.said, Said::Gone | Said::Return { .. }) && item.phase(&ways, date) < Phase::Past {
+            if !matches!(item.said, Said::Gone | Said::Return { .. }) && item.phase(&ways, at) < Phase::Past {
                 let source = words::source(&item).to_string();
                 log.entry(
                     "dropped",
@@ -345,8 +359,8 @@ impl Machine {
 impl Item {
     /// How much harm it would do to forget it; the least goes first. What holds weighs more than what is to come, and of
     /// that the nearest most; then the stance that is shown first.
-    fn weight(&self, ways: &super::item::Ways<'_>, date: u64) -> (u8, u8, u64) {
-        let phase = self.phase(ways, date);
+    fn weight(&self, ways: &super::item::Ways<'_>, at: super::time::Moment) -> (u8, u8, u64) {
+        let phase = self.phase(ways, at);
         let course = match phase {
             Phase::None | Phase::Past => 0,
             Phase::Ramps => 1,
@@ -364,9 +378,9 @@ impl Machine {
     /// What time alone changes of what was announced: it is logged, and what is long over is forgotten.
     pub(super) fn turn_items(&mut self, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
-        let date = log.at.date;
+        let at = log.at;
         for item in &mut self.state.items {
-            let phase = item.phase(&ways, date);
+            let phase = item.phase(&ways, at);
             if phase == item.logged {
                 continue;
             }
@@ -389,7 +403,7 @@ impl Machine {
         }
         let before = self.state.items.len();
         self.state.items.retain(|item| {
-            let over = matches!(item.phase(&ways, date), Phase::Past | Phase::None);
+            let (over, date) = (matches!(item.phase(&ways, at), Phase::Past | Phase::None), item.date(at));
             match item.origin {
                 Origin::Return => !over,
                 // As long as the page lists it, it is known to be over.

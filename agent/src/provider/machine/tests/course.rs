@@ -214,6 +214,81 @@ fn with_neither_clock_nor_word_it_counts_from_when_the_notice_was_issued() {
     until_open(&mut bench, 10 * MINUTE);
 }
 
+/// Neither the clock nor anybody else says what time it is.
+fn undated() -> Bench {
+    let mut bench = Bench::fresh(settings());
+    bench.now = Stamp { wall_ms: 0, uptime_ms: MINUTE, boot: 1, trusted: false };
+    bench.tell(answer(Means::Accepted));
+    bench
+}
+
+#[test]
+fn without_a_clock_a_window_of_the_page_counts_by_the_pages_own_date_from_its_beginning_to_its_end() {
+    let mut bench = undated();
+    bench.tell(planned_at(Some(START), START + HOUR, START + 2 * HOUR, Progress::Scheduled));
+    assert_eq!((bench.stance(), bench.view().ahead.len()), (Stance::Open, 1));
+    bench.run(HOUR - SECOND);
+    assert_eq!(bench.stance(), Stance::Open);
+    bench.restart();
+    // The page is never read again.
+    bench.run(2 * SECOND);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.run(HOUR);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn without_a_clock_a_window_that_is_under_way_is_probed_behind_its_end_though_the_page_is_gone() {
+    // With the page's date what is left of it counts, without one its whole length.
+    for (now_ms, left) in [(Some(START + 50 * MINUTE), 10 * MINUTE), (None, HOUR), (Some(77), HOUR)] {
+        let mut bench = undated();
+        bench.tell(planned_at(now_ms, START, START + HOUR, Progress::InProgress));
+        assert_eq!(bench.stance(), Stance::Maintenance, "{now_ms:?}");
+        assert_eq!(bench.view().grounds[0].since_ms, START, "{now_ms:?}");
+        bench.run(left - SECOND);
+        assert_eq!(bench.view().probe, 0, "{now_ms:?}");
+        bench.restart();
+        bench.run(10 * MINUTE + SECOND);
+        assert_eq!(bench.view().probe, 1, "{now_ms:?}: one event shows whether it is over");
+        bench.tell(answer(Means::Accepted));
+        assert_eq!(bench.telemetry(), Telemetry::All, "{now_ms:?}");
+    }
+}
+
+#[test]
+fn without_a_clock_and_with_nothing_to_probe_with_a_page_that_is_gone_holds_for_two_hours_more() {
+    let mut bench = undated();
+    bench.tell(planned_at(None, START, START + HOUR, Progress::InProgress));
+    bench.run(HOUR);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.run(HOUR);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn what_a_page_says_the_time_is_neither_begins_nor_ends_what_notices_say() {
+    let mut bench = undated();
+    bench.tell(notice("end", START, Content::End { at_ms: START + HOUR }));
+    bench.tell(notice("m", START, works(START, START + HOUR)));
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.tell(planned_at(Some(START + 9 * DAY), START + 9 * DAY, START + 10 * DAY, Progress::Scheduled));
+    assert_eq!((bench.stance(), bench.view().grounds.len(), bench.view().ahead.len()), (Stance::Maintenance, 2, 1));
+    assert_eq!(bench.machine.earliest(&bench.now), START);
+}
+
+#[test]
+fn once_the_clock_is_right_the_pages_own_date_counts_for_nothing() {
+    let mut bench = undated();
+    // A page whose date is three hours ahead.
+    bench.tell(planned_at(Some(START + 3 * HOUR), START + 2 * HOUR, START + 4 * HOUR, Progress::Scheduled));
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    (bench.now.wall_ms, bench.now.trusted) = (START, true);
+    bench.pass(SECOND);
+    assert_eq!((bench.stance(), bench.view().ahead.len()), (Stance::Open, 1));
+    bench.run(2 * HOUR);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+}
+
 #[test]
 fn after_a_power_cut_without_a_clock_it_stays_shut_for_at_most_its_length_by_uptime() {
     let mut bench = Bench::new();
