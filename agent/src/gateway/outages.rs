@@ -315,6 +315,7 @@ mod tests {
             clause: None,
             since_ms: 5,
             until_ms: Some(9),
+            by_uptime: None,
             advice: Value::default(),
         };
         let view = |grounds: Vec<Ground>| View {
@@ -324,6 +325,7 @@ mod tests {
             probe: 0,
             may_probe: false,
             probe_at_ms: None,
+            rest_until_ms: None,
             ahead: vec![ground(Stance::Maintenance, "status page")],
         };
         let barred = |stance, source| word(&view(vec![ground(stance, source)])).1.is_some();

@@ -64,6 +64,7 @@ mod tests;
 pub use log::{BYTES as LOG_BYTES, ENTRIES as LOG_ENTRIES, Log};
 pub use settings::{OnTermsChange, Settings};
 pub use state::STATE_BYTES;
+pub use words::AGENT as THIS_GATEWAY;
 
 use grounds::Standing;
 use item::{Origin, Said, Ways};
@@ -223,7 +224,7 @@ impl Machine {
     pub fn view(&self, now: &Stamp) -> View {
         let mut then = self.clone();
         then.turn(now);
-        then.standing().view(now.uptime_ms)
+        then.standing().view(now)
     }
 
     /// In how many ms [`Machine::turn`] is to be called, if nothing is told before.

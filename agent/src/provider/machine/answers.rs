@@ -11,6 +11,11 @@
 //! - A refusal by an endpoint that never accepted anything is a mistake in the configuration, and no stance: the
 //!   forwarder tries on at its own pace.
 //!
+//! # Over a restart
+//! How long an answer asks to wait (`Retry-After` and its like) is the forwarder's to keep to (`forward::gate`), and is
+//! remembered here, so that a start is no way around it. It counts in steady time, an hour at most of a 429 and a day of
+//! anything else, and ends with it, with any other answer, and with another endpoint.
+//!
 //! # One at a time
 //! The endpoint says one thing at a time, so there is one ground made of answers. Of two answers the later counts, but an
 //! end stands, and an endpoint that suspends and then cannot be reached has not stopped suspending.
@@ -33,6 +38,12 @@ const LONG_WAIT_MS: u64 = 120_000;
 
 /// A wait that an answer asks for counts up to this: then one event shows whether it was meant.
 pub(super) const LONGEST_REST_MS: u64 = 86_400_000;
+
+/// A wait that a 429 asks for counts up to this, as for the forwarder.
+const LONGEST_THROTTLE_MS: u64 = 3_600_000;
+
+/// A wait that is shorter is not worth a write to flash: a restart takes about as long.
+const KEPT_REST_MS: u64 = 5_000;
 
 /// Failures in a row, and time since the first of them, that make an interruption of it: connections are refused and
 /// cut now and then, and Unified sessions are cut for maintenance that is over in seconds.
@@ -115,6 +126,7 @@ impl Told {
 
 impl Machine {
     pub(super) fn answer(&mut self, answer: Answer, log: &mut Scribe) {
+        self.rests(&answer, log.at);
         match answer.means {
             Means::Accepted => self.accepted(answer.probe, log),
             Means::Throttled => self.throttled(answer, log),
@@ -134,6 +146,23 @@ impl Machine {
             Means::Transient => {}
             Means::OwnLine => self.state.failing = None,
         }
+    }
+
+    /// Remembers until when an answer asks not to be asked.
+    fn rests(&mut self, answer: &Answer, at: Moment) {
+        let most = match answer.means {
+            Means::Throttled => LONGEST_THROTTLE_MS,
+            Means::Maintenance => LONGEST_REST_MS,
+            // They say nothing of it.
+            Means::Transient | Means::OwnLine | Means::Unreachable => return,
+            _ => {
+                self.dirty |= self.state.rest.take().is_some();
+                return;
+            }
+        };
+        let Some(wait) = answer.wait_ms else { return };
+        self.dirty |= wait >= KEPT_REST_MS;
+        self.state.rest = Some(at.steady.saturating_add(wait.min(most)));
     }
 
     fn accepted(&mut self, probe: bool, log: &mut Scribe) {
@@ -368,6 +397,7 @@ impl Machine {
         self.state.failing = None;
         self.state.misconfigured = false;
         let throttle = self.state.throttle.take();
+        self.state.rest = None;
         let told = self.state.answers.take();
         if throttle.is_some() || told.is_some() {
             let what = told.map_or("throttled", |told| told.kind.stance().as_str());
@@ -384,7 +414,9 @@ impl Machine {
     /// What time alone changes of what answers made.
     pub(super) fn turn_answers(&mut self, log: &mut Scribe) {
         let at = log.at;
-        if self.state.throttle.as_ref().is_some_and(|throttle| throttle.per_minute(at.steady).is_none()) {
+        self.state.rest = self.state.rest.filter(|rest| *rest > at.steady);
+        let unbound = |throttle: &Throttle| throttle.per_minute(at.steady).is_none();
+        if self.state.rest.is_none() && self.state.throttle.as_ref().is_some_and(unbound) {
             self.state.throttle = None;
             self.dirty = true;
             log.entry(

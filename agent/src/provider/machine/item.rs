@@ -143,6 +143,8 @@ pub(super) struct Course {
     pub(super) back: Option<u64>,
     /// When it is as before.
     pub(super) done: Option<u64>,
+    /// Its beginning, and its end, are dates that somebody said; otherwise this gateway reckoned them.
+    pub(super) said: (bool, bool),
 }
 
 impl Said {
@@ -203,6 +205,7 @@ impl Item {
             Said::Suspension { from, .. } | Said::Terms { from, .. } | Said::Identity { from } => (*from, None, None),
             Said::Return { base, .. } => (*base, Some(*base), None),
         };
+        let said = (from != 0 && self.origin != Origin::Return, self.origin != Origin::Return);
         let from = if from == 0 { self.received } else { from };
         let softly = self.said.stance().is_some_and(|stance| stance.leave().telemetry < Telemetry::All);
         // What was over before it was known stopped nothing, and a window that ends before it begins is none.
@@ -213,7 +216,7 @@ impl Item {
             end.saturating_add(within(draw(ways.gateway, &self.id, number), self.period(ways)))
         });
         let done = back.map(|back| back.saturating_add(ways.span.ramp));
-        Some(Course { from, planned, end, back, done })
+        Some(Course { from, planned, end, back, done, said })
     }
 
     /// Over how many ms gateways come back.

@@ -188,8 +188,7 @@ impl Machine {
 
     /// Dates the page by what it says: its own windows, and nothing else (`time`).
     fn date_page(&mut self, page: &Page, now_ms: Option<u64>) {
-        if let Some(now_ms) = now_ms {
-            self.state.time.page_said(now_ms);
+        if now_ms.is_some_and(|now_ms| self.state.time.page_said(now_ms)) {
             return;
         }
         let under_way = page.maintenances.iter().filter(|planned| planned.progress == Progress::InProgress);
@@ -294,14 +293,39 @@ impl Machine {
         }
     }
 
-    pub(super) fn accept_terms(&mut self, version: &str, log: &mut Scribe) {
+    /// The versions of terms that something waits for, or will, where a person accepts another one that nobody asked for:
+    /// a slip of the pen. Nothing then comes of [`Input::AcceptTerms`](crate::provider::input::Input::AcceptTerms).
+    pub fn asked_instead(&self, version: &str) -> Vec<String> {
         let mut version = version.to_owned();
         cut(&mut version, ID_BYTES);
-        let mut waited = false;
+        let asked = self.state.items.iter().filter_map(|item| match &item.said {
+            Said::Terms { version, accepted, .. } => Some((version, *accepted)),
+            _ => None,
+        });
+        let known = self.state.accepted_terms.contains(&version) || asked.clone().any(|(asked, _)| *asked == version);
+        if known || self.settings.on_terms_change != OnTermsChange::Hold {
+            return Vec::new();
+        }
+        let mut open: Vec<String> = asked.filter(|(_, accepted)| !accepted).map(|(asked, _)| asked.clone()).collect();
+        open.sort_unstable();
+        open.dedup();
+        open
+    }
+
+    pub(super) fn accept_terms(&mut self, version: &str, log: &mut Scribe) {
+        if !self.asked_instead(version).is_empty() {
+            return;
+        }
+        let (ways, at) = (super::ways(&self.settings), log.at);
+        let mut version = version.to_owned();
+        cut(&mut version, ID_BYTES);
+        let (mut waited, mut announced) = (false, false);
         for item in &mut self.state.items {
+            let holds = item.phase(&ways, at) == Phase::Holds;
             if let Said::Terms { version: asked, accepted, .. } = &mut item.said {
                 if *asked == version {
-                    waited |= !*accepted;
+                    waited |= holds;
+                    announced |= !*accepted;
                     *accepted = true;
                     item.logged = Phase::None;
                 }
@@ -312,10 +336,14 @@ impl Machine {
         self.state.accepted_terms.insert(0, version.clone());
         self.state.accepted_terms.truncate(ACCEPTED);
         self.dirty = true;
-        let did = match (waited, known) {
-            (true, _) => message!("what waited for it goes on"),
-            (false, false) => message!("noted: no notice asked for it yet"),
-            (false, true) => message!("nothing: they were accepted before"),
+        let did = if waited {
+            message!("what waited for it goes on")
+        } else if announced {
+            message!("noted: nothing waits for it")
+        } else if known {
+            message!("nothing: they were accepted before")
+        } else {
+            message!("noted: no notice asked for it yet")
         };
         log.entry("terms_accepted", &version, words::OPERATOR, "", &did);
     }

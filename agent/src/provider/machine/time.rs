@@ -119,11 +119,14 @@ impl Time {
         }
     }
 
-    /// The status page was read, and said what time it is: what it announces is dated by that while the date is not known.
-    pub(super) fn page_said(&mut self, date: u64) {
-        if (EARLIEST_MS..=LATEST_MS).contains(&date) {
+    /// The status page was read, and said what time it is: what it announces is dated by that while the date is not known. Says whether it can be
+    /// a date.
+    pub(super) fn page_said(&mut self, date: u64) -> bool {
+        let sane = (EARLIEST_MS..=LATEST_MS).contains(&date);
+        if sane {
             self.page = Some((date, self.steady));
         }
+        sane
     }
 
     /// By the status page's word it is no earlier, as something has begun. Of use only where it said no date.
@@ -298,8 +301,7 @@ mod tests {
         time.note(&stamp(0, 1_000, 1, false));
         time.page_at_least(NOW - HOUR);
         assert_eq!(time.moment(), Moment { page: NOW - HOUR, ..moment(1_000, false, 1_000) });
-        time.page_said(NOW);
-        time.page_said(77);
+        assert!(time.page_said(NOW) && !time.page_said(77));
         time.page_at_least(NOW - HOUR);
         time.note(&stamp(0, 5_000, 1, false));
         assert_eq!(time.moment(), Moment { page: NOW + 4_000, ..moment(5_000, false, 5_000) });

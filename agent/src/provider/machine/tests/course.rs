@@ -539,6 +539,73 @@ fn an_accepted_probe_under_a_notice_that_suspends_is_told_once() {
 }
 
 #[test]
+fn terms_that_nobody_asked_for_are_not_accepted_instead_of_those_that_something_waits_for() {
+    let terms = || Content::TermsChanged { version: "2027-01".into(), effective_ms: START + HOUR, url: String::new() };
+    let holds = Settings { on_terms_change: OnTermsChange::Hold, ..settings() };
+    let accept = |version: &str| Input::AcceptTerms { version: version.into() };
+    let mut bench = Bench::fresh(holds);
+    bench.tell(accept("2026-07"));
+    assert_eq!(bench.did(), "noted: no notice asked for it yet");
+    bench.tell(notice("t", START, terms()));
+    for _ in 0..2 {
+        // Ahead, and then while they hold.
+        let (before, entries) = (bench.machine.encode(), bench.log.len());
+        assert_eq!(bench.machine.asked_instead("2027-1"), ["2027-01"]);
+        bench.tell(accept("2027-1"));
+        assert_eq!((bench.machine.encode(), bench.log.len()), (before, entries), "nothing changes");
+        assert_eq!(bench.machine.asked_instead("2026-07"), [""; 0], "those were accepted before");
+        bench.run(2 * HOUR);
+    }
+    assert_eq!(bench.stance(), Stance::Held);
+    let mut ahead = Bench::fresh(bench.machine.settings.clone());
+    ahead.tell(notice("t", START, terms()));
+    for (one, did) in [(&mut bench, "what waited for it goes on"), (&mut ahead, "noted: nothing waits for it")] {
+        one.tell(accept("2027-01"));
+        assert_eq!(one.did(), did);
+        one.run(2 * HOUR);
+        assert_eq!(one.stance(), Stance::Open);
+    }
+    // Where nothing waits for a person there is nothing to mistype.
+    let mut bench = Bench::new();
+    bench.tell(notice("t", START, terms()));
+    assert_eq!(bench.machine.asked_instead("2027-1"), [""; 0]);
+}
+
+#[test]
+fn while_it_is_not_known_what_time_it_is_moments_are_told_by_uptime_and_dates_that_were_said_stay() {
+    let mut bench = undated();
+    bench.now.wall_ms = 5_000_000;
+    bench.tell(hold(Some(2 * HOUR)));
+    let entry = bench.log.last().expect("an entry");
+    assert_eq!((entry.from_ms, entry.from_undated), (Some(5_000_000), true));
+    assert_eq!((entry.until_ms, entry.until_undated), (Some(5_000_000 + 2 * HOUR), true));
+    bench.tell(notice("m", START, works(0, START + HOUR)));
+    let entry = bench.log.last().expect("an entry");
+    assert!(entry.from_undated && !entry.until_undated && entry.until_ms == Some(START + HOUR), "{entry:?}");
+    bench.pass(8 * MINUTE);
+    let at = |index: usize| {
+        let it = bench.view().grounds[index].by_uptime.expect("the clock is not right");
+        let uptime = bench.now.uptime_ms.cast_signed();
+        ((uptime - it.since).cast_unsigned(), it.until.map(|until| (until - uptime).cast_unsigned()), it)
+    };
+    let (ago, left, it) = at(0);
+    assert_eq!((ago, left, it.since_dated, it.until_dated), (8 * MINUTE, Some(112 * MINUTE), false, false));
+    let (ago, left, it) = at(1);
+    assert_eq!((ago, left, it.since_dated, it.until_dated), (8 * MINUTE, Some(52 * MINUTE), false, true));
+    (bench.now.wall_ms, bench.now.trusted) = (START, true);
+    bench.pass(SECOND);
+    assert!(bench.view().grounds.iter().all(|ground| ground.by_uptime.is_none()));
+}
+
+#[test]
+fn that_the_time_of_another_identifier_has_come_is_not_said_to_be_the_change_itself() {
+    let mut bench = Bench::new();
+    bench.tell(notice("i", START, Content::Identity { effective_ms: START + HOUR }));
+    bench.run(HOUR);
+    assert_eq!(bench.did(), "its time has come; an entry of its own says from when the other identity is used");
+}
+
+#[test]
 fn another_identifier_is_used_from_its_time_on() {
     let mut bench = Bench::new();
     bench.tell(notice("i", START, Content::Identity { effective_ms: START + HOUR }));

@@ -233,6 +233,7 @@ impl Watched {
         assert!(
             view.limits.limits().is_empty() || view.grounds.iter().any(|ground| ground.stance == Stance::Restricted)
         );
+        assert!(view.rest_until_ms.is_none_or(|rest| rest <= bench.now.uptime_ms + DAY), "{view:#?}");
         self.look_at_probes(&view);
     }
 
@@ -310,6 +311,30 @@ proptest! {
         prop_assert!(view.grounds.is_empty(), "{:#?}", view.grounds);
         prop_assert_eq!(view.leave, Leave::ALL);
         prop_assert!(view.limits.limits().is_empty());
+        prop_assert_eq!(view.rest_until_ms, None);
+    }
+
+    #[test]
+    fn what_an_answer_asks_to_wait_is_over_after_so_long_whatever_comes_between(
+        throttled: bool, wait in some_span(), boots in proptest::collection::vec((0..3 * HOUR, any::<bool>()), 0..6),
+    ) {
+        let mut bench = Bench::new();
+        let (means, most) = if throttled { (Means::Throttled, HOUR) } else { (Means::Maintenance, DAY) };
+        bench.tell(waiting(means, Some(wait)));
+        let mut left = wait.min(most);
+        for (boot, (uptime, restart)) in boots.iter().enumerate() {
+            if *restart {
+                bench.restart();
+            } else {
+                // A power cut, after which no clock is right: time goes on by uptime.
+                bench.now = Stamp { wall_ms: 0, uptime_ms: 0, boot: boot as u32 + 2, trusted: false };
+                bench.restart();
+            }
+            bench.pass(*uptime);
+            left = left.saturating_sub(*uptime);
+            let rest = bench.view().rest_until_ms.map(|rest| rest - bench.now.uptime_ms);
+            prop_assert_eq!(rest, (left > 0).then_some(left));
+        }
     }
 
     #[test]
