@@ -41,6 +41,18 @@ pub fn stance(agent: &Agent) -> String {
     agent.try_status().and_then(|status| Some(status["stance"]["stance"].as_str()?.to_owned())).unwrap_or_default()
 }
 
+/// The words that `status` has shown for the stance since the process began, from the first that it could be asked for until
+/// this one.
+#[track_caller]
+pub fn words_until(agent: &Agent, word: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    wait::until(&format!("the stance is {word}"), BOUND, || {
+        words.extend(Some(stance(agent)).filter(|now| !now.is_empty() && words.last() != Some(now)));
+        words.last().is_some_and(|last| last == word)
+    });
+    words
+}
+
 /// Waits until this stance is in force.
 #[track_caller]
 pub fn until_stance(agent: &Agent, word: &str) {

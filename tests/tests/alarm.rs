@@ -155,6 +155,28 @@ fn an_alarm_in_force_outlives_a_kill_and_its_end_is_told_after_it() {
 }
 
 #[test]
+fn a_storm_of_restarts_sounds_the_command_no_more_often_than_it_may_be_repeated() {
+    let flux = Flux::start();
+    let (mut setup, log) = alarmed(&flux, "");
+    setup.set("alarm", "repeat", "\"5m\"");
+    let mut agent = setup.start();
+    flux.answer_all(Answer::status(503));
+    publish(&agent, "1");
+    wait::until("the alarm sounds", BOUND, || read(&log).contains("end raised"));
+    let ledger = agent.setup.folder().join("store/outages/ledger");
+    wait::until("it is in the ledger", BOUND, || read(&ledger).contains(r#""what":"alarm","raised":true"#));
+    for _ in 0..3 {
+        agent.kill();
+        agent.start();
+        let listener = Subscriber::start(agent.address(), "tidegate/alarm");
+        listener.wait_for(r#""state":"repeated""#);
+    }
+    assert_eq!(read(&log).matches("begin").count(), 1, "{}", read(&log));
+    flux.answer_all(Answer::status(200));
+    wait::until("its end is told", BOUND, || read(&log).contains("end recovered"));
+}
+
+#[test]
 fn the_time_counts_on_over_a_restart() {
     let flux = Flux::start();
     let (mut setup, log) = alarmed(&flux, "");

@@ -167,6 +167,20 @@ fn limits_that_a_notice_tells_a_running_gateway_bind_at_once_and_go_with_it() {
 }
 
 #[test]
+fn while_it_starts_status_never_says_that_it_is_open_where_it_is_not() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut agent = setup(&flux, &office).start();
+    apply(&agent, &office, "s", "id = \"s-1\"\nkind = \"suspension\"\ncause = \"unpaid\"\n");
+    until_stance(&agent, "suspended");
+    for _ in 0..5 {
+        agent.kill();
+        agent.spawn();
+        let words = stance::words_until(&agent, "suspended");
+        assert!(words.iter().all(|word| word == "starting" || word == "suspended"), "{words:?}");
+    }
+}
+
+#[test]
 fn changed_terms_hold_until_a_person_accepts_them_if_so_configured() {
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let mut setup = setup(&flux, &office);

@@ -48,7 +48,7 @@ pub(super) async fn watch(shared: Arc<Shared>, alarms: Alarms, stop: Cancellatio
         let now = shared.clock.now();
         let Some(signal) = watch.look(settings.as_ref(), &scene.seen, &now) else { continue };
         say(&shared, &alarms, &signal, &scene, &now);
-        if let Some(words) = &config.alarm.command {
+        if let Some(words) = config.alarm.command.as_ref().filter(|_| signal.state != State::Found) {
             calls.send_replace(Some(call(&config, words, &signal, &scene, &now)));
         }
     }
@@ -64,6 +64,7 @@ async fn earlier(shared: &Shared) -> Earlier {
     let figures = figures.borrow();
     Earlier {
         raised: figures.alarm,
+        raised_at: figures.alarm_since,
         delivered: figures.delivered,
         out_since: figures.open.as_ref().map(|open| open.since),
         out_ms: figures.open.as_ref().map_or(0, |open| open.proved_ms),

@@ -42,7 +42,7 @@ use crate::provider::question::{Ask, End, WHY_BYTES};
 use crate::pulse::{Pulse, Question};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
-use crate::watch::{ByUptimeStatus, GroundStatus, NoticeStatus, StanceStatus};
+use crate::watch::{ByUptimeStatus, GroundStatus, NoticeStatus, STARTING, StanceStatus};
 
 /// What the machine remembers, among what the store keeps.
 const KEPT: &str = "provider/machine";
@@ -428,9 +428,13 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
     /// Entries of the log that are shown.
     const LAST: usize = 5;
     let (view, now) = (shared.stance.view(), shared.clock.now());
+    // What held before this start stands in the store: until that is read nothing leaves, and nothing is known.
+    let open = is_open(shared);
+    let first = view.grounds.iter().map(|ground| ground.stance).min().unwrap_or(Stance::Open);
     StanceStatus {
-        stance: view.grounds.iter().map(|ground| ground.stance).min().unwrap_or(Stance::Open).to_string(),
+        stance: if open { first.to_string() } else { STARTING.to_owned() },
         telemetry: match view.leave.telemetry {
+            _ if !open => "nothing",
             Telemetry::Nothing => "nothing",
             Telemetry::First => "first",
             Telemetry::All => "all",

@@ -4,7 +4,9 @@
 //! The alarm is raised when records have waited for the set time and none was delivered meanwhile. While nothing waits there
 //! is no failure, and no alarm. It is over with the next delivery, or when nothing waits any more. That it is in force
 //! is kept in the ledger, so a restart neither forgets it nor leaves a horn sounding; the time counts on, too: from the last
-//! delivery, as far as the ledger and the records' own times tell.
+//! delivery, as far as the ledger and the records' own times tell. What a restart finds in force is not raised again: who
+//! begins to listen is told of it ([`State::Found`]), and it is repeated when that would have been due. After a boot that
+//! is at once, because the power cut has silenced what sounded.
 
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub struct Settings {
 pub struct Earlier {
     /// The alarm was in force.
     pub raised: bool,
+    /// When it was raised, if that is known.
+    pub raised_at: Option<Stamp>,
     /// The last delivery.
     pub delivered: Option<Stamp>,
     /// When the interval began that is open.
@@ -46,8 +50,10 @@ pub struct Seen {
 /// What the alarm is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
-    /// It begins, or a restart found it in force.
+    /// It begins.
     Raised,
+    /// A restart found it in force, and it is not due yet to be repeated: only who listens anew need hear of it.
+    Found,
     /// It goes on.
     Repeated,
     /// It is over.
@@ -59,7 +65,8 @@ impl State {
     pub fn word(self) -> &'static str {
         match self {
             Self::Raised => "raised",
-            Self::Repeated => "repeated",
+            // To who hears of it, it is the same.
+            Self::Found | Self::Repeated => "repeated",
             Self::Recovered => "recovered",
         }
     }
@@ -117,9 +124,16 @@ impl Watch {
         let passed = |since: &Stamp| now.uptime_ms.saturating_sub(since.uptime_ms);
         let state = match &self.said {
             _ if !self.raised && quiet_ms < ms(settings.after) => return None,
-            Some(said) if self.raised && passed(said) < ms(settings.repeat) => return None,
-            Some(_) if self.raised => State::Repeated,
-            _ => State::Raised,
+            _ if !self.raised => State::Raised,
+            Some(said) if passed(said) < ms(settings.repeat) => return None,
+            Some(_) => State::Repeated,
+            None => match earlier.and_then(|earlier| earlier.said(settings.repeat, now)) {
+                Some(said) => {
+                    self.said = Some(said);
+                    return Some(Signal { state: State::Found, quiet_ms, over: "" });
+                }
+                None => State::Repeated,
+            },
         };
         (self.raised, self.said) = (true, Some(*now));
         Some(Signal { state, quiet_ms, over: "" })
@@ -136,6 +150,15 @@ impl Watch {
 }
 
 impl Earlier {
+    /// When the alarm in force was said last, if that was in this boot: it was raised, and repeated as often as it had to be.
+    /// The stamp's uptime alone counts.
+    fn said(&self, repeat: Duration, now: &Stamp) -> Option<Stamp> {
+        let raised_at = self.raised_at.filter(|at| at.boot == now.boot)?;
+        let repeat = u64::try_from(repeat.as_millis()).unwrap_or(u64::MAX).max(1);
+        let age = now.uptime_ms.saturating_sub(raised_at.uptime_ms);
+        Some(Stamp { uptime_ms: now.uptime_ms - age % repeat, ..*now })
+    }
+
     /// For how long nothing was delivered while something waited when this run began: not since before the last delivery,
     /// and as long as the oldest record waits or the open interval lasts, as far as these can be known; what of the interval is
     /// proved, in any case.
@@ -219,9 +242,29 @@ mod tests {
         let mut watch = Watch::resume(earlier);
         assert_eq!(said(&mut watch, waiting(1), 0).map(|said| said.0), Some(State::Recovered));
         let mut watch = Watch::resume(earlier);
-        assert_eq!(said(&mut watch, waiting(0), 0).map(|said| said.0), Some(State::Raised), "told to who asks anew");
+        assert_eq!(
+            said(&mut watch, waiting(0), 0).map(|said| said.0),
+            Some(State::Repeated),
+            "nobody knows since when"
+        );
         assert_eq!(said(&mut watch, waiting(0), 1), None);
         assert_eq!(watch.look(None, &waiting(0), &at(2)).map(|signal| signal.over), Some("switched off"));
+    }
+
+    #[test]
+    fn restarts_of_one_boot_do_not_hasten_its_repeats_and_a_boot_has_it_said_at_once() {
+        let earlier = Earlier { raised: true, raised_at: Some(at(100)), ..Earlier::default() };
+        // Raised after 100 minutes, repeated each 30.
+        for minute in [100, 101, 129, 130, 131, 159] {
+            let mut watch = Watch::resume(earlier);
+            assert_eq!(said(&mut watch, waiting(0), minute).map(|said| said.0), Some(State::Found), "{minute}");
+            let due = 100 + (minute - 100) / 30 * 30 + 30;
+            assert_eq!(said(&mut watch, waiting(0), due - 1).filter(|_| due - 1 > minute), None);
+            assert_eq!(said(&mut watch, waiting(0), due).map(|said| said.0), Some(State::Repeated), "{minute}");
+        }
+        let booted = Stamp { boot: 2, ..at(1) };
+        let signal = Watch::resume(earlier).look(Some(&settings()), &waiting(0), &booted).expect("it is said");
+        assert_eq!((signal.state, signal.state.word()), (State::Repeated, "repeated"));
     }
 
     proptest! {
@@ -250,6 +293,7 @@ mod tests {
                         prop_assert!(!raised && quiet_since.is_some_and(|since| minute - since >= 10));
                         (raised, last) = (true, minute);
                     }
+                    Some(State::Found) => prop_assert!(false, "there was no restart"),
                     Some(State::Repeated) => {
                         prop_assert!(raised && minute - last >= 30);
                         last = minute;

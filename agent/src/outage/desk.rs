@@ -58,6 +58,8 @@ pub struct Figures {
     pub delivered: Option<Stamp>,
     /// Whether the local alarm is in force.
     pub alarm: bool,
+    /// When it was raised, if that is known.
+    pub alarm_since: Option<Stamp>,
     /// Why nothing can be written now.
     pub problem: Option<String>,
 }
@@ -379,6 +381,7 @@ impl State {
             month_longest_ms: longest.into_iter().max().unwrap_or(0),
             delivered: ledger.delivered(),
             alarm: ledger.alarm(),
+            alarm_since: ledger.alarm_since(),
             problem: self.problem.clone(),
         }
     }

@@ -109,6 +109,8 @@ pub struct Tally {
     pub delivered: Option<Stamp>,
     /// Whether the local alarm is in force.
     pub alarm: bool,
+    /// When it was raised; unknown where a fold tells of it.
+    pub alarm_since: Option<Stamp>,
     /// The newest entry's time.
     pub at: Option<Stamp>,
     /// The run that wrote the newest entry.
@@ -130,13 +132,13 @@ impl Tally {
             What::Opened { gateway, .. } => self.gateway.clone_from(gateway),
             What::Begun(account) | What::Still(account) | What::Ended(account) => self.account(account),
             What::Mark { delivered } => self.deliver(delivered),
-            What::Alarm { raised } => self.alarm = *raised,
+            What::Alarm { raised } => (self.alarm, self.alarm_since) = (*raised, raised.then_some(entry.at)),
             What::Folded(folded) => {
                 self.gateway.clone_from(&folded.gateway);
                 folded.intervals.iter().for_each(|account| self.account(account));
                 folded.delivered.iter().for_each(|stamp| self.deliver(stamp));
                 self.more = folded.more;
-                self.alarm = folded.alarm;
+                (self.alarm, self.alarm_since) = (folded.alarm, None);
             }
             What::Cut { .. } | What::Later => {}
         }

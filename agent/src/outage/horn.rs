@@ -3,7 +3,9 @@
 //! # Constraints
 //! - It is a program with its arguments, not a line for a shell; its environment is empty but for a fixed `PATH` and what
 //!   it is told (`TIDEGATE_…`); it reads nothing, and has a process group of its own.
-//! - It has a time limit. When that is over its whole group is asked to end, and two seconds later killed.
+//! - It has a time limit. When that is over, it, its group and whatever else has come of it are asked to end, and two
+//!   seconds later killed. What left the group (`setsid`) is known by the mark in its environment ([`marked`]). What goes
+//!   on when the command itself has ended in time is the command's affair: a horn may sound in the background.
 //! - Never two at a time: what has to be said meanwhile waits, and of several only the newest is said.
 //! - What it prints is logged, the first [`OUTPUT`] bytes.
 
@@ -18,6 +20,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+
+mod marked;
 
 /// Bytes of its output that are kept.
 pub const OUTPUT: usize = 2_048;
@@ -86,7 +90,8 @@ fn log(call: &Call, outcome: &Outcome, output: &str) {
 
 /// Runs it to its end; gives what it printed, cut and in one line.
 pub async fn run(call: &Call, stop: &CancellationToken) -> (Outcome, String) {
-    let mut child = match spawn(call) {
+    let mark = marked::Mark::new();
+    let mut child = match spawn(call, &mark) {
         Ok(child) => child,
         Err(error) => return (Outcome::NotStarted(error), String::new()),
     };
@@ -113,18 +118,19 @@ pub async fn run(call: &Call, stop: &CancellationToken) -> (Outcome, String) {
         }
     };
     if matches!(outcome, Outcome::Killed) {
-        kill(&mut child).await;
+        kill(&mut child, &mark).await;
     }
     (outcome, plain(&kept))
 }
 
-fn spawn(call: &Call) -> io::Result<Child> {
+fn spawn(call: &Call, mark: &marked::Mark) -> io::Result<Child> {
     let (program, arguments) = call.words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     Command::new(program)
         .args(arguments)
         .env_clear()
         .env("PATH", PATH)
         .envs(call.environment.iter().map(|(name, value)| (format!("TIDEGATE_{name}"), value.replace('\0', " "))))
+        .env(marked::NAME, mark.value())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -134,16 +140,18 @@ fn spawn(call: &Call) -> io::Result<Child> {
         .spawn()
 }
 
-/// Ends the whole group. The child is not waited for before: until then its number, which is the group's, is nobody
-/// else's.
-async fn kill(child: &mut Child) {
+/// Ends the whole group, and what left it. The child is not waited for before: until then its number, which is the group's,
+/// is nobody else's.
+async fn kill(child: &mut Child, mark: &marked::Mark) {
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(group) = group {
         // An error means that none of it is left.
         let _ = kill_process_group(group, Signal::TERM);
+        mark.end_all(Signal::TERM).await;
         sleep(GRACE).await;
         let _ = kill_process_group(group, Signal::KILL);
     }
+    mark.end_all(Signal::KILL).await;
     let _ = child.wait().await;
 }
 
@@ -207,7 +215,10 @@ mod tests {
     async fn it_knows_nothing_but_what_it_is_told() {
         let (outcome, output) = run(&call(&["env"], LONG), &CancellationToken::new()).await;
         assert!(matches!(outcome, Outcome::Ended(status) if status.success()), "{outcome:?}");
-        assert_eq!(output, format!("PATH={PATH} TIDEGATE_STATE=raised"));
+        let told = format!("PATH={PATH} TIDEGATE_STATE=raised TIDEGATE_CALL=");
+        let mut words: Vec<&str> = output.split(' ').collect();
+        words.sort_by_key(|word| told.find(word.split('=').next().unwrap_or_default()));
+        assert!(words.len() == 3 && words.join(" ").starts_with(&told), "{output}");
     }
 
     #[tokio::test]
@@ -232,6 +243,20 @@ mod tests {
         let limit = Instant::now() + Duration::from_secs(10);
         while alive(&output) {
             assert!(Instant::now() < limit, "{output} is alive");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_left_its_group_is_killed_too_also_where_nobody_is_its_parent_any_more() {
+        let script = "setsid sleep 1001 & echo $!; (setsid sh -c 'echo $$; exec sleep 1002' &); sleep 60";
+        let (outcome, output) = run(&shell(script, Duration::from_millis(700)), &CancellationToken::new()).await;
+        assert!(matches!(outcome, Outcome::Killed), "{outcome:?}");
+        let pids: Vec<&str> = output.split_whitespace().collect();
+        assert_eq!(pids.len(), 2, "{output}");
+        let limit = Instant::now() + Duration::from_secs(10);
+        while pids.iter().any(|pid| alive(pid)) {
+            assert!(Instant::now() < limit, "{pids:?}: one is alive");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }

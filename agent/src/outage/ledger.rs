@@ -50,6 +50,7 @@ pub struct Ledger {
     barred: bool,
     line: Option<String>,
     alarm: bool,
+    alarm_since: Option<Stamp>,
     /// The newest entry of this run that is not the end of anything.
     entered: Option<Stamp>,
 }
@@ -94,6 +95,7 @@ impl Ledger {
             barred: false,
             line: None,
             alarm: tally.alarm,
+            alarm_since: tally.alarm_since,
             entered: None,
         }
     }
@@ -136,6 +138,9 @@ impl Ledger {
             }
             Fact::Alarm { raised } => {
                 let news = std::mem::replace(&mut self.alarm, raised) != raised;
+                if news {
+                    self.alarm_since = raised.then_some(*now);
+                }
                 news.then_some(What::Alarm { raised })
             }
         };
@@ -285,6 +290,11 @@ impl Ledger {
     /// Whether the local alarm is in force.
     pub fn alarm(&self) -> bool {
         self.alarm
+    }
+
+    /// When the alarm in force was raised, if that is known.
+    pub fn alarm_since(&self) -> Option<Stamp> {
+        self.alarm_since
     }
 }
 

@@ -26,8 +26,8 @@ pub use status::{
     BrokerState, BudgetStatus, BudgetsStatus, ByUptimeStatus, ClockStatus, Connections, Counts, DateStatus,
     DeviceStatus, DevicesStatus, DrainStatus, FlashStatus, GroundStatus, HeldStatus, InboxStatus, LaneStatus,
     LimitSource, LimitStatus, LineStatus, NextIdentity, NoticeStatus, OldestWaiting, OutageStatus, RefusedCount,
-    RefusedNotice, SimStatus, StanceStatus, Status, StatusPageStatus, StoreStatus, TermsFileStatus, TermsStatus, Usage,
-    VerdictStatus,
+    RefusedNotice, STARTING, SimStatus, StanceStatus, Status, StatusPageStatus, StoreStatus, TermsFileStatus,
+    TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use crate::language::Message;
 
 pub use devices::{DeviceStatus, DevicesStatus};
 pub use provider::{
-    ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, StanceStatus,
+    ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, STARTING, StanceStatus,
     StatusPageStatus,
 };
 

@@ -3,6 +3,11 @@
 //! Of a notice's id the revision issued last stands, whatever order they come in. What ends before its time, because it
 //! is withdrawn, amended, or the page says so or does not list it any more, leaves a way back behind: a whole fleet
 //! learns of that within minutes.
+//!
+//! What is over is remembered until its notice expires, so that nobody can bring it again. Room is limited all the same: what
+//! of it is forgotten before that raises a bar ([`State::let_go`](super::state::State)), and what is not known and was issued
+//! no later is refused. So a notice delayed behind more than [`ITEMS`] others may have to be issued anew, and none can be
+//! replayed.
 
 use tidegate_protocol::notice::{Content, Notice};
 use tidegate_protocol::stance::Telemetry;
@@ -67,6 +72,16 @@ impl Machine {
                 message!("nothing: a later one stands")
             };
             log.entry(content.kind(), &id, &source, &why, &did);
+            return;
+        }
+        if known.is_none() && issued_ms <= self.state.let_go {
+            log.entry(
+                content.kind(),
+                &id,
+                &source,
+                &why,
+                &message!("nothing: it may be one that was forgotten to make room, brought again; issue it anew"),
+            );
             return;
         }
         let Some((mut said, mut why)) = said(&content, &why) else {
@@ -357,6 +372,11 @@ impl Machine {
             let least = self.state.items.iter().enumerate().min_by_key(|(_, item)| item.weight(&ways, at));
             let Some(index) = least.map(|(index, _)| index) else { return };
             let item = self.state.items.remove(index);
+            // What is not over may as well come again: nobody has taken it back.
+            let over = matches!(item.phase(&ways, at), Phase::None | Phase::Past);
+            if item.origin == Origin::Notice && over && at.date <= item.expires {
+                self.state.let_go = self.state.let_go.max(item.issued);
+            }
             if !matches!(item.said, Said::Gone | Said::Return { .. }) && item.phase(&ways, at) < Phase::Past {
                 let source = words::source(&item).to_string();
                 log.entry(
@@ -386,8 +406,9 @@ impl Machine {
 
 impl Item {
     /// How much harm it would do to forget it; the least goes first. What holds weighs more than what is to come, and of
-    /// that the nearest most; then the stance that is shown first.
-    fn weight(&self, ways: &super::item::Ways<'_>, at: super::time::Moment) -> (u8, u8, u64) {
+    /// that the nearest most; then the stance that is shown first. Of what is over that goes first whose notice has
+    /// expired, and then what was issued earliest, which raises the bar least.
+    fn weight(&self, ways: &super::item::Ways<'_>, at: super::time::Moment) -> (u8, u8, u64, u64) {
         let phase = self.phase(ways, at);
         let course = match phase {
             Phase::None | Phase::Past => 0,
@@ -397,8 +418,11 @@ impl Item {
             Phase::Holds | Phase::Overrun => 4,
         };
         let stance = self.said.stance().map_or(0, |stance| 8 - (stance as u8).min(7));
+        if course == 0 {
+            return (0, u8::from(at.date <= self.expires), self.issued, 0);
+        }
         let from = self.course(ways).map_or(u64::MAX, |course| course.from);
-        (course, stance, u64::MAX - from)
+        (course, stance, u64::MAX - from, self.issued)
     }
 }
 

@@ -63,6 +63,9 @@ pub(super) struct State {
     pub(super) items: Vec<Item>,
     /// What of [`State::items`] is written and read.
     announced: Vec<Value>,
+    /// Of the notices that were over and forgotten before they had expired, the latest was issued then: what was issued no later under an
+    /// id that is not known may be one of them, brought again.
+    pub(super) let_go: u64,
     pub(super) answers: Option<Told>,
     pub(super) throttle: Option<Throttle>,
     /// Until when the endpoint asked not to be asked, steady. While the forwarder runs it keeps to that by itself.

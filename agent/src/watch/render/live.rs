@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::stance::{of_ground, of_notice};
+use super::stance::{may, of_ground, of_notice};
 use super::words::{stance_word, verdict_word};
 use super::{number, plain, span, time, told};
 use crate::language::sheet::{Sheet, cells, left, right};
@@ -185,11 +185,7 @@ fn state(page: &mut Page, status: &Status, now_ms: u64) {
         page.row(message!("to act on"), message!("{codes} (`tidegate explain CODE` says what to do)", codes = codes));
     }
     let stance = &status.stance;
-    let may = match stance.telemetry.as_str() {
-        "nothing" => message!("nothing is sent; collecting goes on"),
-        "first" => message!("only lanes that go first are sent"),
-        _ => message!("all lanes are sent"),
-    };
+    let may = may(stance);
     page.row(message!("stance"), message!("{stance}: {may}", stance = stance_word(&stance.stance), may = may));
     if let Some(ground) = stance.grounds.first() {
         let text = of_ground(&page.sheet, ground, now_ms);

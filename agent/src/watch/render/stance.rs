@@ -1,11 +1,23 @@
 //! The stance for people: what the provider allows, why, until when, and what to do; and the log of notices.
 
-use super::super::status::{ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, StanceStatus, StatusPageStatus};
+use super::super::status::{
+    ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, STARTING, StanceStatus, StatusPageStatus,
+};
 use super::words::{clause, notice_word, source, stance_word};
 use super::{NAMES, coded, number, plain, size, span, time, told};
 use crate::language::sheet::Sheet;
 use crate::language::{Language, Message, again};
 use crate::message;
+
+/// What of it may be sent.
+pub(super) fn may(stance: &StanceStatus) -> Message {
+    match stance.telemetry.as_str() {
+        _ if stance.stance == STARTING => message!("the store is being opened; nothing is sent until then"),
+        "nothing" => message!("nothing is sent; collecting goes on"),
+        "first" => message!("only lanes that go first are sent"),
+        _ => message!("all lanes are sent"),
+    }
+}
 
 /// The section of `status`. Nothing where there is nothing to say.
 pub(super) fn section(out: &mut Sheet, stance: &StanceStatus, now_ms: u64) {
@@ -13,6 +25,7 @@ pub(super) fn section(out: &mut Sheet, stance: &StanceStatus, now_ms: u64) {
     let silent = inbox.keys.is_empty() && inbox.refused.is_empty();
     if stance.grounds.is_empty()
         && stance.ahead.is_empty()
+        && stance.stance != STARTING
         && stance.notices.is_empty()
         && silent
         && stance.page.is_none()
@@ -20,11 +33,7 @@ pub(super) fn section(out: &mut Sheet, stance: &StanceStatus, now_ms: u64) {
         return;
     }
     out.title(message!("Provider"));
-    let may = match stance.telemetry.as_str() {
-        "nothing" => message!("nothing is sent; collecting goes on"),
-        "first" => message!("only lanes that go first are sent"),
-        _ => message!("all lanes are sent"),
-    };
+    let may = may(stance);
     out.line(message!("stance"), message!("{stance}: {may}", stance = stance_word(&stance.stance), may = may));
     for ground in &stance.grounds {
         let text = of_ground(out, ground, now_ms);
@@ -371,6 +380,13 @@ mod tests {
         assert!(shown(&entry).contains("from then on, for 20 s"), "{}", shown(&entry));
         (entry.from_ms, entry.until_undated, entry.until_ms) = (Some(now - 9_000), false, Some(1_795_339_800_000));
         assert!(shown(&entry).contains("since 9 s before, until 2026-11-22 09:30:00 UTC"), "{}", shown(&entry));
+    }
+
+    #[test]
+    fn while_the_store_is_being_opened_nothing_is_said_to_be_sent() {
+        let stance = StanceStatus { stance: STARTING.into(), telemetry: "nothing".into(), ..StanceStatus::default() };
+        let out = shown(&stance, 0);
+        assert!(out.contains("starting: the store is being opened; nothing is sent until then"), "{out}");
     }
 
     #[test]

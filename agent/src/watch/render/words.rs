@@ -15,6 +15,7 @@ pub(super) fn stance_word(word: &str) -> Value {
         "yield" => message!("yield"),
         "restricted" => message!("restricted"),
         "open" => message!("open"),
+        "starting" => message!("starting"),
         other => return plain(other).into_value(),
     };
     known.into_value()

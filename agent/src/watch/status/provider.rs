@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::RefusedCount;
 use crate::language::Message;
 
+/// The word for the stance while the store is being opened: nothing is sent, and what holds is not known yet.
+pub const STARTING: &str = "starting";
+
 /// What the provider allows now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct StanceStatus {
     /// The design's word for the first of those that hold: `ended`, `suspended`, `held`, `quota`, `maintenance`, `yield`,
-    /// `restricted`, or `open` if none does.
+    /// `restricted`, or `open` if none does; [`STARTING`] until the store is open, in which it stands.
     pub stance: String,
     /// Which telemetry may leave: `all`, `first` (only lanes that go first) or `nothing`.
     pub telemetry: String,

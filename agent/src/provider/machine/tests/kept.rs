@@ -187,6 +187,32 @@ fn the_state_is_bounded_whatever_is_announced() {
 }
 
 #[test]
+fn what_was_withdrawn_cannot_be_brought_again_however_many_notices_came_since() {
+    for many in [10, 63, 64, 65, 200] {
+        for content in [Content::Information, works(START - DAY, START - HOUR), Content::End { at_ms: START + DAY }] {
+            let mut bench = Bench::new();
+            let end = || notice("victim", START - HOUR, Content::End { at_ms: START - HOUR });
+            bench.tell(end());
+            assert_eq!(bench.stance(), Stance::Ended);
+            bench.tell(notice("victim", START - HOUR + MINUTE, Content::Withdrawn));
+            bench.pass(30 * MINUTE);
+            assert_eq!(bench.stance(), Stance::Open);
+            for number in 0..many {
+                bench.tell(notice(&format!("n-{number}"), START - HOUR + 2 * MINUTE + number, content.clone()));
+                bench.pass(10);
+            }
+            bench.restart();
+            bench.tell(end());
+            assert_eq!(bench.stance(), Stance::Open, "{many} {content:?}: {}", bench.did());
+            assert!(bench.did().starts_with("nothing: "), "{}", bench.did());
+            // What is new is taken in as ever.
+            bench.tell(notice("new", bench.now.wall_ms, Content::End { at_ms: START }));
+            assert_eq!(bench.stance(), Stance::Ended);
+        }
+    }
+}
+
+#[test]
 fn a_notice_that_is_larger_than_all_that_is_kept_is_refused_and_said() {
     let mut bench = Bench::new();
     // Every third minute, and another third on each day.
