@@ -4,6 +4,17 @@
 //! to people wants both. Libraries do not all keep to that: what has been said already is not said again.
 
 use std::error::Error;
+use std::io;
+
+use crate::config::LoadError;
+use crate::config::kept::KeptError;
+use crate::language::{IntoValue as _, Message, Value, system};
+use crate::message;
+use crate::shape::wire::{CannotBind, WireError};
+use crate::shown::{MESSAGE, shown};
+use crate::store::StoreError;
+use crate::store::look::LookError;
+use crate::watch::control::AskError;
 
 /// The error's text, then its causes', each behind a colon. What came from outside is in it as it came: whoever shows it
 /// cuts and escapes it.
@@ -21,10 +32,58 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// What one error says, without its causes, where it can be said in another language; what libraries say stands as they say it.
+pub fn words(error: &(dyn Error + 'static)) -> Option<Value> {
+    macro_rules! first {
+        ($($error:ty => $words:expr),* $(,)?) => {
+            $(if let Some(error) = error.downcast_ref::<$error>() {
+                let words: fn(&$error) -> Value = $words;
+                return Some(words(error));
+            })*
+        };
+    }
+    first! {
+        Message => |error| error.into_value(),
+        WireError => |error| error.message().into_value(),
+        CannotBind => |error| error.message().into_value(),
+        StoreError => |error| error.message().into_value(),
+        LookError => |error| error.message().into_value(),
+        AskError => |error| error.message().into_value(),
+        LoadError => LoadError::words,
+        KeptError => |error| error.message().into_value(),
+        io::Error => |error| match error.get_ref() {
+            // What was added to it says more, and is one of these or a library's.
+            Some(inner) => words(inner).unwrap_or_else(|| as_said(error)),
+            None => system::said(error),
+        },
+    }
+    None
+}
+
+/// What a library says: it may repeat what came from outside, so it is cut and escaped.
+fn as_said(error: &dyn Error) -> Value {
+    shown(&error.to_string(), MESSAGE).into_value()
+}
+
+/// The error with its causes as [`chain`] has them, for people in their language; what came from outside is cut and escaped.
+pub fn said(error: &(dyn Error + 'static)) -> Value {
+    let of = |error: &(dyn Error + 'static)| words(error).unwrap_or_else(|| as_said(error));
+    let (mut all, mut text) = (of(error), error.to_string());
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let part = error.to_string();
+        if !text.contains(&part) {
+            text.extend([": ", &part]);
+            all = message!("{what}: {why}", what = all, why = of(error)).into_value();
+        }
+        cause = error.source();
+    }
+    all
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[derive(Debug, thiserror::Error)]
     enum Failure {
@@ -32,6 +91,17 @@ mod tests {
         Read(#[source] io::Error),
         #[error("cannot read it: {0}")]
         Repeats(#[source] io::Error),
+    }
+
+    #[test]
+    fn an_error_is_said_in_each_language_as_far_as_it_is_ours() {
+        let refused = io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
+        let error = WireError::Connect { host: "h".into(), port: 443, source: refused };
+        assert_eq!(said(&error).to_string(), chain(&error));
+        let japanese = said(&error).text(crate::language::Language::Japanese);
+        assert!(!japanese.contains("connect") && japanese.contains("(os error 111)"), "{japanese}");
+        let late = io::Error::new(io::ErrorKind::TimedOut, message!("the peer"));
+        assert_ne!(said(&late).text(crate::language::Language::Japanese), "the peer");
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! `language/ja/`, and is read at the first Japanese message only: the running agent, which logs in English, never pays
 //! for it.
 
+pub mod bound;
 pub mod sheet;
 pub mod system;
 
@@ -28,20 +29,27 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 use tidegate_protocol::notice::{Flaw, NoticeError};
-use tidegate_protocol::said::{Part, Said, parts};
+use tidegate_protocol::said::{Part, Said, Worth, parts};
 
 use crate::message;
 
 /// The catalogue's files: an area's name and its text.
-const CATALOGUE: [(&str, &str); 9] = [
+const CATALOGUE: &[(&str, &str)] = &[
     ("check", include_str!("language/ja/check.toml")),
     ("codes", include_str!("language/ja/codes.toml")),
     ("common", include_str!("language/ja/common.toml")),
     ("config", include_str!("language/ja/config.toml")),
+    ("failures", include_str!("language/ja/failures.toml")),
+    ("fields", include_str!("language/ja/fields.toml")),
     ("forward", include_str!("language/ja/forward.toml")),
+    ("help", include_str!("language/ja/help.toml")),
+    ("notice", include_str!("language/ja/notice.toml")),
     ("provider", include_str!("language/ja/provider.toml")),
     ("setup", include_str!("language/ja/setup.toml")),
     ("status", include_str!("language/ja/status.toml")),
+    ("syntax", include_str!("language/ja/syntax.toml")),
+    ("usage", include_str!("language/ja/usage.toml")),
+    ("values", include_str!("language/ja/values.toml")),
     ("watch", include_str!("language/ja/watch.toml")),
 ];
 
@@ -134,8 +142,11 @@ impl Message {
             Language::English => &*self.template,
             Language::Japanese => japanese(&self.template).unwrap_or(&self.template),
         };
+        let mut after_value = false;
         for part in parts(template) {
+            let text_after_value = std::mem::replace(&mut after_value, matches!(part, Part::Name(_)));
             match part {
+                Part::Text(text) if text_after_value => out.push_str(close_up(out, text)),
                 Part::Text(text) => out.push_str(text),
                 Part::Name(name) => match self.values.iter().find(|(of, _)| of == name) {
                     Some((_, Value::Text(text))) => out.push_str(text),
@@ -148,9 +159,24 @@ impl Message {
     }
 }
 
+/// What stands behind a value, without the space that would part a Japanese value from its particle: a template has it for
+/// the values that are names and figures (`{path} を`).
+fn close_up<'a>(before: &str, behind: &'a str) -> &'a str {
+    let is_hiragana = |c: char| ('\u{3041}'..='\u{309f}').contains(&c);
+    let is_japanese =
+        |c: char| is_hiragana(c) || ('\u{30a1}'..='\u{30ff}').contains(&c) || ('\u{4e00}'..='\u{9fff}').contains(&c);
+    let particle =
+        behind.strip_prefix(' ').filter(|rest| rest.starts_with(is_hiragana) && before.ends_with(is_japanese));
+    particle.unwrap_or(behind)
+}
+
 impl From<Said> for Message {
     fn from(said: Said) -> Self {
-        let values = said.values.into_iter().map(|(name, value)| (Cow::Borrowed(name), Value::Text(value))).collect();
+        let value = |value| match value {
+            Worth::Text(text) => Value::Text(text),
+            Worth::Said(said) => Value::Message(said.into()),
+        };
+        let values = said.values.into_iter().map(|(name, worth)| (Cow::Borrowed(name), value(worth))).collect();
         Self { template: Cow::Borrowed(said.template), values }
     }
 }
@@ -237,6 +263,28 @@ pub fn again(english: &str, language: Language) -> &str {
         Language::English => english,
         Language::Japanese => japanese(english).unwrap_or(english),
     }
+}
+
+/// Parts as one value, two and two joined: halved, so that many are not nested deeper than they are written out.
+pub fn joined(parts: &[Value], join: fn(Value, Value) -> Message) -> Value {
+    match parts {
+        [] => Value::default(),
+        [one] => one.clone(),
+        more => {
+            let (before, behind) = more.split_at(more.len() / 2);
+            join(joined(before, join), joined(behind, join)).into_value()
+        }
+    }
+}
+
+/// Things one behind the other, for [`joined`].
+pub fn both(one: Value, other: Value) -> Message {
+    message!("{one}, {other}", one = one, other = other)
+}
+
+/// Alternatives: one or another.
+pub fn either(parts: &[Value]) -> Value {
+    joined(parts, |one, other| message!("{one} or {other}", one = one, other = other))
 }
 
 /// So that it can say why a word of the command line is refused.
@@ -351,7 +399,7 @@ pub fn places(template: &str) -> Vec<&str> {
 /// The file that is not a table of texts, and why.
 pub fn entries() -> Result<Vec<(&'static str, String, String)>, String> {
     let mut out = Vec::new();
-    for (area, text) in CATALOGUE {
+    for &(area, text) in CATALOGUE {
         let table: toml::map::Map<String, toml::Value> =
             toml::from_str(text).map_err(|error| format!("{area}.toml: {error}"))?;
         for (english, japanese) in table {
@@ -443,6 +491,15 @@ mod tests {
         assert_eq!(again("because", Language::Japanese), "原因");
         assert_eq!(again("because", Language::English), "because");
         assert_eq!(again("what nobody says", Language::Japanese), "what nobody says");
+    }
+
+    #[test]
+    fn a_particle_stands_close_to_a_japanese_value() {
+        let unreadable = |path: Value| message!("cannot read {path}", path = path).text(Language::Japanese);
+        assert_eq!(unreadable("/etc/x".into_value()), "/etc/x を読めません");
+        assert_eq!(unreadable(message!("the file it names").into_value()), "指定されたファイルを読めません");
+        assert_eq!(close_up("ID", " を"), " を");
+        assert_eq!(close_up("時計", " {"), " {");
     }
 
     #[test]

@@ -68,7 +68,8 @@ fn every_message_is_in_the_catalogue_with_the_same_places_and_nothing_else_is() 
         if !known.insert(english.clone()) {
             wrong.push(format!("{area}.toml: twice in the catalogue: {english:?}"));
         }
-        if !said.contains_key(&english) {
+        // What the command line's help says is held to it where that is known: `command::help`.
+        if area != "help" && !said.contains_key(&english) {
             wrong.push(format!("{area}.toml: nothing says {english:?} any more"));
         }
         if places(&english) != places(&japanese) {

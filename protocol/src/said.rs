@@ -10,12 +10,60 @@ pub struct Said {
     /// The English, with `{name}` where a value belongs and `{{`, `}}` for braces.
     pub template: &'static str,
     /// The values by name.
-    pub values: Vec<(&'static str, String)>,
+    pub values: Vec<(&'static str, Worth)>,
 }
+
+/// What stands in a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Worth {
+    /// As it is in every language.
+    Text(String),
+    /// Something that is said differently in each.
+    Said(Said),
+}
+
+impl fmt::Display for Worth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Said(said) => said.fmt(f),
+        }
+    }
+}
+
+/// What can stand in a place: texts, numbers and what is said.
+pub trait IntoWorth {
+    /// It, as what stands there.
+    fn into_worth(self) -> Worth;
+}
+
+impl IntoWorth for Said {
+    fn into_worth(self) -> Worth {
+        Worth::Said(self)
+    }
+}
+
+impl<T: IntoWorth + Clone> IntoWorth for &T {
+    fn into_worth(self) -> Worth {
+        self.clone().into_worth()
+    }
+}
+
+macro_rules! texts {
+    ($($text:ty),*) => {
+        $(impl IntoWorth for $text {
+            fn into_worth(self) -> Worth {
+                Worth::Text(self.to_string())
+            }
+        })*
+    };
+}
+
+texts!(&str, String, u8, u32, u64, usize);
 
 impl Said {
     /// Of a template and its values; [`said!`](crate::said!) has the compiler hold the two to each other.
-    pub fn new<const N: usize>(template: &'static str, values: [(&'static str, String); N]) -> Self {
+    pub fn new<const N: usize>(template: &'static str, values: [(&'static str, Worth); N]) -> Self {
         Self { template, values: values.into() }
     }
 
@@ -32,7 +80,10 @@ impl fmt::Display for Said {
                 Part::Text(text) => f.write_str(text)?,
                 Part::Name(name) => {
                     let value = self.values.iter().find(|(of, _)| *of == name);
-                    f.write_str(value.map_or(name, |(_, value)| value))?;
+                    match value {
+                        Some((_, value)) => value.fmt(f)?,
+                        None => f.write_str(name)?,
+                    }
                 }
             }
         }
@@ -40,7 +91,7 @@ impl fmt::Display for Said {
     }
 }
 
-/// Makes a [`Said`]: a template with named places, then the values, which are written as texts.
+/// Makes a [`Said`]: a template with named places, then the values.
 #[macro_export]
 macro_rules! said {
     ($template:literal $(,)?) => {{
@@ -56,7 +107,7 @@ macro_rules! said {
         if false {
             let _ = ::std::format_args!($template $(, $name = "")+);
         }
-        $crate::said::Said::new($template, [$((::std::stringify!($name), ::std::string::ToString::to_string(&$value))),+])
+        $crate::said::Said::new($template, [$((::std::stringify!($name), $crate::said::IntoWorth::into_worth($value))),+])
     }};
 }
 
@@ -99,8 +150,9 @@ mod tests {
 
     #[test]
     fn values_stand_in_their_places_and_braces_where_they_are_doubled() {
-        let number = 3;
+        let number = 3_u64;
         assert_eq!(crate::said!("{{{number}}} of {what}", number = number, what = "them").to_string(), "{3} of them");
+        assert_eq!(crate::said!("so: {why}", why = PLAIN).to_string(), "so: as it {stands}");
         assert_eq!(PLAIN.to_string(), "as it {stands}");
         assert_eq!(parts("{a} {"), [Part::Text(""), Part::Name("a"), Part::Text(" "), Part::Text("{"), Part::Text("")]);
     }

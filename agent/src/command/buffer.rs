@@ -21,7 +21,7 @@ mod table;
 mod time;
 mod verify;
 
-use tidegate::language::Language;
+use tidegate::language::{Language, Message};
 use tidegate::message;
 use tidegate::store::look::{DevicePattern, Filter, What};
 
@@ -102,10 +102,10 @@ fn span(from: Option<u64>, to: Option<u64>, language: Language) -> Result<(), Fa
     }
 }
 
-fn device(text: &str) -> Result<DevicePattern, String> {
+fn device(text: &str) -> Result<DevicePattern, Message> {
     match text.find('*') {
-        Some(at) if at + 1 < text.len() => Err("write `*` only at the end: it stands for any end of a name".into()),
-        _ if text.is_empty() => Err("write a device's name, or its beginning and `*`".into()),
+        Some(at) if at + 1 < text.len() => Err(message!("write `*` only at the end: it stands for any end of a name")),
+        _ if text.is_empty() => Err(message!("write a device's name, or its beginning and `*`")),
         _ => Ok(DevicePattern(text.to_owned())),
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use tidegate::config::DEFAULT_FILE;
 use tidegate::config::kept::Places;
+use tidegate::message;
 use tidegate::store::disk::OsDisk;
 
 use super::{CONFIG, Failure, print};
@@ -46,8 +47,10 @@ fn kept(args: &KeptArgs) -> Result<(), Failure> {
         (None, None) => {
             let folders: Vec<String> = found.looked.iter().map(|folder| folder.display().to_string()).collect();
             let (file, folders) = (args.config.display(), folders.join(", "));
-            Err(format!(
-                "nothing is kept of {file} in {folders}: name the state directory or the store's folder (--state)"
+            Err(message!(
+                "nothing is kept of {file} in {folders}: name the state directory or the store's folder (--state)",
+                file = file,
+                folders = folders
             )
             .into())
         }

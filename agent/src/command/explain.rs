@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use tidegate::code::Code;
-use tidegate::language::Language;
+use tidegate::language::{Language, Message};
 use tidegate::message;
 
 use super::{Failure, print};
@@ -16,8 +16,8 @@ pub(super) struct Args {
     code: Option<Code>,
 }
 
-fn code(text: &str) -> Result<Code, String> {
-    Code::parse(text).ok_or_else(|| "there is no such code; `tidegate explain` lists all".into())
+fn code(text: &str) -> Result<Code, Message> {
+    Code::parse(text).ok_or_else(|| message!("there is no such code; `tidegate explain` lists all"))
 }
 
 /// Prints a code's page, or the codes with their titles.

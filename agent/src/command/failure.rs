@@ -7,6 +7,8 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
+use super::notice::file::FileError;
+use tidegate::chain;
 use tidegate::code::Code;
 use tidegate::collect::auth::AuthError;
 use tidegate::collect::listener::ListenError;
@@ -14,7 +16,7 @@ use tidegate::config::kept::KeptError;
 use tidegate::config::terms::TermsError;
 use tidegate::config::{Errors, LoadError};
 use tidegate::gateway::{GatewayError, StartError};
-use tidegate::language::{IntoValue as _, Language, Message, Value, system};
+use tidegate::language::{IntoValue as _, Language, Message, Value};
 use tidegate::message;
 use tidegate::store::StoreError;
 use tidegate::store::look::LookError;
@@ -130,8 +132,8 @@ fn code(error: &(dyn Error + 'static)) -> Option<Code> {
 
 /// What an error says in the reader's language, if it can say it.
 fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<AskError>() {
-        return Some(error.message().text(language));
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return Some(error.text(language));
     }
     if let Some(error) = error.downcast_ref::<LoadError>() {
         return Some(error.text(language));
@@ -159,17 +161,15 @@ fn words(error: &(dyn Error + 'static)) -> Option<Value> {
         };
     }
     first! {
-        Message => |error| error.into_value(),
+        FileError => |error| error.message().into_value(),
         Coded => |error| error.text.clone().into_value(),
-        KeptError => |error| error.message().into_value(),
         // Its cause stands below.
         NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },
         Flaw => |error| Message::from(error).into_value(),
         KeyError => |error| error.said().into_value(),
         SealError => |error| error.said().into_value(),
-        io::Error => system::said,
     }
-    None
+    chain::words(error)
 }
 
 /// A failure as it is printed, a line for each thing.

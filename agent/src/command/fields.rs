@@ -1,6 +1,5 @@
 //! `tidegate fields`: what the rules for fields make of payloads, without storing anything.
 
-use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,9 @@ use serde::Serialize;
 use tidegate::collect::fields::{Deed, Did, Fields, Refused, Treated, Treatment};
 use tidegate::config;
 use tidegate::gateway;
+use tidegate::language::sheet::{Sheet, left, widest};
+use tidegate::language::{Language, Message, system};
+use tidegate::message;
 
 use super::{CONFIG, Failure, print};
 
@@ -45,7 +47,7 @@ pub(super) struct Try {
 }
 
 /// Does it.
-pub(super) fn run(which: &Which) -> Result<(), Failure> {
+pub(super) fn run(which: &Which, language: Language) -> Result<(), Failure> {
     let Which::Try(args) = which;
     let (rules, key) = config::fields(&args.config)?;
     let fields = gateway::fields_of_file(&rules, key.as_ref())?;
@@ -53,9 +55,14 @@ pub(super) fn run(which: &Which) -> Result<(), Failure> {
     let rule = chosen(&fields, args.topic.as_deref(), rules.iter().map(|rule| rule.topic.as_str()), &name)?;
     let bytes = read(&args.file)?;
     let tried = Tried::of(rule, &payloads(&bytes, args.whole));
-    print(&if args.json { serde_json::to_string_pretty(&tried)? + "\n" } else { tried.shown() })?;
+    print(&if args.json { serde_json::to_string_pretty(&tried)? + "\n" } else { tried.shown(language) })?;
     if tried.refused > 0 {
-        return Err(format!("{} of {} payloads would be refused", tried.refused, tried.payloads.len()).into());
+        let text = message!(
+            "{refused} of {count} payloads would be refused",
+            refused = tried.refused,
+            count = tried.payloads.len()
+        );
+        return Err(text.into());
     }
     Ok(())
 }
@@ -75,15 +82,21 @@ fn chosen<'a>(
     }
     let topics: Vec<&str> = topics.collect();
     Err(if topics.is_empty() {
-        format!("{config} has no rule for fields; write [[collect.fields]]").into()
+        message!("{config} has no rule for fields; write [[collect.fields]]", config = config).into()
     } else {
-        format!("{config} has several rules for fields ({}); say with --topic which topic is meant", topics.join(", "))
-            .into()
+        message!(
+            "{config} has several rules for fields ({topics}); say with --topic which topic is meant",
+            config = config,
+            topics = topics.join(", ")
+        )
+        .into()
     })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
+    let cannot = |error: std::io::Error| {
+        message!("cannot read {path}: {error}", path = path.display(), error = system::said(&error))
+    };
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         std::io::stdin().lock().take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
@@ -92,7 +105,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(cannot)?;
     }
     if bytes.len() as u64 > MAX_FILE {
-        return Err(format!("{} is longer than 64 MiB; try a part of it", path.display()).into());
+        return Err(message!("{path} is longer than 64 MiB; try a part of it", path = path.display()).into());
     }
     Ok(bytes)
 }
@@ -124,13 +137,17 @@ struct One {
     stored: Option<String>,
     /// Why it would be refused, or is stored as it came.
     reason: Option<String>,
+    /// The same for people.
+    #[serde(skip)]
+    why: Option<Message>,
     did: Vec<Done>,
 }
 
 #[derive(Debug, Serialize)]
 struct Done {
     field: String,
-    was: &'static str,
+    #[serde(serialize_with = "as_text")]
+    was: Message,
     from: String,
     to: Option<String>,
 }
@@ -154,37 +171,54 @@ impl Tried {
     }
 
     /// The same for people.
-    fn shown(&self) -> String {
-        let mut out = match &self.rule {
-            Some(rule) => format!("Treated by the rule for {}\n", plain(rule)),
-            None => "No rule treats this topic: payloads are stored as they come\n".to_owned(),
-        };
+    fn shown(&self, language: Language) -> String {
+        let mut out = Sheet::new(language, 0);
+        match &self.rule {
+            Some(rule) => out.plain(message!("Treated by the rule for {topic}", topic = plain(rule))),
+            None => out.plain(message!("No rule treats this topic: payloads are stored as they come")),
+        }
+        let names = [message!("came"), message!("stored"), message!("REFUSED")].map(|name| out.say(name));
+        let width = widest(names.iter().map(String::as_str));
+        let [came, stored, refused] = names.map(|name| left(&name, width));
         for one in &self.payloads {
-            let _ = writeln!(out, "\nline {}", one.line);
-            let _ = writeln!(out, "  came    {}", plain(&one.came));
-            match (&one.stored, &one.reason) {
-                (Some(stored), None) => drop(writeln!(out, "  stored  {}", plain(stored))),
-                (Some(_), Some(reason)) => drop(writeln!(out, "  stored  as it came, although {}", plain(reason))),
-                (None, reason) => {
-                    let _ = writeln!(out, "  REFUSED {}", plain(reason.as_deref().unwrap_or_default()));
+            out.title(message!("line {number}", number = one.line));
+            out.plain(format!("  {came} {}", plain(&one.came)));
+            let why = one.why.as_ref().map(|why| plain(&out.say(why)));
+            match (&one.stored, why) {
+                (Some(text), None) => out.plain(format!("  {stored} {}", plain(text))),
+                (Some(_), Some(why)) => {
+                    let text = out.say(message!("as it came, although {why}", why = why));
+                    out.plain(format!("  {stored} {text}"));
                 }
+                (None, why) => out.plain(format!("  {refused} {}", why.unwrap_or_default())),
             }
-            let width = one.did.iter().map(|done| done.field.chars().count()).max().unwrap_or(0).min(40);
-            for done in &one.did {
-                let _ = write!(out, "    {:width$}  {:<13}  {}", plain(&done.field), done.was, plain(&done.from));
-                let _ = match &done.to {
-                    Some(to) => writeln!(out, " → {}", plain(to)),
-                    None => writeln!(out),
-                };
-            }
+            one.deeds(&mut out);
         }
         let (count, refused) = (self.payloads.len(), self.refused);
-        let _ = writeln!(out, "\n{count} payload{}, {refused} refused", if count == 1 { "" } else { "s" });
-        out
+        out.raw("\n");
+        out.plain(match count {
+            1 => message!("1 payload, {refused} refused", refused = refused),
+            _ => message!("{count} payloads, {refused} refused", count = count, refused = refused),
+        });
+        out.finish()
     }
 }
 
 impl One {
+    /// What was done to its fields.
+    fn deeds(&self, out: &mut Sheet) {
+        let fields: Vec<String> = self.did.iter().map(|done| plain(&done.field)).collect();
+        let words: Vec<String> = self.did.iter().map(|done| out.say(&done.was)).collect();
+        // Deeper fields are rare, and would push all others out of sight.
+        let width = widest(fields.iter().map(String::as_str)).min(40);
+        let all = [Deed::NotKept, Deed::Dropped, Deed::Pseudonymised, Deed::Rounded].map(|deed| out.say(word(deed)));
+        let word_width = widest(all.iter().map(String::as_str));
+        for ((done, field), word) in self.did.iter().zip(&fields).zip(&words) {
+            let to = done.to.as_ref().map(|to| format!(" → {}", plain(to))).unwrap_or_default();
+            out.plain(format!("    {}  {}  {}{to}", left(field, width), left(word, word_width), plain(&done.from)));
+        }
+    }
+
     fn of(line: usize, payload: &[u8], treated: Result<Treated<'_>, Refused>, did: Vec<Did>) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let came = text(payload);
@@ -195,17 +229,22 @@ impl One {
         // Of a payload that is not treated, what was done up to the fault is of no effect.
         let did = if reason.is_some() { Vec::new() } else { did };
         let done = |did: Did| Done { field: did.path, was: word(did.deed), from: did.from, to: did.to };
-        let reason = reason.map(|reason| reason.to_string());
-        Self { line, came, stored, reason, did: did.into_iter().map(done).collect() }
+        let (why, reason) = (reason.as_ref().map(Refused::message), reason.map(|reason| reason.to_string()));
+        Self { line, came, stored, reason, why, did: did.into_iter().map(done).collect() }
     }
 }
 
-fn word(deed: Deed) -> &'static str {
+/// A message in a document for programs, which is English.
+fn as_text<S: serde::Serializer>(message: &Message, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(message)
+}
+
+fn word(deed: Deed) -> Message {
     match deed {
-        Deed::NotKept => "not kept",
-        Deed::Dropped => "dropped",
-        Deed::Pseudonymised => "pseudonymised",
-        Deed::Rounded => "rounded",
+        Deed::NotKept => message!("not kept"),
+        Deed::Dropped => message!("dropped"),
+        Deed::Pseudonymised => message!("pseudonymised"),
+        Deed::Rounded => message!("rounded"),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tidegate::config::units::parse_duration;
-use tidegate::language::Language;
+use tidegate::language::{Language, Message};
+use tidegate::message;
 use tidegate::provider::question::{Ask, WHY_BYTES};
 
 use super::provider::done;
@@ -32,15 +33,15 @@ pub(super) struct ResumeArgs {
     agent: Agent,
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
-    let length = parse_duration(text).map_err(|error| error.to_string())?;
-    if length.is_zero() { Err("write how long, such as 2h".into()) } else { Ok(length) }
+fn duration(text: &str) -> Result<Duration, Message> {
+    let length = parse_duration(text).map_err(|error| Message::from(error.advice))?;
+    if length.is_zero() { Err(message!("write how long, such as 2h")) } else { Ok(length) }
 }
 
-fn why(text: &str) -> Result<String, String> {
+fn why(text: &str) -> Result<String, Message> {
     match text.trim() {
-        "" => Err("say why, for whoever comes by later".into()),
-        text if text.len() > WHY_BYTES => Err(format!("say it in at most {WHY_BYTES} bytes")),
+        "" => Err(message!("say why, for whoever comes by later")),
+        text if text.len() > WHY_BYTES => Err(message!("say it in at most {count} bytes", count = WHY_BYTES)),
         text => Ok(text.to_owned()),
     }
 }

@@ -13,6 +13,7 @@ mod documents;
 mod explain;
 pub(crate) mod failure;
 mod fields;
+mod help;
 mod hold;
 mod notice;
 mod notices;
@@ -27,8 +28,9 @@ mod terms;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
-use tidegate::language::Language;
+use clap::{FromArgMatches as _, Parser, Subcommand};
+use tidegate::language::{Language, Message};
+use tidegate::message;
 
 use self::failure::Coded;
 pub(crate) use self::failure::Failure;
@@ -120,15 +122,35 @@ struct RunFile {
 }
 
 /// The language that `--lang` names.
-fn language(word: &str) -> Result<Language, String> {
+fn language(word: &str) -> Result<Language, Message> {
     let found = Language::WORDS.iter().find(|(name, _)| *name == word);
-    found.map(|(_, language)| *language).ok_or_else(|| "write en or ja".into())
+    found.map(|(_, language)| *language).ok_or_else(|| message!("write en or ja"))
+}
+
+/// What the command line says. What is wrong with it is said in the reader's language, and so is the help; the process ends
+/// then, as clap has it.
+fn parsed() -> (Arguments, Language) {
+    let locale = Language::of_environment(|name| std::env::var(name).ok());
+    let language = help::language(std::env::args_os(), locale);
+    let command = match language {
+        Language::English => definition(),
+        Language::Japanese => help::in_japanese(definition()),
+    };
+    let arguments = command.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+    let arguments = arguments.unwrap_or_else(|error| match help::told(&error) {
+        Some(text) if language == Language::Japanese => {
+            // A standard error that is closed leaves nobody to tell.
+            let _ = io::stderr().lock().write_all(text.as_bytes());
+            std::process::exit(error.exit_code())
+        }
+        _ => error.exit(),
+    });
+    (arguments, language)
 }
 
 /// Does what the command line says. The language is the failure's too.
 pub(crate) fn run() -> Result<(), (Failure, Language)> {
-    let arguments = Arguments::parse();
-    let language = arguments.lang.unwrap_or_else(|| Language::of_environment(|name| std::env::var(name).ok()));
+    let (arguments, language) = parsed();
     obey(arguments.command, language).map_err(|failure| (failure, language))
 }
 
@@ -145,7 +167,7 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
         Command::Hold(args) => hold::run(&args, language),
         Command::Resume(args) => hold::resume(&args, language),
         Command::Buffer(which) => buffer::run(&which, language),
-        Command::Fields(which) => fields::run(&which),
+        Command::Fields(which) => fields::run(&which, language),
         Command::Demo(args) => demo::run(&args).map_err(Failure::from),
         Command::SupportBundle(args) => bundle::run(&args, language),
         Command::Config(which) => config::run(&which),

@@ -5,7 +5,7 @@
 //! refused: the message says why · 2 wrong arguments · 3 (`apply`) no agent is running behind that socket.
 
 mod apply;
-mod file;
+pub(super) mod file;
 mod keygen;
 mod show;
 mod sign;

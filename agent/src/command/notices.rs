@@ -3,6 +3,7 @@
 use tidegate::config;
 use tidegate::gateway;
 use tidegate::language::Language;
+use tidegate::message;
 use tidegate::provider::input::Entry;
 use tidegate::provider::question::{Ask, End};
 use tidegate::watch::render;
@@ -34,7 +35,7 @@ fn find(args: &Args) -> Result<Vec<Entry>, Failure> {
     let agent = &args.service.agent;
     match agent.ask(&Ask::Notices) {
         Ok(End::Notices { entries }) => Ok(entries),
-        Ok(_) => Err("the agent answered something else".into()),
+        Ok(_) => Err(message!("the agent answered something else").into()),
         Err(failure) if failure.code == NOT_RUNNING && agent.socket.is_none() => {
             let (folder, _) = config::store_place(agent.config_file()).map_err(|_| failure)?;
             Ok(gateway::notices_of(&folder)?)

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use tidegate::language::{Language, again};
+use tidegate::message;
 use tidegate::provider::question::{Ask, End};
 use tidegate::watch::control::{self, AskError};
 
@@ -33,6 +34,6 @@ pub(super) fn done(end: End, language: Language) -> Result<String, Failure> {
             let done: Vec<&str> = what.split("; ").map(|one| again(one, language)).collect();
             Ok(done.join("; ") + "\n")
         }
-        _ => Err("the agent answered something else".into()),
+        _ => Err(message!("the agent answered something else").into()),
     }
 }

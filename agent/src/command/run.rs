@@ -5,6 +5,7 @@ use std::path::Path;
 use tidegate::config::LogTarget;
 use tidegate::config::kept::Places;
 use tidegate::gateway::{self, Start};
+use tidegate::message;
 use tidegate::watch::log;
 
 use super::{FAILED, Failure, NOT_CONFIGURED};
@@ -16,9 +17,10 @@ use super::{FAILED, Failure, NOT_CONFIGURED};
 pub(super) fn run(path: &Path, state: Option<&Path>) -> Result<(), Failure> {
     if path == Path::new("-") {
         // A file of this name can still be given as `./-`.
-        return Err(
-            "run takes no configuration from standard input, for it reads it again on SIGHUP; name a file".into()
-        );
+        return Err(message!(
+            "run takes no configuration from standard input, for it reads it again on SIGHUP; name a file"
+        )
+        .into());
     }
     let start = Start::choose(Places::new(path, state, std::env::var_os("STATE_DIRECTORY").as_deref()));
     let start = start.map_err(|error| {

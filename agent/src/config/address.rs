@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use hyper::Uri;
 
-use crate::language::{IntoValue as _, Message, Value};
+use crate::language::{Message, Value, either};
 use crate::message;
 
 /// Reads `address:port`; the error says what to write. `port` is the usual one for the key.
@@ -60,12 +60,8 @@ pub(super) struct UrlFault {
 
 /// Reads a URL with one of `schemes`, the first of which is the usual one.
 pub(super) fn url(text: &str, schemes: &[&str]) -> Result<Url, UrlFault> {
-    let list: Vec<String> = schemes.iter().map(|scheme| format!("\"{scheme}://…\"")).collect();
-    let list = list
-        .into_iter()
-        .map(Value::Text)
-        .reduce(|one, other| message!("{one} or {other}", one = one, other = other).into_value());
-    let write = message!("write {what}", what = list.unwrap_or_default());
+    let list: Vec<Value> = schemes.iter().map(|scheme| Value::Text(format!("\"{scheme}://…\""))).collect();
+    let write = message!("write {what}", what = either(&list));
     let fault = |found: Message, advice: Message| UrlFault { found, advice };
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(fault(message!("the URL contains white space or a control character"), message!("remove it")));

@@ -134,15 +134,23 @@ impl LoadError {
     pub fn text(&self, language: Language) -> String {
         match self {
             Self::Wrong(errors) => errors.text(language),
+            other => other.words().text(language),
+        }
+    }
+
+    /// It as a value; of one that is wrong, the English of all mistakes.
+    pub fn words(&self) -> Value {
+        match self {
+            Self::Wrong(errors) => errors.to_string().into_value(),
             Self::Unreadable { path, advice, .. } => {
-                message!("cannot read the configuration {path}; {advice}", path = path, advice = advice).text(language)
+                message!("cannot read the configuration {path}; {advice}", path = path, advice = advice).into_value()
             }
             Self::NotConfigured { path } => message!(
                 "{path} is not configured yet: nothing stands in it but comments; run `sudo tidegate setup`, or write it by hand \
                  (`tidegate config default` prints every key with its default)",
                 path = path
             )
-            .text(language),
+            .into_value(),
         }
     }
 

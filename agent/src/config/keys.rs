@@ -1,6 +1,6 @@
 //! Every key there is: for suggestions, and for what a reload can change.
 
-use crate::language::Message;
+use crate::language::{Message, Value, either};
 use crate::message;
 
 /// A key of the configuration.
@@ -216,16 +216,16 @@ pub(super) fn instead_of(path: &str, name: &str) -> Message {
     if let Some(near) = nearest(name, &here) {
         return message!("did you mean `{near}`?", near = near);
     }
-    let elsewhere: Vec<String> = KEYS
+    let elsewhere: Vec<Value> = KEYS
         .iter()
         .filter_map(|key| key.path.rsplit_once('.'))
         .filter(|(table, last)| *last == name && *table != path)
-        .map(|(table, _)| header(table))
+        .map(|(table, _)| Value::Text(header(table)))
         .collect();
     let list: Vec<String> = here.iter().map(|name| format!("`{name}`")).collect();
     let list = message!("what may stand here: {keys}", keys = list.join(", "));
     if !elsewhere.is_empty() {
-        let there = message!("`{name}` belongs in {tables}", name = name, tables = elsewhere.join(", "));
+        let there = message!("`{name}` belongs in {tables}", name = name, tables = either(&elsewhere));
         // Where little may stand, the name is rather a guess at one of it than a key that slipped into another table.
         return if here.len() <= 3 { message!("{there}; {list}", there = there, list = list) } else { there };
     }

@@ -37,6 +37,7 @@ mod pattern;
 mod reader;
 mod sections;
 mod surroundings;
+mod syntax;
 pub mod terms;
 
 #[cfg(test)]

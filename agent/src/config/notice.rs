@@ -44,6 +44,7 @@ use super::error::{Errors, LoadError, STANDARD_INPUT};
 use super::reader::{Document, Section, found_text};
 use super::sections;
 use super::surroundings::{self, Disk};
+use super::syntax;
 use crate::clock::text;
 use crate::language::Message;
 use crate::message;
@@ -84,7 +85,7 @@ pub fn parse(text: &str, name: &str, now_ms: u64) -> Result<Notice, Errors> {
         for fault in &faults {
             let at = fault.span().map_or(0, |span| span.start);
             let advice = message!("correct this line (text stands in double quotes, a table's name in brackets)");
-            doc.problem(Some(at), "", message!("not TOML: {what}", what = fault.message()), advice);
+            doc.problem(Some(at), "", syntax::said(fault), advice);
         }
         None
     };

@@ -24,6 +24,7 @@ use super::model::{
 };
 use super::reader::{Book, Document, Section, Value, found_text};
 use super::surroundings::{Content, Disk, Surroundings};
+use super::syntax;
 use super::{DEFAULT_SOCKET, Secret};
 use crate::language::Message;
 use crate::message;
@@ -49,7 +50,7 @@ pub(super) fn read(text: &str, source_name: &str, surroundings: &dyn Surrounding
         doc.problem(
             Some(fault.span().map_or(0, |span| span.start)),
             "",
-            message!("not TOML: {what}", what = fault.message()),
+            syntax::said(fault),
             message!(
                 "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)"
             ),

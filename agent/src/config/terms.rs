@@ -35,6 +35,7 @@ use super::model::Limits;
 use super::reader::{Document, Section, found_text};
 use super::sections;
 use super::surroundings::{Disk, contents};
+use super::syntax;
 
 /// Events of a new account's Developer plan in a month; when they are used up its apps stop.
 pub(super) const DEVELOPER_EVENTS: NonZeroU64 = NonZeroU64::new(10_000).expect("not 0");
@@ -116,7 +117,7 @@ pub fn parse(text: &str, name: &str) -> Result<Terms, Errors> {
         for fault in &faults {
             let at = fault.span().map_or(0, |span| span.start);
             let advice = message!("correct this line (text stands in double quotes, a table's name in brackets)");
-            doc.problem(Some(at), "", message!("not TOML: {what}", what = fault.message()), advice);
+            doc.problem(Some(at), "", syntax::said(fault), advice);
         }
         Terms::default()
     };

@@ -23,6 +23,7 @@ use super::options::{Flux, OptionsError};
 use super::verdict::{Context, Verdict, judge};
 use crate::answer::rule::Rule;
 use crate::clock::SystemClock;
+use crate::language::Value;
 use crate::shape::wire::{Target, Wire, WireStream};
 
 /// An answer.
@@ -46,7 +47,7 @@ pub enum Said {
     /// The token for it was refused.
     NoToken(Answered),
     /// There is no answer, and why.
-    Nothing(String),
+    Nothing(Value),
 }
 
 /// Where requests go.
@@ -154,7 +155,7 @@ fn said(link: &Link, exchange: Exchange, rules: &[Rule]) -> Said {
     };
     let judged = judge(&answer, &context);
     let server_ms = date(&answer.headers);
-    let answered = Answered { status: answer.status, server_ms, message: link.redact(&judged.reason) };
+    let answered = Answered { status: answer.status, server_ms, message: link.redact(&judged.reason.to_string()) };
     match (judged.verdict, auth) {
         (Verdict::Accepted, false) => Said::Yes,
         (_, false) => Said::No(answered),

@@ -48,6 +48,6 @@ pub fn judge(status: u16, headers: &[u8], body: &[u8], delivered: bool, auth: bo
     if let Verdict::Throttled { until } | Verdict::Maintenance { until } = judged.verdict {
         assert!(until <= now + LONGEST, "waits {:?}", until - now);
     }
-    assert!(judged.reason.len() <= LONGEST_REASON, "a reason of {} bytes", judged.reason.len());
-    assert!(!judged.reason.chars().any(char::is_control), "a control character in {:?}", judged.reason);
+    assert!(judged.reason.to_string().len() <= LONGEST_REASON, "a reason of {} bytes", judged.reason.to_string().len());
+    assert!(!judged.reason.to_string().chars().any(char::is_control), "a control character in {:?}", judged.reason);
 }

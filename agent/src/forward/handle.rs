@@ -30,7 +30,7 @@ pub struct Standing {
     /// its age goes earlier.
     pub until_ms: Option<u64>,
     /// Why, in the endpoint's words where it gave any: cut, escaped, secrets struck out. Empty if accepted.
-    pub reason: String,
+    pub reason: Value,
     /// What the operator can do. Empty if nothing.
     pub advice: Value,
     /// The code of what is wrong, if anything is.

@@ -36,7 +36,10 @@ use super::endpoint::{Endpoint, strike_out};
 use super::handle::Checked;
 use super::token::{self, Need};
 use super::verdict::{Answer, shown};
+use crate::chain::said;
 use crate::clock::{Clock, Stamp};
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
 use crate::shape::wire::{Failure as How, HeldBack, Wire, WireError};
 
 /// Bytes of an answer's body that are read; a connection whose answer is longer is dropped rather than drained.
@@ -77,7 +80,7 @@ pub(super) enum Exchange {
 #[derive(Debug)]
 pub(super) struct Lack {
     /// For people.
-    pub(super) reason: String,
+    pub(super) reason: Value,
     /// As evidence of whose fault it is.
     pub(super) how: How,
 }
@@ -192,7 +195,7 @@ impl Link {
             self.connection = None;
             match self.connect().await {
                 Ok(connection) => self.connection = Some(connection),
-                Err(lack) => tracing::debug!(reason = lack.reason, "no connection could be made beforehand"),
+                Err(lack) => tracing::debug!(reason = %lack.reason, "no connection could be made beforehand"),
             }
         }
         self.connection.is_some()
@@ -383,7 +386,7 @@ impl Link {
                 None => self.connect().await.map_err(Failure::NotSent)?,
             };
             if is_over(self.until_ms, 0, &self.clock.now()) {
-                let reason = "the identity that this would be sent under has ended".to_owned();
+                let reason = message!("the identity that this would be sent under has ended").into_value();
                 // It says nothing of the line: a connection was there.
                 return Err(Failure::NotSent(Lack { reason, how: How::Cut }));
             }
@@ -399,13 +402,14 @@ impl Link {
                 }
                 Some(Err(Lost { unsent: Some(unsent), .. })) if reused => request = *unsent,
                 Some(Err(Lost { unsent, error })) => {
-                    let reason = format!("the connection to {} broke: {}", self.endpoint.target.host, chain(&error));
-                    let lack = Lack { reason, how: How::broken(&error) };
+                    let (host, why) = (self.endpoint.target.host.as_str(), said(&error));
+                    let reason = message!("the connection to {host} broke: {why}", host = host, why = why);
+                    let lack = Lack { reason: reason.into_value(), how: How::broken(&error) };
                     return Err(if unsent.is_some() { Failure::NotSent(lack) } else { Failure::Cut(lack) });
                 }
                 None => {
                     let reason = late(&self.endpoint.target.host, self.answer_timeout, for_body);
-                    return Err(Failure::Cut(Lack { reason, how: How::Silent }));
+                    return Err(Failure::Cut(Lack { reason: reason.into_value(), how: How::Silent }));
                 }
             }
         }
@@ -423,12 +427,12 @@ impl Link {
     }
 
     async fn connect(&self) -> Result<Connection, Lack> {
-        let refused = |error: WireError| Lack { reason: chain(&error), how: How::from(&error) };
+        let refused = |error: WireError| Lack { reason: said(&error), how: How::from(&error) };
         let stream = self.wire.connect(&self.endpoint.target).await.map_err(refused)?;
         let held = stream.held();
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_BYTES);
-        let broken = |error: hyper::Error| Lack { reason: chain(&error), how: How::broken(&error) };
+        let broken = |error: hyper::Error| Lack { reason: said(&error), how: How::broken(&error) };
         let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(broken)?;
         let driver = tokio::spawn(async move {
             // Its error reaches whoever waits for an answer; without one, a closed connection is no event.
@@ -470,7 +474,7 @@ async fn exchange(
 }
 
 /// That an answer came too late, and of what the time that it had was made up: who configured 5 s shall not wonder at 7.
-fn late(host: &str, timeout: Duration, for_body: Duration) -> String {
+fn late(host: &str, timeout: Duration, for_body: Duration) -> Message {
     let tenths = |time: Duration| (time.as_millis() + 50) / 100;
     let shown = |tenths: u128| match tenths % 10 {
         0 => format!("{} s", tenths / 10),
@@ -479,12 +483,14 @@ fn late(host: &str, timeout: Duration, for_body: Duration) -> String {
     let (timeout, for_body) = (tenths(timeout), tenths(for_body));
     let limit = shown(timeout + for_body);
     if for_body == 0 {
-        return format!("{host} gave no whole answer within {limit}");
+        return message!("{host} gave no whole answer within {limit}", host = host, limit = limit);
     }
-    format!(
-        "{host} gave no whole answer within {limit} ({} and {} for the body's size)",
-        shown(timeout),
-        shown(for_body)
+    message!(
+        "{host} gave no whole answer within {limit} ({time} and {more} for the body's size)",
+        host = host,
+        limit = limit,
+        time = shown(timeout),
+        more = shown(for_body)
     )
 }
 

@@ -42,6 +42,7 @@ use super::verdict::{Verdict, shown};
 use super::ways::{CLASSES, Way, new_link};
 use crate::clock::now_ms;
 use crate::code::Code;
+use crate::language::Value;
 use crate::shape::budget::Urgency;
 use crate::shape::wire::{Class, Wire};
 use crate::store::{LaneId, LaneStats, Store, TimesKnown};
@@ -545,7 +546,7 @@ impl Pump {
     }
 
     /// Shows the verdict, and logs it when it changes.
-    fn publish(&mut self, verdict: Verdict, code: Option<Code>, reason: &str, now: Instant) {
+    fn publish(&mut self, verdict: Verdict, code: Option<Code>, reason: &Value, now: Instant) {
         let now_ms = now_ms();
         self.handle.update(|stats| {
             let standing = &mut stats.verdict;
@@ -555,11 +556,11 @@ impl Pump {
                 standing.advice = verdict.advice();
             }
             standing.code = code;
-            if standing.reason != reason {
-                reason.clone_into(&mut standing.reason);
+            if standing.reason != *reason {
+                standing.reason.clone_from(reason);
             }
         });
-        self.report.verdict(verdict, code, reason, now);
+        self.report.verdict(verdict, code, &reason.to_string(), now);
     }
 }
 

@@ -213,15 +213,15 @@ pub(super) struct Context<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Judged {
     pub(super) verdict: Verdict,
-    pub(super) reason: String,
+    pub(super) reason: Value,
 }
 
 /// Says what an answer means.
 pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
     if context.auth && (200..=299).contains(&answer.status) {
         // The body is not shown: it may be half a token.
-        let reason = format!("HTTP {} to the request for a token, without a token", answer.status);
-        return Judged { verdict: Verdict::Misconfigured, reason };
+        let reason = message!("HTTP {status} to the request for a token, without a token", status = answer.status);
+        return Judged { verdict: Verdict::Misconfigured, reason: reason.into_value() };
     }
     let message = Message::of(&answer.body);
     let refused = if context.delivered { Verdict::Suspended } else { Verdict::Misconfigured };
@@ -256,18 +256,21 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
         _ => Verdict::Misconfigured,
     });
     if verdict == Verdict::Accepted {
-        return Judged { verdict, reason: String::new() };
+        return Judged { verdict, reason: Value::default() };
     }
-    let what = if context.auth { "to the request for a token" } else { "" };
-    let mut reason = format!("HTTP {}", answer.status);
-    for part in [what, if message.ng { "result ng" } else { "" }, &message.text] {
-        if !part.is_empty() {
-            reason.push_str(if part == what { " " } else { ": " });
-            reason.push_str(part);
-        }
+    let mut reason = match context.auth {
+        true => message!("HTTP {status} to the request for a token", status = answer.status).into_value(),
+        false => format!("HTTP {}", answer.status).into_value(),
+    };
+    for part in [if message.ng { "result ng" } else { "" }, &message.text] {
+        reason = match (part, reason) {
+            ("", reason) => reason,
+            (part, Value::Text(reason)) => format!("{reason}: {part}").into_value(),
+            (part, reason) => message!("{what}: {why}", what = reason, why = part).into_value(),
+        };
     }
     if by_rule.is_some() {
-        reason.push_str(" (as a rule of the configuration has it)");
+        reason = message!("{reason} (as a rule of the configuration has it)", reason = reason).into_value();
     }
     Judged { verdict, reason }
 }

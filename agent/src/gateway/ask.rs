@@ -14,8 +14,10 @@
 //! same commit.
 
 use super::{Rooms, Shared};
-use crate::chain::chain;
+use crate::chain::said;
 use crate::clock::Stamp;
+use crate::language::{IntoValue, Message};
+use crate::message;
 use crate::store::look::{Ask, Delivered, End, Item, Look, LookError, Paces};
 use crate::store::{Change, NewRecord, RECORD_OVERHEAD, Store, Submission};
 use crate::watch::control::{Outlet, Refused, Streams};
@@ -77,8 +79,12 @@ fn note_now(shared: &Shared, store: &Store, paces: &Mutex<Paces>) -> u64 {
     now
 }
 
-fn refused(code: &str, message: impl Into<String>) -> Refused {
-    Refused { code: code.into(), message: message.into() }
+fn refused(code: &str, why: impl IntoValue) -> Refused {
+    Refused::new(code, why)
+}
+
+fn done(what: Message) -> End {
+    End::Done { what: what.to_string(), said: Some(what) }
 }
 
 impl From<LookError> for Refused {
@@ -89,15 +95,16 @@ impl From<LookError> for Refused {
             LookError::Scattered { .. } => "scattered",
             _ => "failed",
         };
-        refused(code, chain(&error))
+        refused(code, said(&error))
     }
 }
 
 impl Answerer {
     fn answer(&self, ask: &str, outlet: &mut Outlet) -> Result<String, Refused> {
-        let ask: Ask = serde_json::from_str(ask)
-            .map_err(|error| refused("malformed", format!("this agent does not know that question: {error}")))?;
-        let store = store(&self.shared).ok_or_else(|| refused("not_ready", "the store is not open yet"))?;
+        let ask: Ask = serde_json::from_str(ask).map_err(|error| {
+            refused("malformed", message!("this agent does not know that question: {error}", error = error.to_string()))
+        })?;
+        let store = store(&self.shared).ok_or_else(|| refused("not_ready", message!("the store is not open yet")))?;
         let mut rested = Instant::now();
         let mut say = |item: Item<'_>| {
             if matches!(item, Item::Progress { .. }) {
@@ -156,7 +163,10 @@ impl Answerer {
         let record = &one.record;
         let name = format!("{}/{}/{}/{}", record.gateway, record.epoch, record.lane, record.seq);
         let Some(lane) = one.lane else {
-            return Err(refused("no_lane", format!("the lane of {name} is gone: it cannot be delivered any more")));
+            return Err(refused(
+                "no_lane",
+                message!("the lane of {name} is gone: it cannot be delivered any more", name = name),
+            ));
         };
         let mut submission = Submission::new();
         let under_its_id = look.can_be_read(&one)?;
@@ -172,11 +182,14 @@ impl Answerer {
         submission.change(Change::Unquarantine { number: one.number, retried: true });
         self.commit(store, submission)?;
         let what = if under_its_id {
-            format!("{name} waits to be delivered again, under its id")
+            message!("{name} waits to be delivered again, under its id", name = name)
         } else {
-            format!("{name} is no longer in its lane: a copy waits to be delivered, as a new record with a new id")
+            message!(
+                "{name} is no longer in its lane: a copy waits to be delivered, as a new record with a new id",
+                name = name
+            )
         };
-        Ok(End::Done { what })
+        Ok(done(what))
     }
 
     fn drop(&self, store: &Store, id: &str) -> Result<End, Refused> {
@@ -185,28 +198,26 @@ impl Answerer {
         let mut submission = Submission::new();
         submission.change(Change::Unquarantine { number: one.number, retried: false });
         self.commit(store, submission)?;
-        let what = format!(
-            "{}/{}/{}/{} is dropped; its bytes go with the segment they stand in",
-            record.gateway, record.epoch, record.lane, record.seq
-        );
-        Ok(End::Done { what })
+        let name = format!("{}/{}/{}/{}", record.gateway, record.epoch, record.lane, record.seq);
+        Ok(done(message!("{name} is dropped; its bytes go with the segment they stand in", name = name)))
     }
 
     /// Has it committed, and waits until it is on flash.
     fn commit(&self, store: &Store, mut submission: Submission) -> Result<(), Refused> {
-        let late = || refused("stalled", "the disk has not taken it yet; it is done as soon as the disk allows");
+        let late =
+            || refused("stalled", message!("the disk has not taken it yet; it is done as soon as the disk allows"));
         self.runtime.block_on(async {
             let deadline = tokio::time::Instant::now() + PATIENCE;
             let bytes = if submission.records() > 0 { submission.bytes() + RECORD_OVERHEAD } else { 0 };
             let permits = u32::try_from(bytes).unwrap_or(u32::MAX).min(crate::store::IN_FLIGHT_BYTES as u32);
             let _permit = tokio::time::timeout_at(deadline, store.in_flight().acquire_many(permits))
                 .await
-                .map_err(|_| refused("stalled", "the disk takes nothing now; nothing was changed"))?;
+                .map_err(|_| refused("stalled", message!("the disk takes nothing now; nothing was changed")))?;
             let done = submission.on_commit();
             store.submit(submission);
             match tokio::time::timeout_at(deadline, done).await {
                 Ok(Ok(_)) => Ok(()),
-                Ok(Err(_)) => Err(refused("failed", "the store was closed before it was on flash")),
+                Ok(Err(_)) => Err(refused("failed", message!("the store was closed before it was on flash"))),
                 Err(_) => Err(late()),
             }
         })

@@ -16,6 +16,7 @@ use super::{GatewayError, Shared, identity, options, stance};
 use crate::clock::{self, Clock as _};
 use crate::code::Code;
 use crate::config::{Config, FluxTarget};
+use crate::language::{IntoValue as _, Value};
 use crate::message;
 use crate::provider::date::{self, Settings, Standing};
 use crate::shape::wire::Wire;
@@ -123,20 +124,21 @@ pub(super) fn status(shared: &Shared) -> Option<DateStatus> {
 fn shown(origin: Option<String>, standing: &Standing, now: Instant) -> DateStatus {
     let until = |at: Instant| u64::try_from(at.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
     let problem = match &origin {
-        Some(_) => standing.problem.as_ref().map(|it| (it.reason.clone(), it.advice.clone())),
+        Some(_) => standing.problem.as_ref().map(|it| (it.said.clone(), it.advice.clone())),
         None => Some((
-            "there is nobody to ask for the time over TLS".to_owned(),
+            message!("there is nobody to ask for the time over TLS").into_value(),
             message!("name a host in [clock.date] url, or set up the system's time synchronisation"),
         )),
     };
-    let (problem, advice) = problem.map_or((String::new(), None), |(reason, advice)| (reason, Some(advice)));
+    let (problem, advice) = problem.map_or((Value::default(), None), |(said, advice)| (said, Some(advice)));
     DateStatus {
         next_in_ms: standing.next.map(until).filter(|_| origin.is_some()),
         origin: origin.unwrap_or_default(),
         asked: standing.asked,
         bytes: standing.bytes,
         code: if problem.is_empty() { String::new() } else { Code::Clock.to_string() },
-        problem,
+        problem: crate::shown::shown(&problem.to_string(), crate::shown::MESSAGE),
+        problem_message: problem.into_message(),
         advice,
     }
 }

@@ -33,6 +33,7 @@ use crate::code::Code;
 use crate::config::{self, Config, terms};
 use crate::forward::{LEAST_BYTES, RateLimit};
 use crate::language::Message;
+use crate::language::bound::bound;
 use crate::message;
 use crate::provider::metadata::{self, Line};
 use crate::shape::limits::{Binding, Limits};
@@ -361,6 +362,7 @@ fn sim(line: &Line, url: &str) -> SimStatus {
         answered_ago_ms: line.answered.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)),
         failures: line.failures.into(),
         problem: line.problem.as_ref().map_or_else(String::new, |problem| problem.reason.clone()),
+        problem_message: line.problem.as_ref().and_then(|problem| problem.said.clone().into_message()),
         advice: line.problem.as_ref().map_or_else(String::new, |problem| problem.advice.to_string()),
         advice_message: line.problem.as_ref().map(|problem| problem.advice.clone()),
         code: String::new(),
@@ -388,7 +390,7 @@ fn limit_status(binding: &Binding, limits: &Limits) -> LimitStatus {
     LimitStatus {
         kind: kind.key().to_owned(),
         value: binding.bound.to_string(),
-        value_message: words::bound(&binding.bound),
+        value_message: bound(&binding.bound),
         number: binding.bound.number(),
         unit: unit(kind).to_owned(),
         part: match kind {
@@ -410,7 +412,7 @@ fn limit_source(limit: &Limit) -> LimitSource {
     };
     LimitSource {
         value: limit.bound.to_string(),
-        value_message: words::bound(&limit.bound),
+        value_message: bound(&limit.bound),
         number: limit.bound.number(),
         who: who.to_owned(),
         source: limit.source.to_string(),

@@ -24,11 +24,13 @@ use std::time::Duration;
 use tokio::sync::watch as channel;
 
 use super::{GatewayError, Rooms, Shared, date, identity, inbox, lane_names, limits, options, page, stance};
-use crate::chain::chain;
+use crate::chain::{chain, said};
 use crate::clock::{Clock as _, Stamp};
 use crate::code::Code;
 use crate::config::kept::{self, Kept, Places};
 use crate::config::{self, Config, LoadError};
+use crate::language::{Language, Message};
+use crate::message;
 use crate::store::StoreError;
 use crate::store::disk::OsDisk;
 use crate::watch;
@@ -105,9 +107,18 @@ pub struct StartError {
 /// Why nothing that was kept can be used.
 #[derive(Debug)]
 struct Unkept {
-    why: String,
+    why: Message,
+    /// What could not be read while it was looked for.
+    problems: Vec<kept::KeptError>,
+    /// What is wrong with what was found.
+    errors: Option<config::Errors>,
+}
+
+impl Unkept {
     /// Nothing was kept, as far as can be seen: no gateway ever ran with the file.
-    is_none_at_all: bool,
+    fn is_none_at_all(&self) -> bool {
+        self.problems.is_empty() && self.errors.is_none()
+    }
 }
 
 impl StartError {
@@ -116,18 +127,30 @@ impl StartError {
         self.file.code()
     }
 
+    /// It in a language.
+    pub fn text(&self, language: Language) -> String {
+        if self.is_unconfigured() {
+            return self.file.text(language);
+        }
+        let mut text = format!("{}\n{}", self.file.text(language), self.kept.why.text(language));
+        for error in &self.kept.problems {
+            text.extend(["\n  ", &said(error).text(language)]);
+        }
+        if let Some(errors) = &self.kept.errors {
+            text.extend([": ", &errors.text(language)]);
+        }
+        text
+    }
+
     /// Whether nothing is configured yet, so that waiting changes nothing.
     pub fn is_unconfigured(&self) -> bool {
-        self.kept.is_none_at_all && matches!(self.file, LoadError::NotConfigured { .. })
+        self.kept.is_none_at_all() && matches!(self.file, LoadError::NotConfigured { .. })
     }
 }
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_unconfigured() {
-            return self.file.fmt(f);
-        }
-        write!(f, "{}\n{}", self.file, self.kept.why)
+        f.write_str(&self.text(Language::English))
     }
 }
 
@@ -217,24 +240,19 @@ impl Start {
 /// What is kept, or why it cannot be used.
 fn kept_one(places: &Places) -> Result<Chosen, Unkept> {
     let found = places.find(&OsDisk);
-    let listed = |problems: &[kept::KeptError]| {
-        let told = problems.iter().map(|error| format!("\n  {}", chain(error)));
-        told.collect::<String>()
-    };
     let Some((kept, path)) = found.kept else {
         let folders: Vec<String> = found.looked.iter().map(|folder| folder.display().to_string()).collect();
-        let why = format!(
-            "no configuration of it that worked was found in {}: correct the file, or name the state directory \
-             (--state){}",
-            folders.join(", "),
-            listed(&found.problems)
+        let why = message!(
+            "no configuration of it that worked was found in {folders}: correct the file, or name the state directory \
+             (--state)",
+            folders = folders.join(", ")
         );
-        return Err(Unkept { why, is_none_at_all: found.problems.is_empty() });
+        return Err(Unkept { why, problems: found.problems, errors: None });
     };
     let kept_ms = kept.kept_ms;
     Chosen::of_kept(kept, &path, places).map_err(|errors| {
-        let why = format!("what was kept of it on {} cannot be used either: {errors}", time(kept_ms));
-        Unkept { why, is_none_at_all: false }
+        let why = message!("what was kept of it on {time} cannot be used either", time = time(kept_ms));
+        Unkept { why, problems: Vec::new(), errors: Some(errors) }
     })
 }
 

@@ -125,6 +125,7 @@ fn shown(url: &str, standing: &Standing, now: Instant) -> StatusPageStatus {
         bytes: standing.bytes,
         failures: standing.failures.into(),
         problem: problem.map_or_else(String::new, |problem| problem.reason.clone()),
+        problem_message: problem.and_then(|problem| problem.said.clone().into_message()),
         advice: problem.map_or_else(String::new, |problem| problem.advice.to_string()),
         advice_message: problem.map(|problem| problem.advice.clone()),
         code: String::new(),

@@ -357,8 +357,8 @@ fn next_wake(shared: &Shared, log_due: Instant) -> Instant {
 /// Waits until what the machine remembers now is on flash: who is told that something is done may pull the plug. Call it
 /// where blocking is allowed.
 fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refused> {
-    let refused = |code: &str, message: &str| Refused { code: code.into(), message: message.into() };
-    let store = ask::store(shared).ok_or_else(|| refused("not_ready", "the store is not open yet"))?;
+    let refused = |code: &str, why: Message| Refused::new(code, why);
+    let store = ask::store(shared).ok_or_else(|| refused("not_ready", message!("the store is not open yet")))?;
     let mut submission = Submission::new();
     let done = submission.on_commit();
     {
@@ -373,12 +373,14 @@ fn settle(shared: &Shared, runtime: &tokio::runtime::Handle) -> Result<(), Refus
     runtime.block_on(async {
         match tokio::time::timeout(ask::PATIENCE, done).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => {
-                Err(refused("failed", "it holds, but the store was closed before it was on flash: do it again"))
-            }
-            Err(_) => {
-                Err(refused("stalled", "it holds, but the disk has not taken it yet: a power cut now would forget it"))
-            }
+            Ok(Err(_)) => Err(refused(
+                "failed",
+                message!("it holds, but the store was closed before it was on flash: do it again"),
+            )),
+            Err(_) => Err(refused(
+                "stalled",
+                message!("it holds, but the disk has not taken it yet: a power cut now would forget it"),
+            )),
         }
     })
 }
@@ -509,17 +511,18 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
     let shared = Arc::clone(shared);
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move |ask, _| {
-        let refused = |code: &str, message: String| Refused { code: code.into(), message };
-        let ask: Ask = serde_json::from_str(ask)
-            .map_err(|error| refused("malformed", format!("this agent does not know that question: {error}")))?;
+        let refused = |code: &str, why: Message| Refused::new(code, why);
+        let ask: Ask = serde_json::from_str(ask).map_err(|error| {
+            refused("malformed", message!("this agent does not know that question: {error}", error = error.to_string()))
+        })?;
         if !shared.stance.state().open {
-            return Err(refused("not_ready", "the store is not open yet".into()));
+            return Err(refused("not_ready", message!("the store is not open yet")));
         }
         let changes = !matches!(ask, Ask::Notices);
         let end = match ask {
             Ask::Notices => End::Notices { entries: shared.stance.entries() },
             Ask::Hold { why, .. } if why.len() > WHY_BYTES => {
-                return Err(refused("too_long", format!("say why in at most {WHY_BYTES} bytes")));
+                return Err(refused("too_long", message!("say it in at most {count} bytes", count = WHY_BYTES)));
             }
             Ask::Hold { for_ms, why } => done(&tell(&shared, Input::Hold { for_ms, why })),
             Ask::Resume => done(&tell(&shared, Input::Resume)),
@@ -533,7 +536,7 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
         if changes && took {
             settle(&shared, &runtime)?;
         }
-        serde_json::to_string(&end).map_err(|error| refused("failed", error.to_string()))
+        serde_json::to_string(&end).map_err(|error| Refused::new("failed", error.to_string()))
     })
 }
 

@@ -4,6 +4,9 @@ use jiff::civil::Date;
 use jiff::tz::{Offset, TimeZone};
 use jiff::{Timestamp, ToSpan as _};
 
+use crate::language::Message;
+use crate::message;
+
 /// Hours by which Japan is ahead of UTC.
 const JST: i8 = 9;
 
@@ -17,10 +20,10 @@ pub struct Month {
 }
 
 impl std::str::FromStr for Month {
-    type Err = &'static str;
+    type Err = Message;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const ADVICE: &str = "write a month as 2026-11";
+        const ADVICE: Message = message!("write a month as 2026-11");
         let (year, month) = text.split_once('-').ok_or(ADVICE)?;
         let digits = |text: &str, len: usize| text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(year, 4) || !digits(month, 2) {

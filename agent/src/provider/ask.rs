@@ -21,6 +21,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::chain;
+use crate::message;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1;
@@ -31,7 +33,7 @@ use tidegate_protocol::stance::Leave;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::language::Message;
+use crate::language::{IntoValue as _, Message, Value};
 use crate::shape::wire::{Target, Wire, WireError};
 use crate::shown;
 
@@ -64,6 +66,8 @@ pub(super) const SPREAD: Duration = Duration::from_secs(1);
 pub struct Problem {
     /// What was tried, and what came of it. Text from outside is cut and escaped.
     pub reason: String,
+    /// The same for people in their language.
+    pub said: Value,
     /// What the operator can do.
     pub advice: Message,
 }
@@ -138,6 +142,24 @@ pub(super) enum AskError {
     /// The body is too long.
     #[error("an answer of more than {0} bytes")]
     TooLong(usize),
+}
+
+impl AskError {
+    /// It with its causes, for people in their language.
+    pub(super) fn said(&self) -> Value {
+        match self {
+            Self::Url => message!("its URL cannot be used").into_value(),
+            Self::Unreachable(error) => {
+                message!("{what}: {why}", what = message!("no connection"), why = chain::said(error)).into_value()
+            }
+            Self::Broke(error) => {
+                message!("{what}: {why}", what = message!("the connection broke"), why = chain::said(error))
+                    .into_value()
+            }
+            Self::Late(limit) => message!("no whole answer within {count} s", count = limit.as_secs()).into_value(),
+            Self::TooLong(most) => message!("an answer of more than {most} bytes", most = *most).into_value(),
+        }
+    }
 }
 
 /// What came of a question.

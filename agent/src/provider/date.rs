@@ -42,7 +42,7 @@ use super::input::Input;
 use crate::chain::chain;
 use crate::clock::{Clock, EARLIEST_MS};
 use crate::code::Code;
-use crate::language::Message;
+use crate::language::{IntoValue as _, Message, Value};
 use crate::message;
 use crate::shape::wire::{Judging, Wire};
 use crate::shown;
@@ -77,6 +77,8 @@ pub struct Settings {
 pub struct Problem {
     /// What came of asking. Text from outside is cut and escaped.
     pub reason: String,
+    /// The same for people in their language.
+    pub said: Value,
     /// What the operator can do.
     pub advice: Message,
 }
@@ -108,6 +110,24 @@ enum Failure {
 }
 
 impl Failure {
+    /// It with its causes, for people in their language; what came from outside is cut and escaped.
+    fn said(&self) -> Value {
+        match self {
+            Self::NoAnswer(error) => error.said(),
+            Self::NoDate(status) => {
+                message!("HTTP {status} without a date that can be read", status = *status).into_value()
+            }
+            Self::TooEarly(ms) => {
+                message!("a date that is {count} s before its own certificates were valid", count = ms / 1_000)
+                    .into_value()
+            }
+            Self::NotExact(ms) => {
+                message!("the answer took too long to be exact: it may be wrong by {count} s", count = ms / 1_000)
+                    .into_value()
+            }
+        }
+    }
+
     fn advice(&self) -> Message {
         match self {
             Self::NoAnswer(AskError::Unreachable(_) | AskError::Broke(_) | AskError::Late(_)) | Self::NotExact(_) => {
@@ -193,11 +213,11 @@ fn note(standing: &mut Standing, result: Result<Input, Failure>, bytes: u64) {
         standing.problem = None;
         return;
     };
-    let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
+    let (reason, said, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.said(), error.advice());
     if standing.problem.as_ref().is_none_or(|known| known.reason != reason) {
         tracing::warn!(code = %Code::Clock, reason, "nobody tells the time; {advice}");
     }
-    standing.problem = Some(Problem { reason, advice });
+    standing.problem = Some(Problem { reason, said, advice });
 }
 
 /// Asks once. What it cost is counted either way.

@@ -385,7 +385,9 @@ fn told(opened: &Opened, turn: Turn, entries: Vec<Entry>) -> Told {
         Turn::Amends => "amended",
         Turn::Repeat => "repeated",
     };
-    let did = entries.into_iter().map(|entry| entry.did).filter(|did| !did.is_empty());
+    // What else it made happen, as that something announced elsewhere was forgotten to make room, stands in the log.
+    let own = entries.into_iter().filter(|entry| !entry.id.is_empty() && opened.notice.id.starts_with(&entry.id));
+    let did = own.map(|entry| entry.did).filter(|did| !did.is_empty());
     let did = match turn {
         Turn::Repeat => vec![message!("nothing: it was taken in before").to_string()],
         Turn::New | Turn::Amends => did.collect(),

@@ -30,7 +30,7 @@ pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
 use crate::chain::chain;
 use crate::code::Code;
-use crate::language::Message;
+use crate::language::{IntoValue as _, Message, Value};
 use crate::message;
 use crate::shape::wire::{Wire, WireError};
 use crate::shown;
@@ -81,6 +81,15 @@ enum Failure {
 }
 
 impl Failure {
+    /// It with its causes, for people in their language; what came from outside is cut and escaped.
+    fn said(&self) -> Value {
+        match self {
+            Self::NoAnswer(error) => error.said(),
+            Self::Refused { status, message } => format!("HTTP {status}{message}").into_value(),
+            Self::Nonsense(_) => message!("the answer is not a JSON object").into_value(),
+        }
+    }
+
     fn advice(&self) -> Message {
         match self {
             Self::NoAnswer(AskError::Url) => message!("correct [provider.metadata] url"),
@@ -170,11 +179,11 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
             (line.answered, line.failures) = (Some(now), 0);
         }
         Err(error) => {
-            let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
+            let (reason, said, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.said(), error.advice());
             if line.problem.as_ref().is_none_or(|known| known.reason != reason) {
                 tracing::warn!(code = %Code::Metadata, reason, "the SIM's metadata service does not tell the speed class; {advice}");
             }
-            line.problem = Some(Problem { reason, advice });
+            line.problem = Some(Problem { reason, said, advice });
             line.failures = line.failures.saturating_add(1);
         }
     }
@@ -184,10 +193,10 @@ fn note(line: &mut Line, answer: Result<Subscriber, Failure>, now: Instant) {
 ///
 /// # Errors
 /// Why nothing was told: the HTTP status, if there was an answer, and a text.
-pub async fn ask_once(url: &str, wire: &Wire) -> Result<Subscriber, (Option<u16>, String)> {
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<Subscriber, (Option<u16>, Value)> {
     question(url, wire).await.map_err(|failure| {
         let status = if let Failure::Refused { status, .. } = failure { Some(status) } else { None };
-        (status, shown::shown(&chain(&failure), shown::MESSAGE))
+        (status, failure.said())
     })
 }
 

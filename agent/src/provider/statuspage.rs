@@ -43,7 +43,7 @@ use crate::answer::retry_after;
 use crate::chain::chain;
 use crate::code::Code;
 use crate::glob::Glob;
-use crate::language::Message;
+use crate::language::{IntoValue as _, Message, Value};
 use crate::message;
 use crate::shape::wire::Wire;
 use crate::shown;
@@ -128,6 +128,18 @@ enum Failure {
 }
 
 impl Failure {
+    /// It with its causes, for people in their language; what came from outside is cut and escaped.
+    fn said(&self) -> Value {
+        match self {
+            Self::NoAnswer(error) => error.said(),
+            Self::Refused { status, message, .. } => format!("HTTP {status}{message}").into_value(),
+            Self::NoPage(NoPage::Nonsense(_)) => message!("the answer is not a JSON object").into_value(),
+            Self::NoPage(NoPage::NoLists) => {
+                message!("the answer has neither incidents nor scheduled_maintenances").into_value()
+            }
+        }
+    }
+
     fn advice(&self) -> Message {
         match self {
             Self::NoAnswer(AskError::Url) => message!("correct [provider.statuspage] url"),
@@ -264,11 +276,11 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
             (standing.answered, standing.failures) = (Some(now), 0);
         }
         Err(error) => {
-            let (reason, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.advice());
+            let (reason, said, advice) = (shown::shown(&chain(&error), shown::MESSAGE), error.said(), error.advice());
             if standing.problem.as_ref().is_none_or(|known| known.reason != reason) {
                 tracing::warn!(code = %Code::StatusPage, reason, "the status page cannot be read; {advice}");
             }
-            standing.problem = Some(Problem { reason, advice });
+            standing.problem = Some(Problem { reason, said, advice });
             standing.failures = standing.failures.saturating_add(1);
         }
     }
@@ -279,7 +291,7 @@ fn note(standing: &mut Standing, news: News, page: &Page, now: Instant) {
 ///
 /// # Errors
 /// Why nothing could be read, in words.
-pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), String> {
+pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), Value> {
     let mut said = String::new();
     for path in [PARTS[0], WHOLE[0]] {
         let question = Question {
@@ -290,17 +302,17 @@ pub async fn ask_once(url: &str, wire: &Wire) -> Result<(), String> {
             most: ANSWER_BYTES,
             patience: PATIENCE,
         };
-        let reply = ask(&question, wire).await.result.map_err(|error| shown::shown(&chain(&error), shown::MESSAGE))?;
+        let reply = ask(&question, wire).await.result.map_err(|error| error.said())?;
         match reply.status {
             200..=299 => {
                 let read = Document::read(&reply.body, &[]);
-                return read.map(|_| ()).map_err(|error| shown::shown(&chain(&error), shown::MESSAGE));
+                return read.map(|_| ()).map_err(|error| Failure::NoPage(error).said());
             }
             404 => said = format!("HTTP 404{}", reply.message()),
-            status => return Err(format!("HTTP {status}{}", reply.message())),
+            status => return Err(format!("HTTP {status}{}", reply.message()).into_value()),
         }
     }
-    Err(said)
+    Err(said.into_value())
 }
 
 /// What came of asking.

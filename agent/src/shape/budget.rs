@@ -218,7 +218,19 @@ impl Window {
             // One request alone is more than is ever permitted.
             _ => None,
         };
-        Err(Refused { kind: self.kind, reason: Reason::Spent, wait_ms })
+        let is_left = wait(&mut self.all, amount) == Ok(0);
+        let reason = match class {
+            _ if !is_left => Reason::Spent,
+            Class::First => Reason::Share,
+            Class::Other => Reason::Reserved,
+        };
+        Err(Refused { kind: self.kind, reason, wait_ms })
+    }
+
+    /// What of the rest is kept for lanes that go first.
+    fn reserved(&mut self, uptime_ms: u64) -> u64 {
+        let left = self.amount.unwrap_or(u64::MAX).saturating_sub(self.all.sum(uptime_ms));
+        left.min(self.amount.map_or(0, |amount| amount - self.part()))
     }
 
     /// What may still be added now.

@@ -32,6 +32,8 @@ pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
 
 use crate::clock::Clock;
 use crate::code::Code;
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
 use crate::pulse::Question;
 
 use std::sync::Arc;
@@ -274,10 +276,10 @@ pub struct Refusing {
 
 /// Why the store could not be opened or read.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum StoreError {
     /// A file operation failed.
-    #[error("cannot {action} {path}")]
     Io {
         /// What was tried.
         action: &'static str,
@@ -288,20 +290,11 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// Another process has the store open.
-    #[error(
-        "{path} is in use by another process: stop the other tidegate (`systemctl status tidegate`, \
-         `fuser {path}/lock`) or give this one a folder of its own in [store] path"
-    )]
     Locked {
         /// The store's folder.
         path: String,
     },
     /// The store, or a file of it, was written by another version of Tidegate. Nothing was changed.
-    #[error(
-        "{path} was written by {} version of tidegate (format {found}, this one knows {known}): install that version \
-         again, or give this one a folder of its own in [store] path; nothing was changed",
-        if found > known { "a newer" } else { "an older" }
-    )]
     Version {
         /// The file.
         path: String,
@@ -311,7 +304,6 @@ pub enum StoreError {
         known: u16,
     },
     /// The options do not make a store.
-    #[error("the store cannot be opened as configured: {what}")]
     Options {
         /// What is wrong, and what would be right.
         what: String,
@@ -319,6 +311,29 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Io { action, path, .. } => message!("cannot {action} {path}", action = acted(action), path = path),
+            Self::Locked { path } => message!(
+                "{path} is in use by another process: stop the other tidegate (`systemctl status tidegate`, \
+                 `fuser {path}/lock`) or give this one a folder of its own in [store] path",
+                path = path
+            ),
+            Self::Version { path, found, known } => message!(
+                "{path} was written by {which} version of tidegate (format {found}, this one knows {known}): install that \
+                 version again, or give this one a folder of its own in [store] path; nothing was changed",
+                path = path,
+                which = if found > known { message!("a newer") } else { message!("an older") },
+                found = *found,
+                known = *known
+            ),
+            Self::Options { what } => {
+                message!("the store cannot be opened as configured: {what}", what = what)
+            }
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {
@@ -327,6 +342,21 @@ impl StoreError {
             Self::Io { .. } | Self::Version { .. } => Code::StoreUnusable,
             Self::Options { .. } => Code::ConfigWrong,
         }
+    }
+}
+
+/// What was tried, in words; what only the running agent tries stands in its log, as it is.
+fn acted(action: &'static str) -> Value {
+    match action {
+        "find a store in" => message!("find a store in").into_value(),
+        "read" => message!("read").into_value(),
+        "list" => message!("list").into_value(),
+        "lock" => message!("lock").into_value(),
+        "make the folder" => message!("make the folder").into_value(),
+        "sync" => message!("sync").into_value(),
+        "write to" => message!("write to").into_value(),
+        "find a segment in" => message!("find a segment in").into_value(),
+        other => other.into_value(),
     }
 }
 

@@ -30,6 +30,8 @@ pub use client::{AskError, ask, ask_stream};
 pub use stream::{Outlet, SLOW, Streams};
 
 use crate::code::Code;
+use crate::language::{IntoValue, Message, Value};
+use crate::message;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -138,6 +140,22 @@ pub struct Refused {
     pub code: String,
     /// For people.
     pub message: String,
+    /// The same as a message, where it is said differently in each language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub said: Option<Message>,
+}
+
+impl Refused {
+    /// With this code, for this reason.
+    pub fn new(code: &str, why: impl IntoValue) -> Self {
+        let why = why.into_value();
+        Self { code: code.into(), message: why.to_string(), said: why.into_message() }
+    }
+
+    /// Why, for people.
+    pub(crate) fn why(self) -> Value {
+        self.said.map_or(Value::Text(self.message), Value::Message)
+    }
 }
 
 /// Binds the socket at `path`: makes its folder (mode 0750) if it is not there, replaces a socket that nobody answers
@@ -199,7 +217,8 @@ impl Bound {
                 }
             };
             let Ok(place) = places.clone().try_acquire_owned() else {
-                let _ = stream.try_write(&encode(&refused("busy", "too many connections; close one and try again")));
+                let _ = stream
+                    .try_write(&encode(&refused("busy", message!("too many connections; close one and try again"))));
                 continue;
             };
             let (answers, stop) = (answers.clone(), stop.clone());
@@ -242,10 +261,10 @@ async fn converse(mut stream: UnixStream, answers: &Answers) -> io::Result<()> {
                         stream::answer(&mut stream, streams, ask, place, SLOW).await?;
                         continue;
                     }
-                    _ => (refused("busy", "another question is being answered; try again later"), false),
+                    _ => (refused("busy", message!("another question is being answered; try again later")), false),
                 },
             },
-            Line::TooLong => (refused("too_long", "a request is one line of at most 32 KiB"), true),
+            Line::TooLong => (refused("too_long", message!("a request is one line of at most 32 KiB")), true),
         };
         timeout(IDLE, stream.write_all(&encode(&answer))).await??;
         if last {
@@ -292,20 +311,20 @@ fn answer(line: &[u8], answers: &Answers) -> Reply {
         Ok(Request { request, ask }) => match (answers.rooms.iter().find(|(name, _)| *name == request), ask) {
             (Some((_, room)), Some(ask)) => return Reply::Many(room.clone(), ask),
             (Some((name, _)), None) => {
-                refused("malformed", &format!("write what to ask: {{\"request\":\"{name}\",\"ask\":…}}"))
+                refused("malformed", format!("write what to ask: {{\"request\":\"{name}\",\"ask\":…}}"))
             }
             (None, _) => {
                 let known: Vec<&str> =
                     std::iter::once("status").chain(answers.rooms.iter().map(|room| room.0)).collect();
-                refused("unknown_request", &format!("this agent answers: {}", known.join(", ")))
+                refused("unknown_request", message!("this agent answers: {requests}", requests = known.join(", ")))
             }
         },
         Err(_) => refused("malformed", "write one line such as {\"request\":\"status\"}"),
     })
 }
 
-fn refused(code: &str, message: &str) -> Answer {
-    Answer::Error(Refused { code: code.into(), message: message.into() })
+fn refused(code: &str, why: impl IntoValue) -> Answer {
+    Answer::Error(Refused::new(code, why))
 }
 
 fn encode(answer: &Answer) -> Vec<u8> {

@@ -188,7 +188,7 @@ fn time_asked(out: &mut Sheet, asks: &DateStatus) {
             message!(
                 "! {code} {problem}; {advice}",
                 code = plain(&asks.code),
-                problem = plain(&asks.problem),
+                problem = told(out, &asks.problem, asks.problem_message.as_ref()),
                 advice = advice
             ),
         );
@@ -327,7 +327,7 @@ fn flux(out: &mut Sheet, status: &Status) {
     };
     out.line(message!("verdict"), coded(text, &verdict.code));
     if !verdict.reason.is_empty() {
-        out.line(message!("reason"), plain(&verdict.reason));
+        out.line(message!("reason"), told(out, &verdict.reason, verdict.reason_message.as_ref()));
     }
     if !verdict.advice.is_empty() {
         out.line(message!("what to do"), told(out, &verdict.advice, verdict.advice_message.as_ref()));

@@ -238,6 +238,9 @@ pub struct VerdictStatus {
     pub until_ms: Option<u64>,
     /// What the endpoint or the connection said. Text from outside: cut and escaped when shown.
     pub reason: String,
+    /// The same as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason_message: Option<Message>,
     /// What a person should do; empty if nothing.
     pub advice: String,
     /// `advice` as a message, where it is said differently in each language.
@@ -344,6 +347,9 @@ pub struct DateStatus {
     pub bytes: u64,
     /// Why the last one told no time that counts, or why nobody can be asked; empty if neither.
     pub problem: String,
+    /// The same as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_message: Option<Message>,
     /// Its code.
     pub code: String,
     /// What to do about it.
@@ -493,6 +499,9 @@ pub struct SimStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The same as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_message: Option<Message>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,

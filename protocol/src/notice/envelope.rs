@@ -389,7 +389,7 @@ fn header(bytes: &[u8]) -> Result<Header, NoticeError> {
         return Err(malformed(said!("it has a counter signature")));
     }
     Header::from_slice(bytes)
-        .map_err(|error| malformed(said!("its protected header cannot be read: {why}", why = error)))
+        .map_err(|error| malformed(said!("its protected header cannot be read: {why}", why = error.to_string())))
 }
 
 fn judge_header(header: &Header) -> Result<String, NoticeError> {

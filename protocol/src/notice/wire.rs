@@ -55,6 +55,7 @@ use ciborium::Value;
 
 use super::{Breach, Content, Flaw, Interruption, NAME_BYTES, Notice, Scope};
 use crate::said;
+use crate::said::Said;
 use crate::terms::{Bound, Kind, Quota, Windows};
 
 /// How deep values may be nested; a notice needs three.
@@ -209,11 +210,13 @@ fn value(mut bytes: &[u8]) -> Result<Value, Flaw> {
 }
 
 /// What is wrong with CBOR, in a few words.
-pub(super) fn said<T>(error: &ciborium::de::Error<T>) -> &'static str {
+pub(super) fn said<T>(error: &ciborium::de::Error<T>) -> Said {
     match error {
-        ciborium::de::Error::Io(_) => "it ends too soon",
-        ciborium::de::Error::RecursionLimitExceeded => "it is nested too deep",
-        ciborium::de::Error::Syntax(_) | ciborium::de::Error::Semantic(..) => "no value begins where one should",
+        ciborium::de::Error::Io(_) => said!("it ends too soon"),
+        ciborium::de::Error::RecursionLimitExceeded => said!("it is nested too deep"),
+        ciborium::de::Error::Syntax(_) | ciborium::de::Error::Semantic(..) => {
+            said!("no value begins where one should")
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use super::json::{Cursor, Fault, characters};
 use super::treatment::{Action, Deed, Did, Node, Refused, Treatment, Why};
 use super::{MAX_DEPTH, MAX_OUTPUT, MAX_PSEUDONYMS};
 use crate::field::canonical;
+use crate::language::Message;
+use crate::message;
 
 /// Most that is told of one payload in a dry run.
 const MAX_TOLD: usize = 1_000;
@@ -33,14 +35,14 @@ fn at(node: &Node, why: Why) -> Refused {
 }
 
 /// What begins with this byte, in words.
-fn kind(first: u8) -> &'static str {
+fn kind(first: u8) -> Message {
     match first {
-        b'{' => "an object",
-        b'[' => "a list",
-        b'"' => "a text",
-        b't' | b'f' => "true or false",
-        b'n' => "null",
-        _ => "a number",
+        b'{' => message!("an object"),
+        b'[' => message!("a list"),
+        b'"' => message!("a text"),
+        b't' | b'f' => message!("true or false"),
+        b'n' => message!("null"),
+        _ => message!("a number"),
     }
 }
 
@@ -78,9 +80,9 @@ impl<'a> Pass<'a, '_> {
         }
         if node.must_fit && first != b'n' {
             let wanted = match (node.has_members(), node.elements.is_some()) {
-                (true, true) => "an object or a list",
-                (true, false) => "an object",
-                _ => "a list",
+                (true, true) => message!("an object or a list"),
+                (true, false) => message!("an object"),
+                _ => message!("a list"),
             };
             return Err(at(node, Why::Wrong(kind(first), wanted)));
         }
@@ -182,8 +184,8 @@ impl<'a> Pass<'a, '_> {
                 let value = characters(from).ok_or_else(|| at(node, Why::NotWritten))?;
                 (Deed::Pseudonymised, self.pseudonym(node, &value)?)
             }
-            Action::Pseudonymise => return Err(at(node, Why::Wrong(kind(first), "a text or a number"))),
-            Action::Round(_) | Action::Drop => return Err(at(node, Why::Wrong(kind(first), "a number"))),
+            Action::Pseudonymise => return Err(at(node, Why::Wrong(kind(first), message!("a text or a number")))),
+            Action::Round(_) | Action::Drop => return Err(at(node, Why::Wrong(kind(first), message!("a number")))),
         };
         self.out.extend_from_slice(to.as_bytes());
         if self.out.len() > MAX_OUTPUT {

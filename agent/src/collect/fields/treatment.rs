@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::pseudonym::Key;
 use super::{MAX_DEPTH, MAX_OUTPUT, MAX_PSEUDONYMS, Rule, rewrite};
 use crate::field::{Path, Segment, Step};
+use crate::language::{IntoValue as _, Message};
+use crate::message;
 
 /// What becomes of a payload that cannot be treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -26,12 +28,12 @@ pub struct Refused {
     pub(super) why: Why,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Why {
     NotJson(usize),
     TooDeep,
     /// What stands there, and what should.
-    Wrong(&'static str, &'static str),
+    Wrong(Message, Message),
     NotRounded,
     NotWritten,
     TooMany,
@@ -39,23 +41,38 @@ pub(super) enum Why {
     NothingKept,
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.path.is_empty() { "the payload" } else { &self.path };
-        match self.why {
-            Why::NotJson(at) => write!(formatter, "the payload is not JSON, at byte {at}"),
-            Why::TooDeep => write!(formatter, "the payload is nested deeper than {MAX_DEPTH}"),
-            Why::Wrong(found, wanted) => write!(formatter, "{place} is {found} and should be {wanted}"),
-            Why::NotRounded => write!(formatter, "{place} is a number too large to round"),
-            Why::NotWritten => write!(formatter, "{place} has an exponent or an escape that stands for nothing"),
-            Why::TooMany => {
-                write!(formatter, "the payload has more than {MAX_PSEUDONYMS} fields to make pseudonyms of")
+impl Refused {
+    /// It in words.
+    pub fn message(&self) -> Message {
+        let place =
+            if self.path.is_empty() { message!("the payload").into_value() } else { (&*self.path).into_value() };
+        match &self.why {
+            Why::NotJson(at) => message!("the payload is not JSON, at byte {at}", at = *at),
+            Why::TooDeep => message!("the payload is nested deeper than {most}", most = MAX_DEPTH),
+            Why::Wrong(found, wanted) => message!(
+                "{place} is {found} and should be {wanted}",
+                place = place,
+                found = found.clone(),
+                wanted = wanted.clone()
+            ),
+            Why::NotRounded => message!("{place} is a number too large to round", place = place),
+            Why::NotWritten => {
+                message!("{place} has an exponent or an escape that stands for nothing", place = place)
             }
-            Why::TooLong => write!(formatter, "the payload would be longer than {MAX_OUTPUT} bytes"),
+            Why::TooMany => {
+                message!("the payload has more than {most} fields to make pseudonyms of", most = MAX_PSEUDONYMS)
+            }
+            Why::TooLong => message!("the payload would be longer than {most} bytes", most = MAX_OUTPUT),
             Why::NothingKept => {
-                write!(formatter, "the payload is neither an object nor a list in which keep_only could keep something")
+                message!("the payload is neither an object nor a list in which keep_only could keep something")
             }
         }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.message().fmt(formatter)
     }
 }
 

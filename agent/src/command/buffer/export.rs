@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
 /// The name under which a file is written until it is whole.
 fn beside(path: &Path) -> Result<PathBuf, Failure> {
     let Some(name) = path.file_name() else {
-        return Err(format!("{} is no file's name: write where to export to", path.display()).into());
+        return Err(message!("{path} is no file's name: write where to export to", path = path.display()).into());
     };
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);

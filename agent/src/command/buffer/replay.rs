@@ -1,6 +1,6 @@
 //! `tidegate buffer replay`: has delivered records that are still kept delivered again.
 
-use tidegate::language::Language;
+use tidegate::language::{Language, Message};
 use tidegate::message;
 use tidegate::store::look::{Ask, End};
 use tidegate::watch::render::{number, size, time};
@@ -35,10 +35,11 @@ pub(in crate::command) struct Args {
     place: Place,
 }
 
-fn no_device(_: &str) -> Result<String, String> {
-    Err("replay takes all devices of a time: what waits is remembered as a few ranges of a lane, and one device's records \
+fn no_device(_: &str) -> Result<String, Message> {
+    Err(message!(
+        "replay takes all devices of a time: what waits is remembered as a few ranges of a lane, and one device's records \
          stand scattered among the others'; to get one device's records use `tidegate buffer export --all --device`"
-        .into())
+    ))
 }
 
 /// Asks and prints.

@@ -13,7 +13,7 @@ use tidegate::config::{
 };
 use tidegate::field::Path as Field;
 use tidegate::language::sheet::Sheet;
-use tidegate::language::{IntoValue as _, Language, Message, Value};
+use tidegate::language::{IntoValue as _, Language, Message, Value, bound};
 use tidegate::message;
 use tidegate::watch::render::number;
 use tidegate_protocol::notice::PublicKey;
@@ -79,8 +79,7 @@ fn judged(config: &Config, source: Value, changes: &str, language: Language) -> 
     } else {
         message!("{source} is fine, but its terms file is not", source = source)
     };
-    // The column of names ends where the longest of them does.
-    let mut out = Sheet::new(language, NAMES);
+    let mut out = Sheet::new(language, names(language));
     out.plain(heading);
     understood(config, terms.as_ref().ok().and_then(Option::as_ref), &mut out);
     out.raw(changes);
@@ -88,8 +87,13 @@ fn judged(config: &Config, source: Value, changes: &str, language: Language) -> 
     terms.map(|_| ()).map_err(Failure::from)
 }
 
-/// Cells of the names of what was understood.
-const NAMES: usize = 10;
+/// Cells of the names of what was understood: the column ends where the longest of them does.
+fn names(language: Language) -> usize {
+    match language {
+        Language::English => 10,
+        Language::Japanese => 12,
+    }
+}
 
 /// What a configuration was understood to mean, a line each, and its warnings.
 fn understood(config: &Config, terms: Option<&Terms>, out: &mut Sheet) {
@@ -308,13 +312,11 @@ fn order(forward: &Forward) -> Message {
 
 /// What limits what may leave, as far as files say it. `terms`: the terms file, if there is one and it can be used.
 fn limits(config: &Config, terms: Option<&Terms>) -> Vec<Value> {
-    let stated = config.limits.stated.iter().map(|stated| format!("{} {}", stated.bound.kind().key(), stated.bound));
-    let mut lines: Vec<Value> = stated.map(Value::Text).collect();
+    let mut lines: Vec<Value> = config.limits.stated.iter().map(|stated| bound::keyed(&stated.bound)).collect();
     let provider = &config.provider;
     if let (Some(path), Some(terms)) = (&provider.terms, terms) {
-        let limits: Vec<String> =
-            terms.limits().iter().map(|limit| format!("{} {}", limit.bound.kind().key(), limit.bound)).collect();
-        let text = message!("those of {path}: {limits}", path = path.display(), limits = limits.join(", "));
+        let limits = bound::listed(terms.limits().iter().map(|limit| &limit.bound));
+        let text = message!("those of {path}: {limits}", path = path.display(), limits = limits);
         lines.push(text.into_value());
         if terms.unknown_count > 0 {
             let text = message!(

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         return Err(NoticeError::TooLarge { bytes: bytes.len() }.into());
     }
     let End::Notice { told } = args.agent.ask(&Ask::Notice { envelope: STANDARD.encode(&bytes) })? else {
-        return Err("the agent answered something else".into());
+        return Err(message!("the agent answered something else").into());
     };
     let told = *told;
     if args.json {

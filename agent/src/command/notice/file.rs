@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
-use tidegate::language::Message;
+use tidegate::language::{Language, Message};
 use tidegate::message;
 use tidegate_protocol::notice::{ENVELOPE_BYTES, KeyError, PublicKey, SigningKey};
 
@@ -89,11 +89,11 @@ pub(super) fn write_key(path: &Path, seed: &[u8; 32], public: &PublicKey) -> Res
 }
 
 /// Reads a key's file. It is called `kid`, or as the file says, or by its own hash.
-pub(super) fn read_key(path: &Path, kid: Option<&str>) -> Result<SigningKey, FileError> {
+pub(super) fn read_key(path: &Path, kid: Option<&str>, language: Language) -> Result<SigningKey, FileError> {
     let failed = |source| FileError::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     if file.metadata().map_err(failed)?.mode() & 0o077 != 0 {
-        super::note(&format!("{} may be read by others: chmod it 600", path.display()));
+        super::note(&message!("{path} may be read by others: chmod it 600", path = path.display()).text(language));
     }
     let mut bytes = Vec::new();
     file.take(KEY_BYTES).read_to_end(&mut bytes).map_err(failed)?;
@@ -161,9 +161,9 @@ mod tests {
         let key = SigningKey::from_seed(&[7; 32], None).expect("a key");
         write_key(&path, &[7; 32], key.public()).expect("written");
         assert_eq!(std::fs::metadata(&path).expect("a file").mode() & 0o777, 0o600);
-        assert_eq!(read_key(&path, None).expect("a key").public(), key.public());
+        assert_eq!(read_key(&path, None, Language::English).expect("a key").public(), key.public());
         assert!(matches!(write_key(&path, &[8; 32], key.public()), Err(FileError::Exists { .. })));
-        assert_eq!(read_key(&path, None).expect("a key").public(), key.public());
+        assert_eq!(read_key(&path, None, Language::English).expect("a key").public(), key.public());
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         Some(path) => notice::load(path, now_ms())?,
         None => notice::parse(&said(args), &message!("the notice of these flags").text(language), now_ms())?,
     };
-    let key = file::read_key(&args.key, args.kid.as_deref())?;
+    let key = file::read_key(&args.key, args.kid.as_deref(), language)?;
     let envelope = seal(&notice, &key)?;
     let out = args.out.clone().unwrap_or_else(|| place(args.notice.as_deref(), &notice));
     let (id, kind, until) = (&notice.id, notice.content.kind(), text::format(notice.expires_ms));

@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use tidegate::code::Code;
+use tidegate::language::Message;
 use tidegate::message;
 use toml::de::{DeTable, DeValue};
 
@@ -53,8 +54,11 @@ struct Place {
 
 impl Text {
     /// A text, if it is TOML; else what is wrong with it.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
-        DeTable::parse(text).map(|_| Self(text.to_owned())).map_err(|error| error.to_string())
+    pub(super) fn new(text: &str) -> Result<Self, Message> {
+        DeTable::parse(text).map(|_| Self(text.to_owned())).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            message!("line {line}: {what}", line = before.matches('\n').count() + 1, what = error.message())
+        })
     }
 
     /// The text as it stands.

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tidegate::code::Code;
 use tidegate::config::{self, LoadError};
-use tidegate::language::Language;
+use tidegate::language::{Language, Message};
 use tidegate::message;
 
 use self::answers::{Answers, Draft, Topic};
@@ -50,9 +50,11 @@ const WRITTEN_BUT_BAD: u8 = 5;
 /// Exit code after Ctrl-C, as shells have it (128 + SIGINT).
 const INTERRUPTED: i32 = 130;
 
-/// What a new file begins with.
-const HEAD: &str = "# Tidegate's configuration, by `tidegate setup`, which changes it too. Every key there is, with its default and what it \
-                    is for:\n# tidegate config default. After a change by hand: tidegate check, then systemctl reload tidegate.\n";
+/// What a new file begins with: comments.
+const HEAD: Message = message!(
+    "# Tidegate's configuration, by `tidegate setup`, which changes it too. Every key there is, with its default and what it \
+     is for:\n# tidegate config default. After a change by hand: tidegate check, then systemctl reload tidegate."
+);
 
 /// What the file begins with that the package installs: a text that is not true any more once setup has run.
 const PACKAGED: &str = "# Tidegate is not configured yet";
@@ -60,7 +62,7 @@ const PACKAGED: &str = "# Tidegate is not configured yet";
 /// Why nothing was written.
 #[derive(Debug)]
 enum Refusal {
-    NotToml { path: PathBuf, why: String },
+    NotToml { path: PathBuf, why: Message },
     Missing(String),
     Bad,
     Wrong,
@@ -116,7 +118,7 @@ impl From<Refusal> for Failure {
 pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let path = std::path::absolute(&args.config)?;
     let given = args.answers()?;
-    let (old, fresh, start) = begin(&path)?;
+    let (old, fresh, start) = begin(&path, language)?;
     let place = path.parent().unwrap_or(Path::new("/")).to_path_buf();
     if !write::writable(&place) {
         return Err(Refusal::NotWritable(path).into());
@@ -202,7 +204,7 @@ fn complete(draft: &Draft, given: &Answers, fresh: bool) -> Result<(), Failure> 
 }
 
 /// The file as it is, whether there is no configuration in it yet, and what to begin with.
-fn begin(path: &Path) -> Result<(String, bool, Text), Failure> {
+fn begin(path: &Path, language: Language) -> Result<(String, bool, Text), Failure> {
     let old = match config::read_text(path) {
         Ok(text) => text,
         Err(LoadError::Unreadable { source, .. }) if source.kind() == io::ErrorKind::NotFound => String::new(),
@@ -212,7 +214,7 @@ fn begin(path: &Path) -> Result<(String, bool, Text), Failure> {
     let text = Text::new(&old).map_err(not_toml)?;
     let fresh = text.is_bare();
     let start = if fresh && (old.trim().is_empty() || old.starts_with(PACKAGED)) {
-        Text::new(HEAD).map_err(not_toml)?
+        Text::new(&(HEAD.text(language) + "\n")).map_err(not_toml)?
     } else {
         text
     };

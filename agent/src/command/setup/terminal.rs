@@ -175,7 +175,7 @@ impl Terminal {
                 }
             }
             if taken.len() > LONGEST {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "the answer is too long").into());
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, message!("the answer is too long")).into());
             }
             let ended = taken.last() == Some(&b'\n');
             if ended {

@@ -13,6 +13,7 @@ use crate::forward::plan::Side;
 use crate::forward::size;
 use crate::forward::verdict::{Context, Judged, Verdict, judge};
 use crate::forward::ways::{Back, Reply};
+use crate::language::Value;
 use crate::shape::wire::Class;
 
 impl Pump {
@@ -59,7 +60,8 @@ impl Pump {
                 Judged { verdict: Verdict::Transient { costly: false }, reason: lack.reason }
             }
         };
-        let Judged { verdict, reason } = judged;
+        let Judged { verdict, reason: said } = judged;
+        let reason = said.to_string();
         self.permits.end(lane, was_sent, verdict);
         if link.is_to(&self.config) {
             self.tell(verdict, (status, failure), &reason, probe, now);
@@ -95,9 +97,9 @@ impl Pump {
         }
         if put_aside && !self.courses().any(Course::is_in_doubt) {
             // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
-            self.publish(Verdict::Accepted, None, "", now);
+            self.publish(Verdict::Accepted, None, &Value::default(), now);
         } else if same_endpoint {
-            self.publish(verdict, verdict.code(status, failure, auth), &reason, now);
+            self.publish(verdict, verdict.code(status, failure, auth), &said, now);
         }
     }
 

@@ -1,28 +1,10 @@
 //! Limits and who says them, for people. The types that cross the boundary say them in English.
 
-use tidegate_protocol::terms::{Bound, Provider, Quota, Source};
-use tidegate_protocol::units::{format_count, format_size};
+use tidegate_protocol::terms::{Provider, Source};
 
 use crate::language::{IntoValue as _, Message, Value};
 use crate::message;
 use crate::shape::limits::Binding;
-
-/// What is limited, and to what; `None` for what is written the same in every language.
-pub(super) fn bound(bound: &Bound) -> Option<Message> {
-    Some(match bound {
-        Bound::BytesPerHour(bytes) => message!("{amount} an hour", amount = format_size(bytes.get())),
-        Bound::BytesPerDay(bytes) => message!("{amount} a day", amount = format_size(bytes.get())),
-        Bound::BytesPerMonth(bytes) => message!("{amount} a month", amount = format_size(bytes.get())),
-        Bound::EventsPerMinute(events) => message!("{amount} a minute", amount = format_count(events.get())),
-        Bound::EventsPerDay(events) => message!("{amount} a day", amount = format_count(events.get())),
-        Bound::EventsPerMonth(Quota::Events(events)) => {
-            message!("{amount} a month", amount = format_count(events.get()))
-        }
-        Bound::EventsPerMonth(Quota::Unlimited) => message!("unlimited"),
-        Bound::Windows(windows) if windows.is_never() => message!("never"),
-        Bound::RateUp(_) | Bound::RateDown(_) | Bound::Burst(_) | Bound::Share(_) | Bound::Windows(_) => return None,
-    })
-}
 
 /// Who says a limit.
 pub(super) fn source(source: &Source) -> Message {
@@ -59,24 +41,11 @@ pub(super) fn sources(binding: &Binding) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU64;
 
     use super::*;
 
     #[test]
     fn what_is_said_in_messages_is_what_the_protocol_says() {
-        let number = NonZeroU64::new(10_000).expect("some");
-        for one in [
-            Bound::BytesPerHour(number),
-            Bound::BytesPerDay(number),
-            Bound::BytesPerMonth(number),
-            Bound::EventsPerMinute(number),
-            Bound::EventsPerDay(number),
-            Bound::EventsPerMonth(Quota::Events(number)),
-            Bound::EventsPerMonth(Quota::Unlimited),
-        ] {
-            assert_eq!(bound(&one).map(|message| message.to_string()), Some(one.to_string()));
-        }
         let class = || "s1.slow".to_owned();
         for one in [
             Source::Terms { file: "/t.toml".into(), line: 3 },

@@ -1,10 +1,10 @@
 //! What a notice says, for people: not how the gateway stands, for several grounds may hold at once.
 
 use tidegate_protocol::notice::{Breach, Content, Interruption};
-use tidegate_protocol::terms::Bound;
 
 use crate::clock::text;
 use crate::language::Message;
+use crate::language::bound::listed;
 use crate::message;
 use crate::shown::shown;
 
@@ -25,10 +25,9 @@ pub fn follows(content: &Content) -> Message {
             )
         }
         Content::Restriction { from_ms, until_ms, limits } => {
-            let limits: Vec<String> = limits.iter().map(bound).collect();
             message!(
                 "what leaves is limited to {limits} {from} {until}",
-                limits = limits.join(", "),
+                limits = listed(limits),
                 from = from(*from_ms),
                 until = until(*until_ms)
             )
@@ -105,8 +104,4 @@ fn from(ms: u64) -> Message {
 
 fn until(ms: Option<u64>) -> Message {
     ms.map_or_else(|| message!("until it is withdrawn"), |ms| message!("until {time}", time = text::format(ms)))
-}
-
-fn bound(bound: &Bound) -> String {
-    format!("{} {bound}", bound.kind().key())
 }

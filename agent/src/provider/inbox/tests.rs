@@ -83,6 +83,28 @@ fn what_is_rightly_signed_is_handed_on_once_and_a_repeat_is_said_to_be_one() {
     assert_eq!(standing.keys, ["ops-1"]);
 }
 
+/// What was forgotten to make room for it is no word on the notice itself.
+#[test]
+fn of_what_the_machine_did_only_that_is_told_which_is_about_the_notice() {
+    let clock = Arc::new(SetClock::at(Stamp { wall_ms: NOW, uptime_ms: 1000, boot: 1, trusted: true }));
+    let entry = |id: &str, did: &str| Entry {
+        at_ms: NOW,
+        trusted: true,
+        what: "maintenance".into(),
+        id: id.into(),
+        source: String::new(),
+        text: String::new(),
+        did: did.into(),
+        from_ms: None,
+        until_ms: None,
+        clause: None,
+    };
+    let entries = vec![entry("n-1", "told ahead"), entry("p-7", "forgotten"), entry("", "forgotten, too")];
+    let inbox = Inbox::new("gw-1", clock, Arc::new(move |_| Some(entries.clone())));
+    inbox.pin(Some(Keys::new(vec![key(1).public().clone()]).expect("a key")));
+    assert_eq!(inbox.take(&sealed("n-1", NOW), Via::Socket).follows, ["told ahead"]);
+}
+
 #[test]
 fn what_is_refused_is_counted_by_reason_and_the_last_are_shown() {
     let tried = Tried::new(true);

@@ -80,7 +80,8 @@ impl Budgets {
         for window in [&mut self.minute, &mut self.hour] {
             if window.amount.is_some() {
                 let used = window.all.sum(now.uptime_ms);
-                all.push(Figures { kind: window.kind.key(), amount: window.amount, used, ..Figures::default() });
+                let (kind, reserved) = (window.kind.key(), window.reserved(now.uptime_ms));
+                all.push(Figures { kind, amount: window.amount, used, reserved, ..Figures::default() });
             }
         }
         all

@@ -63,6 +63,23 @@ fn used(budgets: &mut Budgets, kind: Kind, now: &Stamp) -> u64 {
 }
 
 #[test]
+fn of_two_events_a_minute_the_second_is_kept_for_lanes_that_go_first_and_said_to_be() {
+    let now = stamp(22 * DAY);
+    let two = Bound::EventsPerMinute(NonZeroU64::new(2).expect("some"));
+    let mut budgets = budgets([two], &[], &now);
+    assert_eq!(burst(&mut budgets, Class::Other, &now), 1);
+    assert_eq!(budgets.ask(Class::Other, event(), &now).map_err(|it| it.reason), Err(Reason::Reserved));
+    let minute = |budgets: &mut Budgets| {
+        let figures = budgets.figures(&now);
+        figures.into_iter().find(|it| it.kind == Kind::EventsPerMinute.key()).map(|it| (it.used, it.reserved))
+    };
+    assert_eq!(minute(&mut budgets), Some((1, 1)));
+    assert_eq!(burst(&mut budgets, Class::First, &now), 1);
+    assert_eq!(budgets.ask(Class::First, event(), &now).map_err(|it| it.reason), Err(Reason::Spent));
+    assert_eq!(minute(&mut budgets), Some((2, 0)));
+}
+
+#[test]
 fn of_five_events_four_are_for_all_and_one_for_lanes_that_go_first() {
     let now = stamp(22 * DAY);
     let mut budgets = budgets([events(5)], &[], &now);

@@ -14,6 +14,7 @@ use super::line::{Line, Window};
 use super::meter::Traffic;
 use super::packet::{SYN_EXTRA, Segments};
 use super::{Direction, Target, Wire, WireError};
+use crate::message;
 
 /// A connected socket, and the eye on it.
 pub(super) type Dialled = (TcpStream, Arc<Line>);
@@ -72,7 +73,7 @@ impl Wire {
         let limit = self.door.options.connect_timeout;
         match timeout(limit, tcp.writable()).await {
             Ok(ready) => ready?,
-            Err(_) => return Err(too_long("the peer", limit)),
+            Err(_) => return Err(too_long(message!("the peer"), limit)),
         }
         if let Some(error) = tcp.take_error()? {
             return Err(error);

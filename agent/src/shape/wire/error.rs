@@ -3,12 +3,15 @@
 use std::io;
 use std::time::Duration;
 
+use crate::language::Message;
+use crate::message;
+
 /// Why a connection could not be had.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum WireError {
     /// The name could not be resolved.
-    #[error("cannot resolve {host}; check the gateway's DNS and that the line is up")]
     Resolve {
         /// The name.
         host: String,
@@ -17,22 +20,18 @@ pub enum WireError {
         source: io::Error,
     },
     /// Name servers may not be asked now ([`Wire::let_names`](super::Wire::let_names)).
-    #[error("{host} is not resolved while the provider's stance allows nothing; see `tidegate status`")]
     Silent {
         /// The name.
         host: String,
     },
     /// The name has no address.
-    #[error("{host} has no address; check its spelling")]
     NoAddress {
         /// The name.
         host: String,
     },
     /// There is no room for a connection under the ceiling ([`Wire::set_ceiling`](super::Wire::set_ceiling)).
-    #[error("the budget of bytes is used up; see `tidegate status` for when it begins anew")]
     Spent,
     /// No address could be connected to; the most telling failure is the cause.
-    #[error("cannot connect to {host} port {port}")]
     Connect {
         /// The name.
         host: String,
@@ -43,7 +42,6 @@ pub enum WireError {
         source: io::Error,
     },
     /// TLS failed.
-    #[error("no TLS with {host}; if its certificate was refused, check the gateway's clock and the trusted roots")]
     Tls {
         /// The name.
         host: String,
@@ -52,20 +50,17 @@ pub enum WireError {
         source: io::Error,
     },
     /// The host cannot stand in a certificate.
-    #[error("{host} is not a name that TLS can check")]
     Name {
         /// The name.
         host: String,
     },
     /// There is nobody to trust.
-    #[error("no trusted root certificate was found; install ca-certificates or name a CA file")]
     NoRoots {
         /// Why the first of them could not be read, if that is known.
         #[source]
         source: Option<io::Error>,
     },
     /// The CA or client certificate or key that was given cannot be used.
-    #[error("the {what} cannot be used; it must be PEM")]
     Material {
         /// What it was for.
         what: &'static str,
@@ -106,6 +101,35 @@ pub enum Trouble {
 }
 
 impl WireError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Resolve { host, .. } => {
+                message!("cannot resolve {host}; check the gateway's DNS and that the line is up", host = host)
+            }
+            Self::Silent { host } => message!(
+                "{host} is not resolved while the provider's stance allows nothing; see `tidegate status`",
+                host = host
+            ),
+            Self::NoAddress { host } => message!("{host} has no address; check its spelling", host = host),
+            Self::Spent => {
+                message!("the budget of bytes is used up; see `tidegate status` for when it begins anew")
+            }
+            Self::Connect { host, port, .. } => {
+                message!("cannot connect to {host} port {port}", host = host, port = *port)
+            }
+            Self::Tls { host, .. } => message!(
+                "no TLS with {host}; if its certificate was refused, check the gateway's clock and the trusted roots",
+                host = host
+            ),
+            Self::Name { host } => message!("{host} is not a name that TLS can check", host = host),
+            Self::NoRoots { .. } => {
+                message!("no trusted root certificate was found; install ca-certificates or name a CA file")
+            }
+            Self::Material { what, .. } => message!("the {what} cannot be used; it must be PEM", what = *what),
+        }
+    }
+
     /// How far it came.
     pub fn stage(&self) -> Stage {
         match self {
@@ -202,16 +226,24 @@ pub(super) struct NameServer(pub(super) String);
 
 /// A socket could not be bound to the interface that is configured.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot bind to the interface {interface}")]
-pub(super) struct CannotBind {
+#[error("{}", self.message())]
+pub(crate) struct CannotBind {
     pub(super) interface: String,
     #[source]
     pub(super) source: io::Error,
 }
 
+impl CannotBind {
+    /// It in words, without its cause.
+    pub(crate) fn message(&self) -> Message {
+        message!("cannot bind to the interface {interface}", interface = &self.interface)
+    }
+}
+
 /// An error for something that took longer than it may.
-pub(super) fn too_long(who: &str, limit: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("{who} did not answer within {} s", limit.as_secs_f32()))
+pub(super) fn too_long(who: Message, limit: Duration) -> io::Error {
+    let said = message!("{who} did not answer within {time} s", who = who, time = limit.as_secs_f32().to_string());
+    io::Error::new(io::ErrorKind::TimedOut, said)
 }
 
 #[cfg(test)]
@@ -235,10 +267,15 @@ mod tests {
             (connect(os(Errno::CONNREFUSED)), Stage::Tcp, number(Errno::CONNREFUSED), Trouble::Refused),
             (connect(os(Errno::NETUNREACH)), Stage::Tcp, number(Errno::NETUNREACH), Trouble::NoWay),
             (connect(os(Errno::HOSTUNREACH)), Stage::Tcp, number(Errno::HOSTUNREACH), Trouble::HostUnreachable),
-            (connect(too_long("the peer", Duration::from_secs(1))), Stage::Tcp, None, Trouble::Silence),
+            (connect(too_long(message!("the peer"), Duration::from_secs(1))), Stage::Tcp, None, Trouble::Silence),
             (connect(io::Error::new(io::ErrorKind::NotFound, bind)), Stage::Tcp, number(Errno::NODEV), Trouble::NoWay),
             (resolve(os(Errno::NETUNREACH)), Stage::Name, number(Errno::NETUNREACH), Trouble::NoWay),
-            (resolve(too_long("the name server", Duration::from_secs(1))), Stage::Name, None, Trouble::Silence),
+            (
+                resolve(too_long(message!("the name server"), Duration::from_secs(1))),
+                Stage::Name,
+                None,
+                Trouble::Silence,
+            ),
             (resolve(io::Error::other(NameServer("refused".into()))), Stage::Name, None, Trouble::Answered),
             (WireError::NoAddress { host: host() }, Stage::Name, None, Trouble::Answered),
             (tls(io::ErrorKind::UnexpectedEof.into()), Stage::Tls, None, Trouble::Refused),
@@ -256,7 +293,7 @@ mod tests {
         let (refused, no_way) = (|| os(Errno::CONNREFUSED), || os(Errno::NETUNREACH));
         assert_eq!(trouble(&more_telling(refused(), no_way())), Trouble::Refused);
         assert_eq!(trouble(&more_telling(no_way(), refused())), Trouble::Refused);
-        let silent = || too_long("the peer", Duration::from_secs(1));
+        let silent = || too_long(message!("the peer"), Duration::from_secs(1));
         assert_eq!(trouble(&more_telling(silent(), no_way())), Trouble::Silence);
         assert_eq!(trouble(&more_telling(silent(), refused())), Trouble::Refused);
     }

@@ -77,9 +77,11 @@ use tokio_rustls::TlsConnector;
 pub use super::bucket::Class;
 use super::pace::Pace;
 use crate::clock::{Clock, SystemClock};
+use crate::message;
 pub use asking_time::Judging;
 pub use ceiling::{SENT_AGAIN, TAIL};
 pub use certificate::Certificate;
+pub(crate) use error::CannotBind;
 use error::too_long;
 pub use error::{Stage, Trouble, WireError, trouble};
 pub use failure::Failure;
@@ -268,7 +270,7 @@ impl Wire {
         match held.timeout(limit, connector.connect(name, metered)).await {
             Some(Ok(stream)) => Ok(WireStream { inner: Inner::Tls(Box::new(stream)), held }),
             Some(Err(source)) => Err(WireError::Tls { host: host(), source }),
-            None => Err(WireError::Tls { host: host(), source: too_long("the handshake", limit) }),
+            None => Err(WireError::Tls { host: host(), source: too_long(message!("the handshake"), limit) }),
         }
     }
 

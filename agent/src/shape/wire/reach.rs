@@ -12,6 +12,7 @@ use super::error::too_long;
 use super::socket::Metered;
 use super::stream::{HeldBack, Inner};
 use super::{Target, Wire, WireError, WireStream, tls};
+use crate::message;
 
 /// What was seen on the way, and where it led.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Wire {
         match result {
             Some(Ok(stream)) => Ok(WireStream { inner: Inner::Tls(Box::new(stream)), held }),
             Some(Err(source)) => Err(WireError::Tls { host: host(), source }),
-            None => Err(WireError::Tls { host: host(), source: too_long("the handshake", limit) }),
+            None => Err(WireError::Tls { host: host(), source: too_long(message!("the handshake"), limit) }),
         }
     }
 }

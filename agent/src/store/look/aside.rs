@@ -2,6 +2,8 @@
 
 use super::ask::{AsideId, AsideItem, End, Item, Record};
 use super::{Look, LookError, Say, WINDOW};
+use crate::language::Message;
+use crate::message;
 use crate::store::journal::sight::{Choice, LaneSight, Step, Walk};
 use crate::store::journal::{AsideFrame, decode_aside};
 use crate::store::{LaneId, PutAside};
@@ -35,15 +37,16 @@ impl Look {
             // Two are enough to say that the id is ambiguous.
             Ok(found.len() < 2)
         })?;
-        let missing = |what: String| Err(LookError::NoSuchRecord { what });
+        let missing = |what: Message| Err(LookError::NoSuchRecord { what });
         match (found.pop(), found.pop()) {
             (Some(one), None) => Ok(one),
-            (Some(one), Some(other)) => missing(format!(
-                "more than one record was put aside under {id:?}, such as {} and {}: write the whole id",
-                whole(&other.record),
-                whole(&one.record)
+            (Some(one), Some(other)) => missing(message!(
+                "more than one record was put aside under {id}, such as {one} and {other}: write the whole id",
+                id = format!("{id:?}"),
+                one = whole(&other.record),
+                other = whole(&one.record)
             )),
-            _ => missing(format!("no record was put aside under {id:?}: `tidegate buffer quarantine list` lists them")),
+            _ => missing(none_under(id)),
         }
     }
 
@@ -60,8 +63,7 @@ impl Look {
             return Err(LookError::Ended);
         }
         if let (Some(id), 0) = (id, records) {
-            let what = format!("no record was put aside under {id:?}: `tidegate buffer quarantine list` lists them");
-            return Err(LookError::NoSuchRecord { what });
+            return Err(LookError::NoSuchRecord { what: none_under(id) });
         }
         Ok(End::Records { records, damaged: 0 })
     }
@@ -75,7 +77,10 @@ impl Look {
         let id = match id {
             None => None,
             Some(text) => Some(AsideId::read(text).ok_or_else(|| LookError::NoSuchRecord {
-                what: format!("{text:?} is not an id: write gateway/epoch/lane/seq, or only lane/seq"),
+                what: message!(
+                    "{id} is not an id: write gateway/epoch/lane/seq, or only lane/seq",
+                    id = format!("{text:?}")
+                ),
             })?),
         };
         // What was settled stands behind what it settles: a first pass gathers the numbers.
@@ -153,6 +158,11 @@ impl Look {
             }
         }
     }
+}
+
+/// That nothing was put aside under an id.
+fn none_under(id: &str) -> Message {
+    message!("no record was put aside under {id}: `tidegate buffer quarantine list` lists them", id = format!("{id:?}"))
 }
 
 fn whole(record: &PutAside) -> String {

@@ -1,6 +1,7 @@
 //! What can be asked of the buffer, and what is answered. As JSON these are the words of the control socket.
 
 use super::status::StoreLook;
+use crate::language::Message;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use tidegate_protocol::{RecordRef, TimeSource};
@@ -271,6 +272,9 @@ pub enum End {
     Done {
         /// What was done, for people.
         what: String,
+        /// The same as a message, where it is said differently in each language.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        said: Option<Message>,
     },
 }
 

@@ -45,6 +45,8 @@ use super::StoreError;
 use super::disk::{Disk, OsDisk};
 use super::journal::sight::{self, Sight};
 use crate::code::Code;
+use crate::language::Message;
+use crate::message;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
@@ -58,16 +60,15 @@ pub type Say<'a> = dyn FnMut(Item<'_>) -> ControlFlow<()> + 'a;
 
 /// Why a question could not be answered.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum LookError {
     /// The disk could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Whoever took the items had enough.
-    #[error("the answer was ended by whoever asked")]
     Ended,
     /// The question names a lane that is not there.
-    #[error("there is no lane {name:?}: there are {}", there.join(", "))]
     NoLane {
         /// The name asked for.
         name: String,
@@ -75,27 +76,43 @@ pub enum LookError {
         there: Vec<String>,
     },
     /// Nothing, or more than one record, was put aside under this id.
-    #[error("{what}")]
     NoSuchRecord {
         /// What was looked for, what was found, and what to write.
-        what: String,
+        what: Message,
     },
     /// More than 32 separate spans of records match.
-    #[error(
-        "the records of that time stand in more than {} separate places of lane {lane}, as they do where the clock was \
-         set back and forth: ask for a shorter time",
-        records::SPANS
-    )]
     Scattered {
         /// The lane.
         lane: String,
     },
     /// Only the running service can do that.
-    #[error("only the running service can do that: start it (`systemctl start tidegate`) and ask again")]
     NeedsService,
 }
 
 impl LookError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Store(error) => error.message(),
+            Self::Ended => message!("the answer was ended by whoever asked"),
+            Self::NoLane { name, there } => message!(
+                "there is no lane {name}: there are {lanes}",
+                name = format!("{name:?}"),
+                lanes = there.join(", ")
+            ),
+            Self::NoSuchRecord { what } => what.clone(),
+            Self::Scattered { lane } => message!(
+                "the records of that time stand in more than {count} separate places of lane {lane}, as they do where the clock \
+                 was set back and forth: ask for a shorter time",
+                count = records::SPANS,
+                lane = lane
+            ),
+            Self::NeedsService => {
+                message!("only the running service can do that: start it (`systemctl start tidegate`) and ask again")
+            }
+        }
+    }
+
     /// The code whose page says what to do; none where the question was wrong.
     pub fn code(&self) -> Option<Code> {
         match self {

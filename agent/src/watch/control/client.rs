@@ -3,7 +3,7 @@
 use super::Answer;
 use super::{Refused, SLOW};
 use crate::code::Code;
-use crate::language::Message;
+use crate::language::{Message, Value};
 use crate::message;
 use crate::watch::Status;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,7 @@ pub enum AskError {
         /// Its code.
         code: String,
         /// Its message.
-        message: String,
+        message: Value,
     },
     /// It answered something else.
     #[error("what answers on {path} is not a tidegate of this version")]
@@ -82,6 +82,10 @@ pub enum AskError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+fn refused_by(path: String, refused: Refused) -> AskError {
+    AskError::Refused { path, code: refused.code.clone(), message: refused.why() }
 }
 
 impl AskError {
@@ -139,7 +143,7 @@ pub fn ask(path: &Path) -> Result<Status, AskError> {
     }
     match serde_json::from_slice(&line) {
         Ok(Answer::Ok(status)) => Ok(*status),
-        Ok(Answer::Error(Refused { code, message })) => Err(AskError::Refused { path: shown(), code, message }),
+        Ok(Answer::Error(refused)) => Err(refused_by(shown(), refused)),
         Err(source) => Err(AskError::Nonsense { path: shown(), source }),
     }
 }
@@ -207,9 +211,7 @@ pub fn ask_stream<T: Serialize>(
                 }
             }
             StreamLine::End(value) => return Ok(Some(value.get().to_owned())),
-            StreamLine::Error(Refused { code, message }) => {
-                return Err(AskError::Refused { path: shown(), code, message });
-            }
+            StreamLine::Error(refused) => return Err(refused_by(shown(), refused)),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! the connection ends (the reader went away, took nothing for [`SLOW`], or the agent stops) the queue closes, and
 //! the next line that is said tells whoever answers to end.
 
-use super::{Refused, encode, refused};
+use super::{Answer, Refused, encode};
 use serde_json::value::RawValue;
 use std::io;
 use std::ops::ControlFlow;
@@ -83,7 +83,7 @@ pub(super) async fn answer(
         let mut outlet = Outlet { sender, gathered: Vec::new(), flushed: Instant::now() };
         match streams(ask.get(), &mut outlet) {
             Ok(end) => outlet.line(b"{\"end\":", end.as_bytes()),
-            Err(Refused { code, message }) => outlet.gathered.extend(encode(&refused(&code, &message))),
+            Err(refused) => outlet.gathered.extend(encode(&Answer::Error(refused))),
         }
         let _ = outlet.flush();
     });

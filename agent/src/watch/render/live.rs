@@ -195,7 +195,8 @@ fn state(page: &mut Page, status: &Status, now_ms: u64) {
     page.row(message!("limit"), limit);
     let verdict = &status.verdict;
     let word = page.sheet.say(verdict_word(&verdict.word));
-    let text = if verdict.reason.is_empty() { word } else { format!("{word}: {}", plain(&verdict.reason)) };
+    let why = told(&page.sheet, &verdict.reason, verdict.reason_message.as_ref());
+    let text = if why.is_empty() { word } else { format!("{word}: {why}") };
     page.row("Flux", text);
 }
 

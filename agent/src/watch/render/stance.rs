@@ -141,7 +141,11 @@ fn page(out: &mut Sheet, page: &StatusPageStatus) {
     }
     if !page.problem.is_empty() {
         let advice = told(out, &page.advice, page.advice_message.as_ref());
-        let text = message!("! {problem}; {advice}", problem = plain(&page.problem), advice = advice);
+        let text = message!(
+            "! {problem}; {advice}",
+            problem = told(out, &page.problem, page.problem_message.as_ref()),
+            advice = advice
+        );
         out.line("", coded(text, &page.code));
     }
 }

@@ -148,7 +148,7 @@ fn sim(out: &mut Sheet, found: &SimStatus, now_ms: u64) {
         out.line("", text);
     }
     if !found.problem.is_empty() {
-        let (url, problem) = (plain(&found.url), plain(&found.problem));
+        let (url, problem) = (plain(&found.url), told(out, &found.problem, found.problem_message.as_ref()));
         let text = message!("! {url} does not answer: {problem}", url = url, problem = problem);
         out.line("", coded(text, &found.code));
         let advice = told(out, &found.advice, found.advice_message.as_ref());

@@ -132,6 +132,9 @@ pub struct StatusPageStatus {
     pub failures: u64,
     /// Why it did not answer the last one; empty if it did.
     pub problem: String,
+    /// The same as a message, where it is said differently in each language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_message: Option<Message>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use tidegate::chain;
 use tidegate::code::Code;
 use tidegate::config::{self, Config, LoadError};
 use tidegate::message;
@@ -82,8 +83,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             Read::Wrong
         }
         Err(error) => {
-            let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
-            let said = message!("it cannot be read: {error}", error = format!("{error}{cause}"));
+            let said = message!("it cannot be read: {error}", error = chain::said(&error));
             let next = message!("run `tidegate setup`, or begin with `tidegate config default`");
             tell(Finding::bad(what(), said, error.code(), next));
             Read::Wrong

@@ -6,6 +6,8 @@
 //! hangs on; `device/type` of an `mmcblk` is `SD` or `MMC`.
 
 use std::path::{Path, PathBuf};
+use tidegate::language::{IntoValue as _, Value};
+use tidegate::message;
 
 /// What it lies on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub(in crate::command) struct Medium {
     /// The file system's type: `ext4`, `tmpfs`, `nfs4` and so on.
     pub(in crate::command) kind: String,
     /// The device, and what it is where that can be told: `mmcblk0p2, SD card`; else what the file system is of.
-    pub(in crate::command) device: String,
+    pub(in crate::command) device: Value,
     /// Where it is mounted.
     pub(in crate::command) mounted_at: PathBuf,
     /// Whether it may be read only.
@@ -47,7 +49,7 @@ pub(in crate::command) fn of(folder: &Path) -> Option<Medium> {
 fn find(
     folder: &Path,
     mounts: &str,
-    device: &dyn Fn(&str) -> Option<String>,
+    device: &dyn Fn(&str) -> Option<Value>,
     is_here: &dyn Fn(&Path) -> bool,
 ) -> Option<Medium> {
     // Of mounts on one point the last is on top.
@@ -81,7 +83,7 @@ fn find(
     }
     Some(Medium {
         kind: mount.kind.clone(),
-        device: device(&mount.device).unwrap_or_else(|| mount.source.clone()),
+        device: device(&mount.device).unwrap_or_else(|| (&mount.source).into_value()),
         mounted_at: mount.point.clone(),
         read_only: mount.read_only,
         lasting,
@@ -125,7 +127,7 @@ fn unescape(text: &str) -> String {
 }
 
 /// The device of a number, and what it is.
-fn device(sys: &Path, number: &str) -> Option<String> {
+fn device(sys: &Path, number: &str) -> Option<Value> {
     let path = std::fs::canonicalize(sys.join("dev/block").join(number)).ok()?;
     let name = path.file_name()?.to_str()?.to_owned();
     let whole = if path.join("partition").exists() { path.parent()?.to_path_buf() } else { path.clone() };
@@ -134,24 +136,24 @@ fn device(sys: &Path, number: &str) -> Option<String> {
     let base = whole.file_name()?.to_str()?;
     let what = if base.starts_with("mmcblk") {
         match word("device/type").as_str() {
-            "SD" => "SD card",
-            "MMC" => "eMMC",
-            _ => "card",
+            "SD" => message!("SD card").into_value(),
+            "MMC" => "eMMC".into_value(),
+            _ => message!("card").into_value(),
         }
     } else if base.starts_with("zram") {
-        "memory"
+        message!("memory").into_value()
     } else if base.starts_with("nvme") {
-        "NVMe"
+        "NVMe".into_value()
     } else if path.to_string_lossy().contains("/usb") {
-        "USB"
+        "USB".into_value()
     } else if base.starts_with("loop") || base.starts_with("dm-") {
-        return Some(name);
+        return Some(name.into_value());
     } else if word("queue/rotational") == "1" {
-        "disk"
+        message!("disk").into_value()
     } else {
-        "solid state"
+        message!("solid state").into_value()
     };
-    Some(format!("{name}, {what}"))
+    Some(message!("{name}, {what}", name = name, what = what).into_value())
 }
 
 #[cfg(test)]
@@ -198,7 +200,7 @@ mod tests {
         std::fs::write(disk.join("device/type"), "SD\n").expect("a file");
         std::fs::create_dir_all(sys.path().join("dev/block")).expect("folders");
         std::os::unix::fs::symlink(disk.join("mmcblk0p2"), sys.path().join("dev/block/179:2")).expect("a link");
-        assert_eq!(device(sys.path(), "179:2").as_deref(), Some("mmcblk0p2, SD card"));
+        assert_eq!(device(sys.path(), "179:2").map(|it| it.to_string()).as_deref(), Some("mmcblk0p2, SD card"));
         assert_eq!(device(sys.path(), "1:1"), None);
     }
 }

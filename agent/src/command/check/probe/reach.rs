@@ -1,8 +1,9 @@
 //! The way to a host, step by step: name, TCP, TLS with its certificate. What of it failed, and what to do.
 
+use tidegate::chain;
 use tidegate::clock::now_ms;
 use tidegate::code::Code;
-use tidegate::language::Message;
+use tidegate::language::{IntoValue as _, Message, Value};
 use tidegate::message;
 use tidegate::shape::wire::{Certificate, Distrust, Reached, Target, Trouble, Wire, WireError, WireStream};
 use tidegate::watch::render::time;
@@ -85,7 +86,7 @@ fn trusted(host: &str, certificate: Option<&Certificate>, clock: Time) -> Findin
 
 fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>, clock: Time) -> Finding {
     let (host, port) = (target.host.as_str(), target.port);
-    let cause = || std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    let cause = || std::error::Error::source(error).map_or_else(|| error.message().into_value(), chain::said);
     match error {
         WireError::Resolve { .. } | WireError::NoAddress { .. } => Finding::bad(
             message!("name {host}", host = host),
@@ -122,7 +123,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
         WireError::Tls { .. } => untrusted(target, error, certificate, clock, cause()),
         _ => Finding::bad(
             message!("TLS with {host}", host = host),
-            message!("it cannot be tried: {why}", why = error.to_string()),
+            message!("it cannot be tried: {why}", why = error.message()),
             Code::Certificate,
             message!("install ca-certificates, or correct ca_file in the configuration"),
         ),
@@ -134,7 +135,7 @@ fn untrusted(
     error: &WireError,
     certificate: Option<&Certificate>,
     clock: Time,
-    cause: String,
+    cause: Value,
 ) -> Finding {
     let host = target.host.as_str();
     let what = message!("TLS with {host}", host = host);

@@ -74,17 +74,22 @@ fn judge_certificates(value: &Value<'_>, listener: Option<&Listener>) {
 }
 
 fn names<'a>(section: &Section<'a>, key: &'static str) -> Option<(Vec<String>, Value<'a>)> {
-    let (example, what) = match key {
-        "devices" => ("[\"pump-3\", \"meter-*\"]", message!("a device's name as it stands in its topics")),
-        "client_ids" => ("[\"pump-3\", \"meter-*\"]", message!("a client identifier")),
-        "usernames" => ("[\"pump-3\", \"meter-*\"]", message!("a user name")),
-        _ => ("[\"pump-3\", \"*.meters.example.com\"]", message!("a common or alternative name in a certificate")),
+    const NAMES: &str = "[\"pump-3\", \"meter-*\"]";
+    let (example, many, what) = match key {
+        "devices" => (NAMES, message!("devices"), message!("a device's name as it stands in its topics")),
+        "client_ids" => (NAMES, message!("client ids"), message!("a client identifier")),
+        "usernames" => (NAMES, message!("user names"), message!("a user name")),
+        _ => (
+            "[\"pump-3\", \"*.meters.example.com\"]",
+            message!("certificates"),
+            message!("a common or alternative name in a certificate"),
+        ),
     };
     let value = section.get(key)?;
     let elements = value.elements(message!("write {key} = {example}", key = key, example = example));
     if !(1..=MAX_NAMES).contains(&elements.len()) && value.is_array() {
         value.problem(
-            message!("found {count} {what}", count = elements.len(), what = key.replace('_', " ")),
+            message!("found {count} {what}", count = elements.len(), what = many),
             message!("write 1 to {most}, or remove the key to let all pass", most = MAX_NAMES),
         );
     }

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 
 use super::error::{NameServer, too_long};
 use super::{MAX_ADDRESSES, Wire, WireError};
+use crate::message;
 use cache::Cache;
 use exchange::Server;
 use files::{Settings, hosts};
@@ -102,7 +103,7 @@ impl Budget {
         let start = Instant::now();
         let result = tokio::time::timeout(limit, answer).await;
         self.0 = self.0.saturating_sub(start.elapsed());
-        result.unwrap_or_else(|_| Err(too_long("the name server", limit)))
+        result.unwrap_or_else(|_| Err(too_long(message!("the name server"), limit)))
     }
 }
 
@@ -194,7 +195,7 @@ impl Wire {
                 }
             }
         }
-        Err(last.unwrap_or_else(|| too_long("the name servers", self.door.options.connect_timeout)))
+        Err(last.unwrap_or_else(|| too_long(message!("the name servers"), self.door.options.connect_timeout)))
     }
 }
 

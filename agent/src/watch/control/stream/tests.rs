@@ -81,7 +81,7 @@ async fn a_refusal_may_stand_at_the_beginning_or_in_the_middle() {
         if question == "\"late\"" {
             let _ = outlet.item(b"1");
         }
-        Err(Refused { code: "no_lane".into(), message: "there is no such lane".into() })
+        Err(Refused::new("no_lane", "there is no such lane"))
     }));
     for question in ["early", "late"] {
         let refused = asked(&served.path, question).await;
