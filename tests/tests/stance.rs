@@ -8,8 +8,8 @@ use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::office::Office;
 use tidegate_tests::stance::{
-    self, apply, delivered, ground, has_notice, has_outage, outages, publish, sends_nothing, stance, survives_a_kill,
-    until_stance,
+    self, apply, delivered, ground, has_notice, has_outage, notices, outages, publish, sends_nothing, stance,
+    survives_a_kill, until_stance,
 };
 use tidegate_tests::wait::{self, BOUND};
 

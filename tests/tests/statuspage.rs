@@ -67,8 +67,11 @@ fn undated(flux: &Flux, page: &StatusPage) -> Agent {
 #[test]
 fn without_a_clock_a_window_that_the_page_announces_begins_and_ends_by_the_pages_own_date() {
     let flux = Flux::start();
-    let site = StatusPage::start(Says::Dated(page(&[Maintenance::new("m1", "scheduled", 8, 14)], &[])));
+    let site = StatusPage::start(Says::Dated(page(&[], &[])));
     let agent = undated(&flux, &site);
+    look(&agent, &site);
+    site.say(Says::Dated(page(&[Maintenance::new("m1", "scheduled", 8, 14)], &[])));
+    look(&agent, &site);
     wait::until("it is told ahead", BOUND, || agent.status()["stance"]["ahead"][0]["stance"] == "maintenance");
     // It is never read again.
     site.say(Says::Nothing);
