@@ -64,6 +64,12 @@ codes! {
     RestartNeeded = 107 "A change takes effect at the next start",
     /// The file of the contract's limits.
     TermsFile = 108 "The file with the contract's limits cannot be used",
+    /// Flags, or somebody's yes.
+    SetupUnanswered = 109 "Setup needs an answer that it was not given",
+    /// What was answered does not work.
+    SetupBad = 110 "Setup found that an answer does not work",
+    /// Somebody else edits it.
+    ChangedMeanwhile = 111 "The configuration was changed by somebody else meanwhile",
 
     /// The port is taken or the address is not this machine's.
     Listen = 201 "Devices cannot connect: the address or port cannot be used",
@@ -155,6 +161,8 @@ codes! {
     Defect = 606 "A defect of Tidegate",
     /// Setup, bundles.
     CannotWrite = 607 "A file cannot be written",
+    /// One that was named, or the ledger of outages.
+    CannotRead = 608 "A file cannot be read",
 
     /// Not signed by a pinned key.
     NoticeUnsigned = 701 "A notice is not signed by a key that this gateway knows",
@@ -162,12 +170,22 @@ codes! {
     NoticeRefused = 702 "A notice is not for this gateway, not valid now, or was seen before",
     /// The chain of hashes is broken.
     EvidenceDamaged = 703 "The ledger of outages was changed or is damaged",
+    /// For whoever signs.
+    SigningKey = 704 "A file holds no key that can sign notices",
 }
 
 impl Code {
     /// Its number.
     pub fn number(self) -> u16 {
         self as u16
+    }
+
+    /// That of a notice which is refused for a reason, by the reason's word (`NoticeError::code` and the inbox's own words).
+    pub fn of_notice(reason: &str) -> Self {
+        match reason {
+            "no_keys" | "unsigned" | "unknown_key" | "bad_signature" => Self::NoticeUnsigned,
+            _ => Self::NoticeRefused,
+        }
     }
 
     /// The code that is written so: `TG-102`, `tg-102` or `102`.
@@ -194,6 +212,14 @@ impl fmt::Display for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_key_that_is_known_has_signed_has_its_own_code_and_the_words_are_those_of_notices() {
+        let unsigned = |reason: &&str| Code::of_notice(reason) == Code::NoticeUnsigned;
+        let words: Vec<&str> = tidegate_protocol::notice::NoticeError::CODES.into_iter().filter(unsigned).collect();
+        assert_eq!(words, ["unsigned", "unknown_key", "bad_signature"]);
+        assert_eq!(Code::of_notice(crate::provider::inbox::Refusal::NoKeys.code()), Code::NoticeUnsigned);
+    }
 
     #[test]
     fn codes_are_in_order_and_read_as_they_are_written() {

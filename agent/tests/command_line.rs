@@ -293,3 +293,35 @@ fn a_file_of_comments_alone_is_not_configured_yet_which_run_says_with_a_code_of_
     fs::write(&file, "[gateway]\n").expect("write");
     assert_eq!(tidegate(&["run", "--config", &file]).status.code(), Some(1), "what is begun is judged");
 }
+
+#[test]
+fn what_asks_for_action_has_a_code_and_leads_to_its_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (nowhere, there) = (path(folder.path(), "nowhere"), path(folder.path(), "there"));
+    fs::write(&there, "no key\n").expect("written");
+    let fields = path(folder.path(), "t.toml");
+    fs::write(&fields, "[[collect.fields]]\ntopic = \"#\"\ndrop = [\"a\"]\n").expect("written");
+    let below = path(folder.path(), "nowhere/x");
+    for (arguments, code) in [
+        (&["notice", "show", &nowhere][..], "TG-608"),
+        (&["notice", "apply", &nowhere], "TG-608"),
+        (&["notice", "sign", "--key", &nowhere, "--withdraw", "m-7"], "TG-608"),
+        (&["notice", "sign", "--key", &there, "--withdraw", "m-7"], "TG-704"),
+        (&["notice", "keygen", "--out", &there], "TG-607"),
+        (&["notice", "keygen", "--out", &below], "TG-607"),
+        (&["outages", "--store", &nowhere], "TG-608"),
+        (&["outages", "--store", &there], "TG-608"),
+        (&["support-bundle", "--output", &below], "TG-607"),
+        (&["fields", "try", &nowhere, "--config", &fields], "TG-608"),
+    ] {
+        let output = tidegate(&[&["--lang", "en"], arguments].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(&format!("tidegate: {code}: ")), "{arguments:?}: {said}");
+        assert!(said.ends_with(&format!("what to do: tidegate explain {code}\n")), "{arguments:?}: {said}");
+    }
+    let demo =
+        Command::new(env!("CARGO_BIN_EXE_tidegate")).args(["--lang", "en", "demo"]).env("TMPDIR", &nowhere).output();
+    let said = text(&demo.expect("it runs").stderr);
+    assert!(said.starts_with("tidegate: TG-607: cannot make the demo's folder"), "{said}");
+}

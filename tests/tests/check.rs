@@ -5,11 +5,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 use tidegate_tests::agent::{Setup, binary};
+use tidegate_tests::checked::{Checked, check, run};
 use tidegate_tests::device::Device;
 use tidegate_tests::flux::{AUTH_KEY, AUTH_KEY_ID, Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
@@ -20,50 +21,6 @@ use tidegate_tests::tools::{LoopDisk, Mosquitto};
 use tidegate_tests::{certs, wait};
 
 const BOUND: Duration = Duration::from_secs(60);
-
-/// What came of a check.
-struct Checked {
-    code: i32,
-    all: Value,
-    text: String,
-}
-
-impl Checked {
-    fn of(output: &Output) -> Self {
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        let all = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("no JSON: {error}\n{text}"));
-        Self { code: output.status.code().expect("it ended by itself"), all, text }
-    }
-
-    /// The findings of what is called so: result, code, what was said.
-    fn about(&self, what: &str) -> Vec<(String, String, String)> {
-        let findings = self.all["findings"].as_array().expect("findings");
-        let text = |finding: &Value, key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-        let mut found = Vec::new();
-        for finding in findings.iter().filter(|finding| text(finding, "what").starts_with(what)) {
-            found.push((text(finding, "result"), text(finding, "code"), text(finding, "said")));
-        }
-        found
-    }
-
-    /// The one finding of what is called so has this result and this code.
-    #[track_caller]
-    fn assert(&self, what: &str, result: &str, code: &str) {
-        let found = self.about(what);
-        let one = found.len() == 1 && found[0].0 == result && found[0].1 == code;
-        assert!(one, "{what} should be {result} {code}, and is {found:?}\n{}", self.text);
-    }
-}
-
-fn check(setup: &Setup, more: &[&str]) -> Checked {
-    Checked::of(&run(setup, &[&["--json"], more].concat()))
-}
-
-fn run(setup: &Setup, more: &[&str]) -> Output {
-    let config = setup.write();
-    let mut command = Command::new(binary());
-    command.arg("check").arg("--config").arg(config).args(more).env("LC_ALL", "C").output().expect("the binary starts")
-}
 
 /// With a status page that can be read and a clock that is right, so that what is tested is all that may be wrong.
 fn webhook(flux: &Flux, page: &StatusPage) -> Setup {
@@ -150,15 +107,47 @@ fn people_read_it_in_their_language_with_the_next_step_and_the_code() {
     assert_eq!(english.lines().count(), japanese.lines().count());
 }
 
+/// With every number out of it, for times, sizes and process ids differ from one check to the next.
+fn without_numbers(text: &str) -> String {
+    text.split(|character: char| character.is_ascii_digit()).collect()
+}
+
+#[test]
+fn programs_read_the_same_whatever_the_language_and_each_line_has_a_name() {
+    let (flux, page) = (Flux::start(), page());
+    let setup = webhook(&flux, &page);
+    let [english, japanese] = ["en", "ja"].map(|language| check(&setup, &["--lang", language]));
+    assert_eq!(without_numbers(&english.text), without_numbers(&japanese.text));
+    assert_eq!(english.all["judged_by"], english.all["config"]);
+    let findings = english.all["findings"].as_array().expect("findings");
+    let id = |finding: &Value| finding["id"].as_str().expect("an id").to_owned();
+    let ids: Vec<String> = findings.iter().map(id).collect();
+    for known in ["configuration", "service", "store-opening", "store-room", "listener", "clock", "tcp", "http"] {
+        assert!(ids.iter().any(|id| id == known), "{known} in {ids:?}");
+    }
+    for finding in findings {
+        assert!(finding["what_message"]["message"].is_string() && finding["said_message"]["message"].is_string());
+        assert_eq!(finding["next"].is_string(), finding["next_message"].is_object(), "{finding:#}");
+    }
+    let mut setup = setup;
+    setup.set("store", "max_size", "5");
+    let [english, japanese] = ["en", "ja"].map(|language| check(&setup, &["--lang", language]));
+    assert_eq!(without_numbers(&english.text), without_numbers(&japanese.text));
+    assert_eq!((english.code, english.by_id("configuration").expect("it is bad")["result"].as_str()), (1, Some("bad")));
+}
+
 #[test]
 fn an_event_is_sent_only_when_asked_for_and_flux_is_heard() {
     let (flux, page) = (Flux::start(), page());
     let setup = webhook(&flux, &page);
-    check(&setup, &["--send-event"]).assert("test event", "good", "");
+    let sent = check(&setup, &["--send-event"]);
+    sent.assert("test event", "good", "");
+    assert!(sent.by_id("flux-events").is_none(), "{}", sent.text);
     assert_eq!(flux.requests(), 1);
     flux.answer_all(Answer::status(404));
     let refused = check(&setup, &["--send-event"]);
     refused.assert("test event", "bad", "TG-501");
+    assert!(refused.by_id("flux-events").is_none(), "{}", refused.text);
     assert_eq!((refused.code, flux.requests()), (1, 2));
     flux.answer_all(Answer::status(503));
     check(&setup, &["--send-event"]).assert("test event", "attention", "TG-513");

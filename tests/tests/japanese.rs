@@ -283,7 +283,7 @@ fn what_is_said_without_an_agent_is_japanese() {
     let mut reader = Reader::new();
     let flux = Flux::start();
     let setup = Setup::webhook(&flux);
-    setup.write();
+    assert!(setup.write().is_file());
     let agent = Agent::new(setup);
     reader.look("not running", &agent);
     for words in [
@@ -376,7 +376,7 @@ fn what_is_said_of_fields_is_japanese() {
     let flux = Flux::start();
     let mut setup = Setup::webhook(&flux);
     setup.fields("topic = \"devices/+/telemetry\"\nround = { t = 0.5 }\ndrop = [\"who.name\"]");
-    setup.write();
+    assert!(setup.write().is_file());
     let agent = Agent::new(setup);
     let file = agent.setup.folder().join("payloads");
     for payloads in ["{\"t\":1.7,\"who\":{\"name\":\"A\"}}\n{\"t\":\"x\"}\n", "no JSON", "{\"t\":{},\"who\":[]}"] {

@@ -1,96 +1,23 @@
 //! `tidegate setup`: with flags alone, in a dialogue on a real terminal, on a file that is there.
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tidegate_tests::agent::{Setup, binary};
 use tidegate_tests::flux::Flux;
+use tidegate_tests::newcomer::{Bench, SECRET, mode, said};
 use tidegate_tests::ports::free_port;
 use tidegate_tests::wait;
 
 const BOUND: Duration = Duration::from_secs(60);
 
-/// What of the look-alike's webhook must be seen nowhere.
-const SECRET: &str = "s3cr3tpath";
-
-/// A gateway that is not set up.
-struct Bench {
-    flux: Flux,
-    folder: tempfile::TempDir,
-    port: u16,
-}
-
-impl Bench {
-    fn new() -> Self {
-        Self { flux: Flux::start(), folder: tempfile::tempdir().expect("a folder"), port: free_port() }
-    }
-
-    fn config(&self) -> PathBuf {
-        self.folder.path().join("etc/tidegate.toml")
-    }
-
-    fn secret(&self, name: &str) -> PathBuf {
-        self.folder.path().join("etc/secrets").join(name)
-    }
-
-    fn text(&self) -> String {
-        std::fs::read_to_string(self.config()).expect("it was written")
-    }
-
-    /// A file that is there: it keeps what a test needs apart from the machine's.
-    fn existing(&self, more: &str) -> String {
-        let root = self.folder.path().display();
-        let text = format!(
-            "# by hand, 現場\n[store] # the card\npath = \"{root}/store\"\nkeep_free = \"0B\"\nkeep_free_inodes = 0\n\n\
-             [control]\nsocket = \"{root}/c.sock\"\n[clock]\ntimedated = false\n[provider.statuspage]\nenabled = false\n\
-             [provider.metadata]\nenabled = false\n{more}# end\n"
-        );
-        std::fs::create_dir_all(self.folder.path().join("etc")).expect("a folder");
-        std::fs::write(self.config(), &text).expect("a file");
-        text
-    }
-
-    /// The command with these arguments, and a secret on its standard input.
-    fn run(&self, arguments: &[&str], secret: &str) -> Output {
-        let mut child = Command::new(binary())
-            .arg("setup")
-            .arg("--config")
-            .arg(self.config())
-            .args(arguments)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
-        // It may end without reading it.
-        let _ = child.stdin.take().expect("a pipe").write_all(secret.as_bytes());
-        child.wait_with_output().expect("it ends")
-    }
-
-    fn listen(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-fn mode(path: &Path) -> u32 {
-    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
-}
-
 #[test]
 fn flags_alone_set_a_gateway_up_and_what_was_written_delivers() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let listen = bench.listen();
     // Pasted, with what comes along.
-    let pasted = format!("\u{feff}\"{}\"\r\n", bench.flux.webhook_url().replace("/wh-", "/\n wh-"));
+    let pasted = format!("\u{feff}\n \"{}\" \r\n\n", bench.flux.webhook_url());
     let old = bench.existing("[forward.flux.batch]\nmax_age = \"100ms\"\n");
     let arguments = ["--yes", "--id", "gw-1", "--listen", &listen, "--webhook-file", "-", "--interface", ""];
     let output = bench.run(&[&arguments[..], &["--events-per-month", "unlimited", "--test-event"]].concat(), &pasted);
@@ -127,7 +54,7 @@ fn flags_alone_set_a_gateway_up_and_what_was_written_delivers() {
 
 #[test]
 fn what_is_missing_is_said_by_its_flag_and_nothing_is_written() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let output = bench.run(&["--yes", "--id", "gw-1", "--flux", "api"], "");
     let all = said(&output);
     assert_eq!(output.status.code(), Some(1), "{all}");
@@ -141,7 +68,7 @@ fn what_is_missing_is_said_by_its_flag_and_nothing_is_written() {
 
 #[test]
 fn a_bad_test_writes_nothing_unless_it_is_kept_and_without_yes_nothing_is_written_either() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let listen = bench.listen();
     let old = bench.existing("");
     let nobody = format!("http://127.0.0.1:{}/v1/flux/incoming_webhooks/a/{SECRET}", free_port());
@@ -231,7 +158,7 @@ impl Dialogue {
 
 #[test]
 fn a_dialogue_takes_wrong_answers_corrected_ones_and_a_pasted_webhook_without_showing_it() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     bench.existing("");
     let nobody = format!("http://127.0.0.1:{}/v1/flux/incoming_webhooks/a/{SECRET}\n", free_port());
     let good = bench.flux.webhook_url();
@@ -249,6 +176,8 @@ fn a_dialogue_takes_wrong_answers_corrected_ones_and_a_pasted_webhook_without_sh
     all += &dialogue.on("TG-404", "");
     all += &dialogue.on("not good yet", "1\n");
     all += &dialogue.on("reach Flux?", "1\n");
+    all += &dialogue.on("(not shown):", &format!("{good}\n{good}\n"));
+    all += &dialogue.on("more than one secret", "");
     all += &dialogue.on("(not shown):", &format!("\"{one}\n  {two}\"\n"));
     all += &dialogue.on("limits does the contract", "1\n");
     all += &dialogue.on("Events in a month", "\n");
@@ -269,7 +198,7 @@ fn a_dialogue_takes_wrong_answers_corrected_ones_and_a_pasted_webhook_without_sh
 
 #[test]
 fn ctrl_c_and_q_change_nothing_at_any_question() {
-    let bench = Bench::new();
+    let bench = Bench::default();
     let old = bench.existing("");
     let questions = [
         "Name of this",
@@ -292,6 +221,23 @@ fn ctrl_c_and_q_change_nothing_at_any_question() {
         assert!(rest.contains("nothing was changed") && code != Some(0), "{ends}: {code:?} {rest}");
         assert_eq!((bench.text(), bench.secret("webhook-url").exists()), (old.clone(), false));
     }
+}
+
+#[test]
+fn what_somebody_else_wrote_meanwhile_is_not_written_over() {
+    let bench = Bench::default();
+    let old = bench.existing("");
+    let listen = bench.listen();
+    let arguments = ["--no-start", "--no-tests", "--id", "gw-1", "--listen", &listen, "--interface", "", "--no-limits"];
+    let mut dialogue = Dialogue::start(&bench, &[&arguments[..], &["--flux", "webhook"]].concat());
+    dialogue.on("(not shown):", &format!("{}\n", bench.flux.webhook_url()));
+    dialogue.on("Write it", "");
+    let theirs = format!("{old}# theirs\n");
+    std::fs::write(bench.config(), &theirs).expect("written");
+    dialogue.on(":", "y\n");
+    let (rest, code) = dialogue.end();
+    assert!(rest.contains("TG-111") && code == Some(1), "{code:?} {rest}");
+    assert_eq!((bench.text(), bench.secret("webhook-url").exists()), (theirs, false));
 }
 
 #[test]

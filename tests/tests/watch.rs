@@ -1,110 +1,37 @@
 //! `tidegate status --watch` on a pseudo-terminal.
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use tidegate_tests::agent::{Setup, binary};
+use rustix::process::{Pid, Signal};
+use tidegate_tests::agent::{Agent, Setup, binary};
 use tidegate_tests::device::Device;
 use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::Version;
-use tidegate_tests::wait;
+use tidegate_tests::terminal::Terminal;
+use tidegate_tests::wait::{self, BOUND};
 
-const BOUND: Duration = Duration::from_secs(60);
-
-/// The command on a terminal that script(1) makes, and what it has written.
-struct Screen {
-    script: Child,
-    written: Arc<Mutex<String>>,
+/// The command, in an environment that is not this test's.
+fn watch(language: &str, socket: &Path) -> Command {
+    let mut command = Command::new(binary());
+    command.args(["--lang", language, "status", "--watch", "--socket"]).arg(socket);
+    command.env_clear().env("LC_ALL", "C.UTF-8").env("TERM", "xterm").env("PATH", "/usr/bin:/bin");
+    command
 }
 
-impl Screen {
-    fn start(rows: usize, columns: usize, arguments: &str) -> Self {
-        // What stty says afterwards tells whether the terminal was given back.
-        let command = format!(
-            "stty rows {rows} cols {columns}; {} {arguments}; echo \"ended $?\"; stty -a | tr ' ' '\\n' | grep -x -e '-*icanon;*' -e '-*echo;*' -e '-*isig;*'",
-            binary().display()
-        );
-        let mut script = Command::new("script");
-        script.args(["-q", "-f", "-c", &command, "/dev/null"]).env("LC_ALL", "C.UTF-8").env("SHELL", "/bin/sh");
-        let mut script =
-            script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script(1), of Debian's bsdutils");
-        let mut output = script.stdout.take().expect("its output");
-        let written = Arc::new(Mutex::new(String::new()));
-        let of_thread = Arc::clone(&written);
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            let mut part = [0; 4096];
-            while let Ok(read @ 1..) = output.read(&mut part) {
-                bytes.extend_from_slice(&part[..read]);
-                *of_thread.lock().expect("no thread panicked") = String::from_utf8_lossy(&bytes).into_owned();
-            }
-        });
-        Self { script, written }
-    }
-
-    fn written(&self) -> String {
-        self.written.lock().expect("no thread panicked").clone()
-    }
-
-    /// What stands on the terminal, line by line.
-    fn shown(&self) -> BTreeMap<usize, String> {
-        let (mut lines, mut at) = (BTreeMap::new(), None);
-        for part in self.written().split("\x1b[").skip(1) {
-            if part.starts_with("2J") {
-                lines.clear();
-            }
-            let Some((row, _)) = part.split_once(";1H") else {
-                // The text of a line follows the clearing of it.
-                if let (Some(text), Some(row)) = (part.strip_prefix("2K"), at) {
-                    lines.insert(row, text.to_owned());
-                }
-                continue;
-            };
-            at = Some(row.parse().expect("a row"));
-        }
-        lines
-    }
-
-    fn wait_for(&self, text: &str) {
-        let there = || self.shown().values().any(|line| line.contains(text));
-        wait::until(&format!("{text:?} is shown"), BOUND, there);
-    }
-
-    fn press(&mut self, key: u8) {
-        self.script.stdin.as_mut().expect("its input").write_all(&[key]).expect("it reads");
-    }
-
-    /// It has ended well, and the terminal is as it was.
-    fn assert_given_back(&self) {
-        wait::until("it has ended", BOUND, || self.written().contains("isig"));
-        let written = self.written();
-        let (before, after) = written.split_once("\x1b[?25h\x1b[?1049l").expect("the shell's screen is back");
-        assert!(before.contains("\x1b[?1049h") && after.contains("ended 0"), "{after:?}");
-        for mode in ["icanon", "echo", "isig"] {
-            assert!(after.contains(mode) && !after.contains(&format!("-{mode}")), "{mode}: {after:?}");
-        }
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.script.kill();
-        let _ = self.script.wait();
-    }
+/// An agent that runs, and its control socket.
+fn running(flux: &Flux) -> (Agent, PathBuf) {
+    let setup = Setup::webhook(flux);
+    let socket = setup.folder().join("control.sock");
+    (setup.start(), socket)
 }
 
 #[test]
 fn the_screen_lives_through_the_agents_end_and_gives_the_terminal_back() {
     let flux = Flux::start();
-    let setup = Setup::webhook(&flux);
-    let socket = setup.folder().join("control.sock").display().to_string();
-    let mut agent = setup.start();
-    let mut screen = Screen::start(24, 80, &format!("--lang en status --watch --socket {socket}"));
+    let (mut agent, socket) = running(&flux);
+    let mut screen = Terminal::start(24, 80, &watch("en", &socket));
     screen.wait_for("all lanes are sent");
     let payloads = (0..3).map(|n| format!("{{\"n\":{n}}}"));
     assert_eq!(Device::new("pump-7", Version::V5).start(agent.address(), payloads).join().acknowledged.len(), 3);
@@ -114,34 +41,210 @@ fn the_screen_lives_through_the_agents_end_and_gives_the_terminal_back() {
     screen.wait_for("no answer since");
     screen.wait_for("pump-7");
     agent.start();
-    wait::until("the agent is asked again", BOUND, || {
-        !screen.shown().values().any(|line| line.contains("no answer since"))
-    });
-    screen.press(b'q');
+    screen.wait_for_end_of("no answer since");
+    screen.press("q");
+    assert!(screen.wait_for_end().success());
     screen.assert_given_back();
 }
 
 #[test]
 fn a_small_terminal_in_japanese_is_never_written_beyond_and_ctrl_c_ends_it() {
     let flux = Flux::start();
-    let setup = Setup::webhook(&flux);
-    let socket = setup.folder().join("control.sock").display().to_string();
-    let _agent = setup.start();
-    let mut screen = Screen::start(12, 40, &format!("--lang ja status --watch --socket {socket}"));
+    let (_agent, socket) = running(&flux);
+    let mut screen = Terminal::start(12, 40, &watch("ja", &socket));
     screen.wait_for("待機");
-    let shown = screen.shown();
-    for (row, line) in &shown {
-        assert!(*row <= 12 && tidegate::language::sheet::cells(line) <= 40, "{row}: {line:?}");
-    }
-    screen.press(0x03);
+    screen.press("\u{3}");
+    assert!(screen.wait_for_end().success());
     screen.assert_given_back();
 }
 
 #[test]
-fn without_a_terminal_it_says_so() {
-    let mut command = Command::new(binary());
-    let output =
-        command.args(["--lang", "en", "status", "--watch", "--socket", "/nowhere"]).output().expect("it starts");
+fn without_a_terminal_or_on_one_that_cannot_draw_it_says_so_and_writes_nothing_else() {
+    let output = watch("en", Path::new("/nowhere")).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("this is none"));
+    assert!(output.stdout.is_empty());
+    for dumb in [Some("dumb"), Some(""), None] {
+        let mut command = watch("en", Path::new("/nowhere"));
+        match dumb {
+            Some(name) => command.env("TERM", name),
+            None => command.env_remove("TERM"),
+        };
+        let mut screen = Terminal::start(24, 80, &command);
+        assert_eq!(screen.wait_for_end().code(), Some(1));
+        screen.wait_for("tidegate status");
+        let written = screen.written();
+        assert!(!written.contains('\x1b') && written.contains("TERM"), "{written:?}");
+        screen.assert_given_back();
+    }
+}
+
+#[test]
+fn every_signal_and_key_that_ends_it_gives_the_terminal_back() {
+    let flux = Flux::start();
+    let (_agent, socket) = running(&flux);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        let mut screen = Terminal::start(24, 80, &watch("en", &socket));
+        screen.wait_for("all lanes are sent");
+        screen.signal(signal);
+        assert!(screen.wait_for_end().success(), "{signal:?}");
+        screen.assert_given_back();
+    }
+    for key in ["q", "Q", "\u{3}", "\u{4}", "\u{1c}"] {
+        let mut screen = Terminal::start(24, 80, &watch("en", &socket));
+        screen.wait_for("all lanes are sent");
+        // What means nothing ends nothing.
+        screen.press("x\u{1b}[A");
+        screen.press(key);
+        assert!(screen.wait_for_end().success(), "{key:?}");
+        screen.assert_given_back();
+    }
+}
+
+#[test]
+fn a_terminal_that_vanishes_ends_it() {
+    let flux = Flux::start();
+    let (_agent, socket) = running(&flux);
+    let mut screen = Terminal::start(24, 80, &watch("en", &socket));
+    screen.wait_for("all lanes are sent");
+    screen.vanish();
+    screen.wait_for_end();
+}
+
+/// The letter of a process's state (`proc_pid_stat(5)`).
+fn state(pid: Pid) -> Option<char> {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    text.rsplit_once(") ")?.1.chars().next()
+}
+
+/// A shell with job control that runs it, says when it was stopped, waits for a line, and continues it.
+fn in_a_shell(socket: &Path) -> Command {
+    let watch = watch("en", socket);
+    let words: Vec<_> = watch.get_args().map(|word| word.to_string_lossy()).collect();
+    let mut shell = Command::new("/bin/bash");
+    let job = format!("{} {}", binary().display(), words.join(" "));
+    let script = format!("set -m; {job}; echo \"came back $?\"; while read -r line; do fg %1; echo \"again $?\"; done");
+    shell.args(["--norc", "-c", &script]).env_clear();
+    for (name, value) in watch.get_envs() {
+        shell.env(name, value.expect("set"));
+    }
+    shell
+}
+
+#[test]
+fn it_can_be_stopped_and_continued_by_signal_and_key_and_draws_all_of_it_anew() {
+    let flux = Flux::start();
+    let (_agent, socket) = running(&flux);
+    let screen = Terminal::start(24, 80, &in_a_shell(&socket));
+    screen.wait_for("all lanes are sent");
+    let job = screen.foreground();
+    for by_key in [false, true, true, false] {
+        if by_key {
+            screen.press("\u{1a}");
+        } else {
+            rustix::process::kill_process(job, Signal::TSTP).expect("it runs");
+        }
+        wait::until("it has stopped", BOUND, || state(job) == Some('T'));
+        screen.assert_given_back();
+        // By now the shell waits for a line, and what it wrote stands where its lines stand.
+        wait::until("the shell is in front", BOUND, || screen.foreground() != job);
+        screen.wait_for("came back 1");
+        screen.press("\n");
+        screen.wait_for("all lanes are sent");
+        screen.wait_for("q: end");
+        assert!(!screen.is_given_back() && screen.foreground() == job);
+    }
+    screen.press("q");
+    screen.wait_for("again 0");
+    screen.assert_given_back();
+}
+
+#[test]
+fn stopped_by_force_and_continued_it_takes_the_terminal_again() {
+    let flux = Flux::start();
+    let (_agent, socket) = running(&flux);
+    let mut screen = Terminal::start(24, 80, &watch("en", &socket));
+    screen.wait_for("all lanes are sent");
+    let job = screen.foreground();
+    screen.signal(Signal::STOP);
+    wait::until("it has stopped", BOUND, || state(job) == Some('T'));
+    let before = screen.written().len();
+    screen.signal(Signal::CONT);
+    wait::until("it is drawn anew", BOUND, || {
+        let written = screen.written();
+        written[before..].split_once("\x1b[2J").is_some_and(|(_, after)| after.contains("all lanes are sent"))
+    });
+    screen.press("q");
+    assert!(screen.wait_for_end().success());
+    screen.assert_given_back();
+}
+
+#[test]
+fn where_nobody_could_continue_it_ctrl_z_does_nothing() {
+    let flux = Flux::start();
+    let (mut agent, socket) = running(&flux);
+    let mut screen = Terminal::start(24, 80, &watch("en", &socket));
+    screen.wait_for("all lanes are sent");
+    screen.press("\u{1a}");
+    // It goes on asking.
+    agent.kill();
+    screen.wait_for("no answer since");
+    assert!(!screen.is_given_back());
+    screen.press("q");
+    assert!(screen.wait_for_end().success());
+    screen.assert_given_back();
+}
+
+#[test]
+fn a_new_size_is_drawn_in_full_down_to_one_cell() {
+    let flux = Flux::start();
+    let (_agent, socket) = running(&flux);
+    let mut screen = Terminal::start(24, 80, &watch("en", &socket));
+    screen.wait_for("all lanes are sent");
+    for (rows, columns, text) in [(5, 20, "q: end"), (1, 1, "…"), (40, 12, "q: end"), (60, 200, "all lanes are sent")]
+    {
+        screen.resize(rows, columns);
+        screen.wait_for(text);
+        screen.wait_for_end_of("left from before");
+        screen.assert_drawn_well();
+    }
+    screen.press("q");
+    assert!(screen.wait_for_end().success());
+    screen.assert_given_back();
+}
+
+#[test]
+fn who_is_not_there_is_said_in_full_with_its_code_and_the_next_step_until_it_comes() {
+    let flux = Flux::start();
+    let setup = Setup::webhook(&flux);
+    let socket = setup.folder().join("a-folder-with-a-long-name/so-that-the-line-does-not-fit/control.sock");
+    std::fs::create_dir_all(socket.parent().expect("a folder")).expect("a folder");
+    for (language, narrow, next) in [("en", 60, "tidegate explain TG-601"), ("ja", 40, "tidegate explain TG-601")] {
+        let mut screen = Terminal::start(24, narrow, &watch(language, &socket));
+        screen.wait_for(next);
+        let all: String = screen.shown().iter().map(|line| line.trim()).collect();
+        assert!(all.contains("TG-601") && all.replace(' ', "").contains("control.sock"), "{all}");
+        screen.press("q");
+        assert!(screen.wait_for_end().success());
+        screen.assert_given_back();
+    }
+}
+
+#[test]
+fn in_a_locale_without_other_characters_there_are_none() {
+    let flux = Flux::start();
+    let (agent, socket) = running(&flux);
+    let payloads = ["{\"n\":1}".to_owned()];
+    Device::new("温度計", Version::V5).start(agent.address(), payloads.into_iter()).join();
+    let mut command = watch("en", &socket);
+    command.env("LC_ALL", "C");
+    let mut screen = Terminal::start(24, 80, &command);
+    screen.wait_for("1 heard, 0 silent");
+    screen.wait_for("???");
+    screen.resize(10, 30);
+    screen.wait_for("q: end");
+    screen.press("q");
+    assert!(screen.wait_for_end().success());
+    screen.assert_given_back();
+    assert!(screen.written().is_ascii(), "{:?}", screen.written());
 }

@@ -21,11 +21,12 @@ mod table;
 mod time;
 mod verify;
 
+use tidegate::code::Code;
 use tidegate::language::{Language, Message};
 use tidegate::message;
 use tidegate::store::look::{DevicePattern, Filter, What};
 
-use super::Failure;
+use super::{FAILED, Failure};
 use source::Place;
 
 /// What to do with the buffer.
@@ -111,8 +112,9 @@ fn device(text: &str) -> Result<DevicePattern, Message> {
 }
 
 /// The failure of an agent that answers something else.
-fn another_answer(language: Language) -> Failure {
-    message!("the answer is to another question; this is a defect, please report it").text(language).into()
+fn another_answer() -> Failure {
+    let said = message!("the answer is to another question; this is a defect, please report it");
+    Failure::coded(FAILED, Code::Defect, said)
 }
 
 /// Does it.

@@ -19,10 +19,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use tidegate::clock::now_ms;
+use tidegate::code::Code;
 use tidegate::config;
 use tidegate::config::kept::Places;
 use tidegate::gateway;
-use tidegate::language::{Language, Message};
+use tidegate::language::{Language, Message, system};
 use tidegate::message;
 use tidegate::outage;
 use tidegate::outage::report;
@@ -34,7 +35,7 @@ use tidegate::watch::control;
 use tidegate::watch::render::{self, size};
 
 use super::service::Agent;
-use super::{Failure, print};
+use super::{Coded, Failure, print};
 use secrets::Secrets;
 
 /// Longest file in a bundle, in bytes: a week of warnings has some 100 KB, a full status 10 KB.
@@ -147,17 +148,17 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         let text = message!(
             "cannot make {file} (it must not exist yet; name another with --output): {error}",
             file = path.display(),
-            error = error.to_string()
+            error = system::said(&error)
         );
-        text.text(language)
+        Coded::new(text, Some(Code::CannotWrite))
     })?;
     let (bundle, secrets) = gather(&args.agent, language);
     let contents = bundle.contents(&secrets, language);
     if let Err(error) = pack(&bundle, &contents, file, now / 1000) {
         // What is half written is of no use.
         let _ = fs::remove_file(&path);
-        let text = message!("cannot write {file}: {error}", file = path.display(), error = error.to_string());
-        return Err(text.text(language).into());
+        let text = message!("cannot write {file}: {error}", file = path.display(), error = system::said(&error));
+        return Err(Coded::new(text, Some(Code::CannotWrite)).into());
     }
     let bytes = fs::metadata(&path).map_or(0, |about| about.len());
     let done = message!(

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tidegate::code::Code;
 use tidegate::config;
 use tidegate::gateway::Gateway;
 use tokio::signal::unix::{SignalKind, signal};
@@ -68,7 +69,7 @@ const SCRIPT: Script = Script {
 
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
-enum DemoError {
+pub(super) enum DemoError {
     #[error("cannot set up the demo: {what}")]
     SetUp {
         what: &'static str,
@@ -87,6 +88,18 @@ enum DemoError {
     Lost { lost: usize },
     #[error("what was delivered is not what was collected; this is a defect, please report it with what stands above")]
     Wrong,
+}
+
+impl DemoError {
+    /// What to read about it; nothing, if somebody ended it.
+    pub(super) fn code(&self) -> Option<Code> {
+        match self {
+            Self::SetUp { .. } | Self::NotReady => Some(Code::Process),
+            Self::Folder(_) => Some(Code::CannotWrite),
+            Self::Device(_) | Self::Lost { .. } | Self::Wrong => Some(Code::Defect),
+            Self::Interrupted => None,
+        }
+    }
 }
 
 /// Says what was being set up when it failed.

@@ -7,7 +7,6 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::io;
 
-use super::notice::file::FileError;
 use tidegate::chain;
 use tidegate::code::Code;
 use tidegate::collect::auth::AuthError;
@@ -24,6 +23,8 @@ use tidegate::watch::control::{AskError, ControlError};
 use tidegate::watch::log::LogError;
 use tidegate_protocol::notice::{Flaw, KeyError, NoticeError, SealError};
 
+use super::demo::DemoError;
+use super::notice::FileError;
 use super::{FAILED, check};
 
 /// Why a command failed, and the exit code that says so.
@@ -103,19 +104,11 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Code> {
         AskError => AskError::code,
         ControlError => |error| Some(error.code()),
         LogError => |error| Some(error.code()),
-        NoticeError => |error| Some(of_notice(error)),
+        NoticeError => |error| Some(Code::of_notice(error.code())),
+        FileError => |error| Some(error.code()),
+        DemoError => DemoError::code,
     }
     None
-}
-
-/// The code of a notice that is refused.
-fn of_notice(error: &NoticeError) -> Code {
-    match error {
-        NoticeError::Unsigned | NoticeError::UnknownKey { .. } | NoticeError::BadSignature { .. } => {
-            Code::NoticeUnsigned
-        }
-        _ => Code::NoticeRefused,
-    }
 }
 
 /// The code of an error or, if it has none, of the first of its causes that has one.
@@ -132,14 +125,14 @@ fn code(error: &(dyn Error + 'static)) -> Option<Code> {
 
 /// What an error says in the reader's language, if it can say it.
 fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<StartError>() {
-        return Some(error.text(language));
-    }
     if let Some(error) = error.downcast_ref::<LoadError>() {
         return Some(error.text(language));
     }
     if let Some(errors) = error.downcast_ref::<Errors>() {
         return Some(errors.text(language));
+    }
+    if let Some(error) = error.downcast_ref::<StartError>() {
+        return Some(error.text(language));
     }
     if let Some(refused) = error.downcast_ref::<check::offline::Refused>() {
         return Some(refused.text(language));
@@ -163,6 +156,7 @@ fn words(error: &(dyn Error + 'static)) -> Option<Value> {
     first! {
         FileError => |error| error.message().into_value(),
         Coded => |error| error.text.clone().into_value(),
+        KeptError => |error| error.message().into_value(),
         // Its cause stands below.
         NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },
         Flaw => |error| Message::from(error).into_value(),

@@ -4,14 +4,15 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use tidegate::code::Code;
 use tidegate::collect::fields::{Deed, Did, Fields, Refused, Treated, Treatment};
 use tidegate::config;
 use tidegate::gateway;
 use tidegate::language::sheet::{Sheet, left, widest};
-use tidegate::language::{Language, Message, system};
+use tidegate::language::{Language, Message};
 use tidegate::message;
 
-use super::{CONFIG, Failure, print};
+use super::{CONFIG, Coded, Failure, print};
 
 /// Largest file that is read: sixty-four publishes of the largest size.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -94,8 +95,9 @@ fn chosen<'a>(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let cannot = |error: std::io::Error| {
-        message!("cannot read {path}: {error}", path = path.display(), error = system::said(&error))
+    let cannot = |source: std::io::Error| {
+        let text = message!("cannot read {path}", path = path.display());
+        Coded { code: Some(Code::CannotRead), text, source: Some(source) }
     };
     let mut bytes = Vec::new();
     if path == Path::new("-") {
@@ -196,9 +198,10 @@ impl Tried {
         }
         let (count, refused) = (self.payloads.len(), self.refused);
         out.raw("\n");
-        out.plain(match count {
-            1 => message!("1 payload, {refused} refused", refused = refused),
-            _ => message!("{count} payloads, {refused} refused", count = count, refused = refused),
+        out.plain(if count == 1 {
+            message!("1 payload, {refused} refused", refused = refused)
+        } else {
+            message!("{count} payloads, {refused} refused", count = count, refused = refused)
         });
         out.finish()
     }

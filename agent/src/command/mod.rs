@@ -15,6 +15,7 @@ pub(crate) mod failure;
 mod fields;
 mod help;
 mod hold;
+mod holder;
 mod notice;
 mod notices;
 mod outages;

@@ -12,6 +12,7 @@ mod sign;
 
 use tidegate::language::Language;
 
+pub(super) use self::file::FileError;
 use super::Failure;
 
 /// What to do with notices.

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tidegate::code::Code;
 use tidegate::config;
-use tidegate::language::Language;
+use tidegate::language::{Language, system};
 use tidegate::message;
 use tidegate::outage::calendar::Month;
 use tidegate::outage::report::{self, Row};
 use tidegate::outage::{self, Fault, Found};
 
-use super::{CONFIG, FAILED, Failure, print};
+use super::{CONFIG, Coded, FAILED, Failure, print};
 
 /// Which intervals, and how to show them.
 #[derive(Debug, clap::Args)]
@@ -81,15 +81,20 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         None => config::store_place(args.config.as_deref().unwrap_or(Path::new(CONFIG)))?.0,
     };
     let ledger = store.join(outage::FOLDER).join("ledger").display().to_string();
+    if let (Some(store), Err(source)) = (&args.store, std::fs::read_dir(&store)) {
+        // One that was named is there; that of the configuration may be made at the first start.
+        let text = message!("cannot read {path}", path = store.display());
+        return Err(Coded { code: Some(Code::CannotRead), text, source: Some(source) }.into());
+    }
     let found = match outage::look(&store) {
         Ok(found) => found.unwrap_or_default(),
         Err(error) => {
             let why = message!(
                 "cannot read the outage ledger {ledger}: {error} (as the user that Tidegate runs as, or root?)",
                 ledger = &ledger,
-                error = error.to_string()
+                error = system::said(&error)
             );
-            return Err(why.text(language).into());
+            return Err(Failure::coded(FAILED, Code::CannotRead, why));
         }
     };
     if args.verify {

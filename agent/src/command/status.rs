@@ -1,5 +1,6 @@
 //! `tidegate status`: asks the running agent over its control socket.
 
+mod terminal;
 mod watch;
 
 use tidegate::language::Language;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::chain::chain;
 use crate::code::Code;
 use crate::language::{IntoValue as _, Language, Message, Value};
 use crate::message;
@@ -35,7 +36,7 @@ impl Problem {
     }
 
     /// The whole of it: where, what, and what to do.
-    fn message(&self) -> Message {
+    pub fn message(&self) -> Message {
         let (found, advice) = (&self.found, &self.advice);
         let what = if self.key.is_empty() {
             message!("{found}; {advice}", found = found, advice = advice)
@@ -46,6 +47,18 @@ impl Problem {
             return what;
         }
         message!("line {line}, column {column}: {what}", line = self.line, column = self.column, what = what)
+    }
+}
+
+impl Problem {
+    /// Where and what, without what to do.
+    pub fn place_and_found(&self) -> Message {
+        let found = &self.found;
+        match (self.line, self.key.is_empty()) {
+            (0, _) => message!("{key}: {found}", key = &self.key, found = found),
+            (line, true) => message!("line {line}: {found}", line = line, found = found),
+            (line, false) => message!("line {line}: {key}: {found}", line = line, key = &self.key, found = found),
+        }
     }
 }
 
@@ -74,6 +87,15 @@ impl Errors {
 impl std::error::Error for Errors {}
 
 impl Errors {
+    /// How many there are and the first of them, in one line.
+    pub fn summary(&self) -> Message {
+        let first = self.problems.first().map(Problem::message).unwrap_or(message!("missing"));
+        match self.problems.len() {
+            0 | 1 => first,
+            count => message!("{count} mistakes, first {problem}", count = count, problem = first),
+        }
+    }
+
     /// All of them, a line each, in a language.
     pub fn text(&self, language: Language) -> String {
         let source = match &*self.source_name {
@@ -154,6 +176,14 @@ impl LoadError {
         }
     }
 
+    /// It in English with its causes, where another configuration is used instead: without the way to a first one.
+    pub fn passed_over(&self) -> String {
+        match self {
+            Self::NotConfigured { path } => message!("nothing but comments stands in {path}", path = path).to_string(),
+            _ => chain(self),
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {
@@ -191,4 +221,23 @@ pub(super) fn shown(text: &str) -> Value {
     }
     out.push('"');
     Value::Text(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_on_no_line_is_said_without_one() {
+        let problem = |line, key: &str| Problem {
+            line,
+            column: 1,
+            key: key.into(),
+            found: message!("missing").into_value(),
+            advice: message!("remove it").into_value(),
+        };
+        assert_eq!(problem(0, "store.path").place_and_found().to_string(), "store.path: missing");
+        assert_eq!(problem(3, "store.path").place_and_found().to_string(), "line 3: store.path: missing");
+        assert_eq!(problem(3, "").place_and_found().to_string(), "line 3: missing");
+    }
 }

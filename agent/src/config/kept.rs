@@ -161,6 +161,7 @@ impl KeptError {
 pub struct Places {
     source: PathBuf,
     state: Option<PathBuf>,
+    more: Vec<PathBuf>,
 }
 
 /// The state directory of the service, where nothing says otherwise (systemd.exec(5), `StateDirectory=`); the store's
@@ -178,7 +179,14 @@ impl Places {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let given = state.map(absolute).or_else(|| systemd.map(first).filter(|path| path.is_absolute()));
         let source = absolute(source);
-        Self { source, state: given }
+        Self { source, state: given, more: Vec::new() }
+    }
+
+    /// The same, and a folder to look into that the file does not name: whoever looks has learned of it elsewhere.
+    #[must_use]
+    pub fn or_in(mut self, folder: PathBuf) -> Self {
+        self.more.push(folder);
+        self
     }
 
     /// The configuration file, absolute.
@@ -192,11 +200,12 @@ impl Places {
     }
 
     /// Where to look for it, the first first: the state directory; the store's folder as far as the file says it, however
-    /// bad it is; the state directory that the service has by default.
+    /// bad it is; what was learned elsewhere ([`Places::or_in`]); the state directory that the service has by default.
     pub fn candidates(&self) -> Vec<PathBuf> {
         let store = super::store_path(&self.source);
         let mut places: Vec<PathBuf> = Vec::new();
-        for place in self.state.clone().into_iter().chain(store).chain([PathBuf::from(STATE)]) {
+        let named = self.state.clone().into_iter().chain(store).chain(self.more.iter().cloned());
+        for place in named.chain([PathBuf::from(STATE)]) {
             if !places.contains(&place) {
                 places.push(place);
             }

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use rustix::io::Errno;
 use rustls::InconsistentKeys;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -312,10 +313,23 @@ fn fault(path: &Path, error: &io::Error) -> Fault {
     Fault::new(message!("cannot read {path}: {error}", path = path.display(), error = system::said(error)), advice)
 }
 
-/// Reads the configuration file itself.
+/// Reads the configuration file itself. Only a regular file is one: a FIFO would be waited for, and a device read has
+/// effects.
 pub(super) fn read_text(path: &Path) -> Result<String, LoadError> {
-    let file = File::open(path).map_err(|error| unreadable(&path.display().to_string(), error))?;
-    read_all(file, &path.display().to_string())
+    let name = path.display().to_string();
+    let about = std::fs::metadata(path).map_err(|error| unreadable(&name, error))?;
+    if !about.is_file() {
+        return Err(unreadable(
+            &name,
+            if about.is_dir() {
+                Errno::ISDIR.into()
+            } else {
+                io::Error::new(io::ErrorKind::InvalidInput, message!("it is not a regular file"))
+            },
+        ));
+    }
+    let file = File::open(path).map_err(|error| unreadable(&name, error))?;
+    read_all(file, &name)
 }
 
 fn unreadable(name: &str, source: io::Error) -> LoadError {
@@ -324,6 +338,9 @@ fn unreadable(name: &str, source: io::Error) -> LoadError {
         advice: match source.kind() {
             io::ErrorKind::NotFound => message!("correct the path, or write one with `tidegate config default`"),
             io::ErrorKind::PermissionDenied => message!("run the command as root or as the user that Tidegate runs as"),
+            io::ErrorKind::InvalidInput => {
+                message!("name a regular file; `tidegate check` takes `-` for standard input")
+            }
             _ => message!("repair the file or name another"),
         },
         source,

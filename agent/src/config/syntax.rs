@@ -5,7 +5,7 @@
 
 use toml::de::Error;
 
-use crate::language::{IntoValue as _, Message, Value, both, joined};
+use crate::language::{IntoValue, Message, Value, both, joined};
 use crate::message;
 
 /// What is wrong with a line, in the parser's words.
@@ -26,7 +26,7 @@ fn word(text: &str) -> Value {
     if let Some(kind) = of_type {
         return message!("cannot extend value of type {kind} with a dotted key", kind = kind).into_value();
     }
-    WORDS.iter().find(|known| known.template() == text).map_or_else(|| text.into_value(), |known| known.into_value())
+    WORDS.iter().find(|known| known.template() == text).map_or_else(|| text.into_value(), IntoValue::into_value)
 }
 
 /// What the parser says (`toml` 0.9 with `toml_parser` 1.1), and what it expects.

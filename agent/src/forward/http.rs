@@ -522,9 +522,15 @@ mod tests {
     #[test]
     fn an_answer_too_late_says_what_its_time_was_made_up_of() {
         let late = |timeout, for_body| late("h", Duration::from_millis(timeout), Duration::from_millis(for_body));
-        assert_eq!(late(5_000, 2_000), "h gave no whole answer within 7 s (5 s and 2 s for the body's size)");
-        assert_eq!(late(60_000, 32_768), "h gave no whole answer within 92.8 s (60 s and 32.8 s for the body's size)");
-        assert_eq!(late(5_000, 49), "h gave no whole answer within 5 s");
-        assert_eq!(late(300, 0), "h gave no whole answer within 0.3 s");
+        assert_eq!(
+            late(5_000, 2_000).to_string(),
+            "h gave no whole answer within 7 s (5 s and 2 s for the body's size)"
+        );
+        assert_eq!(
+            late(60_000, 32_768).to_string(),
+            "h gave no whole answer within 92.8 s (60 s and 32.8 s for the body's size)"
+        );
+        assert_eq!(late(5_000, 49).to_string(), "h gave no whole answer within 5 s");
+        assert_eq!(late(300, 0).to_string(), "h gave no whole answer within 0.3 s");
     }
 }

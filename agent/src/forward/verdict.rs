@@ -258,9 +258,10 @@ pub(super) fn judge(answer: &Answer, context: &Context<'_>) -> Judged {
     if verdict == Verdict::Accepted {
         return Judged { verdict, reason: Value::default() };
     }
-    let mut reason = match context.auth {
-        true => message!("HTTP {status} to the request for a token", status = answer.status).into_value(),
-        false => format!("HTTP {}", answer.status).into_value(),
+    let mut reason = if context.auth {
+        message!("HTTP {status} to the request for a token", status = answer.status).into_value()
+    } else {
+        format!("HTTP {}", answer.status).into_value()
     };
     for part in [if message.ng { "result ng" } else { "" }, &message.text] {
         reason = match (part, reason) {

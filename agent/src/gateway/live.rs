@@ -101,7 +101,7 @@ impl Chosen {
 #[derive(Debug)]
 pub struct StartError {
     file: LoadError,
-    kept: Unkept,
+    kept: Box<Unkept>,
 }
 
 /// Why nothing that was kept can be used.
@@ -127,11 +127,8 @@ impl StartError {
         self.file.code()
     }
 
-    /// It in a language.
+    /// It in a language: what is wrong with the file, and where what was kept of it was looked for.
     pub fn text(&self, language: Language) -> String {
-        if self.is_unconfigured() {
-            return self.file.text(language);
-        }
         let mut text = format!("{}\n{}", self.file.text(language), self.kept.why.text(language));
         for error in &self.kept.problems {
             text.extend(["\n  ", &said(error).text(language)]);
@@ -189,9 +186,9 @@ impl Start {
             Err(error) => {
                 let chosen = match kept_one(&places) {
                     Ok(chosen) => chosen,
-                    Err(kept) => return Err(StartError { file: error, kept }),
+                    Err(kept) => return Err(StartError { file: error, kept: Box::new(kept) }),
                 };
-                Ok(Self { places, chosen: Chosen { refused: Some(chain(&error)), ..chosen }, fallback: None })
+                Ok(Self { places, chosen: Chosen { refused: Some(error.passed_over()), ..chosen }, fallback: None })
             }
         }
     }
@@ -243,8 +240,8 @@ fn kept_one(places: &Places) -> Result<Chosen, Unkept> {
     let Some((kept, path)) = found.kept else {
         let folders: Vec<String> = found.looked.iter().map(|folder| folder.display().to_string()).collect();
         let why = message!(
-            "no configuration of it that worked was found in {folders}: correct the file, or name the state directory \
-             (--state)",
+            "no configuration of it that worked was found in {folders}: correct the file or, if this gateway ran before, name its \
+             state directory or its store's folder (--state)",
             folders = folders.join(", ")
         );
         return Err(Unkept { why, problems: found.problems, errors: None });
@@ -278,7 +275,7 @@ fn try_reload(shared: &Arc<Shared>, file: &std::path::Path) -> Result<config::Ch
     let told = |error: &dyn std::error::Error| chain(error);
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let name = file.display().to_string();
-    let text = config::text(&file).map_err(|error| told(&error))?;
+    let text = config::text(&file).map_err(|error| error.passed_over())?;
     let config = config::parse(&text, &name).map_err(|error| told(&error))?;
     let running = shared.loaded().config;
     let changes = config::changes(&running, &config);

@@ -23,7 +23,7 @@ mod tests;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use journal::fuzzing;
-pub use journal::{Chunk, MOST_HEADS, SegmentHead, TimesKnown, heads};
+pub use journal::{Chunk, MOST_HEADS, Outlook, SegmentHead, TimesKnown, heads};
 pub use ranges::Ranges;
 pub use submission::{
     BudgetUse, Change, Committed, Kept, NewRecord, Origin, RECORD_OVERHEAD, Refusal, SessionRecord, Submission,
@@ -409,6 +409,23 @@ impl Store {
         let (shared, opened) = journal::open(options, disk)?;
         let in_flight = Arc::new(tokio::sync::Semaphore::new(IN_FLIGHT_BYTES));
         Ok((Self { inner: Arc::new(Inner { shared, in_flight }) }, opened))
+    }
+
+    /// Finds out what opening would come to, without opening: nothing is written, made, locked or removed. Whether another
+    /// process holds the store is not looked at, for the only sure way to learn that is to take the lock.
+    ///
+    /// # Errors
+    /// What [`Store::open`] would fail with, as far as reading tells.
+    pub fn outlook(options: &Options) -> Result<Outlook, StoreError> {
+        Self::outlook_on(options, &(Arc::new(disk::OsDisk) as Arc<dyn disk::Disk>))
+    }
+
+    /// The same on another file system.
+    ///
+    /// # Errors
+    /// As [`Store::outlook`].
+    pub fn outlook_on(options: &Options, disk: &Arc<dyn disk::Disk>) -> Result<Outlook, StoreError> {
+        journal::outlook(options, disk)
     }
 
     /// Hands a submission to the writer. Never blocks on the disk and never fails: while the disk is full or failing

@@ -8,10 +8,13 @@
 //!   journal among them. What the card's controller writes beyond that (it moves data to free whole erase blocks) no
 //!   program can see.
 //! - *Our share* is an estimate. Around the write and sync of some of our commits the counter is read; what it moved by
-//!   over what we handed to the file system is the ratio, and the bytes handed over since the sample before are
-//!   counted with it. Wrong in it: who else writes in those moments is counted as ours, and what the file system writes
-//!   later for us (its own journal's checkpoint, the removal of segments) is not. Samples are many and short, so the
-//!   first error is small unless the device is busy with others all the time.
+//!   beyond what we handed to the file system is what that commit cost in blocks that are not full and in the file system's
+//!   journal. That depends little on the commit's size, so each commit is counted as what it handed over and such a cost: the
+//!   mean of those of the last samples, without their highest quarter. There stand the commits that made a file or the
+//!   reserve, which is written once, and those beside which somebody else wrote much: a sync waits for whatever the file
+//!   system has under way. Wrong in it: who else writes in more than a quarter of those moments is counted as ours, and what
+//!   the file system writes later for us (its own journal's checkpoint, the removal of segments) is not. More than the
+//!   device wrote in all is never claimed.
 //!
 //! `/proc/self/io` is not used: it counts whole pages made dirty, each time, and nothing of the file system's own.
 //!
@@ -30,8 +33,14 @@ const EVERY: u32 = 16;
 const AT_LEAST: Duration = Duration::from_secs(10);
 /// Samples are never closer than this: reading the counter takes tens of microseconds, so it stays below 0.1 %.
 const AT_MOST: Duration = Duration::from_millis(100);
-/// The ratio is that of about the last so many samples: older ones weigh less and less.
-const SAMPLES: u32 = 64;
+/// The cost of a commit is that of the last so many samples.
+const SAMPLES: usize = 64;
+/// Samples from which on something is told: of five the two highest are left out, so that neither the making of the store,
+/// which all of the first sample may be, nor one burst of somebody else's is taken for a habit.
+const ENOUGH: usize = 5;
+/// Bytes stored from which on a ratio is told, 16 blocks of a file system: each commit costs some whole blocks, however little is
+/// in it, and by a few bytes that divides to a number in the thousands that says nothing of how long the card lasts.
+const RATIO_FROM: u64 = 64 * 1024;
 
 /// How often the device's counter is noted for the present pace.
 const NOTE: Duration = Duration::from_secs(3600);
@@ -197,7 +206,7 @@ impl Gauge {
 pub struct Wear {
     /// Bytes of records' bodies committed.
     pub stored: u64,
-    /// Bytes written to the medium for them and for changes of state: our share, estimated. `None` until a commit was
+    /// Bytes written to the medium for them and for changes of state: our share, estimated. `None` until enough commits were
     /// sampled, or where the medium does not count.
     pub written: Option<u64>,
     /// Bytes that everyone wrote to the device.
@@ -211,9 +220,9 @@ pub struct Wear {
 }
 
 impl Wear {
-    /// Bytes written to the medium per byte stored.
+    /// Bytes written to the medium per byte stored; `None` while less is stored than says something (64 KiB).
     pub fn ratio(&self) -> Option<f64> {
-        self.written.filter(|_| self.stored > 0).map(|written| written as f64 / self.stored as f64)
+        self.written.filter(|_| self.stored >= RATIO_FROM).map(|written| written as f64 / self.stored as f64)
     }
 
     /// Years in which `endurance` bytes would be written at the device's present pace; what was written before the
@@ -240,18 +249,21 @@ fn whole(bytes: f64) -> u64 {
 struct Estimator {
     began: Instant,
     stored: u64,
-    /// Handed to the file system since the last sample.
+    /// Handed to the file system since the last sample, or since the beginning while there are not enough.
     handed: u64,
     /// Commits since then.
-    commits: u32,
+    commits: u64,
+    /// Commits since the last sample.
+    unsampled: u32,
     sampled_at: Option<Instant>,
-    /// Of recent samples, fading.
-    sampled_handed: f64,
-    sampled_medium: f64,
-    samples: u32,
-    /// Our share so far.
-    written: f64,
+    /// What recent samples' commits cost beyond what was handed over.
+    beyond: VecDeque<u64>,
+    /// Our share until the last sample.
+    written: u64,
+    /// The counter first and last.
     device: Option<(u64, u64)>,
+    /// Whether that is all that was written: no counter went back.
+    device_whole: bool,
     notes: VecDeque<(Instant, u64)>,
 }
 
@@ -262,12 +274,12 @@ impl Estimator {
             stored: 0,
             handed: 0,
             commits: 0,
+            unsampled: 0,
             sampled_at: None,
-            sampled_handed: 0.0,
-            sampled_medium: 0.0,
-            samples: 0,
-            written: 0.0,
+            beyond: VecDeque::new(),
+            written: 0,
             device: None,
+            device_whole: true,
             notes: VecDeque::new(),
         }
     }
@@ -276,7 +288,7 @@ impl Estimator {
     fn is_due(&self, now: Instant) -> bool {
         match self.sampled_at.map(|at| now.saturating_duration_since(at)) {
             None => true,
-            Some(since) => since >= AT_MOST && (self.commits >= EVERY || since >= AT_LEAST),
+            Some(since) => since >= AT_MOST && (self.unsampled >= EVERY || since >= AT_LEAST),
         }
     }
 
@@ -284,41 +296,48 @@ impl Estimator {
     fn committed(&mut self, stored: u64, handed: u64) {
         self.stored += stored;
         self.handed += handed;
-        self.commits = self.commits.saturating_add(1);
+        self.commits += 1;
+        self.unsampled = self.unsampled.saturating_add(1);
     }
 
     /// The counter before and after one commit of `handed` bytes (which [`Estimator::committed`] counts too).
     fn sample(&mut self, handed: u64, before: u64, after: u64, now: Instant) {
         self.note(after, now);
         self.sampled_at = Some(now);
-        self.commits = 0;
+        self.unsampled = 0;
         // A counter that went back is another device's (a card was changed): no sample.
         let Some(medium) = after.checked_sub(before) else { return };
         if handed == 0 {
             return;
         }
-        if self.samples >= SAMPLES {
-            self.sampled_handed /= 2.0;
-            self.sampled_medium /= 2.0;
-            self.samples /= 2;
+        if self.beyond.len() == SAMPLES {
+            self.beyond.pop_front();
         }
-        self.samples += 1;
-        self.sampled_handed += handed as f64;
-        self.sampled_medium += medium as f64;
-        self.written += self.pending();
-        self.handed = 0;
+        self.beyond.push_back(medium.saturating_sub(handed));
+        if let Some(pending) = self.pending() {
+            self.written += pending;
+            (self.handed, self.commits) = (0, 0);
+        }
     }
 
-    /// The estimate for what was handed over since the last sample.
-    fn pending(&self) -> f64 {
-        if self.sampled_handed > 0.0 { self.handed as f64 * self.sampled_medium / self.sampled_handed } else { 0.0 }
+    /// What the commits cost that were not counted yet; `None` before there are enough samples.
+    fn pending(&self) -> Option<u64> {
+        if self.beyond.len() < ENOUGH {
+            return None;
+        }
+        let mut all: Vec<u64> = self.beyond.iter().copied().collect();
+        all.sort_unstable();
+        all.truncate(all.len() - all.len().div_ceil(4));
+        let mean = all.iter().sum::<u64>() / all.len() as u64;
+        Some(self.handed + self.commits.saturating_mul(mean))
     }
 
     /// The device's counter as it is now.
     fn note(&mut self, counter: u64, now: Instant) {
         match &mut self.device {
             Some((_, last)) if *last <= counter => *last = counter,
-            _ => {
+            before => {
+                self.device_whole &= before.is_none();
                 self.device = Some((counter, counter));
                 self.notes.clear();
             }
@@ -333,10 +352,12 @@ impl Estimator {
 
     /// The figures as they stand.
     fn wear(&self, now: Instant) -> Wear {
+        let device_written = self.device.map(|(first, last)| last - first);
+        let most = device_written.filter(|_| self.device_whole).unwrap_or(u64::MAX);
         Wear {
             stored: self.stored,
-            written: (self.samples > 0).then(|| whole(self.written + self.pending())),
-            device_written: self.device.map(|(first, last)| last - first),
+            written: self.pending().map(|pending| self.written.saturating_add(pending).min(most)),
+            device_written,
             device_a_day: self.pace(now),
             for_ms: now.saturating_duration_since(self.began).as_millis() as u64,
             unknown: String::new(),

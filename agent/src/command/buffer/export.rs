@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use tidegate::code::Code;
-use tidegate::language::Language;
+use tidegate::language::{Language, system};
 use tidegate::message;
 use tidegate::store::look::{Ask, End, Filter, Item, Record, time_source_word};
 use tidegate::watch::render::number;
@@ -98,7 +98,7 @@ fn sync_folder(path: &Path) -> Result<(), Failure> {
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
-    let text = message!("cannot write {path}: {error}", path = path.display(), error = error.to_string());
+    let text = message!("cannot write {path}: {error}", path = path.display(), error = system::said(error));
     Failure::coded(FAILED, Code::CannotWrite, text)
 }
 
@@ -155,7 +155,7 @@ fn sent(result: io::Result<()>) -> Result<bool, Failure> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => {
-            let text = message!("cannot write what is exported: {error}", error = error.to_string());
+            let text = message!("cannot write what is exported: {error}", error = system::said(&error));
             Err(Failure::coded(FAILED, Code::CannotWrite, text))
         }
     }

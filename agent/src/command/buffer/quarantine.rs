@@ -69,7 +69,7 @@ pub(super) fn run(which: &Which, language: Language) -> Result<(), Failure> {
 
 fn settle(place: &Place, ask: &Ask, language: Language) -> Result<(), Failure> {
     let End::Done { what, said } = place.ask_once(language, ask)? else {
-        return Err(another_answer(language));
+        return Err(another_answer());
     };
     let text = said.map_or_else(|| again(&what, language).to_owned(), |said| said.text(language));
     print(&format!("{}\n", plain(&text)))

@@ -47,7 +47,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     span(Some(args.from), Some(args.to), language)?;
     let ask = Ask::Replay { from_ms: args.from, to_ms: args.to, lane: args.lane.clone(), go: args.yes };
     let End::Replay { records, bytes, done } = args.place.ask_once(language, &ask)? else {
-        return Err(another_answer(language));
+        return Err(another_answer());
     };
     let of = message!("received from {from} on and before {to}", from = time(args.from), to = time(args.to));
     let count = message!("{count} delivered records ({size})", count = number(records), size = size(bytes));

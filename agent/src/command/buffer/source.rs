@@ -2,18 +2,17 @@
 
 use std::io::{self, Write as _};
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
 use tidegate::config;
-use tidegate::language::{Language, Message};
+use tidegate::language::Language;
 use tidegate::message;
 use tidegate::store::look::{Ask, End, Item, Look};
 use tidegate::watch::control::{self, AskError};
 
 use crate::command::service::Agent;
-use crate::command::{Failure, NOT_RUNNING};
+use crate::command::{Failure, NOT_RUNNING, holder};
 
 /// Where the store is unless configured.
 const STORE: &str = "/var/lib/tidegate";
@@ -49,7 +48,7 @@ impl Place {
     /// Asks what has no items, and does not end before its end.
     pub(super) fn ask_once(&self, language: Language, ask: &Ask) -> Result<End, Failure> {
         let end = self.ask(language, ask, &mut |_| Ok(()))?;
-        end.ok_or_else(|| super::another_answer(language))
+        end.ok_or_else(super::another_answer)
     }
 
     /// Asks the service or, where none answers, the files. `None` if whoever reads had enough.
@@ -126,10 +125,10 @@ fn read(
         let text = message!("only the running service can do that: start it");
         return Err(Failure::coded(NOT_RUNNING, Code::NotRunning, text));
     }
-    if let Some(holder) = holder(folder) {
+    if let Some(process) = holder::of_store(folder) {
         let text = message!(
             "{holder} has this store open and is not asked: what is shown may not be committed yet, or be gone",
-            holder = holder
+            holder = message!("process {process}", process = process)
         );
         note(&text.text(language));
     }
@@ -178,47 +177,4 @@ fn not_running(error: &AskError, ask: &Ask) -> Failure {
 /// Says something beside the answer. A standard error that is closed leaves nobody to tell.
 pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "tidegate: {text}");
-}
-
-/// Who holds the store's lock, as the system's list of locks tells: taking the lock to find out would keep a service
-/// that starts at that moment from starting.
-fn holder(folder: &Path) -> Option<Message> {
-    let about = std::fs::metadata(folder.join("lock")).ok()?;
-    let (major, minor) = (rustix::fs::major(about.dev()), rustix::fs::minor(about.dev()));
-    let file = format!("{major:02x}:{minor:02x}:{}", about.ino());
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    locked_by(&locks, &file)
-}
-
-/// The process that holds a `flock` on `file` (device and inode as `/proc/locks` writes them; proc(5)).
-fn locked_by(locks: &str, file: &str) -> Option<Message> {
-    let line = locks.lines().find(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        words.next() == Some("FLOCK") && words.any(|word| word == file)
-    })?;
-    let process = line.split_whitespace().nth(4).unwrap_or("?");
-    Some(message!("process {process}", process = process))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_holds_the_lock_is_told_from_the_systems_list() {
-        let locks = "1: POSIX  ADVISORY  WRITE 77 fe:01:42 0 EOF\n2: FLOCK  ADVISORY  WRITE 4711 fe:01:42 0 EOF\n";
-        assert_eq!(locked_by(locks, "fe:01:42").map(|it| it.to_string()).as_deref(), Some("process 4711"));
-        assert_eq!(locked_by(locks, "fe:01:43"), None);
-    }
-
-    #[test]
-    fn a_lock_that_is_held_is_seen_and_none_is_taken() {
-        let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(holder(folder.path()), None);
-        let file = std::fs::File::create(folder.path().join("lock")).expect("a lock file");
-        assert_eq!(holder(folder.path()), None);
-        rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("the lock");
-        let held = holder(folder.path()).map(|it| it.to_string());
-        assert_eq!(held, Some(format!("process {}", std::process::id())));
-    }
 }

@@ -24,7 +24,7 @@ pub(in crate::command) struct Args {
 /// Asks and prints.
 pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let End::Status(status) = args.place.ask_once(language, &Ask::Status)? else {
-        return Err(another_answer(language));
+        return Err(another_answer());
     };
     print(&if args.json { serde_json::to_string_pretty(&status)? + "\n" } else { human(&status, now_ms(), language) })
 }

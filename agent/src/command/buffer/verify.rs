@@ -61,7 +61,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             };
             Err(Failure::coded(FAILED, Code::StoreDamaged, text))
         }
-        _ => Err(failed(another_answer(language))),
+        _ => Err(failed(another_answer())),
     }
 }
 

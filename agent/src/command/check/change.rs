@@ -65,11 +65,16 @@ fn not_used(mut out: Sheet, problems: Vec<Message>) -> String {
     out.finish()
 }
 
-/// What the gateway would do with a file that cannot be used; `None` if nothing is kept.
-pub(super) fn instead(places: &Places, language: Language) -> Option<Message> {
-    let (kept, path) = places.find(&OsDisk).kept?;
-    let (path, when) = (path.display(), when(&kept));
-    Some(match config::parse(&kept.text, &path.to_string()) {
+/// What the gateway would do with a file that cannot be used, if anything is kept; and what is there and is not used.
+pub(super) fn instead(places: &Places, language: Language) -> (Option<Message>, Vec<Message>) {
+    let found = places.find(&OsDisk);
+    let problems = found.problems.iter().map(KeptError::whole).collect();
+    (found.kept.map(|(kept, path)| with_kept(&kept, &path, language)), problems)
+}
+
+fn with_kept(kept: &Kept, path: &Path, language: Language) -> Message {
+    let (path, when) = (path.display(), when(kept));
+    match config::parse(&kept.text, &path.to_string()) {
         Ok(_) => {
             message!(
                 "started now, Tidegate would run with what worked last, kept {when} in {path}",
@@ -82,10 +87,11 @@ pub(super) fn instead(places: &Places, language: Language) -> Option<Message> {
             when = when,
             why = errors.text(language)
         ),
-    })
+    }
 }
 
-fn when(kept: &Kept) -> Message {
+/// When it was kept.
+pub(super) fn when(kept: &Kept) -> Message {
     let time = time(kept.kept_ms);
     if kept.trusted {
         message!("on {time}", time = time)

@@ -34,7 +34,10 @@ pub(super) fn run(path: &Path, places: &Places, language: Language) -> Result<()
         Ok((config, text)) => {
             judged(&config, name.into_value(), &change::against_kept(&config, &text, places, language), language)
         }
-        Err(error) => Err(Refused { error, instead: change::instead(places, language) }.into()),
+        Err(error) => {
+            let (kept, problems) = change::instead(places, language);
+            Err(Refused { error, instead: kept, problems }.into())
+        }
     }
 }
 
@@ -43,18 +46,34 @@ pub(super) fn run(path: &Path, places: &Places, language: Language) -> Result<()
 pub(in crate::command) struct Refused {
     error: LoadError,
     instead: Option<Message>,
+    /// What is kept in other places and is not used, and why.
+    problems: Vec<Message>,
 }
 
 impl Refused {
-    /// The file's own.
+    /// The file's own; an emptied file of a gateway that ran before is none that was never configured.
     pub(in crate::command) fn code(&self) -> Code {
-        self.error.code()
+        if self.is_emptied() { Code::ConfigKept } else { self.error.code() }
+    }
+
+    fn is_emptied(&self) -> bool {
+        self.instead.is_some() && matches!(self.error, LoadError::NotConfigured { .. })
     }
 
     /// It in a language.
     pub(in crate::command) fn text(&self, language: Language) -> String {
+        let file = match &self.error {
+            LoadError::NotConfigured { path } if self.is_emptied() => {
+                message!("nothing but comments stands in {path}", path = path).text(language)
+            }
+            error => error.text(language),
+        };
         let instead = self.instead.as_ref().map(|it| format!("\n{} ({})", it.text(language), Code::ConfigKept));
-        self.error.text(language) + &instead.unwrap_or_default()
+        let problems = self.problems.iter().map(|problem| {
+            let line = message!("  not used: {problem}", problem = problem.clone());
+            format!("\n{}", line.text(language))
+        });
+        file + &instead.unwrap_or_default() + &problems.collect::<String>()
     }
 }
 

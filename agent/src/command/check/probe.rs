@@ -3,9 +3,12 @@
 //! | probe | is handed | looks at |
 //! |---|---|---|
 //! | `configuration::look` | the file's path | whether it can be used; hands it out |
+//! | `configuration::refused`, `kept::Instead` | why it cannot, where to look | what the service would start with instead |
+//! | `running::with` | the file's path | agents that run with it |
 //! | `service::look` | the control socket's path | whether the service runs, and what it says of itself; hands its status out |
 //! | `unit::look` | the unit (`Unit::ask`), the status | whether systemd starts it, and how it ended last |
-//! | `permissions::look` | the file's path, the runner, the unit | the files that it names: who may read them |
+//! | `permissions::look` | the file's path and text, the runner, the unit | the files that it names: who may read them |
+//! | `opening::look` | `&Config`, the runner, the unit, the status | whether the agent can open the store |
 //! | `store::look` | `&config::Store`, the runner, the unit, the status | medium, room, writing, syncs |
 //! | `listener::look` | `&config::Listener`, the status | whether devices can connect: who has the port |
 //! | `broker::look` | `&config::Broker`, the status | connection, credentials, topics, limits |
@@ -23,13 +26,16 @@ pub(in crate::command) mod broker;
 pub(in crate::command) mod clock;
 pub(in crate::command) mod configuration;
 pub(in crate::command) mod flux;
+pub(in crate::command) mod kept;
 pub(in crate::command) mod line;
 pub(in crate::command) mod listener;
 mod medium;
+pub(in crate::command) mod opening;
 pub(in crate::command) mod permissions;
 pub(in crate::command) mod provider;
 mod reach;
 pub(in crate::command) mod runner;
+pub(in crate::command) mod running;
 pub(in crate::command) mod service;
 mod sockets;
 pub(in crate::command) mod store;

@@ -2,11 +2,14 @@
 //!
 //! # JSON
 //! ```text
-//! {"version":"…","config":"…","gateway":"…" or null,"result":"good|attention|unknown|bad",
+//! {"version":"…","config":"…","judged_by":"…" or null,"gateway":"…" or null,"result":"good|attention|unknown|bad",
 //!  "counts":{"good":n,"attention":n,"unknown":n,"bad":n},
-//!  "findings":[{"what":"…","result":"…","said":"…","next":"…","code":"TG-…"}, …]}      // next and code where there is one
+//!  "findings":[{"id":"…","what":"…","what_message":{…},"result":"…","said":"…","said_message":{…},
+//!               "next":"…","next_message":{…},"code":"TG-…"}, …]}      // next and code where there is one
 //! ```
-//! Texts are in the language asked for; programs go by `result` and `code`.
+//! `judged_by`: the file whose configuration the machine was judged by: `config`, or what was kept of it. All of it is the same
+//! in every language: programs go by `id`, `result` and `code`; texts are English, and beside each stands the message with its
+//! values, for who shows it in another language.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -27,6 +30,7 @@ pub(super) struct Report {
     language: Language,
     json: bool,
     file: PathBuf,
+    judged_by: Option<PathBuf>,
     gateway: Option<String>,
     begun: bool,
     failure: Option<Failure>,
@@ -35,7 +39,21 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(language: Language, json: bool) -> Self {
-        Self { language, json, file: PathBuf::new(), gateway: None, begun: false, failure: None, findings: Vec::new() }
+        Self {
+            language,
+            json,
+            file: PathBuf::new(),
+            judged_by: None,
+            gateway: None,
+            begun: false,
+            failure: None,
+            findings: Vec::new(),
+        }
+    }
+
+    /// By what the machine is judged.
+    pub(super) fn judged_by(&mut self, file: &Path) {
+        self.judged_by = Some(file.to_path_buf());
     }
 
     /// What is examined; shows what was found before that was known.
@@ -77,10 +95,11 @@ impl Report {
         let [good, attention, unknown, bad] =
             [Outcome::Good, Outcome::Attention, Outcome::Unknown, Outcome::Bad].map(count);
         if self.json {
-            let findings: Vec<_> = self.findings.iter().map(|finding| finding.told(self.language)).collect();
+            let findings: Vec<_> = self.findings.iter().map(Finding::told).collect();
             let all = json!({
                 "version": env!("CARGO_PKG_VERSION"),
                 "config": self.file.display().to_string(),
+                "judged_by": self.judged_by.as_ref().map(|path| path.display().to_string()),
                 "gateway": self.gateway,
                 "result": self.worst(),
                 "counts": {"good": good, "attention": attention, "unknown": unknown, "bad": bad},
@@ -136,20 +155,22 @@ fn width(word: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::check::finding::Id;
     use tidegate::code::Code;
 
     #[test]
     fn the_worst_finding_is_the_result_and_words_stand_in_columns() {
         let mut report = Report::new(Language::Japanese, false);
         assert_eq!(report.worst(), Outcome::Good);
-        let what = || message!("clock");
+        let what = || Id::Clock.of(message!("clock"));
         report.findings.push(Finding::good(what(), message!("good")));
         report.findings.push(Finding::bad(what(), message!("good"), Code::Clock, message!("good")));
         report.findings.push(Finding::unknown(what(), message!("good"), None));
         assert_eq!(report.worst(), Outcome::Bad);
         let second = line(report.language, &report.findings[1]);
         assert!(second.contains("TG-401") && second.lines().count() == 2, "{second}");
-        let columns = |finding: &Finding| line(report.language, finding).find(&what().text(Language::Japanese));
+        let columns =
+            |finding: &Finding| line(report.language, finding).find(&message!("clock").text(Language::Japanese));
         assert!(report.findings.iter().all(|finding| columns(finding).is_some()));
         assert_eq!((width("good"), width("良好")), (4, 4));
     }

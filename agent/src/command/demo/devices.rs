@@ -25,7 +25,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// A device gave up.
 #[derive(Debug, thiserror::Error)]
 #[error("device {device} had no acknowledgement for a reading in {ATTEMPTS} attempts")]
-pub(super) struct GaveUp {
+pub(in crate::command) struct GaveUp {
     device: &'static str,
 }
 

@@ -18,7 +18,7 @@ const LONGEST: usize = 100 - "/control.sock".len();
     "cannot make the demo's folder in {}; name one that you may write to in TMPDIR: TMPDIR=/var/tmp tidegate demo",
     parent.display()
 )]
-pub(super) struct NoFolder {
+pub(in crate::command) struct NoFolder {
     parent: PathBuf,
     source: io::Error,
 }

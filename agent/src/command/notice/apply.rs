@@ -44,8 +44,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         print(&(serde_json::to_string_pretty(&told)? + "\n"))?;
     }
     if told.verdict == "refused" {
-        let unsigned = ["no_keys", "unsigned", "unknown_key", "bad_signature"].contains(&told.code.as_str());
-        let code = if unsigned { Code::NoticeUnsigned } else { Code::NoticeRefused };
+        let code = Code::of_notice(&told.code);
         let text = message!(
             "the notice is refused: {why} ({code})",
             why = told.why_message.map_or_else(|| told.why.into_value(), IntoValue::into_value),

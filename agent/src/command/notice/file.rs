@@ -17,6 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
+use tidegate::code::Code;
 use tidegate::language::{Language, Message};
 use tidegate::message;
 use tidegate_protocol::notice::{ENVELOPE_BYTES, KeyError, PublicKey, SigningKey};
@@ -54,6 +55,15 @@ pub(in crate::command) enum FileError {
 }
 
 impl FileError {
+    /// What to read about it.
+    pub(in crate::command) fn code(&self) -> Code {
+        match self {
+            Self::Read { .. } => Code::CannotRead,
+            Self::Write { .. } | Self::Exists { .. } => Code::CannotWrite,
+            Self::Key { .. } => Code::SigningKey,
+        }
+    }
+
     /// It in words, without its cause.
     pub(in crate::command) fn message(&self) -> Message {
         match self {

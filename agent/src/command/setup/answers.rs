@@ -2,7 +2,7 @@
 //!
 //! An answer that was not given leaves the file as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use tidegate::config::{self, Config, Errors, Secret};
@@ -14,6 +14,10 @@ pub(super) const LISTEN: &str = "0.0.0.0:1883";
 
 /// What is subscribed on a broker unless somebody says otherwise: what the default topic rules are for.
 pub(super) const TOPICS: &str = "devices/#";
+
+/// Files with secrets that are not used any more, of one kind: nobody changes the way to Flux as often, and a folder in which none can
+/// be looked at must come to an end.
+const OLD: u32 = 99;
 
 /// One thing that is asked about, in the order of asking: the line is there before Flux is tried over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,13 +154,15 @@ pub(super) struct Draft {
     pub(super) text: Text,
     /// The secrets that are not in their files yet.
     pub(super) secrets: BTreeMap<PathBuf, Secret>,
+    /// Those of them that stood in the text and are not used any more.
+    pub(super) kept: BTreeSet<PathBuf>,
     folder: PathBuf,
 }
 
 impl Draft {
     /// A draft of a text; `folder` is where new secrets shall stand.
     pub(super) fn new(text: Text, folder: PathBuf) -> Self {
-        Self { text, secrets: BTreeMap::new(), folder }
+        Self { text, secrets: BTreeMap::new(), kept: BTreeSet::new(), folder }
     }
 
     /// The folder of the secrets.
@@ -177,6 +183,28 @@ impl Draft {
         Ok(())
     }
 
+    /// Takes a secret that stands in the text away and keeps it in a file, which a comment in its place names.
+    fn retire(&mut self, key: &str, file_key: &str, name: &str) -> Result<(), EditError> {
+        let path = ["forward", "flux", key];
+        let Some(secret) = self.text.get(&path).map(Secret::new) else { return Ok(()) };
+        let is_free = |file: &PathBuf| match self.secrets.get(file) {
+            Some(other) => *other == secret,
+            None => match std::fs::read_to_string(file) {
+                Ok(text) => text.trim() == secret.expose(),
+                Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            },
+        };
+        let names = std::iter::once(format!("{name}.old")).chain((2..=OLD).map(|number| format!("{name}.old{number}")));
+        let Some(file) = names.map(|name| self.folder.join(name)).find(is_free) else {
+            let wanted = format!("{file_key} = \"…\", with the secret in that file");
+            return Err(EditError { key: path.join("."), wanted });
+        };
+        self.text.retire(&path, file_key, &quoted(&file.to_string_lossy()))?;
+        self.kept.insert(file.clone());
+        self.secrets.insert(file, secret);
+        Ok(())
+    }
+
     /// Makes what was answered about a topic part of it.
     pub(super) fn apply(&mut self, topic: Topic, answers: &Answers) -> Result<(), EditError> {
         if !answers.about(topic) {
@@ -186,7 +214,7 @@ impl Draft {
             Topic::Gateway => self.put(&["gateway", "id"], answers.id.as_ref()),
             Topic::Devices => self.devices(answers),
             Topic::Line => match answers.interface.as_deref() {
-                Some("") => self.text.unset(&["forward", "interface"], false),
+                Some("") => self.text.unset(&["forward", "interface"]),
                 _ => self.put(&["forward", "interface"], answers.interface.as_ref()),
             },
             Topic::Flux => self.flux(answers),
@@ -214,8 +242,8 @@ impl Draft {
             }
             match answers.broker_user.as_deref() {
                 Some("") => {
-                    self.text.unset(&["collect", "broker", "username"], false)?;
-                    self.text.unset(&["collect", "broker", "password_file"], false)?;
+                    self.text.unset(&["collect", "broker", "username"])?;
+                    self.text.unset(&["collect", "broker", "password_file"])?;
                 }
                 _ => self.put(&["collect", "broker", "username"], answers.broker_user.as_ref())?,
             }
@@ -224,8 +252,8 @@ impl Draft {
             self.put(&["collect", "broker", "ca_file"], answers.broker_ca.as_ref())?;
         }
         match answers.place {
-            Some(Place::Listen) => self.text.unset(&BROKER, false),
-            Some(Place::Broker) => self.text.unset(&LISTENER, false),
+            Some(Place::Listen) => self.text.unset(&BROKER),
+            Some(Place::Broker) => self.text.unset(&LISTENER),
             _ => Ok(()),
         }
     }
@@ -235,20 +263,28 @@ impl Draft {
         if let Some(kind) = answers.kind {
             self.text.set(&["forward", "flux", "kind"], &quoted(kind.word()))?;
             for key in kind.foreign() {
-                self.text.unset(&["forward", "flux", key], key == "auth_key_id")?;
+                if key == "auth_key_id" {
+                    self.retire(key, "auth_key_id_file", "auth-key-id")?;
+                } else {
+                    self.text.unset(&["forward", "flux", key])?;
+                }
             }
         }
-        // A `url` is the secret itself where it is a webhook's.
         let moved = answers.kind.is_some_and(|kind| stands.as_deref() != Some(kind.word()));
         if answers.webhook.is_some() || moved {
-            self.text.unset(&["forward", "flux", "url"], true)?;
+            // A `url` is the secret itself where it is a webhook's.
+            if stands.as_deref() == Some(Kind::Webhook.word()) {
+                self.retire("url", "url_file", "webhook-url")?;
+            } else {
+                self.text.unset(&["forward", "flux", "url"])?;
+            }
         }
         self.keep(&["forward", "flux", "url_file"], "webhook-url", answers.webhook.as_ref())?;
         self.put(&["forward", "flux", "base_url"], answers.base_url.as_ref())?;
         self.put(&["forward", "flux", "app_id"], answers.app.as_ref())?;
         self.put(&["forward", "flux", "channel_id"], answers.channel.as_ref())?;
         if answers.key_id.is_some() {
-            self.text.unset(&["forward", "flux", "auth_key_id_file"], false)?;
+            self.text.unset(&["forward", "flux", "auth_key_id_file"])?;
         }
         self.put(&["forward", "flux", "auth_key_id"], answers.key_id.as_ref())?;
         self.keep(&["forward", "flux", "auth_key_file"], "auth-key", answers.key.as_ref())?;
@@ -260,7 +296,7 @@ impl Draft {
         if answers.no_limits {
             self.text.set(&["limits", "events_per_month"], "\"unlimited\"")?;
             for path in [["limits", "bytes_per_month"], ["limits", "rate"], ["provider", "terms"]] {
-                self.text.unset(&path, false)?;
+                self.text.unset(&path)?;
             }
         }
         self.put(&["provider", "terms"], answers.terms.as_ref())?;
@@ -321,6 +357,12 @@ impl Draft {
     }
 }
 
+/// A path as the configuration needs it: what is written relative is meant from the folder that one is in.
+pub(super) fn located(path: &str) -> String {
+    // Only an empty path cannot be made absolute, or one in a folder that was removed meanwhile.
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.to_string_lossy().into_owned())
+}
+
 /// A webhook's URL as it was pasted: without line breaks, spaces and quotes, which consoles, mails and chats put there.
 pub(super) fn pasted(text: &str) -> String {
     let around = |c: char| matches!(c, '"' | '\'' | '`' | '“' | '”' | '‘' | '’' | '「' | '」' | '<' | '>' | '(' | ')');
@@ -340,6 +382,15 @@ mod tests {
         for topic in Topic::ALL {
             draft.apply(topic, answers).expect("a form that is known");
         }
+    }
+
+    #[test]
+    fn a_secret_that_no_file_can_be_found_for_stays_where_it_is() {
+        let mut it = draft("[forward.flux]\nkind = \"webhook\"\nurl = \"https://h/x\"\n");
+        it.folder = PathBuf::from("/dev/null");
+        let error = it.apply(Topic::Flux, &Answers { kind: Some(Kind::Unified), ..Answers::default() });
+        assert!(error.is_err_and(|error| error.to_string().contains("forward.flux.url")));
+        assert!(it.text.as_str().contains("\nurl = \"https://h/x\""));
     }
 
     #[test]

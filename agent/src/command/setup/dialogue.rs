@@ -1,10 +1,11 @@
 //! The questions, one topic after the other. What the file says already is offered as the answer.
 
 use tidegate::config::Secret;
+use tidegate::language::Message;
 use tidegate::message;
 use tidegate::provider::line::{Links, System};
 
-use super::answers::{Answers, Draft, Kind, LISTEN, Place, TOPICS, Topic, pasted};
+use super::answers::{Answers, Draft, Kind, LISTEN, Place, TOPICS, Topic, located, pasted};
 use super::terminal::{Stop, Terminal};
 
 /// What interfaces of modems are called: WWAN, PPP, and USB modems that look like a LAN.
@@ -21,6 +22,23 @@ pub(super) fn ask(topic: Topic, terminal: &mut Terminal, draft: &Draft, answers:
         Topic::Line => line(terminal, draft, answers),
         Topic::Flux => flux(terminal, draft, answers),
         Topic::Limits => limits(terminal, draft, answers),
+    }
+}
+
+/// Asks for a secret until there is one and no more of it. `of` makes it of what was typed or pasted.
+fn alone(
+    terminal: &mut Terminal,
+    question: &Message,
+    may_be_empty: bool,
+    of: fn(&str) -> String,
+) -> Result<String, Stop> {
+    loop {
+        let secret = of(&terminal.hidden(question, may_be_empty)?);
+        // A URL that a console has broken into lines is one again by now.
+        if secret.lines().count() <= 1 && secret.matches("://").count() <= 1 {
+            return Ok(secret);
+        }
+        terminal.say(&message!("that is more than one secret; paste one alone"))?;
     }
 }
 
@@ -77,7 +95,7 @@ fn broker(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Resu
     if tls {
         let question = message!("File with the CA of its certificate (empty: the system's)");
         let ca = terminal.ask(&question, Some(get("ca_file").as_deref().unwrap_or_default()))?;
-        answers.broker_ca = Some(ca).filter(|ca| !ca.is_empty());
+        answers.broker_ca = Some(ca).filter(|ca| !ca.is_empty()).map(|ca| located(&ca));
     }
     if answers.topics.is_empty() && get("topics").is_none() {
         answers.topics = vec![terminal.ask(&message!("Topics to subscribe"), Some(TOPICS))?];
@@ -92,7 +110,7 @@ fn broker(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Resu
             } else {
                 message!("Password for the broker (not shown):")
             };
-            let password = terminal.hidden(&question, stands)?;
+            let password = alone(terminal, &question, stands, str::to_owned)?;
             answers.broker_password = Some(password).filter(|text| !text.is_empty()).map(Secret::new);
         }
         answers.broker_user = Some(user);
@@ -144,7 +162,7 @@ fn flux(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Result
                 } else {
                     message!("Paste the webhook's whole URL (not shown):")
                 };
-                let url = pasted(&terminal.hidden(&question, stands)?);
+                let url = alone(terminal, &question, stands, pasted)?;
                 answers.webhook = Some(url).filter(|url| !url.is_empty()).map(Secret::new);
             }
         }
@@ -178,7 +196,7 @@ fn api(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Result<
         } else {
             message!("Secret of the authentication key (secret-…, not shown):")
         };
-        let key = terminal.hidden(&question, stands)?;
+        let key = alone(terminal, &question, stands, str::to_owned)?;
         answers.key = Some(key).filter(|key| !key.is_empty()).map(Secret::new);
     }
     Ok(())
@@ -210,7 +228,7 @@ fn limits(terminal: &mut Terminal, draft: &Draft, answers: &mut Answers) -> Resu
         }
         1 => {
             let now = draft.text.get(&["provider", "terms"]).unwrap_or_else(|| "/etc/tidegate/terms.toml".into());
-            answers.terms = Some(terminal.ask(&message!("Path of that file"), Some(&now))?);
+            answers.terms = Some(located(&terminal.ask(&message!("Path of that file"), Some(&now))?));
         }
         2 => answers.no_limits = true,
         _ => {}

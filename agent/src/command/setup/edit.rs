@@ -4,7 +4,8 @@
 //! - Comments, order, white space and line ends stay as somebody wrote them. So the text is not written anew from a tree: the tree is
 //!   asked where things stand (the spans of the `toml` crate, which the reader of the configuration uses too), and the text is
 //!   changed there.
-//! - What is taken away becomes a comment, as keys that are not in use are in the default file; a secret goes altogether.
+//! - What is taken away becomes a comment, as keys that are not in use are in the default file; of a secret the comment names the file
+//!   that has it then.
 //! - After each change the text is read again. A form that this does not know how to change is an error, and nothing was changed.
 
 use std::ops::Range;
@@ -20,8 +21,8 @@ use crate::command::Coded;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} stands in a form that is not changed here; write {wanted} by hand, then run this again")]
 pub(super) struct EditError {
-    key: String,
-    wanted: String,
+    pub(super) key: String,
+    pub(super) wanted: String,
 }
 
 impl EditError {
@@ -150,8 +151,8 @@ impl Text {
         }
     }
 
-    /// Takes a key away, or a table with a header and its own keys. `secret`: nothing may stay of it.
-    pub(super) fn unset(&mut self, path: &[&str], secret: bool) -> Result<(), EditError> {
+    /// Takes a key away, or a table with a header and its own keys: a comment stays.
+    pub(super) fn unset(&mut self, path: &[&str]) -> Result<(), EditError> {
         let Some(place) = self.find(path) else { return Ok(()) };
         let (first, more) = if self.has_header(&place) {
             (place.value, place.own)
@@ -162,17 +163,35 @@ impl Text {
         lines.sort_by_key(|range| range.start);
         let mut text = self.0.clone();
         for range in lines.iter().rev() {
-            let begin = self.0[..range.start].rfind('\n').map_or(0, |end| end + 1);
-            let end = self.end_of_line(range.end);
-            if secret {
-                text.replace_range(begin..end, "");
-                continue;
-            }
-            let commented: String = self.0[begin..end].split_inclusive('\n').flat_map(|line| ["#", line]).collect();
-            text.replace_range(begin..end, &commented);
+            self.comment(&mut text, range, None);
         }
+        self.without(path, &text)
+    }
+
+    /// Takes a key away: in the comment that stays another key and value stand in its place.
+    pub(super) fn retire(&mut self, path: &[&str], key: &str, value: &str) -> Result<(), EditError> {
+        let Some(place) = self.find(path) else { return Ok(()) };
+        let mut text = self.0.clone();
+        self.comment(&mut text, &(place.key.start..place.value.end), Some(&format!("{key} = {value}")));
+        self.without(path, &text)
+    }
+
+    /// Makes comments of the lines of a range, in a text that is as this one up to the range's end.
+    fn comment(&self, text: &mut String, range: &Range<usize>, instead: Option<&str>) {
+        let begin = self.0[..range.start].rfind('\n').map_or(0, |end| end + 1);
+        let end = self.end_of_line(range.end);
+        let lines = match instead {
+            Some(new) => [&self.0[begin..range.start], new, &self.0[range.end..end]].concat(),
+            None => self.0[begin..end].to_owned(),
+        };
+        let commented: String = lines.split_inclusive('\n').flat_map(|line| ["#", line]).collect();
+        text.replace_range(begin..end, &commented);
+    }
+
+    /// Takes a text that is to differ in nothing but that a path is not there.
+    fn without(&mut self, path: &[&str], text: &str) -> Result<(), EditError> {
         let others = |text: &Self| text.leaves().into_iter().filter(|leaf| !leaf.starts_with(path)).collect::<Vec<_>>();
-        match Self::new(&text).ok().filter(|text| text.find(path).is_none() && others(text) == others(self)) {
+        match Self::new(text).ok().filter(|text| text.find(path).is_none() && others(text) == others(self)) {
             Some(changed) => {
                 *self = changed;
                 Ok(())
@@ -260,12 +279,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_away_becomes_a_comment_and_a_secret_goes() {
-        let mut it = text("[a]\n# why\nx = [\n 1,\n]\ny = \"s\" # c\nz = 1\n[b]\nq = 1\n");
-        it.unset(&["a", "x"], false).expect("unset");
-        it.unset(&["a", "y"], true).expect("unset");
-        it.unset(&["b"], false).expect("unset");
-        assert_eq!(it.as_str(), "[a]\n# why\n#x = [\n# 1,\n#]\nz = 1\n#[b]\n#q = 1\n");
+    fn what_is_taken_away_becomes_a_comment_and_of_a_secret_where_it_is() {
+        let mut it = text("[a]\n# why\nx = [\n 1,\n]\n y = \"\"\"\ns\"\"\" # c\nz = 1\n[b]\nq = 1\n");
+        it.unset(&["a", "x"]).expect("unset");
+        it.retire(&["a", "y"], "y_file", "\"/f\"").expect("retired");
+        it.unset(&["b"]).expect("unset");
+        assert_eq!(it.as_str(), "[a]\n# why\n#x = [\n# 1,\n#]\n# y_file = \"/f\" # c\nz = 1\n#[b]\n#q = 1\n");
     }
 
     #[test]
@@ -277,7 +296,7 @@ mod tests {
             it.set(&["forward", "flux", "kind"], "\"webhook\"").expect("what is there can be changed");
         }
         let mut it = text("forward = { a = 1, b = 2 }\n");
-        assert!(it.unset(&["forward", "a"], false).is_err());
+        assert!(it.unset(&["forward", "a"]).is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tidegate::config::Secret;
 use tidegate::message;
 use tidegate::secret::MAX_FILE;
 
-use super::answers::{Answers, Kind, Place, pasted};
+use super::answers::{Answers, Kind, Place, located, pasted};
 use crate::command::{CONFIG, Coded};
 
 /// What to set up; what is not given is asked, if there is a terminal.
@@ -125,7 +125,8 @@ impl Args {
             ));
         }
         let [password, webhook, key] = files.map(|file| file.as_deref().map(secret).transpose());
-        let webhook = webhook?.map(|text| Secret::new(pasted(&text)));
+        let (password, webhook, key) = (password?, webhook?, key?);
+        let webhook = webhook.map(|text| Secret::new(pasted(&text)));
         // Whoever hands over a webhook has said how Flux is reached.
         let api = self.auth_key_file.is_some() || self.auth_key_id.is_some() || self.app.is_some();
         let meant = match (webhook.is_some(), api, self.unified_url.is_some()) {
@@ -141,8 +142,8 @@ impl Args {
             broker: self.broker.clone(),
             topics: self.broker_topic.clone(),
             broker_user: self.broker_user.clone(),
-            broker_password: password?.map(|text| Secret::new(text.trim())),
-            broker_ca: self.broker_ca.clone(),
+            broker_password: password.map(Secret::new),
+            broker_ca: self.broker_ca.as_deref().map(located),
             interface: self.interface.clone(),
             kind: self.flux.or(meant),
             webhook,
@@ -150,11 +151,11 @@ impl Args {
             app: self.app.clone(),
             channel: self.channel.clone(),
             key_id: self.auth_key_id.clone(),
-            key: key?.map(|text| Secret::new(text.trim())),
+            key: key.map(Secret::new),
             unified_url: self.unified_url.clone(),
-            flux_ca: self.flux_ca.clone(),
+            flux_ca: self.flux_ca.as_deref().map(located),
             no_limits: self.no_limits,
-            terms: self.terms.clone(),
+            terms: self.terms.as_deref().map(located),
             events: self.events_per_month.clone(),
             bytes: self.bytes_per_month.clone(),
             rate: self.rate.clone(),
@@ -162,6 +163,7 @@ impl Args {
     }
 }
 
+/// A secret that is a line of its own.
 fn secret(path: &Path) -> Result<String, Coded> {
     let failed = |source| {
         let said = message!(
@@ -177,9 +179,19 @@ fn secret(path: &Path) -> Result<String, Coded> {
         File::open(path).and_then(|file| file.take(MAX_FILE).read_to_string(&mut text))
     }
     .map_err(failed)?;
-    if text.trim().is_empty() {
-        let said = message!("there is no secret in {path}; write it there as one line", path = path.display());
-        return Err(Coded::new(said, Some(Code::Secret)));
+    let mut lines = text.lines().map(|line| line.trim_matches(['\u{feff}', ' ', '\t'])).filter(|line| !line.is_empty());
+    let path = if path == Path::new("-") { "-".into() } else { path.display().to_string() };
+    match (lines.next(), lines.next()) {
+        (Some(line), None) => Ok(line.to_owned()),
+        (None, _) => {
+            Err(Coded::new(message!("{path} is empty; the secret belongs there", path = path), Some(Code::Secret)))
+        }
+        (Some(_), Some(_)) => Err(Coded::new(
+            message!(
+                "{path} has more than one line; a secret is one line, and nothing else may stand there",
+                path = path
+            ),
+            Some(Code::Secret),
+        )),
     }
-    Ok(text)
 }

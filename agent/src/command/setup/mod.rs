@@ -33,6 +33,7 @@ use tidegate::code::Code;
 use tidegate::config::{self, LoadError};
 use tidegate::language::{Language, Message};
 use tidegate::message;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::answers::{Answers, Draft, Topic};
 use self::edit::{EditError, Text};
@@ -40,7 +41,7 @@ pub(super) use self::flags::Args;
 use self::prove::Proof;
 use self::service::Written;
 use self::terminal::Terminal;
-use self::write::Belongs;
+use self::write::{Batch, Belongs};
 use super::check;
 use super::{Coded, Failure, print};
 
@@ -67,7 +68,6 @@ enum Refusal {
     Bad,
     Wrong,
     NotAgreed,
-    NotWritable(PathBuf),
     Meanwhile(PathBuf),
 }
 
@@ -80,37 +80,36 @@ impl From<Refusal> for Failure {
                     path = path.display(),
                     why = why
                 ),
-                Some(Code::ConfigWrong),
+                Code::ConfigWrong,
             ),
-            Refusal::Missing(flags) => {
-                (message!("not answered: {flags}; give these flags, or run this in a terminal", flags = flags), None)
-            }
+            Refusal::Missing(flags) => (
+                message!("not answered: {flags}; give these flags, or run this in a terminal", flags = flags),
+                Code::SetupUnanswered,
+            ),
             Refusal::Bad => (
                 message!(
                     "something is bad, see above, and nothing was changed; correct it, or write it all the same with --keep-bad"
                 ),
-                None,
+                Code::SetupBad,
             ),
             Refusal::Wrong => (
                 message!(
                     "the answers make no configuration that can be used, and nothing was changed; correct what is said above"
                 ),
-                Some(Code::ConfigWrong),
+                Code::ConfigWrong,
             ),
-            Refusal::NotAgreed => (message!("nothing was changed; without a terminal --yes has it written"), None),
-            Refusal::NotWritable(path) => (
-                message!("this user cannot write {path}; run this with sudo", path = path.display()),
-                Some(Code::CannotWrite),
-            ),
+            Refusal::NotAgreed => {
+                (message!("nothing was changed; without a terminal --yes has it written"), Code::SetupUnanswered)
+            }
             Refusal::Meanwhile(path) => (
                 message!(
                     "somebody else has changed {path} meanwhile, and nothing was changed here; run this again",
                     path = path.display()
                 ),
-                None,
+                Code::ChangedMeanwhile,
             ),
         };
-        Coded::new(said, code).into()
+        Coded::new(said, Some(code)).into()
     }
 }
 
@@ -120,9 +119,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     let given = args.answers()?;
     let (old, fresh, start) = begin(&path, language)?;
     let place = path.parent().unwrap_or(Path::new("/")).to_path_buf();
-    if !write::writable(&place) {
-        return Err(Refusal::NotWritable(path).into());
-    }
+    write::writable(&place).map_err(|source| write::cannot(&path, source))?;
     let writing = Arc::new(Mutex::new(false));
     heed_interrupts(&writing, language);
     let mut terminal = Terminal::find(language);
@@ -280,43 +277,57 @@ fn show(path: &Path, old: &str, new: &str, draft: &Draft, language: Language) ->
         text.extend([head.text(language), "\n\n".into(), diff::diff(old, new), "\n".into()]);
     }
     for file in draft.secrets.keys() {
-        let said = message!("{path} will hold a secret, for its owner alone (mode 0600)", path = file.display());
+        let path = file.display();
+        let said = if draft.kept.contains(file) {
+            message!(
+                "{path} will keep what stands in the configuration now and is a secret, for its owner alone (mode 0600)",
+                path = path
+            )
+        } else {
+            message!("{path} will hold a secret, for its owner alone (mode 0600)", path = path)
+        };
         text.extend([said.text(language), "\n".into()]);
     }
     print(&text)
 }
 
-/// Writes the secrets, then the configuration.
+/// Writes the secrets and the configuration: all or nothing.
 fn put(path: &Path, old: &str, new: &str, draft: &Draft) -> Result<(), Failure> {
     let now = if path.exists() { config::read_text(path)? } else { String::new() };
     if now != old {
         return Err(Refusal::Meanwhile(path.to_path_buf()).into());
     }
     let owner = service::owner_of_secrets(draft.folder());
+    let mut batch = Batch::default();
     if !draft.secrets.is_empty() {
-        write::folder(draft.folder(), Belongs { to: owner, mode: 0o700 })?;
+        batch.folder(draft.folder(), Belongs { to: owner, mode: 0o700 })?;
     }
     for (file, secret) in &draft.secrets {
         let line = format!("{}\n", secret.expose());
-        write::file(file, line.as_bytes(), Belongs { to: owner, mode: 0o600 })?;
+        batch.file(file, line.as_bytes(), Belongs { to: owner, mode: 0o600 })?;
     }
     if old != new {
         if let Some(folder) = path.parent() {
-            write::folder(folder, Belongs { to: None, mode: 0o755 })?;
+            batch.folder(folder, Belongs { to: None, mode: 0o755 })?;
         }
         // It holds no secret, and the service's user must read it.
-        write::file(path, new.as_bytes(), Belongs::as_there(path, 0o644))?;
+        batch.file(path, new.as_bytes(), Belongs::as_there(path, 0o644))?;
     }
-    Ok(())
+    Ok(batch.commit()?)
 }
 
 /// Has Ctrl-C end at once, but not between the first and the last file that is written.
 fn heed_interrupts(writing: &Arc<Mutex<bool>>, language: Language) {
     let writing = Arc::clone(writing);
+    let (ready, heeded) = std::sync::mpsc::channel::<()>();
     // Without this thread Ctrl-C ends the process all the same, only without a word.
     let _ = std::thread::Builder::new().name("interrupts".into()).spawn(move || {
-        let heard = check::probe::block_on(tokio::signal::ctrl_c());
-        if matches!(heard, Some(Ok(()))) {
+        let heard = check::probe::block_on(async move {
+            let interrupts = signal(SignalKind::interrupt());
+            drop(ready);
+            interrupts.ok()?.recv().await
+        });
+        if heard.flatten().is_some() {
             let written = writing.lock().unwrap_or_else(PoisonError::into_inner);
             if !*written {
                 let _ = print(&format!("\n{}\n", message!("stopped; nothing was changed").text(language)));
@@ -324,4 +335,6 @@ fn heed_interrupts(writing: &Arc<Mutex<bool>>, language: Language) {
             std::process::exit(INTERRUPTED);
         }
     });
+    // The first question comes when Ctrl-C is heeded, or cannot be: nothing is ever sent here.
+    let _ = heeded.recv();
 }

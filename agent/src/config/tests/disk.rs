@@ -207,3 +207,21 @@ fn the_file_system_of_a_store_that_is_not_there_yet_is_that_of_its_folder() {
     assert!(here.bytes > 0);
     assert_eq!((here.bytes, here.volatile), (below.bytes, below.volatile));
 }
+
+#[test]
+fn only_a_regular_file_is_a_configuration_and_a_pipe_is_not_waited_for() {
+    let folder = Folder::new();
+    let pipe = folder.0.path().join("pipe.toml");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .expect("a pipe");
+    for (path, word) in [
+        (pipe.as_path(), "it is not a regular file"),
+        (Path::new("/dev/zero"), "it is not a regular file"),
+        (folder.0.path(), "directory"),
+    ] {
+        let error = load(path).expect_err("no configuration");
+        let LoadError::Unreadable { source, .. } = &error else { panic!("{error}") };
+        assert!(source.to_string().contains(word), "{source}");
+        assert_eq!(store_path(path), None);
+    }
+}

@@ -70,7 +70,7 @@ async fn what_another_endpoint_said_is_not_held_against_the_new_one() {
         let stats = bench.until("the new one was asked", |_| !flux.seen().is_empty()).await;
         assert_ne!(stats.verdict.word, "accepted", "that was the old one");
         // It never delivered anything here, so this is no suspension.
-        let stats = bench.until("refused", |stats| stats.verdict.reason.contains("403")).await;
+        let stats = bench.until("refused", |stats| stats.verdict.reason.to_string().contains("403")).await;
         assert_eq!(stats.verdict.word, "misconfigured", "after {code}");
         // What was published last may not be committed yet.
         let waiting = || bench.store.stats().lanes.iter().map(|lane| lane.waiting).sum::<u64>();
@@ -111,7 +111,9 @@ async fn reloads_over_and_over_press_no_endpoint_that_refuses_and_one_that_chang
         let flux = flux::Flux::start(move |_, _| status(code)).await;
         let bench = Bench::start(patient(&flux));
         bench.publish(1, numbers(0..1));
-        bench.until("it was refused", |stats| stats.requests >= 1 && stats.verdict.reason.contains("HTTP")).await;
+        bench
+            .until("it was refused", |stats| stats.requests >= 1 && stats.verdict.reason.to_string().contains("HTTP"))
+            .await;
         let requests = || flux.seen().len();
         // An hour is what each pace waits by itself. (A body that is refused is cut, and its part tried at once.)
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -96,8 +96,8 @@ async fn an_answer_that_does_not_come_says_how_long_it_was_waited_for() {
     let answer_timeout = Duration::from_millis(200);
     let bench = Bench::start(Options { answer_timeout, backoff: seconds(1000), ..webhook(&flux) });
     bench.publish(1, numbers(0..5));
-    let stats = bench.until("given up", |stats| !stats.verdict.reason.is_empty()).await;
-    let reason = &stats.verdict.reason;
+    let stats = bench.until("given up", |stats| !stats.verdict.reason.to_string().is_empty()).await;
+    let reason = stats.verdict.reason.to_string();
     assert!(reason.contains(" (0.2 s and ") && reason.ends_with(" s for the body's size)"), "{reason}");
     assert_eq!(bench.stop().await, 5);
 }

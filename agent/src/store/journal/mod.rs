@@ -144,6 +144,7 @@ mod budgets;
 mod clocks;
 mod commit;
 mod company;
+mod contents;
 mod control;
 mod delivered;
 #[cfg(test)]
@@ -175,6 +176,8 @@ mod writer;
 
 pub(super) use aside::{AsideFrame, decode as decode_aside};
 pub use clocks::TimesKnown;
+pub use contents::Outlook;
+pub(super) use contents::outlook;
 pub use heads::{MOST_HEADS, SegmentHead, heads};
 pub use reader::Chunk;
 pub(super) use reader::LogReader;

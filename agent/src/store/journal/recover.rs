@@ -1,18 +1,19 @@
 //! Opening: what is on the disk becomes a ledger, lanes to append to, and a report. The order of steps is in the
 //! [module's documentation](super).
 
+use super::contents::{self, Contents};
 use super::control::{self, Entry, LaneLedger, Ledger};
 use super::delivered::{self, Keep};
 use super::hardware::Met;
 use super::log::{Log, LogShared, SegmentView, View};
-use super::recover_control::{self, ControlFound};
+use super::recover_control::ControlFound;
 use super::recover_lane::{self, LaneFound};
 use super::reserve::{Reserve, is_full};
 use super::segment::{self, GATEWAY_LIMIT, Identity, LANE_LIMIT};
+use super::version::{self, Says};
 use super::writer::Parts;
-use super::{
-    Queue, Shared, aside_limit, control_segment_size, lane_dir, own_needs, reserve_size, segment_size, version,
-};
+use super::{Queue, Shared, aside_limit, control_segment_size, lane_dir, own_needs, reserve_size, segment_size};
+use crate::code::Code;
 use crate::store::disk::{Disk, Mode};
 use crate::store::state::Index;
 use crate::store::wear::Gauge;
@@ -36,13 +37,15 @@ const LANES: usize = 255;
 pub(super) enum Access {
     /// To go on with the store: what was read is synced, and files are opened to be written to.
     Own,
+    /// To learn whether that is possible: files are opened to be written to; nothing is written, and nothing is synced.
+    Try,
     /// Only to look: nothing is written, and nothing is synced.
     Look,
 }
 
 impl Access {
     pub(super) fn mode(self) -> Mode {
-        if self == Self::Own { Mode::Write } else { Mode::Read }
+        if self == Self::Look { Mode::Read } else { Mode::Write }
     }
 }
 
@@ -69,6 +72,11 @@ impl Report {
             tracing::warn!("{line}");
         }
         self.lines.push(line);
+    }
+
+    /// The same with the code whose page says what to do.
+    fn add_coded(&mut self, code: Code, line: &str) {
+        self.add(format!("{line} ({code})"));
     }
 
     fn finish(mut self) -> Vec<String> {
@@ -122,7 +130,7 @@ pub(super) fn read_error(path: &Path, source: io::Error) -> StoreError {
     io_error("read", path, source)
 }
 
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+pub(super) fn io_error(action: &'static str, path: &Path, source: io::Error) -> StoreError {
     StoreError::Io { action, path: path.display().to_string(), source }
 }
 
@@ -134,19 +142,21 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     version::check(&*disk, &root)?;
     disk.create_dir_all(&root).map_err(|error| io_error("make the folder", &root, error))?;
     let lock = take_lock(&*disk, &root)?;
-    // Another process may have made the store meanwhile.
-    version::check(&*disk, &root)?;
     let mut report = Report::default();
+    // Another process may have made the store meanwhile.
+    if version::check(&*disk, &root)? == Says::Damaged {
+        let file = root.join(version::NAME);
+        let text = format!("{} is damaged: the segments' heads say the format, and it is written anew", file.display());
+        report.add_coded(Code::StoreDamaged, &text);
+    }
     // A store that was made before there was this file is judged by the heads before it is said of the whole.
     let fresh = version::is_fresh(&*disk, &root).map_err(|error| io_error("list", &root, error))?;
     if fresh {
         version::say(&*disk, &root);
     }
-    let control = recover_control::read(&disk, &root.join("control"), Access::Own, &mut report)?;
-    let names = lane_names(&*disk, &options, control.ledger.as_ref())?;
-    make_folders(&*disk, &options, &names)?;
+    let contents = Contents::read(&disk, &options, Access::Own, &mut report)?;
     let whole = disk.clone();
-    let recovery = Recovery::read(options, disk, control, &names, report)?;
+    let recovery = Recovery::of(options, disk, contents, report)?;
     let opened = recovery.finish(lock)?;
     if !fresh {
         version::say(&*whole, &root);
@@ -154,7 +164,8 @@ pub(super) fn open(options: Options, disk: Arc<dyn Disk>) -> Result<(Arc<Shared>
     Ok(opened)
 }
 
-fn check(options: &Options) -> Result<(), StoreError> {
+/// Judges the options by themselves.
+pub(super) fn check(options: &Options) -> Result<(), StoreError> {
     let wrong = |what: String| Err(StoreError::Options { what });
     if options.gateway.is_empty() || options.gateway.len() > GATEWAY_LIMIT {
         return wrong(format!("the gateway's id must have 1 to {GATEWAY_LIMIT} bytes"));
@@ -210,7 +221,11 @@ fn take_lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn std::fmt::Debug + S
 }
 
 /// The configured lanes in order, then those that the ledger or a folder still knows.
-fn lane_names(disk: &dyn Disk, options: &Options, ledger: Option<&Ledger>) -> Result<Vec<String>, StoreError> {
+pub(super) fn lane_names(
+    disk: &dyn Disk,
+    options: &Options,
+    ledger: Option<&Ledger>,
+) -> Result<Vec<String>, StoreError> {
     let mut names: Vec<String> = options.lanes.iter().map(|lane| lane.name.clone()).collect();
     let known = ledger.into_iter().flat_map(|ledger| &ledger.lanes).map(|lane| lane.name.clone());
     let mut folders: Vec<String> = disk
@@ -229,11 +244,15 @@ fn lane_names(disk: &dyn Disk, options: &Options, ledger: Option<&Ledger>) -> Re
     Ok(names)
 }
 
-fn make_folders(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<(), StoreError> {
+/// The folders that a store has, without its own.
+pub(super) fn folders(options: &Options, names: &[String]) -> Vec<PathBuf> {
+    let lanes = names.iter().map(|name| lane_dir(options, name));
+    lanes.chain(["control", "aside", "damaged"].map(|name| options.path.join(name))).collect()
+}
+
+pub(super) fn make_folders(disk: &dyn Disk, options: &Options, names: &[String]) -> Result<(), StoreError> {
     let root = &options.path;
-    let mut dirs: Vec<PathBuf> = names.iter().map(|name| lane_dir(options, name)).collect();
-    dirs.extend(["control", "aside", "damaged"].map(|name| root.join(name)));
-    for dir in &dirs {
+    for dir in &folders(options, names) {
         disk.create_dir_all(dir).map_err(|error| io_error("make the folder", dir, error))?;
     }
     disk.sync_dir(root).map_err(|error| io_error("sync", root, error))?;
@@ -262,23 +281,8 @@ struct Recovery {
 }
 
 impl Recovery {
-    fn read(
-        options: Options,
-        disk: Arc<dyn Disk>,
-        mut control: ControlFound,
-        names: &[String],
-        mut report: Report,
-    ) -> Result<Self, StoreError> {
-        let known = control.ledger.is_some();
-        let mut ledger = control.ledger.take().unwrap_or_default();
-        let same = ledger.lanes.iter().map(|lane| &lane.name).eq(names);
-        ledger.arrange(names);
-        let mut lanes = Vec::with_capacity(names.len());
-        for (index, name) in names.iter().enumerate() {
-            let of = known.then_some((&ledger, index));
-            lanes.push(recover_lane::read(&disk, &lane_dir(&options, name), of, Access::Own, &mut report)?);
-        }
-        let aside = recover_lane::read(&disk, &options.path.join("aside"), None, Access::Own, &mut report)?;
+    fn of(options: Options, disk: Arc<dyn Disk>, contents: Contents, report: Report) -> Result<Self, StoreError> {
+        let Contents { control, ledger, known, same, lanes, aside } = contents;
         let changed = !known || !same || control.damaged;
         // What cannot be asked for is as it is nearly everywhere.
         let block = disk.space(&options.path).map_or(4096, |space| space.block);
@@ -361,7 +365,7 @@ impl Recovery {
     }
 
     fn decide_epoch(&mut self, known: bool) -> Result<(), StoreError> {
-        let fresh = !known && self.control.segments.is_empty() && self.lanes.iter().all(|lane| lane.generation == 0);
+        let fresh = contents::is_new(known, &self.control, &self.lanes);
         let mut doubts: Vec<String> = self.lanes.iter_mut().filter_map(|lane| lane.doubt.take()).collect();
         if !fresh && !known {
             doubts.push("the control lane is lost: what was delivered is sent again, sessions begin anew".into());

@@ -127,7 +127,7 @@ fn read_segment(
     contents.snapshot.take_if(|(seq, _)| *seq >= scan.next);
     contents.entries.retain(|(seq, _)| *seq < scan.next);
     contents.next = scan.next;
-    if access == Access::Look {
+    if access != Access::Own {
         return Ok(contents);
     }
     // Made durable before anything is decided from it: after a crash of the process alone it may only be cached. If

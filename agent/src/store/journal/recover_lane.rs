@@ -59,8 +59,8 @@ impl Known {
     fn new(lane: Option<&LaneLedger>, access: Access) -> Self {
         let committed = lane.map_or(0, LaneLedger::evidence);
         match lane {
-            // Who only looks has no use for origins.
-            _ if access == Access::Look => Self { accounted: SEQ_LIMIT, committed },
+            // Who does not go on with the store has no use for origins.
+            _ if access != Access::Own => Self { accounted: SEQ_LIMIT, committed },
             Some(lane) => Self { accounted: lane.accounted, committed },
             // Without a control lane there are no sessions left to which an unreleased publish could belong.
             None => Self { accounted: SEQ_LIMIT, committed },
@@ -93,7 +93,7 @@ pub(super) fn read(
         let known = Known::new(known, access);
         read_older(disk, dir, known.accounted, &mut found)?;
         read_tail(disk, dir, &tail, (&known, access), &mut found, report)?;
-    } else if access != Access::Look {
+    } else if access == Access::Own {
         // A segment that was begun and taken back shall not come back once its numbers are used again.
         if let Err(error) = disk.sync_dir(dir) {
             found.doubt = Some(format!("{} cannot be synced: {error}", dir.display()));
@@ -238,7 +238,7 @@ fn read_tail(
         last.len = scan.offset;
     }
     found.head = Some(tail.head.identity.clone());
-    if access == Access::Look {
+    if access != Access::Own {
         return Ok(());
     }
     if let Err(error) = tail.file.sync_data().and_then(|()| disk.sync_dir(dir)) {

@@ -33,7 +33,7 @@ use std::io;
 use std::path::Path;
 
 /// The file's name.
-const NAME: &str = "version";
+pub(super) const NAME: &str = "version";
 
 /// The name under which it is written.
 const NEW: &str = "version.new";
@@ -46,19 +46,22 @@ const READ: usize = 64;
 
 /// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Says {
-    /// There is none, or it is not as it was written.
+pub(super) enum Says {
+    /// There is none, or it cannot be read.
     Nothing,
+    /// It is not as it was written.
+    Damaged,
+    /// The format.
     Format(u16),
 }
 
-/// Refuses a store that is not to be touched by this version. Changes nothing.
-pub(super) fn check(disk: &dyn Disk, root: &Path) -> Result<(), StoreError> {
+/// Refuses a store that is not to be touched by this version; hands out what the file says. Changes nothing.
+pub(super) fn check(disk: &dyn Disk, root: &Path) -> Result<Says, StoreError> {
     match says(disk, root) {
         Says::Format(found) if found != VERSION => {
             Err(StoreError::Version { path: root.join(NAME).display().to_string(), found, known: VERSION })
         }
-        _ => Ok(()),
+        says => Ok(says),
     }
 }
 
@@ -95,7 +98,7 @@ fn settle(disk: &dyn Disk, root: &Path) -> io::Result<()> {
 fn says(disk: &dyn Disk, root: &Path) -> Says {
     let mut bytes = [0; READ];
     let read = disk.open(&root.join(NAME), Mode::Read).and_then(|file| read_full_at(&*file, &mut bytes, 0));
-    read.ok().and_then(|filled| decode(&bytes[..filled])).map_or(Says::Nothing, Says::Format)
+    read.map_or(Says::Nothing, |filled| decode(&bytes[..filled]).map_or(Says::Damaged, Says::Format))
 }
 
 fn encode(format: u16) -> String {
@@ -140,7 +143,7 @@ mod tests {
         for damaged in ["", "tidegate-store 9", "tidegate-store 9 00000000\n", "\u{0}\u{0}\n"] {
             let store = disk();
             put(&store, damaged.as_bytes());
-            check(&store, root).expect("what is damaged refuses nothing");
+            assert_eq!(check(&store, root).expect("what is damaged refuses nothing"), Says::Damaged);
             settle(&store, root).expect("the disk is fine");
             assert_eq!(says(&store, root), Says::Format(VERSION), "{damaged:?}");
         }

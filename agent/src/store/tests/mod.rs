@@ -6,6 +6,7 @@ mod gaps;
 mod hardware;
 mod limits;
 mod model;
+mod outlook;
 mod recovery;
 mod room;
 mod rot;

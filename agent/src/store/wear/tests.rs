@@ -29,33 +29,95 @@ fn a_folder_that_is_not_there_is_named() {
     assert!(error.to_string().contains("/nowhere/at/all"), "{error}");
 }
 
+/// Commits of so many bytes of which every one is sampled, each with what the medium writes for it beyond them.
+fn commit(estimator: &mut Estimator, counter: &mut u64, handed: u64, beyond: u64, now: Instant) {
+    let before = *counter;
+    *counter += handed + beyond;
+    estimator.committed(handed, handed);
+    estimator.sample(handed, before, *counter, now);
+}
+
 #[test]
-fn nothing_is_claimed_before_a_sample() {
+fn nothing_is_claimed_before_there_are_enough_samples() {
     let now = Instant::now();
-    let mut estimator = Estimator::new(now);
+    let (mut estimator, mut counter) = (Estimator::new(now), 1_000_000);
     estimator.committed(1000, 1200);
     let wear = estimator.wear(now);
     assert_eq!((wear.stored, wear.written, wear.device_written, wear.ratio()), (1000, None, None, None));
+    for _ in 1..ENOUGH {
+        commit(&mut estimator, &mut counter, 100, 8192, now);
+        assert_eq!(estimator.wear(now).written, None);
+    }
+    commit(&mut estimator, &mut counter, 100, 8192, now);
+    assert!(estimator.wear(now).written.is_some());
 }
 
 #[test]
 fn what_came_before_the_first_sample_is_counted_with_it() {
     let now = Instant::now();
-    let mut estimator = Estimator::new(now);
-    estimator.committed(900, 1000);
-    estimator.committed(900, 1000);
-    estimator.sample(1000, 50_000, 53_000, now);
-    assert_eq!(estimator.wear(now).written, Some(6000));
+    let (mut estimator, mut counter) = (Estimator::new(now), 0);
+    // The device has written as much for the commits that were not sampled.
+    estimator.note(counter, now);
+    (0..3).for_each(|_| estimator.committed(900, 1000));
+    counter += 3 * 3000;
+    (0..ENOUGH).for_each(|_| commit(&mut estimator, &mut counter, 1000, 2000, now));
+    assert_eq!(estimator.wear(now).written, Some((3 + ENOUGH as u64) * 3000));
 }
 
 #[test]
-fn a_counter_that_went_back_is_no_sample() {
+fn what_is_written_once_is_no_cost_of_each_record_and_no_burst_of_others_either() {
     let now = Instant::now();
-    let mut estimator = Estimator::new(now);
+    let (mut estimator, mut counter) = (Estimator::new(now), 0);
+    estimator.note(counter, now);
+    let mut ours = 0;
+    for round in 0..40 {
+        // The first makes files and the reserve; in the tenth somebody copies an image to the card.
+        let beyond = match round {
+            0 => 2 << 20,
+            10 => 270 << 20,
+            _ => 8192,
+        };
+        commit(&mut estimator, &mut counter, 57, beyond, now);
+        for _ in 0..15 {
+            estimator.committed(57, 57);
+            counter += 57 + 8192;
+        }
+        ours += 16 * (57 + 8192);
+    }
+    let written = estimator.wear(now).written.expect("it is known");
+    assert!((ours - ours / 10..=ours + ours / 10).contains(&written), "{written} of {ours}");
+}
+
+#[test]
+fn no_more_is_claimed_than_the_device_wrote_in_all() {
+    let now = Instant::now();
+    let (mut estimator, mut counter) = (Estimator::new(now), 0);
+    estimator.note(counter, now);
+    (0..ENOUGH).for_each(|_| commit(&mut estimator, &mut counter, 100, 100_000, now));
+    // Cheaper ones, between samples.
+    (0..100).for_each(|_| estimator.committed(100, 100));
+    counter += 100 * 4096;
+    estimator.note(counter, now);
+    assert_eq!(estimator.wear(now).written, Some(counter));
+}
+
+#[test]
+fn a_ratio_is_told_of_what_is_large_beside_a_block() {
+    let wear = |stored| Wear { stored, written: Some(4 << 20), ..Wear::default() };
+    assert_eq!(wear(342).ratio(), None);
+    assert_eq!(wear(RATIO_FROM - 1).ratio(), None);
+    assert_eq!(wear(1 << 20).ratio(), Some(4.0));
+}
+
+#[test]
+fn a_counter_that_went_back_is_no_sample_and_bounds_nothing() {
+    let now = Instant::now();
+    let (mut estimator, mut counter) = (Estimator::new(now), 1 << 30);
+    (0..ENOUGH).for_each(|_| commit(&mut estimator, &mut counter, 1000, 2000, now));
     estimator.committed(900, 1000);
-    estimator.sample(1000, 50_000, 10_000, now);
+    estimator.sample(1000, counter, 10_000, now);
     let wear = estimator.wear(now);
-    assert_eq!((wear.written, wear.device_written), (None, Some(0)));
+    assert_eq!((wear.written, wear.device_written), (Some((1 + ENOUGH as u64) * 3000), Some(0)));
 }
 
 #[test]

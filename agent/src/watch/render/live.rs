@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use super::stance::{may, of_ground, of_notice};
 use super::words::{stance_word, verdict_word};
 use super::{number, plain, span, time, told};
+use crate::code::Code;
 use crate::language::sheet::{Sheet, cells, left, right};
 use crate::language::{IntoValue, Language, Message};
 use crate::message;
@@ -69,18 +70,30 @@ pub struct View<'a> {
     pub status: Option<&'a Status>,
     /// The course until then.
     pub course: &'a Course,
-    /// Since when the agent does not answer, and why.
-    pub trouble: Option<(u64, &'a str)>,
+    /// That the agent does not answer.
+    pub trouble: Option<&'a Trouble>,
     /// Now (ms since the Unix epoch).
     pub now_ms: u64,
-    /// The terminal has no block elements.
+    /// The terminal has ASCII alone. What is said in Japanese, to somebody who asked for it there, stays Japanese.
     pub ascii: bool,
+}
+
+/// That the agent does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// Since when (ms since the Unix epoch).
+    pub since_ms: u64,
+    /// Why.
+    pub why: Message,
+    /// What to read about it.
+    pub code: Option<Code>,
 }
 
 /// The screen's lines: `rows` at most, each `width` cells at most.
 pub fn draw(view: &View<'_>, width: usize, rows: usize, language: Language) -> Vec<String> {
     let names = NAMES[usize::from(width < NARROW)];
-    let mut page = Page { lines: Vec::new(), width, names, sheet: Sheet::new(language, 0) };
+    let ascii = view.ascii && language == Language::English;
+    let mut page = Page { lines: Vec::new(), width, names, ascii, sheet: Sheet::new(language, 0) };
     head(&mut page, view);
     if let Some(status) = view.status {
         state(&mut page, status, view.now_ms);
@@ -111,23 +124,76 @@ struct Page {
     lines: Vec<String>,
     width: usize,
     names: usize,
+    /// Nothing but ASCII is to be written.
+    ascii: bool,
     sheet: Sheet,
 }
 
 impl Page {
     fn text(&mut self, text: impl IntoValue) {
         let text = self.sheet.say(text);
-        self.lines.push(cut(&text, self.width));
+        self.put(&text);
     }
 
     fn row(&mut self, name: impl IntoValue, value: impl IntoValue) {
         let (name, value) = (self.sheet.say(name), self.sheet.say(value));
-        self.lines.push(cut(&format!("{} {value}", left(&name, self.names)), self.width));
+        self.put(&format!("{} {value}", left(&name, self.names)));
+    }
+
+    /// What must be read to its end: on as many lines as it takes, each set in by two cells.
+    fn whole(&mut self, text: impl IntoValue) {
+        let text = self.sheet.say(text);
+        let indent = if self.width > 2 { "  " } else { "" };
+        for line in wrap(&text, self.width.saturating_sub(indent.len())) {
+            self.put(&format!("{indent}{line}"));
+        }
+    }
+
+    fn put(&mut self, line: &str) {
+        self.lines.push(if self.ascii { cut(&asciified(line), self.width, "~") } else { cut(line, self.width, "…") });
     }
 }
 
+/// A text in ASCII: what separates stays readable, of what else there is it is seen that it was there.
+fn asciified(text: &str) -> String {
+    let one = |character: char| match character {
+        '…' => '~',
+        '“' | '”' | '„' => '"',
+        '‘' | '’' => '\'',
+        '·' | '–' | '—' => '-',
+        '×' => 'x',
+        ascii if ascii.is_ascii() => ascii,
+        _ => '?',
+    };
+    text.chars().map(one).collect()
+}
+
+/// A text in lines of so many cells: broken at spaces where there are any, else where the line ends.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let mut used = 0;
+        let fits = rest.char_indices().find_map(|(at, character)| {
+            used += cells(character.encode_utf8(&mut [0; 4]));
+            (used > width).then_some(at)
+        });
+        let end = match fits {
+            None => rest.len(),
+            // Not even one character does: what cannot be shown is left out.
+            Some(0) => break,
+            // A space may stand just behind the line.
+            Some(at) if rest[at..].starts_with(' ') => at,
+            Some(at) => rest[..at].rfind(' ').filter(|space| *space > 0).unwrap_or(at),
+        };
+        lines.push(rest[..end].trim_end().to_owned());
+        rest = rest[end..].trim_start();
+    }
+    lines
+}
+
 /// As much of a text as so many cells hold; that it was cut is shown.
-fn cut(text: &str, width: usize) -> String {
+fn cut(text: &str, width: usize, sign: &str) -> String {
     if cells(text) <= width {
         return text.to_owned();
     }
@@ -142,7 +208,7 @@ fn cut(text: &str, width: usize) -> String {
         out.push(character);
     }
     if width > 0 {
-        out.push('…');
+        out.push_str(sign);
     }
     out
 }
@@ -167,14 +233,18 @@ fn head(page: &mut Page, view: &View<'_>) {
     };
     let title = if page.width < NARROW { title } else { format!("{title} · {now}") };
     page.text(title);
-    if let Some((since, why)) = view.trouble {
-        let gone = span(view.now_ms.saturating_sub(since));
+    if let Some(Trouble { since_ms, why, code }) = view.trouble {
+        let gone = span(view.now_ms.saturating_sub(*since_ms));
         page.text(message!(
             "! no answer since {time} ({span}); asking again each second",
-            time = time(since),
+            time = time(*since_ms),
             span = gone
         ));
-        page.text(format!("  {}", plain(why)));
+        let why = plain(&page.sheet.say(why.clone()));
+        page.whole(code.map_or_else(|| why.clone(), |code| format!("{code}: {why}")));
+        if let Some(code) = code {
+            page.whole(message!("what to do: tidegate explain {code}", code = code.to_string()));
+        }
     }
 }
 
@@ -235,7 +305,7 @@ fn devices(page: &mut Page, status: &Status, most: usize) {
     );
     for device in devices.list.iter().take(rows) {
         let text = of_device(&page.sheet, device);
-        let name = cut(&plain(&device.name), page.names * 2);
+        let name = cut(&plain(&device.name), page.names * 2, "…");
         let name = left(&name, page.names * 2);
         page.text(format!("  {name} {text}"));
     }
@@ -286,16 +356,23 @@ mod tests {
         status
     }
 
-    fn view<'a>(status: &'a Status, course: &'a Course) -> View<'a> {
-        View { status: Some(status), course, trouble: Some((1000, "nobody there")), now_ms: 61_000, ascii: false }
+    fn trouble() -> Trouble {
+        let why = message!("nobody there on {path}, or somebody who says nothing", path = "/run/tidegate/control.sock");
+        Trouble { since_ms: 1000, why, code: Some(Code::NotRunning) }
+    }
+
+    fn view<'a>(status: &'a Status, course: &'a Course, trouble: &'a Trouble) -> View<'a> {
+        View { status: Some(status), course, trouble: Some(trouble), now_ms: 61_000, ascii: false }
     }
 
     #[test]
     fn everything_that_matters_is_on_a_small_terminal() {
         let (status, course) = (status(), Course::default());
-        let text = draw(&view(&status, &course), 80, 24, Language::English).join("\n");
+        let text = draw(&view(&status, &course, &trouble()), 80, 24, Language::English).join("\n");
         for part in [
             "no answer since 1970-01-01 00:00:01 UTC (1 min 0 s)",
+            "  TG-601: nobody there",
+            "  what to do: tidegate explain TG-601",
             "maintenance: nothing is sent",
             "works\\u{1b}",
             "collected",
@@ -305,9 +382,33 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
-        let small = draw(&view(&status, &course), 40, 12, Language::English);
+        let small = draw(&view(&status, &course, &trouble()), 40, 12, Language::English);
         let text = small.join("\n");
-        assert!(small.len() <= 12 && text.contains("maintenance: nothing") && text.contains("waiting"), "{text}");
+        assert!(small.len() <= 12 && text.contains("maintenance: nothing") && text.contains("TG-601"), "{text}");
+        let text = draw(&View { trouble: None, ..view(&status, &course, &trouble()) }, 40, 12, Language::English);
+        assert!(text.join("\n").contains("waiting"), "{text:?}");
+    }
+
+    #[test]
+    fn a_text_is_broken_at_spaces_and_where_there_are_none_where_the_line_ends() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("a /path/that/is/long", 8), ["a", "/path/th", "at/is/lo", "ng"]);
+        assert_eq!(wrap("動いていません", 5), ["動い", "てい", "ませ", "ん"]);
+        assert_eq!(wrap("動", 1), [""; 0]);
+        assert_eq!(wrap("", 0), [""; 0]);
+    }
+
+    #[test]
+    fn where_there_is_ascii_alone_english_has_nothing_else() {
+        let (status, course, trouble) = (status(), Course::default(), trouble());
+        let view = View { ascii: true, ..view(&status, &course, &trouble) };
+        for width in [80, 20] {
+            let text = draw(&view, width, 24, Language::English).join("\n");
+            assert!(text.is_ascii() && text.contains('~') == (width == 20), "{text}");
+        }
+        assert!(draw(&view, 80, 24, Language::English).join("\n").contains("tidegate 1 - ????????"));
+        assert!(draw(&view, 80, 24, Language::Japanese).join("\n").contains('温'));
     }
 
     #[test]
@@ -334,7 +435,7 @@ mod tests {
             let (status, mut course) = (status(), Course::default());
             (0..300).for_each(|n| push(&mut course.collected, n));
             let language = if japanese { Language::Japanese } else { Language::English };
-            let lines = draw(&view(&status, &course), width, rows, language);
+            let lines = draw(&view(&status, &course, &trouble()), width, rows, language);
             prop_assert!(lines.len() <= rows);
             for line in lines {
                 prop_assert!(cells(&line) <= width, "{line:?} in {width}");

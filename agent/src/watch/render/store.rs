@@ -42,7 +42,7 @@ fn flash(out: &mut Sheet, flash: &FlashStatus) {
             ratio = format!("{ratio:.2}")
         ),
         (Some(written), None) => message!("{size} (estimated)", size = size(written)),
-        _ => message!("no commit has been measured yet"),
+        _ => message!("too few commits have been measured yet"),
     };
     out.line(message!("written to flash"), written);
     if let Some(device) = flash.device_written {

@@ -3,9 +3,6 @@
 use super::{BrokerState, GroundStatus, InboxStatus, OutageStatus, Status};
 use crate::code::Code;
 
-/// Reasons' words of notices that are not signed by a key that is believed.
-const UNSIGNED: [&str; 4] = ["no_keys", "unsigned", "unknown_key", "bad_signature"];
-
 impl Status {
     /// Puts the codes beside what is wrong. What only the rooms can tell, the verdict's, is there already.
     pub fn mark(&mut self) {
@@ -101,8 +98,7 @@ fn of_ground(ground: &GroundStatus) -> Option<Code> {
 fn of_inbox(inbox: &mut InboxStatus) {
     put(&mut inbox.folder_code, inbox.folder_problem.as_ref().map(|_| Code::Permissions));
     for refused in &mut inbox.last {
-        let unsigned = UNSIGNED.contains(&refused.code.as_str());
-        put(&mut refused.error_code, Some(if unsigned { Code::NoticeUnsigned } else { Code::NoticeRefused }));
+        put(&mut refused.error_code, Some(Code::of_notice(&refused.code)));
     }
 }
 

@@ -57,6 +57,7 @@ fn while_the_clock_is_not_right_who_is_asked_when_and_what_is_wrong_is_shown() {
         asked: 2,
         bytes: 12_288,
         problem: "no connection\u{1b}".into(),
+        problem_message: None,
         code: "TG-401".into(),
         advice: Some(crate::language::Message::new("name another host", [])),
     };

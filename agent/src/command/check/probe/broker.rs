@@ -6,13 +6,12 @@ use tidegate::code::Code;
 use tidegate::collect::broker::examine::{self, Seen, Unseen};
 use tidegate::config::Broker;
 use tidegate::gateway::of_file;
-use tidegate::language::Message;
 use tidegate::message;
 use tidegate::watch::Status;
 
 use super::block_on;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id, Subject};
 
 /// Messages that Mosquitto keeps for a client that is away, unless configured (mosquitto.conf(5), `max_queued_messages`).
 const QUEUED: u64 = 1000;
@@ -32,7 +31,7 @@ const FILES: usize = 64;
 /// Connects as a client of its own and looks; takes twice the time that connecting may at the most. What the service is connected
 /// to already is not tried again.
 pub(in crate::command) fn look(broker: &Broker, service: Option<&Status>, tell: Tell<'_>) {
-    let what = || message!("broker {url}", url = &broker.url);
+    let what = || Id::Broker.of(message!("broker {url}", url = &broker.url));
     let by_service = service.and_then(|status| status.broker.as_ref());
     if let Some(state) = by_service.filter(|state| state.connected && state.url == broker.url) {
         tell(Finding::good(
@@ -67,7 +66,7 @@ fn why(unseen: &Unseen) -> String {
     }
 }
 
-fn failed(what: Message, broker: &Broker, unseen: &Unseen) -> Finding {
+fn failed(what: Subject, broker: &Broker, unseen: &Unseen) -> Finding {
     let (host, port) = (&broker.host, broker.port);
     match unseen {
         Unseen::Files(text) => Finding::bad(
@@ -113,7 +112,7 @@ fn failed(what: Message, broker: &Broker, unseen: &Unseen) -> Finding {
 }
 
 fn topics(broker: &Broker, seen: &Seen, tell: Tell<'_>) {
-    let what = || message!("broker, topics");
+    let what = || Id::BrokerTopics.of(message!("broker, topics"));
     for (filter, reason) in &seen.refused {
         tell(Finding::bad(
             what(),
@@ -147,7 +146,7 @@ fn topics(broker: &Broker, seen: &Seen, tell: Tell<'_>) {
 
 /// What the broker keeps while Tidegate is away. Its limits cannot be asked over MQTT: they are read where it runs on this machine.
 fn limits(broker: &Broker, seen: &Seen) -> Finding {
-    let what = message!("broker, limits");
+    let what = Id::BrokerLimits.of(message!("broker, limits"));
     let version = seen.version.clone().unwrap_or_default();
     if !version.to_lowercase().contains("mosquitto") {
         let said = message!("the broker does not say what it is; what it keeps while Tidegate is away is not known");
@@ -158,7 +157,7 @@ fn limits(broker: &Broker, seen: &Seen) -> Finding {
     judge_limits(what, &version, near.then(|| configured(Path::new(MOSQUITTO))).flatten())
 }
 
-fn judge_limits(what: Message, version: &str, set: Option<(Option<u64>, Option<u64>)>) -> Finding {
+fn judge_limits(what: Subject, version: &str, set: Option<(Option<u64>, Option<u64>)>) -> Finding {
     let raise = || {
         message!(
             "write max_queued_messages 100000 into {path} and restart the broker; max_inflight_messages {inflight} limits the rate, not what is kept",
@@ -242,7 +241,8 @@ mod tests {
             .expect("a file");
         std::fs::write(folder.path().join("conf.d/x.bak"), "max_queued_messages 7").expect("a file");
         assert_eq!(configured(folder.path()), Some((Some(0), Some(50))));
-        let result = |set| judge_limits(message!("broker, limits"), "mosquitto version 2.0.21", set).result;
+        let result =
+            |set| judge_limits(Id::BrokerLimits.of(message!("broker, limits")), "mosquitto version 2.0.21", set).result;
         assert_eq!(result(None), Outcome::Unknown);
         assert_eq!(result(Some((None, None))), Outcome::Attention);
         assert_eq!(result(Some((Some(0), None))), Outcome::Good);

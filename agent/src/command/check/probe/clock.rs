@@ -10,7 +10,7 @@ use tidegate::watch::render::time;
 
 use super::block_on;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
 
 /// 2026-01-01 in ms since the Unix epoch, before this program was written: a clock that shows less is wrong for certain.
 const BEFORE_THIS_PROGRAM: u64 = 1_767_225_600_000;
@@ -29,7 +29,7 @@ pub(in crate::command) fn is_right(clock: &Clock) -> bool {
 
 /// `told`: who told the service what time it is. `off_ms`: by how much the service then corrects the clock.
 fn judge(now_ms: u64, right: bool, told: Option<String>, off_ms: Option<i64>) -> Finding {
-    let what = message!("clock");
+    let what = Id::Clock.of(message!("clock"));
     let shows = time(now_ms);
     let set_it =
         || message!("connect it to a time server (timedatectl set-ntp true), or let it reach Flux over TLS once");

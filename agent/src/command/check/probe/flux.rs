@@ -20,7 +20,7 @@ use tidegate::watch::render::time;
 use super::block_on;
 use super::reach::{self, Time};
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
 
 /// Longest time that an answer may take here, whatever `[forward] timeout` says: a person waits.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,7 +48,11 @@ pub(in crate::command) fn look(forward: &Forward, clock_is_right: bool, service:
     };
     match block_on(way) {
         None => {
-            tell(Finding::unknown(message!("Flux"), message!("the system refuses what is needed to connect"), None));
+            tell(Finding::unknown(
+                Id::Flux.of(message!("Flux")),
+                message!("the system refuses what is needed to connect"),
+                None,
+            ));
         }
         Some(None) => {}
         Some(Some(Err(error))) => tell(unusable(&error.to_string())),
@@ -74,7 +78,7 @@ fn door(forward: &Forward, tell: Tell<'_>) -> Option<Wire> {
 
 fn unusable(error: &str) -> Finding {
     Finding::bad(
-        message!("Flux"),
+        Id::Flux.of(message!("Flux")),
         message!("the configuration cannot be used: {error}", error = error),
         Code::ConfigWrong,
         message!("correct [forward] and [forward.flux]"),
@@ -82,7 +86,7 @@ fn unusable(error: &str) -> Finding {
 }
 
 fn answered(host: &str, tls: bool, said: Result<Answered, String>, clock: Time) -> Finding {
-    let what = message!("HTTP with {host}", host = host);
+    let what = Id::Http.of(message!("HTTP with {host}", host = host));
     match said {
         Ok(Answered { server_ms: Some(server), .. }) if tls && server.abs_diff(clock.now_ms) > OFF_MS => {
             Finding::attention(
@@ -108,7 +112,7 @@ fn answered(host: &str, tls: bool, said: Result<Answered, String>, clock: Time) 
 }
 
 fn granted(said: Said) -> Finding {
-    let what = message!("token");
+    let what = Id::Token.of(message!("token"));
     match said {
         Said::Yes => Finding::good(what, message!("the authentication key was accepted, and a token given")),
         Said::NoToken(answered) | Said::No(answered) => match answered.status {
@@ -136,7 +140,7 @@ fn granted(said: Said) -> Finding {
 
 /// What is known of whether Flux takes events by this endpoint, without sending one.
 fn credential(forward: &Forward, service: Option<&Status>) -> Finding {
-    let what = message!("Flux takes events");
+    let what = Id::FluxEvents.of(message!("Flux takes events"));
     let try_it = || Some(message!("send one, which counts as an event: tidegate check --send-event"));
     let same = service.filter(|status| status.endpoint.contains(&forward.target.origin()));
     let Some(status) = same else {
@@ -196,7 +200,7 @@ fn credential(forward: &Forward, service: Option<&Status>) -> Finding {
 
 /// Sends one event, which counts as such, and tells what Flux said of it.
 pub(in crate::command) fn event(config: &Config, tell: Tell<'_>) {
-    let what = || message!("test event");
+    let what = || Id::TestEvent.of(message!("test event"));
     let forward = &config.forward;
     let Some(wire) = door(forward, tell) else { return };
     let now = tidegate::clock::text::format(now_ms());

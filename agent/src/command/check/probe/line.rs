@@ -5,7 +5,7 @@ use tidegate::message;
 use tidegate::provider::line::{Links, System};
 
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
 
 /// Reads what the kernel says of routes and interfaces.
 pub(in crate::command) fn look(interface: Option<&str>, tell: Tell<'_>) {
@@ -13,7 +13,7 @@ pub(in crate::command) fn look(interface: Option<&str>, tell: Tell<'_>) {
 }
 
 fn judge(interface: Option<&str>, links: &Links) -> Finding {
-    let what = message!("way out");
+    let what = Id::WayOut.of(message!("way out"));
     let names = || links.interfaces.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ");
     if let Some(name) = interface {
         let Some(found) = links.interfaces.iter().find(|one| one.name == name) else {

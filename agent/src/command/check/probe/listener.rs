@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use tidegate::code::Code;
 use tidegate::config::Listener;
+use tidegate::language::system;
 use tidegate::message;
 use tidegate::watch::Status;
 
 use super::sockets::{self, Holder};
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
 
 /// Looks at each address of the listener. Nothing binds the port itself.
 pub(in crate::command) fn look(listener: &Listener, service: Option<&Status>, tell: Tell<'_>) {
@@ -21,7 +22,7 @@ pub(in crate::command) fn look(listener: &Listener, service: Option<&Status>, te
 }
 
 fn judge(address: SocketAddr, service: Option<&Status>) -> Finding {
-    let what = message!("devices connect to {address}", address = address);
+    let what = Id::Listener.of(message!("devices connect to {address}", address = address));
     let served = service.and_then(|status| status.listener.as_ref());
     if served.is_some_and(|served| served.addresses.iter().any(|one| is_at(one, address))) {
         return Finding::good(what, message!("the service listens there"));
@@ -59,7 +60,7 @@ fn judge(address: SocketAddr, service: Option<&Status>) -> Finding {
             message!("write 0.0.0.0 for all addresses, or one of those that `ip address` shows, in [collect.listener]"),
         ),
         Err(error) => {
-            Finding::unknown(what, message!("it could not be tried: {error}", error = error.to_string()), None)
+            Finding::unknown(what, message!("it could not be tried: {error}", error = system::said(&error)), None)
         }
         Ok(_) if service.is_some() => Finding::attention(
             what,

@@ -6,12 +6,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
+use tidegate::language::system;
 use tidegate::message;
 
 use super::runner::Runner;
 use super::unit::Unit;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
 
 /// Keys that name files, and whether what is in them is secret.
 const KEYS: [(&str, bool); 13] = [
@@ -30,9 +31,8 @@ const KEYS: [(&str, bool); 13] = [
     ("terms", false),
 ];
 
-/// Looks at the configuration file and at all files that it names; secrets that stand in it make it one.
-pub(in crate::command) fn look(config: &Path, runner: &Runner, unit: &Unit, tell: Tell<'_>) {
-    let Ok(text) = std::fs::read_to_string(config) else { return };
+/// Looks at the file that the configuration stands in and at all files that it names; secrets in its text make it one.
+pub(in crate::command) fn look(config: &Path, text: &str, runner: &Runner, unit: &Unit, tell: Tell<'_>) {
     let mut found = Vec::new();
     let mut holds_secret = false;
     if let Ok(table) = text.parse::<toml::Table>() {
@@ -66,7 +66,7 @@ fn files(table: &toml::Table, found: &mut Vec<(PathBuf, bool)>, holds_secret: &m
 }
 
 fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
-    let what = message!("file {path}", path = path.display());
+    let what = Id::File.of(message!("file {path}", path = path.display()));
     let about = match std::fs::metadata(path) {
         Ok(about) => about,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -78,7 +78,7 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
             );
         }
         Err(error) => {
-            let said = message!("it cannot be looked at: {error}", error = error.to_string());
+            let said = message!("it cannot be looked at: {error}", error = system::said(&error));
             return Finding::unknown(what, said, Some(message!("run it again with sudo")));
         }
     };

@@ -4,6 +4,7 @@ use tidegate::chain::chain;
 use tidegate::code::Code;
 use tidegate::config::{Forward, Kind, Metadata, StatusPage};
 use tidegate::gateway::of_file;
+use tidegate::language::Message;
 use tidegate::message;
 use tidegate::provider::{metadata as service, statuspage as page};
 use tidegate::shape::wire::Wire;
@@ -11,13 +12,18 @@ use tidegate::watch::Status;
 
 use super::block_on;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
+
+/// That somebody is not asked: because a key says so, or because it says nothing and Flux is not reached over SORACOM.
+fn unasked(key: &'static str) -> Message {
+    message!("not asked with this configuration; {key} = true has it asked", key = key)
+}
 
 /// Asks the metadata service once, some 3 KB; not if the service has its answer. Half a minute at most.
 pub(in crate::command) fn metadata(metadata: &Metadata, forward: &Forward, status: Option<&Status>, tell: Tell<'_>) {
-    let what = || message!("metadata service");
+    let what = || Id::MetadataService.of(message!("metadata service"));
     if !metadata.enabled {
-        return tell(Finding::good(what(), message!("not asked: the configuration says so")));
+        return tell(Finding::good(what(), unasked("[provider.metadata] enabled")));
     }
     let class = |class: Option<&String>| class.cloned().unwrap_or_else(|| "-".into());
     let known = status.and_then(|status| status.terms.sim.as_ref()).filter(|sim| sim.url == metadata.url);
@@ -77,9 +83,9 @@ pub(in crate::command) fn metadata(metadata: &Metadata, forward: &Forward, statu
 
 /// Asks the status page once for the smallest of its documents; not if the service has its answer. Two minutes at most.
 pub(in crate::command) fn statuspage(page_of: &StatusPage, forward: &Forward, status: Option<&Status>, tell: Tell<'_>) {
-    let what = || message!("status page");
+    let what = || Id::StatusPage.of(message!("status page"));
     if !page_of.enabled {
-        return tell(Finding::good(what(), message!("not asked: the configuration says so")));
+        return tell(Finding::good(what(), unasked("[provider.statuspage] enabled")));
     }
     let known = status.and_then(|status| status.stance.page.as_ref()).filter(|known| known.url == page_of.url);
     if known.is_some_and(|known| known.answered_ago_ms.is_some() && known.problem.is_empty()) {

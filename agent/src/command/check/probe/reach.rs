@@ -9,7 +9,7 @@ use tidegate::shape::wire::{Certificate, Distrust, Reached, Target, Trouble, Wir
 use tidegate::watch::render::time;
 
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id};
 
 /// A certificate that ends within this time is worth knowing of, where nobody renews it by itself: 14 days. (Public ones are renewed
 /// 30 days before their end as a rule, so below 14 something is wrong with that.)
@@ -37,11 +37,14 @@ pub(in crate::command) async fn go(wire: &Wire, target: &Target, clock: Time, te
     let host = target.host.as_str();
     if !addresses.is_empty() && addresses.iter().all(|address| address.to_string() != host) {
         let all = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        tell(Finding::good(message!("name {host}", host = host), message!("stands for {addresses}", addresses = all)));
+        tell(Finding::good(
+            Id::Name.of(message!("name {host}", host = host)),
+            message!("stands for {addresses}", addresses = all),
+        ));
     }
     if let Some((own, peer)) = ends {
         let said = message!("connected to {peer} from {own}", peer = peer, own = own.ip().to_string());
-        tell(Finding::good(message!("TCP to {host} port {port}", host = host, port = target.port), said));
+        tell(Finding::good(Id::Tcp.of(message!("TCP to {host} port {port}", host = host, port = target.port)), said));
     }
     match stream {
         Ok(stream) => {
@@ -68,7 +71,7 @@ fn shown(certificate: &Certificate) -> Message {
 }
 
 fn trusted(host: &str, certificate: Option<&Certificate>, clock: Time) -> Finding {
-    let what = message!("TLS with {host}", host = host);
+    let what = Id::Tls.of(message!("TLS with {host}", host = host));
     let Some(certificate) = certificate else { return Finding::good(what, message!("the certificate is trusted")) };
     if certificate.until_ms.saturating_sub(clock.now_ms) < SOON_MS {
         return Finding::attention(
@@ -89,7 +92,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
     let cause = || std::error::Error::source(error).map_or_else(|| error.message().into_value(), chain::said);
     match error {
         WireError::Resolve { .. } | WireError::NoAddress { .. } => Finding::bad(
-            message!("name {host}", host = host),
+            Id::Name.of(message!("name {host}", host = host)),
             message!("it cannot be resolved: {why}", why = cause()),
             Code::Names,
             match error.trouble() {
@@ -102,7 +105,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
             },
         ),
         WireError::Connect { .. } => {
-            let what = message!("TCP to {host} port {port}", host = host, port = port);
+            let what = Id::Tcp.of(message!("TCP to {host} port {port}", host = host, port = port));
             let said = message!("no connection: {why}", why = cause());
             let (code, next) = match error.trouble() {
                 Trouble::NoWay => (
@@ -122,7 +125,7 @@ fn failed(target: &Target, error: &WireError, certificate: Option<&Certificate>,
         }
         WireError::Tls { .. } => untrusted(target, error, certificate, clock, cause()),
         _ => Finding::bad(
-            message!("TLS with {host}", host = host),
+            Id::Tls.of(message!("TLS with {host}", host = host)),
             message!("it cannot be tried: {why}", why = error.message()),
             Code::Certificate,
             message!("install ca-certificates, or correct ca_file in the configuration"),
@@ -138,7 +141,7 @@ fn untrusted(
     cause: Value,
 ) -> Finding {
     let host = target.host.as_str();
-    let what = message!("TLS with {host}", host = host);
+    let what = Id::Tls.of(message!("TLS with {host}", host = host));
     let which = || certificate.map_or_else(|| message!("certificate that cannot be read"), shown);
     let now = time(clock.now_ms);
     let set_clock = || message!("set the clock: timedatectl set-ntp true; then check again");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tidegate::code::Code;
 use tidegate::config::Store;
 use tidegate::config::units::format_size;
-use tidegate::language::Message;
+use tidegate::language::system;
 use tidegate::message;
 use tidegate::watch::Status;
 
@@ -22,7 +22,7 @@ use super::medium::{self, Lasting};
 use super::runner::Runner;
 use super::unit::Unit;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id, Subject};
 
 /// What is written before each sync, in bytes: a small commit.
 const BLOCK: usize = 4096;
@@ -49,7 +49,7 @@ const FILES: usize = 100_000;
 pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, service: Option<&Status>, tell: Tell<'_>) {
     if let Some(why) = service.and_then(|status| status.store.stalled.as_ref()) {
         tell(Finding::bad(
-            message!("store"),
+            Id::Store.of(message!("store")),
             message!("the service cannot write to it now: {why}", why = why),
             Code::StoreStalled,
             message!("free the disk or replace the medium; devices keep what is not acknowledged"),
@@ -57,7 +57,7 @@ pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, serv
     }
     let Some(there) = nearest(&store.path) else {
         let said = message!("{path} cannot be looked at", path = store.path.display());
-        tell(Finding::unknown(message!("store"), said, Some(message!("run it again with sudo"))));
+        tell(Finding::unknown(Id::Store.of(message!("store")), said, Some(message!("run it again with sudo"))));
         return;
     };
     let lasting = on_what(&there, tell);
@@ -65,7 +65,7 @@ pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, serv
     tell(room(store, &there, stored));
     if there != store.path && unit.makes(&store.path) {
         let said = message!("{path} is made by systemd at the first start", path = store.path.display());
-        tell(Finding::good(message!("store, writing"), said));
+        tell(Finding::good(Id::StoreWriting.of(message!("store, writing")), said));
         return;
     }
     write(store, &there, runner, lasting, tell);
@@ -78,7 +78,7 @@ fn nearest(path: &Path) -> Option<PathBuf> {
 
 /// On what it is; hands out whether that lasts.
 fn on_what(there: &Path, tell: Tell<'_>) -> Lasting {
-    let what = || message!("store, medium");
+    let what = || Id::StoreMedium.of(message!("store, medium"));
     let Some(medium) = medium::of(there) else {
         tell(Finding::unknown(
             what(),
@@ -129,14 +129,14 @@ fn on_what(there: &Path, tell: Tell<'_>) -> Lasting {
 
 /// Whether there is room for what it may become.
 fn room(store: &Store, there: &Path, stored: u64) -> Finding {
-    let what = message!("store, room");
+    let what = Id::StoreRoom.of(message!("store, room"));
     let volume = match rustix::fs::statvfs(there) {
         Ok(volume) => volume,
         Err(error) => {
             let said = message!(
                 "the free space of {path} cannot be read: {error}",
                 path = there.display(),
-                error = error.to_string()
+                error = system::said(&error.into())
             );
             return Finding::unknown(what, said, None);
         }
@@ -147,7 +147,7 @@ fn room(store: &Store, there: &Path, stored: u64) -> Finding {
     judge_room(what, store, (free, inodes), stored)
 }
 
-fn judge_room(what: Message, store: &Store, (free, inodes): (u64, Option<u64>), stored: u64) -> Finding {
+fn judge_room(what: Subject, store: &Store, (free, inodes): (u64, Option<u64>), stored: u64) -> Finding {
     let size = |bytes: u64| format_size_roughly(bytes);
     let possible = free.saturating_sub(store.keep_free).saturating_add(stored);
     if inodes.is_some_and(|inodes| inodes <= store.keep_free_inodes) {
@@ -197,7 +197,7 @@ fn size(store: &Path) -> u64 {
 }
 
 fn write(store: &Store, there: &Path, runner: &Runner, lasting: Lasting, tell: Tell<'_>) {
-    let what = || message!("store, writing");
+    let what = || Id::StoreWriting.of(message!("store, writing"));
     let user = runner.name.as_str();
     let Some(measured) = runner.act(|| measure(there)) else {
         tell(Finding::unknown(
@@ -225,7 +225,7 @@ fn write(store: &Store, there: &Path, runner: &Runner, lasting: Lasting, tell: T
 }
 
 fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Finding {
-    let what = message!("store, writing");
+    let what = Id::StoreWriting.of(message!("store, writing"));
     let path = || there.display();
     match error.kind() {
         io::ErrorKind::PermissionDenied => Finding::bad(
@@ -255,7 +255,7 @@ fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Findin
         ),
         _ => Finding::bad(
             what,
-            message!("writing to {path} failed: {error}", path = path(), error = error.to_string()),
+            message!("writing to {path} failed: {error}", path = path(), error = system::said(error)),
             Code::StoreUnusable,
             message!("see `dmesg`; a medium that fails so must be replaced"),
         ),
@@ -300,7 +300,7 @@ fn remove_left_over(folder: &Path) {
 }
 
 fn judge_syncs(mut syncs: Vec<Duration>) -> Finding {
-    let what = message!("store, sync");
+    let what = Id::StoreSync.of(message!("store, sync"));
     syncs.sort_unstable();
     let (median, longest) = (syncs[syncs.len() / 2], syncs[syncs.len() - 1]);
     let ms = |time: Duration| format!("{:.1} ms", time.as_secs_f64() * 1e3);
@@ -336,7 +336,7 @@ mod tests {
             "path = \"/x\"\nmax_size = \"100MiB\"\nmin_size = \"25MiB\"\nkeep_free = \"10MiB\"\nkeep_free_inodes = 100\n",
         );
         let result = |free: u64, inodes, stored: u64| {
-            judge_room(message!("store, room"), &store, (free << 20, inodes), stored << 20).result
+            judge_room(Id::StoreRoom.of(message!("store, room")), &store, (free << 20, inodes), stored << 20).result
         };
         assert_eq!(result(110, None, 0), Outcome::Good);
         assert_eq!(result(20, Some(1_000), 90), Outcome::Good);

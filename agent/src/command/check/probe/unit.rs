@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use super::block_on;
 use crate::command::NOT_CONFIGURED;
 use crate::command::check::Tell;
-use crate::command::check::finding::Finding;
+use crate::command::check::finding::{Finding, Id, Subject};
 
 /// The unit that the package installs.
 pub(in crate::command) const NAME: &str = "tidegate.service";
@@ -114,6 +114,12 @@ impl Unit {
         self.property("StateDirectory").split_whitespace().any(|name| folder == Path::new("/var/lib").join(name))
     }
 
+    /// The state directory that systemd makes for it, the first if there are several.
+    pub(in crate::command) fn state(&self) -> Option<PathBuf> {
+        let name = self.property("StateDirectory").split_whitespace().next()?;
+        self.is_there().then(|| Path::new("/var/lib").join(name))
+    }
+
     /// Whether systemd itself reads this file and hands it to the service (`LoadCredential=`).
     pub(in crate::command) fn hands_over(&self, file: &Path) -> bool {
         let sources = self.property("LoadCredential").split_whitespace().filter_map(|word| word.split_once(':'));
@@ -180,7 +186,7 @@ pub(in crate::command) fn look(unit: &Unit, service: Option<&Status>, usable: bo
 
 /// `running`: the process that answers on the control socket, and for how long it has run.
 fn judge(unit: &Unit, running: Option<(u32, Duration)>, usable: bool) -> Finding {
-    let what = message!("start at boot");
+    let what = Id::Unit.of(message!("start at boot"));
     match unit {
         Unit::NoSystemd => {
             return Finding::unknown(
@@ -219,7 +225,7 @@ fn judge(unit: &Unit, running: Option<(u32, Duration)>, usable: bool) -> Finding
     }
 }
 
-fn judge_loaded(what: Message, unit: &Unit, running: Option<(u32, Duration)>, usable: bool) -> Finding {
+fn judge_loaded(what: Subject, unit: &Unit, running: Option<(u32, Duration)>, usable: bool) -> Finding {
     let active = unit.property("ActiveState");
     let by_hand = running.is_some_and(|(pid, _)| unit.main_pid() != Some(pid));
     let start = || message!("start it: systemctl enable --now tidegate");
@@ -259,7 +265,7 @@ fn restarts(unit: &Unit) -> u64 {
 }
 
 /// It has ended, and systemd waits a few seconds before it starts it.
-fn ended(what: Message, unit: &Unit) -> Finding {
+fn ended(what: Subject, unit: &Unit) -> Finding {
     let count = restarts(unit);
     if count < FEW {
         let said =
@@ -270,7 +276,7 @@ fn ended(what: Message, unit: &Unit) -> Finding {
     Finding::bad(what, said, Code::Unit, journal())
 }
 
-fn judge_running(what: Message, unit: &Unit, running: Option<(u32, Duration)>) -> Finding {
+fn judge_running(what: Subject, unit: &Unit, running: Option<(u32, Duration)>) -> Finding {
     if !unit.is_enabled() {
         return Finding::attention(
             what,
