@@ -99,7 +99,7 @@ impl lookalike::Says for Says {
                 let tag = format!("W/\"{:016x}\"", hasher.finish());
                 let mut lines = format!("content-type: application/json; charset=utf-8\r\netag: {tag}\r\n");
                 if matches!(self, Self::Dated(_)) {
-                    lines += &format!("date: {}\r\n", httpdate::fmt_http_date(SystemTime::now()));
+                    lines.extend(["date: ", &httpdate::fmt_http_date(SystemTime::now()), "\r\n"]);
                 }
                 let known = head.to_ascii_lowercase().contains(&format!("if-none-match: {}", tag.to_ascii_lowercase()));
                 if known {
