@@ -67,6 +67,8 @@ pub fn page(maintenances: &[Maintenance], incidents: &[&str]) -> String {
 pub enum Says {
     /// This page, with an `ETag`, or 304.
     Page(String),
+    /// The same, and the `Date` that servers send.
+    Dated(String),
     /// A status, a line of the head or none, and a body.
     Status(u16, &'static str, String),
     /// These bytes, and the end of the connection.
@@ -91,11 +93,14 @@ impl lookalike::Says for Says {
 
     fn answer(&self, head: &str) -> Answer {
         Answer::Bytes(match self {
-            Self::Page(page) => {
+            Self::Page(page) | Self::Dated(page) => {
                 let mut hasher = DefaultHasher::new();
                 page.hash(&mut hasher);
                 let tag = format!("W/\"{:016x}\"", hasher.finish());
-                let lines = format!("content-type: application/json; charset=utf-8\r\netag: {tag}\r\n");
+                let mut lines = format!("content-type: application/json; charset=utf-8\r\netag: {tag}\r\n");
+                if matches!(self, Self::Dated(_)) {
+                    lines.extend(["date: ", &httpdate::fmt_http_date(SystemTime::now()), "\r\n"]);
+                }
                 let known = head.to_ascii_lowercase().contains(&format!("if-none-match: {}", tag.to_ascii_lowercase()));
                 if known {
                     Answer::whole("304 Not Modified", &lines, "")

@@ -51,6 +51,7 @@ const CLAUSES: [Row; 20] = [
             "shape/main.rs::what_leaves_and_comes_in_is_what_the_limit_allows_and_what_is_counted",
             "stance.rs::a_restriction_is_a_limit_that_says_where_it_comes_from",
             "unannounced.rs::a_429_halves_what_leaves_at_once_and_a_kill_forgets_nothing_of_it",
+            "rests.rs::what_an_answer_asks_to_wait_is_kept_to_over_kills_and_then_one_request_shows_whether_it_is_over",
             "agent/src/provider/machine/throttle.rs::each_answer_halves_the_rate_at_once_and_minutes_give_it_back_slowly",
         ],
     ),
@@ -72,6 +73,8 @@ const CLAUSES: [Row; 20] = [
         &[
             "stance.rs::an_announced_maintenance_is_told_ahead_stops_at_its_start_and_ends_at_a_moment_of_its_own",
             "statuspage.rs::a_maintenance_that_the_page_tells_stops_sending_until_the_page_says_it_is_over",
+            "statuspage.rs::without_a_clock_a_window_that_the_page_announces_begins_and_ends_by_the_pages_own_date",
+            "statuspage.rs::without_a_clock_a_page_that_is_gone_shuts_no_longer_than_its_window_which_one_event_shows",
             "elsewhen.rs::with_a_clock_in_1980_a_window_ahead_one_under_way_and_one_past_are_told_apart_by_when_notices_were_issued",
             "elsewhen.rs::the_time_that_an_answer_tells_begins_a_window_that_was_ahead_and_ends_nothing_that_holds",
         ],

@@ -8,7 +8,9 @@ use tidegate_protocol::event::write_time;
 use tidegate_tests::agent::{Agent, Setup};
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::office::Office;
-use tidegate_tests::stance::{self, WHILE, apply, delivered, ground, has_notice, publish, said, stance, until_stance};
+use tidegate_tests::stance::{
+    self, WHILE, apply, delivered, ground, has_notice, notices, publish, said, stance, until_stance,
+};
 use tidegate_tests::wait::{self, BOUND};
 
 /// So many seconds from now: for this process, and as a configuration says it.
@@ -48,6 +50,8 @@ fn a_signed_notice_moves_the_change_of_identity_to_its_time_and_a_kill_moves_not
     wait::until("status says that it is moved", BOUND, || agent.status()["next_identity"]["moved"] == true);
     assert!(said(&agent, &["status"]).contains("next endpoint"));
     has_notice(&agent, "i-1");
+    // Another one names an earlier time, and moves nothing.
+    apply(&agent, &office, "j", "id = \"i-2\"\nkind = \"identity\"\neffective = \"+2s\"\n");
     publish(&agent, "telemetry", "1");
     delivered(&agent, &old, 1);
     agent.kill();
@@ -56,7 +60,11 @@ fn a_signed_notice_moves_the_change_of_identity_to_its_time_and_a_kill_moves_not
     publish(&agent, "telemetry", "2");
     delivered(&agent, &old, 2);
     assert!(!in_force(&agent) && new.requests() == 0, "the notice's time has not come");
+    has_notice(&agent, "its time has come");
+    let changed = || notices(&agent).iter().any(|entry| entry["did"] == "the other identity is used");
+    assert!(!changed(), "what was not done is not said: {:?}", notices(&agent));
     wait::until("the change is made", BOUND, || in_force(&agent));
+    wait::until("the log says so", BOUND, changed);
     // A notice is signed some moments after the test took its time.
     assert!(Instant::now() >= moved);
     let before = old.requests();

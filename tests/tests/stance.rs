@@ -8,8 +8,8 @@ use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::office::Office;
 use tidegate_tests::stance::{
-    self, apply, delivered, ground, has_notice, has_outage, outages, publish, sends_nothing, stance, survives_a_kill,
-    until_stance,
+    self, apply, delivered, ground, has_notice, has_outage, notices, outages, publish, sends_nothing, stance,
+    survives_a_kill, until_stance,
 };
 use tidegate_tests::wait::{self, BOUND};
 
@@ -192,8 +192,10 @@ fn changed_terms_hold_until_a_person_accepts_them_if_so_configured() {
     assert_eq!(ground(&agent)["clause"], "1.2");
     sends_nothing(&agent, &flux);
     survives_a_kill(&mut agent, &flux, "held");
-    let output = agent.command(&["terms", "accept", "another"]);
-    assert!(stance(&agent) == "held", "{output:?}");
+    let (before, output) = (notices(&agent), agent.command(&["terms", "accept", "2027-1"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("to be accepted is 2027-01"), "{output:?}");
+    assert_eq!((stance(&agent).as_str(), notices(&agent)), ("held", before), "nothing is changed");
     // The operator's own hold is another ground: resume does not accept terms.
     assert!(agent.command(&["resume"]).status.success());
     assert_eq!(stance(&agent), "held");

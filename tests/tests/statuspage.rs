@@ -59,6 +59,55 @@ fn text_of(agent: &Agent, arguments: &[&str]) -> String {
     String::from_utf8(agent.command(arguments).stdout).expect("text")
 }
 
+/// Nobody says over TLS what time it is, and the clock is not known to be right.
+fn undated(flux: &Flux, page: &StatusPage) -> Agent {
+    let mut setup = Setup::webhook(flux);
+    setup.status_page(page).set("provider.resume", "spread", "\"1s\"").set("provider.resume", "ramp", "\"0s\"");
+    let agent = setup.start();
+    assert_eq!(agent.status()["clock"]["trusted"], false);
+    agent
+}
+
+#[test]
+fn without_a_clock_a_window_that_the_page_announces_begins_and_ends_by_the_pages_own_date() {
+    let flux = Flux::start();
+    let site = StatusPage::start(Says::Dated(page(&[], &[])));
+    let agent = undated(&flux, &site);
+    look(&agent, &site);
+    site.say(Says::Dated(page(&[Maintenance::new("m1", "scheduled", 8, 14)], &[])));
+    look(&agent, &site);
+    wait::until("it is told ahead", BOUND, || agent.status()["stance"]["ahead"][0]["stance"] == "maintenance");
+    // It is never read again.
+    site.say(Says::Nothing);
+    deliver(&agent, &flux, "ahead");
+    wait::until("it begins", BOUND, || stance(&agent) == "maintenance");
+    publish(&agent, "meanwhile");
+    wait::never("anything is sent", Duration::from_secs(3), || flux.delivered() > 1);
+    flux.wait_for(2, BOUND);
+    assert_eq!(stance(&agent), "open");
+    flux.assert_sound();
+}
+
+#[test]
+fn without_a_clock_a_page_that_is_gone_shuts_no_longer_than_its_window_which_one_event_shows() {
+    for says in [Says::Dated as fn(String) -> Says, Says::Page] {
+        let flux = Flux::start();
+        let site = StatusPage::start(says(page(&[Maintenance::new("m1", "in_progress", -2, 8)], &[])));
+        let mut agent = undated(&flux, &site);
+        wait::until("it holds", BOUND, || stance(&agent) == "maintenance");
+        site.say(Says::Nothing);
+        publish(&agent, "meanwhile");
+        let shown = text(&agent, "status");
+        assert!(!shown.contains("1970-"), "{shown}");
+        agent.kill();
+        agent.start();
+        assert_eq!((stance(&agent).as_str(), flux.requests()), ("maintenance", 0));
+        flux.wait_for(1, BOUND);
+        wait::until("it is over", BOUND, || stance(&agent) == "open");
+        flux.assert_sound();
+    }
+}
+
 #[test]
 fn a_maintenance_that_the_page_tells_stops_sending_until_the_page_says_it_is_over() {
     let flux = Flux::start();

@@ -1,17 +1,22 @@
 //! `tidegate terms`: every limit on what may leave, who says it, the clause it serves, and which one holds.
 
 use tidegate::clock::now_ms;
+use tidegate::code::Code;
 use tidegate::config;
 use tidegate::gateway;
 use tidegate::language::{Language, Message};
 use tidegate::message;
-use tidegate::provider::question::Ask;
+use tidegate::provider::question::{Ask, End};
+use tidegate::shown::shown;
 use tidegate::watch::TermsStatus;
 use tidegate::watch::control::{self, AskError};
 use tidegate::watch::render;
 
 use super::service::{Agent, Service};
-use super::{Failure, print, provider};
+use super::{FAILED, Failure, print, provider};
+
+/// Characters of a version that are shown.
+const VERSION: usize = 64;
 
 /// Whose limits, and how to show them.
 #[derive(Debug, clap::Args)]
@@ -41,14 +46,29 @@ enum What {
 /// Asks or reads, and prints.
 pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if let Some(What::Accept { agent, version }) = &args.what {
-        let ask = Ask::AcceptTerms { version: version.clone() };
-        return print(&provider::done(agent.ask(&ask)?, language)?);
+        return accept(agent, version, language);
     }
     let (terms, heading) = find(args)?;
     if args.service.json {
         return print(&(serde_json::to_string_pretty(&terms)? + "\n"));
     }
     print(&render::terms(&terms, heading, now_ms(), language))
+}
+
+/// Accepts changed terms; fails, and changes nothing, where they are not those that are to be accepted.
+fn accept(agent: &Agent, version: &str, language: Language) -> Result<(), Failure> {
+    match agent.ask(&Ask::AcceptTerms { version: version.to_owned() })? {
+        End::AskedInstead { versions } => {
+            let waited = versions.iter().map(|version| shown(version, VERSION)).collect::<Vec<_>>().join(", ");
+            let text = message!(
+                "nothing was changed: no notice names terms of version {version}; to be accepted is {waited}",
+                version = shown(version, VERSION),
+                waited = waited
+            );
+            Err(Failure::coded(FAILED, Code::TermsHeld, text))
+        }
+        end => print(&provider::done(end, language)?),
+    }
 }
 
 /// The limits, and whose they are.

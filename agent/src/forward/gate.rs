@@ -54,6 +54,11 @@ impl Gate {
         Self { not_before: None, told: false, backoff, probe, failed: None }
     }
 
+    /// Closed until what an answer named before a restart, as if it had been answered just now.
+    pub(super) fn resting(self, until: Instant, now: Instant, jitter: &mut Jitter) -> Self {
+        Self { not_before: Some(until + spread(until, now, jitter)), told: true, failed: Some((now, 1)), ..self }
+    }
+
     /// New options: it opens, because an operator who reloads may have mended what was wrong, but not before `from`
     /// ([`Reloads`]); and a time that the same endpoint asked for is kept to, or reloads would be a way around its rate limit.
     pub(super) fn reload(&mut self, options: &Options, same_endpoint: bool, from: Instant) {
@@ -90,10 +95,7 @@ impl Gate {
             // What is wrong is the batch; its lane waits, the endpoint need not. A quota is the budgets' affair: they rest
             // until the month turns, to the moment.
             Verdict::Poison { .. } | Verdict::Transient { costly: true } | Verdict::Quota { .. } => None,
-            Verdict::Throttled { until } | Verdict::Maintenance { until } => {
-                let spread = (until.saturating_duration_since(now) / 10).min(SPREAD);
-                Some(until + jitter.between(Duration::ZERO, spread))
-            }
+            Verdict::Throttled { until } | Verdict::Maintenance { until } => Some(until + spread(until, now, jitter)),
             Verdict::Suspended | Verdict::Ended | Verdict::Misconfigured => Some(now + self.probe.failed(jitter)),
             Verdict::Transient { costly: false } => Some(now + self.backoff.failed(jitter)),
         };
@@ -116,10 +118,34 @@ impl Gate {
     }
 }
 
+/// What is added to a time that an answer named.
+fn spread(until: Instant, now: Instant, jitter: &mut Jitter) -> Duration {
+    jitter.between(Duration::ZERO, (until.saturating_duration_since(now) / 10).min(SPREAD))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::forward::{Flux, Options};
+
+    #[test]
+    fn a_time_that_was_named_before_a_restart_is_kept_to_as_one_that_is_named_now() {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let until = now + 40 * second;
+        for seed in 0..200 {
+            let mut jitter = Jitter::new(seed);
+            let mut gate = Gate::new(&options).resting(until, now, &mut jitter);
+            let closed = gate.closed_until(now).map(|at| at - now);
+            assert!(closed.is_some_and(|wait| wait >= 40 * second && wait <= 44 * second), "{closed:?}");
+            assert!(!gate.takes(), "one request asks whether it takes anything");
+            gate.reload(&options, true, now);
+            gate.open(&options);
+            assert_eq!(gate.closed_until(now).map(|at| at - now), closed, "a reload is no way around it");
+            gate.reload(&options, false, now);
+            assert_eq!(gate.closed_until(now), None, "another endpoint named nothing");
+        }
+    }
 
     #[test]
     fn each_verdict_closes_the_gate_for_as_long_as_it_says() {

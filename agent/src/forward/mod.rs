@@ -77,6 +77,7 @@ pub use told::{ACCEPTED_EVERY, Told, WAITING as TOLD_WAITING};
 pub use verdict::{RateLimit, Verdict};
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -96,6 +97,7 @@ pub struct Forwarder {
     limits: watch::Receiver<Arc<Limits>>,
     leave: leave::Leave,
     teller: told::Teller,
+    rest: Option<Instant>,
 }
 
 impl Forwarder {
@@ -110,7 +112,7 @@ impl Forwarder {
         let limits = watch::channel(Arc::default()).1;
         let leave = leave::Leave::new(watch::channel(Go::default()).1, 0);
         let teller = told::Teller::default();
-        Ok((Self { store, wire, handle: handle.clone(), reload, limits, leave, teller }, handle))
+        Ok((Self { store, wire, handle: handle.clone(), reload, limits, leave, teller, rest: None }, handle))
     }
 
     /// What limits requests and their bytes; nothing unless this is called.
@@ -131,6 +133,12 @@ impl Forwarder {
         Self { leave, ..self }
     }
 
+    /// For so long the endpoint asked not to be asked, before the gateway was started.
+    #[must_use]
+    pub fn rested(self, rest: Option<Duration>) -> Self {
+        Self { rest: rest.and_then(|rest| Instant::now().checked_add(rest)), ..self }
+    }
+
     /// Says there what comes of exchanges.
     #[must_use]
     pub fn telling(self, to: mpsc::Sender<Told>) -> Self {
@@ -141,7 +149,7 @@ impl Forwarder {
     pub async fn run(mut self, stop: CancellationToken) {
         let config = Arc::clone(&self.reload.borrow_and_update());
         let permits = permit::Permits::new(self.handle.view.clone(), self.wire.clone(), self.limits);
-        let neighbours = pump::Neighbours { permits, leave: self.leave, teller: self.teller };
+        let neighbours = pump::Neighbours { permits, leave: self.leave, teller: self.teller, rest: self.rest };
         pump::Pump::new(self.store, self.wire, self.handle, config, neighbours).run(self.reload, stop).await;
     }
 }

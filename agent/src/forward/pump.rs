@@ -74,6 +74,8 @@ pub(super) struct Neighbours {
     pub(super) leave: Leave,
     /// Who is told what came of exchanges.
     pub(super) teller: Teller,
+    /// Until when the endpoint asked, before the forwarder began, not to be asked.
+    pub(super) rest: Option<Instant>,
 }
 
 /// The loop's state.
@@ -109,7 +111,7 @@ pub(super) struct Pump {
 impl Pump {
     /// Ready to go on where the store says.
     pub(super) fn new(store: Store, wire: Wire, handle: Handle, config: Arc<Checked>, neighbours: Neighbours) -> Self {
-        let Neighbours { permits, leave, teller } = neighbours;
+        let Neighbours { permits, leave, teller, rest } = neighbours;
         // Before what waits is looked at: a change in between is taken in once more.
         let waiting_changed = store.waiting_changed();
         let (stats, now) = (store.stats(), Instant::now());
@@ -122,6 +124,8 @@ impl Pump {
             .collect();
         let tokens = Arc::<Tokens>::default();
         let way = |class| Way::new(new_link(&store, &wire, &config, &tokens, class));
+        let mut jitter = Jitter::from_system();
+        let gate = Gate::new(options);
         Self {
             critical: way(Class::Critical),
             other: way(Class::Other),
@@ -131,13 +135,16 @@ impl Pump {
             leave,
             teller,
             order: LaneOrder::new(&options.lanes),
-            gate: Gate::new(options),
+            gate: match rest {
+                Some(until) => gate.resting(until, now, &mut jitter),
+                None => gate,
+            },
             reloads: Reloads::default(),
             size: SizeLimit::new(options.batch.max_bytes),
             loads: JoinSet::new(),
             times_known: store.times_known(),
             delivered: ever_delivered(&stats.lanes, stats.put_aside),
-            jitter: Jitter::from_system(),
+            jitter,
             report: Report::default(),
             waiting_changed,
             store,

@@ -27,6 +27,7 @@ use crate::chain::chain;
 use crate::clock::{Clock as _, Stamp};
 use crate::config::{Config, FluxTarget};
 use crate::forward;
+use crate::message;
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::NextIdentity;
 
@@ -232,7 +233,11 @@ fn switch(shared: &Shared, before: &InForce) {
     let applied = shared.identity.state().applied;
     if applied.which != before.which {
         let endpoint = described(applied.target(&config));
-        tracing::warn!(endpoint, "records leave under another identity from now on");
+        let did = match applied.which {
+            Which::Next => message!("the other identity is used"),
+            Which::Present => message!("the present identity is used again"),
+        };
+        stance::did(shared, "identity", endpoint, &did);
         stance::another_endpoint(shared);
         super::date::reload(shared);
     }

@@ -316,6 +316,7 @@ mod tests {
             clause: None,
             since_ms: 5,
             until_ms: Some(9),
+            by_uptime: None,
             advice: Value::default(),
         };
         let view = |grounds: Vec<Ground>| View {
@@ -325,6 +326,7 @@ mod tests {
             probe: 0,
             may_probe: false,
             probe_at_ms: None,
+            rest_until_ms: None,
             ahead: vec![ground(Stance::Maintenance, "status page")],
         };
         let barred = |stance, source| word(&view(vec![ground(stance, source)])).1.is_some();

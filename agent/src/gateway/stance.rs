@@ -29,20 +29,20 @@ use tokio_util::sync::CancellationToken;
 pub use log::notices_of;
 
 use super::{Rooms, Shared, ask, evidence, identity, inbox, limits, options, outages};
-use crate::clock::Clock as _;
+use crate::clock::{Clock as _, Stamp};
 use crate::config::Config;
 use crate::forward::{Go, Told, Verdict};
 use crate::language::Message;
 use crate::message;
 use crate::provider::input::{Answer, Entry, Ground, Input, Means, View};
 use crate::provider::line::Cause;
-use crate::provider::machine::{Log, Machine};
+use crate::provider::machine::{Log, Machine, THIS_GATEWAY};
 use crate::provider::metadata::{Line, Subscriber};
 use crate::provider::question::{Ask, End, WHY_BYTES};
 use crate::pulse::{Pulse, Question};
 use crate::store::{Change, Kept, Store, Submission};
 use crate::watch::control::{Refused, Streams};
-use crate::watch::{GroundStatus, NoticeStatus, STARTING, StanceStatus};
+use crate::watch::{ByUptimeStatus, GroundStatus, NoticeStatus, STARTING, StanceStatus};
 
 /// What the machine remembers, among what the store keeps.
 const KEPT: &str = "provider/machine";
@@ -81,14 +81,14 @@ struct State {
 
 impl Desk {
     /// Open until the store says otherwise.
-    pub(super) fn new(config: &Config, now: &crate::clock::Stamp) -> Self {
+    pub(super) fn new(config: &Config, now: &Stamp) -> Self {
         let machine = Machine::new(options::machine(config));
         let view = machine.view(now);
         let state =
             State { machine, open: false, probes: 0, log: Log::default(), log_changed: false, log_wanted: false };
         Self {
             state: Mutex::new(state),
-            go: channel::Sender::new(go(&view)),
+            go: channel::Sender::new(go(&view, now)),
             leave: channel::Sender::new(view.leave),
             view: channel::Sender::new(Arc::new(view)),
             news: Notify::new(),
@@ -141,10 +141,19 @@ impl Desk {
     }
 }
 
-fn go(view: &View) -> Go {
+fn go(view: &View, now: &Stamp) -> Go {
     let stops = |ground: &&Ground| ground.stance.leave().telemetry == Telemetry::Nothing;
-    let stop_ms = view.ahead.iter().filter(stops).map(|ground| ground.since_ms).min();
+    // By the gateway's own clock, whatever that shows: it is for how long there is still time.
+    let begins = |ground: &Ground| match &ground.by_uptime {
+        Some(it) => now.wall_ms.saturating_add_signed(it.since.saturating_sub(signed(now.uptime_ms))),
+        None => ground.since_ms,
+    };
+    let stop_ms = view.ahead.iter().filter(stops).map(begins).min();
     Go { telemetry: view.leave.telemetry, probe: view.probe, may_probe: view.may_probe, stop_ms }
+}
+
+fn signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 /// Restores the machine from the store, and says which endpoint is in use. Before the forwarder begins.
@@ -182,6 +191,12 @@ pub(super) fn another_endpoint(shared: &Shared) {
     tell(shared, Input::Endpoint { fingerprint: identity::fingerprint(shared, &config) });
 }
 
+/// For how long the endpoint in use has asked not to be asked, as far as it is not over.
+pub(super) fn rest(shared: &Shared) -> Option<Duration> {
+    let until = shared.stance.view().rest_until_ms?;
+    Some(Duration::from_millis(until.saturating_sub(shared.clock.now().uptime_ms)))
+}
+
 /// From when the customer's identifier is another one, in ms since the Unix epoch, as far as notices say.
 pub(super) fn identity_from(shared: &Shared) -> Option<u64> {
     shared.stance.state().machine.identity(&shared.clock.now()).map(|identity| identity.effective_ms)
@@ -201,8 +216,28 @@ pub(super) fn tell(shared: &Shared, input: Input) -> Vec<Entry> {
     change(shared, |machine, now| machine.tell(input, now))
 }
 
+/// Writes into the log what this gateway did, beside what the machine says.
+pub(super) fn did(shared: &Shared, what: &str, text: String, did: &Message) {
+    let now = shared.clock.now();
+    let entry = Entry {
+        at_ms: now.wall_ms,
+        trusted: now.trusted,
+        what: what.to_owned(),
+        source: THIS_GATEWAY.to_owned(),
+        text,
+        did: did.to_string(),
+        ..Entry::default()
+    };
+    report(&entry);
+    let mut state = shared.stance.state();
+    state.log.push(entry);
+    state.log_changed = true;
+    drop(state);
+    shared.stance.news.notify_one();
+}
+
 /// Lets the machine do something, and hands on what comes of it.
-fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) -> Vec<Entry>) -> Vec<Entry> {
+fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &Stamp) -> Vec<Entry>) -> Vec<Entry> {
     let desk = &shared.stance;
     let now = shared.clock.now();
     let entries = {
@@ -216,7 +251,7 @@ fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) 
         }
         state.log_changed |= !entries.is_empty();
         // Under the lock: of two that bring news at a time, the view of the later one is to be the last that is told.
-        publish(shared, state.machine.view(&now));
+        publish(shared, state.machine.view(&now), &now);
         entries
     };
     entries.iter().for_each(report);
@@ -225,9 +260,9 @@ fn change(shared: &Shared, act: impl FnOnce(&mut Machine, &crate::clock::Stamp) 
 }
 
 /// Hands the view on to whoever obeys it.
-fn publish(shared: &Shared, view: View) {
+fn publish(shared: &Shared, view: View, now: &Stamp) {
     let desk = &shared.stance;
-    let (going, leave) = (go(&view), view.leave);
+    let (going, leave) = (go(&view, now), view.leave);
     let mut limited = false;
     desk.view.send_if_modified(|known| {
         if **known == view {
@@ -408,8 +443,8 @@ pub(super) fn status(shared: &Shared) -> StanceStatus {
             Telemetry::All => "all",
         }
         .to_owned(),
-        grounds: view.grounds.iter().map(ground).collect(),
-        ahead: view.ahead.iter().map(ground).collect(),
+        grounds: view.grounds.iter().map(|one| ground(one, &now)).collect(),
+        ahead: view.ahead.iter().map(|one| ground(one, &now)).collect(),
         probe_in_ms: probe_in_ms(shared, &view, now.uptime_ms),
         page: super::page::status(shared),
         notices: shown(&shared.stance.last_entries(LAST)),
@@ -426,7 +461,24 @@ fn probe_in_ms(shared: &Shared, view: &View, uptime_ms: u64) -> Option<u64> {
     }
 }
 
-fn ground(ground: &Ground) -> GroundStatus {
+fn ground(ground: &Ground, now: &Stamp) -> GroundStatus {
+    let uptime = signed(now.uptime_ms);
+    let by_uptime = ground.by_uptime.map(|it| ByUptimeStatus {
+        since_ago_ms: uptime.saturating_sub(it.since),
+        until_in_ms: it.until.map(|until| until.saturating_sub(uptime)),
+        since_dated: it.since_dated,
+        until_dated: it.until_dated,
+    });
+    // What is no date is told by the clock that everything else here is told by.
+    let of_clock = |from_now: i64| now.wall_ms.saturating_add_signed(from_now);
+    let since_ms = match &by_uptime {
+        Some(it) if !it.since_dated => of_clock(it.since_ago_ms.saturating_neg()),
+        _ => ground.since_ms,
+    };
+    let until_ms = match &by_uptime {
+        Some(it) if !it.until_dated => it.until_in_ms.map(of_clock),
+        _ => ground.until_ms,
+    };
     GroundStatus {
         stance: ground.stance.to_string(),
         source: ground.source.to_string(),
@@ -434,8 +486,9 @@ fn ground(ground: &Ground) -> GroundStatus {
         cause: ground.cause.to_string(),
         cause_message: ground.cause.clone().into_message(),
         clause: ground.clause.map(|clause| clause.to_string()).unwrap_or_default(),
-        since_ms: ground.since_ms,
-        until_ms: ground.until_ms,
+        since_ms,
+        until_ms,
+        by_uptime,
         advice: ground.advice.to_string(),
         advice_message: ground.advice.clone().into_message(),
         code: String::new(),
@@ -448,9 +501,10 @@ pub fn shown(entries: &[Entry]) -> Vec<NoticeStatus> {
 }
 
 fn notice(entry: &Entry) -> NoticeStatus {
-    let Entry { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, clause } = entry.clone();
+    let Entry { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, from_undated, until_undated, clause } =
+        entry.clone();
     let clause = clause.unwrap_or_default();
-    NoticeStatus { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, clause }
+    NoticeStatus { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, from_undated, until_undated, clause }
 }
 
 /// Answers what is asked over the control socket; what changes something, once that is on flash. Call it within a runtime.
@@ -474,14 +528,27 @@ pub(super) fn streams(shared: &Arc<Shared>) -> Streams {
             Ask::Hold { for_ms, why } => done(&tell(&shared, Input::Hold { for_ms, why })),
             Ask::Resume => done(&tell(&shared, Input::Resume)),
             Ask::Notice { envelope } => End::Notice { told: Box::new(inbox::take(&shared, &envelope)) },
-            Ask::AcceptTerms { version } => done(&tell(&shared, Input::AcceptTerms { version })),
+            Ask::AcceptTerms { version } => accept_terms(&shared, version),
         };
-        let took = !matches!(&end, End::Notice { told } if told.verdict == "refused");
+        let took = match &end {
+            End::Notice { told } => told.verdict != "refused",
+            other => !matches!(other, End::AskedInstead { .. }),
+        };
         if changes && took {
             settle(&shared, &runtime)?;
         }
         serde_json::to_string(&end).map_err(|error| Refused::new("failed", error.to_string()))
     })
+}
+
+/// A person accepts terms. Of a version that is not known, while another is to be accepted, nothing comes.
+fn accept_terms(shared: &Shared, version: String) -> End {
+    let versions = shared.stance.state().machine.asked_instead(&version);
+    if versions.is_empty() {
+        done(&tell(shared, Input::AcceptTerms { version }))
+    } else {
+        End::AskedInstead { versions }
+    }
 }
 
 /// What was done, in the words of the log.
@@ -498,7 +565,7 @@ mod tests {
     #[test]
     fn what_tells_of_an_interruption_is_503_or_no_connection_by_the_providers_fault() {
         let told = |status| Told {
-            at: crate::clock::Stamp::default(),
+            at: Stamp::default(),
             verdict: Verdict::Transient { costly: false },
             by_rule: false,
             status,

@@ -165,7 +165,8 @@ fn start(shared: &Arc<Shared>, store: Store, opened: Opened, wire: Wire) -> Resu
     stance::open(shared, &store);
     let (teller, said) = tokio::sync::mpsc::channel(crate::forward::TOLD_WAITING);
     let (go, probes) = shared.stance.go();
-    let forwarder = forwarder.limited_by(shared.limits.subscribe()).let_by(go, probes).telling(teller);
+    let forwarder = forwarder.limited_by(shared.limits.subscribe()).let_by(go, probes);
+    let forwarder = forwarder.rested(stance::rest(shared)).telling(teller);
     let told = handle.rate_limit();
     let (plain, tls) = listener.as_ref().map_or((None, None), |bound| (bound.local_addr(), bound.tls_addr()));
     let credentials = listener.as_ref().map(Listener::credentials);

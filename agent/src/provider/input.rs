@@ -22,7 +22,13 @@ pub enum Input {
     /// Flux answered a request, or could not be reached.
     Answer(Answer),
     /// The status page was read.
-    Page(Page),
+    Page {
+        /// What it says.
+        page: Page,
+        /// What time it was by its own word, in ms since the Unix epoch, if it said so: also over plain HTTP, where it dates
+        /// no more than what it announces.
+        now_ms: Option<u64>,
+    },
     /// The SIM's metadata service answered: its status, and when and how its line is to be stopped.
     Sim {
         /// Such as `active` or `suspended`.
@@ -104,6 +110,8 @@ pub struct View {
     pub may_probe: bool,
     /// When the next probe is due, in ms by [`Stamp::uptime_ms`](crate::clock::Stamp), if one is to come.
     pub probe_at_ms: Option<u64>,
+    /// Until when the endpoint asked not to be asked, in ms by [`Stamp::uptime_ms`](crate::clock::Stamp).
+    pub rest_until_ms: Option<u64>,
     /// What is announced and has not begun.
     pub ahead: Vec<Ground>,
 }
@@ -123,12 +131,27 @@ pub struct Ground {
     pub since_ms: u64,
     /// Until when, if that is known.
     pub until_ms: Option<u64>,
+    /// The same by the uptime, while the gateway's clock is not known to be right.
+    pub by_uptime: Option<ByUptime>,
     /// What a person should do; empty if nothing.
     pub advice: Value,
 }
 
+/// From when until when, in ms by [`Stamp::uptime_ms`](crate::clock::Stamp): below 0 before the boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByUptime {
+    /// From when.
+    pub since: i64,
+    /// Until when, if that is known.
+    pub until: Option<i64>,
+    /// [`Ground::since_ms`] is a date: the provider said it, or it is known.
+    pub since_dated: bool,
+    /// Likewise [`Ground::until_ms`].
+    pub until_dated: bool,
+}
+
 /// A line of the log of notices: what, from whom, when, what the agent did, until when.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Entry {
     /// When it was received, in ms since the Unix epoch by the gateway's clock.
     pub at_ms: u64,
@@ -148,6 +171,12 @@ pub struct Entry {
     pub from_ms: Option<u64>,
     /// Until when it holds, if that is known.
     pub until_ms: Option<u64>,
+    /// What time it was, was not known, and nobody said `from_ms`: it says no more than how far that is from `at_ms`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_undated: bool,
+    /// Likewise `until_ms`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub until_undated: bool,
     /// The clause of the terms.
     pub clause: Option<String>,
 }

@@ -33,7 +33,8 @@
 //! # Time
 //! Windows are dated by the gateway's clock while that is trusted, else by the provider's own time; with neither by an
 //! estimate that is never ahead (`time`): what was open when the power went stays shut for at most its length by
-//! uptime, and what has not begun by the estimate has not begun. The first answer over TLS then says what time it is.
+//! uptime, and what has not begun by the estimate has not begun. The first answer over TLS then says what time it is. What
+//! the status page says over plain HTTP counts by the page's own date, which counts for nothing else.
 //!
 //! # On disk
 //! `state` has the format and what follows from damage. While something dated is known, the time reached is worth
@@ -63,6 +64,7 @@ mod tests;
 pub use log::{BYTES as LOG_BYTES, ENTRIES as LOG_ENTRIES, Log};
 pub use settings::{OnTermsChange, Settings};
 pub use state::STATE_BYTES;
+pub use words::AGENT as THIS_GATEWAY;
 
 use grounds::Standing;
 use item::{Origin, Said, Ways};
@@ -197,7 +199,7 @@ impl Machine {
         let mut log = self.advance(now);
         match input {
             Input::Answer(answer) => self.answer(answer, &mut log),
-            Input::Page(page) => self.page(&page, &mut log),
+            Input::Page { page, now_ms } => self.page(&page, now_ms, &mut log),
             Input::Sim { status, expiry } => self.sim(status, expiry, &mut log),
             Input::Notice { notice, key, via } => self.notice(notice, &key, via, &mut log),
             Input::Hold { for_ms, why } => self.hold(for_ms, why, &mut log),
@@ -222,7 +224,7 @@ impl Machine {
     pub fn view(&self, now: &Stamp) -> View {
         let mut then = self.clone();
         then.turn(now);
-        then.standing().view(now.uptime_ms)
+        then.standing().view(now)
     }
 
     /// In how many ms [`Machine::turn`] is to be called, if nothing is told before.

@@ -24,7 +24,7 @@ pub enum Ask {
     },
     /// End what [`Ask::Hold`] began, and nothing else. [`End::Done`].
     Resume,
-    /// A person accepts the terms of this version. [`End::Done`].
+    /// A person accepts the terms of this version. [`End::Done`], or [`End::AskedInstead`].
     AcceptTerms {
         /// Their version.
         version: String,
@@ -50,6 +50,11 @@ pub enum End {
     Done {
         /// What, for people.
         what: String,
+    },
+    /// Nothing was done: these versions of the terms are to be accepted, and the one that was named is not known.
+    AskedInstead {
+        /// The versions.
+        versions: Vec<String>,
     },
     /// What became of a notice.
     Notice {

@@ -198,7 +198,7 @@ pub async fn run(
                 let _ = told.send(Input::ProviderTime { now_ms, error_ms }).await;
             }
             if news.result.is_ok() {
-                let _ = told.send(Input::Page(reader.page.clone())).await;
+                let _ = told.send(Input::Page { page: reader.page.clone(), now_ms: reader.now_ms() }).await;
             }
             let named = match &news.result {
                 Err(Failure::Refused { wait, .. }) => *wait,
@@ -331,7 +331,8 @@ struct Reader {
     paths: &'static [&'static str],
     kept: Vec<Option<Kept>>,
     page: Page,
-    /// What time the page said it was, and when it said so; also over plain HTTP: it decides no more than how often to ask.
+    /// What time the page said it was, and when it said so; also over plain HTTP: it decides
+    /// how often to ask, and dates what this page announces.
     time: Option<(u64, tokio::time::Instant)>,
 }
 

@@ -23,11 +23,11 @@ mod status;
 mod tests;
 
 pub use status::{
-    BrokerState, BudgetStatus, BudgetsStatus, ClockStatus, Connections, Counts, DateStatus, DeviceStatus,
-    DevicesStatus, DrainStatus, FlashStatus, GroundStatus, HeldStatus, InboxStatus, LaneStatus, LimitSource,
-    LimitStatus, LineStatus, NextIdentity, NoticeStatus, OldestWaiting, OutageStatus, RefusedCount, RefusedNotice,
-    STARTING, SimStatus, StanceStatus, Status, StatusPageStatus, StoreStatus, TermsFileStatus, TermsStatus, Usage,
-    VerdictStatus,
+    BrokerState, BudgetStatus, BudgetsStatus, ByUptimeStatus, ClockStatus, Connections, Counts, DateStatus,
+    DeviceStatus, DevicesStatus, DrainStatus, FlashStatus, GroundStatus, HeldStatus, InboxStatus, LaneStatus,
+    LimitSource, LimitStatus, LineStatus, NextIdentity, NoticeStatus, OldestWaiting, OutageStatus, RefusedCount,
+    RefusedNotice, STARTING, SimStatus, StanceStatus, Status, StatusPageStatus, StoreStatus, TermsFileStatus,
+    TermsStatus, Usage, VerdictStatus,
 };
 
 use std::sync::Arc;

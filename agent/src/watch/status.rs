@@ -16,7 +16,8 @@ use crate::language::Message;
 
 pub use devices::{DeviceStatus, DevicesStatus};
 pub use provider::{
-    GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, STARTING, StanceStatus, StatusPageStatus,
+    ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, OutageStatus, RefusedNotice, STARTING, StanceStatus,
+    StatusPageStatus,
 };
 
 /// Everything there is to show.

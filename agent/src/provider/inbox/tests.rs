@@ -98,6 +98,7 @@ fn of_what_the_machine_did_only_that_is_told_which_is_about_the_notice() {
         from_ms: None,
         until_ms: None,
         clause: None,
+        ..Entry::default()
     };
     let entries = vec![entry("n-1", "told ahead"), entry("p-7", "forgotten"), entry("", "forgotten, too")];
     let inbox = Inbox::new("gw-1", clock, Arc::new(move |_| Some(entries.clone())));

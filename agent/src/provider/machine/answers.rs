@@ -13,6 +13,11 @@
 //!   forwarder tries on at its own pace. Unless a rule of the configuration says what such an answer means: that is the
 //!   operator's word, and there is nothing to conclude.
 //!
+//! # Over a restart
+//! How long an answer asks to wait (`Retry-After` and its like) is the forwarder's to keep to (`forward::gate`), and is
+//! remembered here, so that a start is no way around it. It counts in steady time, an hour at most of a 429 and a day of
+//! anything else, and ends with it, with any other answer, and with another endpoint.
+//!
 //! # One at a time
 //! The endpoint says one thing at a time, so there is one ground made of answers. Of two answers the later counts, but an
 //! end stands, and an endpoint that suspends and then cannot be reached has not stopped suspending.
@@ -35,6 +40,12 @@ const LONG_WAIT_MS: u64 = 120_000;
 
 /// A wait that an answer asks for counts up to this: then one event shows whether it was meant.
 pub(super) const LONGEST_REST_MS: u64 = 86_400_000;
+
+/// A wait that a 429 asks for counts up to this, as for the forwarder.
+const LONGEST_THROTTLE_MS: u64 = 3_600_000;
+
+/// A wait that is shorter is not worth a write to flash: a restart takes about as long.
+const KEPT_REST_MS: u64 = 5_000;
 
 /// Failures in a row, and time since the first of them, that make an interruption of it: connections are refused and
 /// cut now and then, and Unified sessions are cut for maintenance that is over in seconds.
@@ -120,6 +131,7 @@ impl Told {
 
 impl Machine {
     pub(super) fn answer(&mut self, answer: Answer, log: &mut Scribe) {
+        self.rests(&answer, log.at);
         match answer.means {
             Means::Accepted => self.accepted(answer.probe, log),
             Means::Throttled => self.throttled(answer, log),
@@ -144,6 +156,23 @@ impl Machine {
     /// Whether a refusal means what it says: the operator says so, or records had been accepted before.
     fn is_meant(&self, answer: &Answer) -> bool {
         answer.by_rule || self.state.has_delivered()
+    }
+
+    /// Remembers until when an answer asks not to be asked.
+    fn rests(&mut self, answer: &Answer, at: Moment) {
+        let most = match answer.means {
+            Means::Throttled => LONGEST_THROTTLE_MS,
+            Means::Maintenance => LONGEST_REST_MS,
+            // They say nothing of it.
+            Means::Transient | Means::OwnLine | Means::Unreachable => return,
+            _ => {
+                self.dirty |= self.state.rest.take().is_some();
+                return;
+            }
+        };
+        let Some(wait) = answer.wait_ms else { return };
+        self.dirty |= wait >= KEPT_REST_MS;
+        self.state.rest = Some(at.steady.saturating_add(wait.min(most)));
     }
 
     fn accepted(&mut self, probe: bool, log: &mut Scribe) {
@@ -180,7 +209,7 @@ impl Machine {
         let ways = super::ways(&self.settings);
         let mut back = None;
         for item in &mut self.state.items {
-            let overrun = item.phase(&ways, log.at.date) == Phase::Overrun;
+            let overrun = item.phase(&ways, log.at) == Phase::Overrun;
             if let (true, Said::Planned { passed, .. }) = (overrun, &mut item.said) {
                 *passed = true;
                 item.logged = Phase::Past;
@@ -202,7 +231,7 @@ impl Machine {
     fn odd_suspensions(&mut self, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
         for item in &mut self.state.items {
-            let holds = item.phase(&ways, log.at.date).holds();
+            let holds = item.phase(&ways, log.at).holds();
             if holds && !item.odd && matches!(item.said, Said::Suspension { .. }) {
                 item.odd = true;
                 self.dirty = true;
@@ -239,7 +268,7 @@ impl Machine {
 
     fn not_reached(&mut self, answer: Answer, log: &mut Scribe) {
         let at = log.at;
-        if self.is_announced(at.date) {
+        if self.is_announced(at) {
             // That explains it, and says when it is over.
             self.state.failing = None;
             return;
@@ -384,10 +413,10 @@ impl Machine {
 
     /// Whether an announced maintenance holds. The way back from one explains nothing: who is let in and refused meets
     /// something that nobody announced, or a maintenance that ends late.
-    fn is_announced(&self, date: u64) -> bool {
+    fn is_announced(&self, at: Moment) -> bool {
         let ways = super::ways(&self.settings);
         self.state.items.iter().any(|item| {
-            matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. }) && item.phase(&ways, date).holds()
+            matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. }) && item.phase(&ways, at).holds()
         })
     }
 
@@ -409,6 +438,7 @@ impl Machine {
         self.state.failing = None;
         self.state.misconfigured = false;
         let throttle = self.state.throttle.take();
+        self.state.rest = None;
         let told = self.state.answers.take();
         if throttle.is_some() || told.is_some() {
             let what = told.map_or("throttled", |told| told.kind.stance().as_str());
@@ -425,7 +455,9 @@ impl Machine {
     /// What time alone changes of what answers made.
     pub(super) fn turn_answers(&mut self, log: &mut Scribe) {
         let at = log.at;
-        if self.state.throttle.as_ref().is_some_and(|throttle| throttle.per_minute(at.steady).is_none()) {
+        self.state.rest = self.state.rest.filter(|rest| *rest > at.steady);
+        let unbound = |throttle: &Throttle| throttle.per_minute(at.steady).is_none();
+        if self.state.rest.is_none() && self.state.throttle.as_ref().is_some_and(unbound) {
             self.state.throttle = None;
             self.dirty = true;
             log.entry(

@@ -107,7 +107,7 @@ impl Supply<'_> {
                 let notice = Notice { id, issued_ms, expires_ms, scope: Scope::Fleet, content, why };
                 Input::Notice { notice, key: self.text(), via: "file" }
             }
-            5 => Input::Page(self.page()),
+            5 => Input::Page { page: self.page(), now_ms: self.maybe() },
             6 => {
                 let status = (self.byte() % 2 == 0).then(|| self.text());
                 Input::Sim { status, expiry: self.maybe().map(|at| (at, self.text())) }
@@ -158,6 +158,8 @@ pub fn run(state: &[u8], steps: &[u8], holds: bool) {
         if view.grounds.iter().any(|ground| ground.stance == Stance::Ended) {
             assert!(view.leave.telemetry == Telemetry::Nothing && !view.may_probe, "when ended");
         }
+        let longest = now.uptime_ms.saturating_add(86_400_000);
+        assert!(view.rest_until_ms.is_none_or(|rest| rest <= longest), "{:?} at {}", view.rest_until_ms, now.uptime_ms);
         machine.wake_in_ms(&now);
         if supply.0.is_empty() {
             return;
@@ -180,7 +182,7 @@ mod tests {
     #[test]
     fn an_uptime_that_goes_beyond_its_bound_comes_back_as_it_was() {
         // What fuzzing found: an endpoint, another boot at an uptime of nearly 2^48 ms, a page, and then weeks more.
-        let found = [109, 0, 82, 0x61, 0x2e, 255, 255, 255, 255, 0x32, 255, 112, 115, 6, 255, 0, 0, 0, 252, 0];
+        let found = [109, 0, 82, 0x61, 0x2e, 255, 255, 255, 255, 0x32, 255, 112, 115, 6, 1, 255, 0, 0, 0, 252, 0];
         run(&[], &found, false);
     }
 }

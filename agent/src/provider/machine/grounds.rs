@@ -11,9 +11,10 @@ use super::probe::{FIRST_SLOT_MS, Need};
 use super::state::State;
 use super::time::Moment;
 use super::words;
+use crate::clock::{EARLIEST_MS, Stamp};
 use crate::language::{IntoValue as _, Message, Value};
 use crate::message;
-use crate::provider::input::{Ground, View};
+use crate::provider::input::{ByUptime, Ground, View};
 
 /// The way back doubles so many times: from 1 event a minute to 512, and then there is no limit. All in all that lets
 /// through a thousand events, each up to a whole body.
@@ -27,13 +28,42 @@ pub(super) struct Standing<'a> {
 }
 
 impl Standing<'_> {
-    pub(super) fn view(&self, uptime_ms: u64) -> View {
-        let (grounds, ahead) = self.grounds();
+    pub(super) fn view(&self, now: &Stamp) -> View {
+        let uptime_ms = now.uptime_ms;
+        let (mut grounds, mut ahead) = self.grounds();
+        let uptime = i64::try_from(uptime_ms).unwrap_or(i64::MAX);
+        for ground in grounds.iter_mut().chain(&mut ahead) {
+            ground.by_uptime = ground.by_uptime.filter(|_| !now.trusted).map(|it| ByUptime {
+                since: it.since.saturating_add(uptime),
+                until: it.until.map(|until| until.saturating_add(uptime)),
+                ..it
+            });
+        }
         let leave = leave(&grounds);
         let probe_at = self.probe_at().filter(|_| leave.probe);
-        let probe_at_ms = probe_at.map(|due| uptime_ms.saturating_add(due.saturating_sub(self.at.steady)));
+        let by_uptime = |steady: u64| uptime_ms.saturating_add(steady.saturating_sub(self.at.steady));
+        let probe_at_ms = probe_at.map(by_uptime);
+        let rest_until_ms = self.state.rest.filter(|rest| *rest > self.at.steady).map(by_uptime);
         let may_probe = leave.probe && self.in_the_way().next().is_none();
-        View { grounds, leave, limits: self.limits(), probe: self.state.probes.count, may_probe, probe_at_ms, ahead }
+        let (limits, probe) = (self.limits(), self.state.probes.count);
+        View { grounds, leave, limits, probe, may_probe, probe_at_ms, rest_until_ms, ahead }
+    }
+
+    /// Adds how far from now it begins and ends, by the `line` of dates that counts for it. `said`: whether somebody said
+    /// when, of either.
+    fn reckoned(&self, ground: Ground, line: u64, said: (bool, bool)) -> Ground {
+        let from_now = |date: u64| {
+            let away = i64::try_from(date.abs_diff(line)).unwrap_or(i64::MAX);
+            if date < line { -away } else { away }
+        };
+        let dated = |date: u64, said: bool| self.at.known || said && date >= EARLIEST_MS;
+        let by_uptime = ByUptime {
+            since: from_now(ground.since_ms),
+            until: ground.until_ms.map(from_now),
+            since_dated: dated(ground.since_ms, said.0),
+            until_dated: ground.until_ms.is_some_and(|until| dated(until, said.1)),
+        };
+        Ground { by_uptime: Some(by_uptime), ..ground }
     }
 
     /// Those that hold, and those that are to come, each in the order in which they are shown.
@@ -41,7 +71,7 @@ impl Standing<'_> {
         let mut grounds: Vec<Ground> = Vec::new();
         let mut ahead: Vec<Ground> = Vec::new();
         for item in &self.state.items {
-            let phase = item.phase(&self.ways, self.at.date);
+            let phase = item.phase(&self.ways, self.at);
             if phase == Phase::Ahead {
                 ahead.extend(self.of_item(item, phase));
             } else {
@@ -68,9 +98,10 @@ impl Standing<'_> {
             clause: words::clause(stance),
             since_ms: course.from,
             until_ms: course.planned.or(course.end),
+            by_uptime: None,
             advice,
         };
-        match phase {
+        let ground = match phase {
             Phase::None | Phase::Past => None,
             Phase::Ahead | Phase::Holds => Some(ground),
             Phase::Overrun => {
@@ -96,7 +127,9 @@ impl Standing<'_> {
                 advice: words::wait(),
                 ..ground
             }),
-        }
+        };
+        let said = if phase == Phase::Ramps { (course.said.1, course.said.1) } else { course.said };
+        ground.map(|ground| self.reckoned(ground, item.date(self.at), said))
     }
 
     fn of_answers(&self) -> Option<Ground> {
@@ -108,7 +141,7 @@ impl Standing<'_> {
             Kind::Quota => words::quota(),
             Kind::Ended => words::ended_by_answer(),
         };
-        Some(Ground {
+        let ground = Ground {
             stance,
             source: words::who(words::ANSWER),
             cause: (&told.reason).into_value(),
@@ -118,63 +151,76 @@ impl Standing<'_> {
                 Kind::Quota => told.ends(self.at),
                 _ => told.rest.map(|rest| self.at.date_of(rest)),
             },
+            by_uptime: None,
             advice,
-        })
+        };
+        Some(self.reckoned(ground, self.at.date, (false, told.kind == Kind::Quota && !told.named)))
     }
 
     fn of_throttle(&self) -> Option<Ground> {
         let throttle = self.state.throttle.as_ref()?;
-        throttle.per_minute(self.at.steady)?;
-        Some(Ground {
+        let rest = self.state.rest.filter(|rest| *rest > self.at.steady);
+        if rest.is_none() {
+            throttle.per_minute(self.at.steady)?;
+        }
+        let ground = Ground {
             stance: Stance::Restricted,
             source: words::who(words::ANSWER),
             cause: (&throttle.reason).into_value(),
             clause: words::clause(Stance::Restricted),
             since_ms: self.at.date_of(throttle.since),
             until_ms: None,
+            by_uptime: None,
             advice: words::wait(),
-        })
+        };
+        Some(self.reckoned(ground, self.at.date, (false, false)))
     }
 
     fn of_hold(&self) -> Option<Ground> {
         let hold = self.state.hold.as_ref()?;
-        Some(Ground {
+        let ground = Ground {
             stance: Stance::Held,
             source: words::who(words::OPERATOR),
             cause: (&hold.why).into_value(),
             clause: None,
             since_ms: self.at.date_of(hold.since),
             until_ms: hold.until.map(|until| self.at.date_of(until)),
+            by_uptime: None,
             advice: words::resume(),
-        })
+        };
+        Some(self.reckoned(ground, self.at.date, (false, false)))
     }
 
     fn of_sim(&self, grounds: &mut Vec<Ground>, ahead: &mut Vec<Ground>) {
         let Some(sim) = &self.state.sim else { return };
-        let ground = |stance, cause: Message, since_ms, advice: Value| Ground {
-            stance,
-            source: words::who(words::SIM),
-            cause: cause.into_value(),
-            clause: words::clause(stance),
-            since_ms,
-            until_ms: None,
-            advice,
+        let ground = |stance, cause: Message, (since_ms, said), advice: Value| {
+            let ground = Ground {
+                stance,
+                source: words::who(words::SIM),
+                cause: cause.into_value(),
+                clause: words::clause(stance),
+                since_ms,
+                until_ms: None,
+                by_uptime: None,
+                advice,
+            };
+            self.reckoned(ground, self.at.date, (said, false))
         };
         if let (Some(stance), Some(status)) = (sim.by_status(), &sim.status) {
             grounds.push(ground(
                 stance,
                 message!("status {status}", status = status),
-                self.at.date_of(sim.since),
+                (self.at.date_of(sim.since), false),
                 words::sim_stopped(),
             ));
         }
         if let (Some((stance, at)), Some((_, action))) = (sim.by_expiry(), &sim.expiry) {
             let cause = message!("expires, action {action}", action = action);
             if at > self.at.date {
-                ahead.push(ground(stance, cause, at, words::sim_expires()));
+                ahead.push(ground(stance, cause, (at, true), words::sim_expires()));
             } else {
                 let advice = if stance == Stance::Ended { words::ended() } else { words::sim_stopped() };
-                grounds.push(ground(stance, cause, at, advice));
+                grounds.push(ground(stance, cause, (at, true), advice));
             }
         }
     }
@@ -184,7 +230,7 @@ impl Standing<'_> {
         let mut terms = Terms::default();
         let mut add = |bound: Bound, provider: Provider| terms.add(Limit::new(bound, Source::Provider(provider)));
         for item in &self.state.items {
-            let phase = item.phase(&self.ways, self.at.date);
+            let phase = item.phase(&self.ways, self.at);
             if let (Said::Restriction { limits, .. }, Phase::Holds) = (&item.said, phase) {
                 for bound in limits.iter().filter_map(super::bounds::KeptBound::bound) {
                     add(bound, Provider::Notice { id: item.id.clone() });
@@ -202,8 +248,8 @@ impl Standing<'_> {
 
     /// Events a minute on the way back.
     fn ramp(&self, item: &Item) -> NonZeroU64 {
-        let back = item.course(&self.ways).and_then(|course| course.back).unwrap_or(self.at.date);
-        let step = self.at.date.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1);
+        let back = item.course(&self.ways).and_then(|course| course.back).unwrap_or(item.date(self.at));
+        let step = item.date(self.at).saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1);
         NonZeroU64::new(1 << step.min(DOUBLINGS - 1)).unwrap_or(NonZeroU64::MIN)
     }
 
@@ -223,9 +269,9 @@ impl Standing<'_> {
         }
         for item in &self.state.items {
             if let (Said::Planned { until: Some(until), .. }, Phase::Overrun) =
-                (&item.said, item.phase(&self.ways, self.at.date))
+                (&item.said, item.phase(&self.ways, self.at))
             {
-                soon(self.at.steady_of(*until), self.ways.span.resume);
+                soon(item.steady_of(*until, self.at), self.ways.span.resume);
             }
         }
         let refused = |told: &Told| matches!(told.kind, Kind::Suspended | Kind::Quota);
@@ -240,7 +286,7 @@ impl Standing<'_> {
             sim.by_status().is_some() || expired
         });
         let rare = |item: &Item| matches!(item.said, Said::Suspension { .. } | Said::Quota { .. });
-        sim || self.state.items.iter().any(|item| rare(item) && item.phase(&self.ways, self.at.date) == Phase::Holds)
+        sim || self.state.items.iter().any(|item| rare(item) && item.phase(&self.ways, self.at) == Phase::Holds)
     }
 
     /// A quota that an answer says is used up.
@@ -261,7 +307,7 @@ impl Standing<'_> {
 
     fn in_the_way(&self) -> impl Iterator<Item = &Item> {
         self.state.items.iter().filter(|item| {
-            let phase = item.phase(&self.ways, self.at.date);
+            let phase = item.phase(&self.ways, self.at);
             let works = matches!(item.said, Said::Maintenance { .. } | Said::Planned { .. });
             let stops = item.said.stance().is_some_and(|stance| stance.leave().telemetry == Telemetry::Nothing);
             stops && (phase == Phase::Waits || works && phase == Phase::Holds)
@@ -277,7 +323,7 @@ impl Standing<'_> {
         };
         let mut at = due;
         for item in self.in_the_way() {
-            at = at.max(self.at.steady_of(free(item)?));
+            at = at.max(item.steady_of(free(item)?, self.at));
         }
         let Some(quota) = self.quota() else { return Some(at) };
         at = at.max(quota.rest.unwrap_or(0));
@@ -289,14 +335,17 @@ impl Standing<'_> {
     /// The dates at which something changes by itself.
     pub(super) fn dates(&self) -> impl Iterator<Item = u64> {
         let of_items = self.state.items.iter().filter_map(|item| item.course(&self.ways).map(|course| (item, course)));
-        let of_items = of_items.flat_map(|(item, course)| {
-            let step = self.ways.span.ramp / DOUBLINGS;
-            let ramp = course.back.filter(|_| item.phase(&self.ways, self.at.date) == Phase::Ramps).map(|back| {
-                let steps = self.at.date.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1) + 1;
+        let of_items = of_items.flat_map(move |(item, course)| {
+            let (step, now) = (self.ways.span.ramp / DOUBLINGS, item.date(self.at));
+            let ramp = course.back.filter(|_| item.phase(&self.ways, self.at) == Phase::Ramps).map(|back| {
+                let steps = now.saturating_sub(back) * DOUBLINGS / self.ways.span.ramp.max(1) + 1;
                 // Rounded up, so that by then the step has been reached.
-                back.saturating_add((steps * self.ways.span.ramp).div_ceil(DOUBLINGS)).max(self.at.date + step.min(1))
+                back.saturating_add((steps * self.ways.span.ramp).div_ceil(DOUBLINGS)).max(now + step.min(1))
             });
-            [Some(course.from), course.planned, course.end, course.back, course.done, ramp].into_iter().flatten()
+            let all = [Some(course.from), course.planned, course.end, course.back, course.done, ramp];
+            // In how long it is by the item's own date, it is by all.
+            let wait = move |date: u64| date.checked_sub(now).map(|wait| self.at.date.saturating_add(wait));
+            all.into_iter().flatten().filter_map(wait)
         });
         let sim = self.state.sim.as_ref().and_then(super::sim::Sim::by_expiry).map(|(_, at)| at);
         let quota = self.quota().and_then(|told| told.ends(self.at));
@@ -307,7 +356,7 @@ impl Standing<'_> {
     pub(super) fn steadies(&self) -> impl Iterator<Item = u64> {
         let throttle = self.state.throttle.as_ref().map(|throttle| throttle.changes_at(self.at.steady));
         let hold = self.state.hold.as_ref().and_then(|hold| hold.until);
-        [throttle, hold, self.probe_at()].into_iter().flatten()
+        [throttle, hold, self.state.rest, self.probe_at()].into_iter().flatten()
     }
 }
 

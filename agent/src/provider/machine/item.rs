@@ -6,6 +6,7 @@ use tidegate_protocol::stance::{Stance, Telemetry};
 use super::bounds::KeptBound;
 use super::own::{draw, within};
 use super::settings::Span;
+use super::time::Moment;
 
 /// The page's word that a maintenance is under way holds for so long after it was read last: a page that cannot be read
 /// any more must not keep a gateway shut. Two dozen polls at the usual pace.
@@ -142,6 +143,8 @@ pub(super) struct Course {
     pub(super) back: Option<u64>,
     /// When it is as before.
     pub(super) done: Option<u64>,
+    /// Its beginning, and its end, are dates that somebody said; otherwise this gateway reckoned them.
+    pub(super) said: (bool, bool),
 }
 
 impl Said {
@@ -202,6 +205,7 @@ impl Item {
             Said::Suspension { from, .. } | Said::Terms { from, .. } | Said::Identity { from } => (*from, None, None),
             Said::Return { base, .. } => (*base, Some(*base), None),
         };
+        let said = (from != 0 && self.origin != Origin::Return, self.origin != Origin::Return);
         let from = if from == 0 { self.received } else { from };
         let softly = self.said.stance().is_some_and(|stance| stance.leave().telemetry < Telemetry::All);
         // What was over before it was known stopped nothing, and a window that ends before it begins is none.
@@ -212,7 +216,7 @@ impl Item {
             end.saturating_add(within(draw(ways.gateway, &self.id, number), self.period(ways)))
         });
         let done = back.map(|back| back.saturating_add(ways.span.ramp));
-        Some(Course { from, planned, end, back, done })
+        Some(Course { from, planned, end, back, done, said })
     }
 
     /// Over how many ms gateways come back.
@@ -226,8 +230,19 @@ impl Item {
         }
     }
 
-    /// Where in its course it is at a date.
-    pub(super) fn phase(&self, ways: &Ways<'_>, date: u64) -> Phase {
+    /// The date that counts for it: the page's own for what the page announces.
+    pub(super) fn date(&self, at: Moment) -> u64 {
+        if self.origin == Origin::Page { at.page } else { at.date }
+    }
+
+    /// Which steady time a date of its course is or was.
+    pub(super) fn steady_of(&self, date: u64, at: Moment) -> u64 {
+        at.steady.saturating_add(date).saturating_sub(self.date(at))
+    }
+
+    /// Where in its course it is at a moment.
+    pub(super) fn phase(&self, ways: &Ways<'_>, at: Moment) -> Phase {
+        let date = self.date(at);
         let Some(course) = self.course(ways) else { return Phase::None };
         let reached = |at: Option<u64>| at.is_some_and(|at| at <= date);
         let past = if course.back.is_none() { Phase::Past } else { Phase::Waits };

@@ -94,6 +94,7 @@ mod tests {
             from_ms: Some(number),
             until_ms: None,
             clause: Some("5.2".into()),
+            ..Entry::default()
         }
     }
 

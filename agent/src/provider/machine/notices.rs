@@ -143,13 +143,13 @@ impl Machine {
     /// Puts something in the place of what had its id.
     fn put(&mut self, mut new: Item, told: Option<(&str, String)>, amends: bool, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
-        let date = log.at.date;
+        let at = log.at;
         let before = self.state.items.iter().position(|item| item.is(new.origin, &new.id));
         let old = before.map(|index| self.state.items.remove(index));
         let stops = |item: &Item| item.said.stance().filter(|stance| stance.leave().telemetry < Telemetry::All);
-        let held = old.as_ref().filter(|old| old.phase(&ways, date).holds());
-        let lifted = held.and_then(stops).filter(|_| !(stops(&new).is_some() && new.phase(&ways, date).holds()));
-        let phase = new.phase(&ways, date);
+        let held = old.as_ref().filter(|old| old.phase(&ways, at).holds());
+        let lifted = held.and_then(stops).filter(|_| !(stops(&new).is_some() && new.phase(&ways, at).holds()));
+        let phase = new.phase(&ways, at);
         new.logged = phase;
         // So long any revision may be brought again.
         new.expires = new.expires.max(old.as_ref().map_or(0, |old| old.expires));
@@ -185,7 +185,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn page(&mut self, page: &Page, log: &mut Scribe) {
+    pub(super) fn page(&mut self, page: &Page, now_ms: Option<u64>, log: &mut Scribe) {
+        self.date_page(page, now_ms);
+        log.at = self.state.time.moment();
         let listed: Vec<String> = page.maintenances.iter().map(|planned| planned.id.clone()).collect();
         for planned in &page.maintenances {
             self.planned(planned.clone(), log);
@@ -199,10 +201,21 @@ impl Machine {
         self.make_room(log);
     }
 
+    /// Dates the page by what it says: its own windows, and nothing else (`time`).
+    fn date_page(&mut self, page: &Page, now_ms: Option<u64>) {
+        if now_ms.is_some_and(|now_ms| self.state.time.page_said(now_ms)) {
+            return;
+        }
+        let under_way = page.maintenances.iter().filter(|planned| planned.progress == Progress::InProgress);
+        if let Some(begun) = under_way.map(|planned| planned.from_ms).max() {
+            self.state.time.page_at_least(begun);
+        }
+    }
+
     fn planned(&mut self, planned: Planned, log: &mut Scribe) {
         let Planned { mut id, name, from_ms, until_ms, progress } = planned;
         cut(&mut id, ID_BYTES);
-        let date = log.at.date;
+        let date = log.at.page;
         let known = self.state.item(Origin::Page, &id).cloned();
         if progress == Progress::Completed {
             if known.is_some() {
@@ -251,7 +264,7 @@ impl Machine {
     fn end_planned(&mut self, id: &str, why: &str, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
         let Some(index) = self.state.items.iter().position(|item| item.is(Origin::Page, id)) else { return };
-        let phase = self.state.items[index].phase(&ways, log.at.date);
+        let phase = self.state.items[index].phase(&ways, log.at);
         if matches!(phase, Phase::Waits | Phase::Ramps) {
             // It ended at its time, and this gateway is on its way back.
             return;
@@ -295,14 +308,39 @@ impl Machine {
         }
     }
 
-    pub(super) fn accept_terms(&mut self, version: &str, log: &mut Scribe) {
+    /// The versions of terms that something waits for, or will, where a person accepts another one that nobody asked for:
+    /// a slip of the pen. Nothing then comes of [`Input::AcceptTerms`](crate::provider::input::Input::AcceptTerms).
+    pub fn asked_instead(&self, version: &str) -> Vec<String> {
         let mut version = version.to_owned();
         cut(&mut version, ID_BYTES);
-        let mut waited = false;
+        let asked = self.state.items.iter().filter_map(|item| match &item.said {
+            Said::Terms { version, accepted, .. } => Some((version, *accepted)),
+            _ => None,
+        });
+        let known = self.state.accepted_terms.contains(&version) || asked.clone().any(|(asked, _)| *asked == version);
+        if known || self.settings.on_terms_change != OnTermsChange::Hold {
+            return Vec::new();
+        }
+        let mut open: Vec<String> = asked.filter(|(_, accepted)| !accepted).map(|(asked, _)| asked.clone()).collect();
+        open.sort_unstable();
+        open.dedup();
+        open
+    }
+
+    pub(super) fn accept_terms(&mut self, version: &str, log: &mut Scribe) {
+        if !self.asked_instead(version).is_empty() {
+            return;
+        }
+        let (ways, at) = (super::ways(&self.settings), log.at);
+        let mut version = version.to_owned();
+        cut(&mut version, ID_BYTES);
+        let (mut waited, mut announced) = (false, false);
         for item in &mut self.state.items {
+            let holds = item.phase(&ways, at) == Phase::Holds;
             if let Said::Terms { version: asked, accepted, .. } = &mut item.said {
                 if *asked == version {
-                    waited |= !*accepted;
+                    waited |= holds;
+                    announced |= !*accepted;
                     *accepted = true;
                     item.logged = Phase::None;
                 }
@@ -313,10 +351,14 @@ impl Machine {
         self.state.accepted_terms.insert(0, version.clone());
         self.state.accepted_terms.truncate(ACCEPTED);
         self.dirty = true;
-        let did = match (waited, known) {
-            (true, _) => message!("what waited for it goes on"),
-            (false, false) => message!("noted: no notice asked for it yet"),
-            (false, true) => message!("nothing: they were accepted before"),
+        let did = if waited {
+            message!("what waited for it goes on")
+        } else if announced {
+            message!("noted: nothing waits for it")
+        } else if known {
+            message!("nothing: they were accepted before")
+        } else {
+            message!("noted: no notice asked for it yet")
         };
         log.entry("terms_accepted", &version, words::OPERATOR, "", &did);
     }
@@ -324,18 +366,18 @@ impl Machine {
     /// Drops what is least harmful while there is too much, and says so.
     pub(super) fn make_room(&mut self, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
-        let date = log.at.date;
+        let at = log.at;
         while self.state.items.len() > ITEMS || (self.state.items.len() > 1 && self.state.encode().len() > STATE_BYTES)
         {
-            let least = self.state.items.iter().enumerate().min_by_key(|(_, item)| item.weight(&ways, date));
+            let least = self.state.items.iter().enumerate().min_by_key(|(_, item)| item.weight(&ways, at));
             let Some(index) = least.map(|(index, _)| index) else { return };
             let item = self.state.items.remove(index);
             // What is not over may as well come again: nobody has taken it back.
-            let over = matches!(item.phase(&ways, date), Phase::None | Phase::Past);
-            if item.origin == Origin::Notice && over && date <= item.expires {
+            let over = matches!(item.phase(&ways, at), Phase::None | Phase::Past);
+            if item.origin == Origin::Notice && over && at.date <= item.expires {
                 self.state.let_go = self.state.let_go.max(item.issued);
             }
-            if !matches!(item.said, Said::Gone | Said::Return { .. }) && item.phase(&ways, date) < Phase::Past {
+            if !matches!(item.said, Said::Gone | Said::Return { .. }) && item.phase(&ways, at) < Phase::Past {
                 let source = words::source(&item).to_string();
                 log.entry(
                     "dropped",
@@ -366,8 +408,8 @@ impl Item {
     /// How much harm it would do to forget it; the least goes first. What holds weighs more than what is to come, and of
     /// that the nearest most; then the stance that is shown first. Of what is over that goes first whose notice has
     /// expired, and then what was issued earliest, which raises the bar least.
-    fn weight(&self, ways: &super::item::Ways<'_>, date: u64) -> (u8, u8, u64, u64) {
-        let phase = self.phase(ways, date);
+    fn weight(&self, ways: &super::item::Ways<'_>, at: super::time::Moment) -> (u8, u8, u64, u64) {
+        let phase = self.phase(ways, at);
         let course = match phase {
             Phase::None | Phase::Past => 0,
             Phase::Ramps => 1,
@@ -377,7 +419,7 @@ impl Item {
         };
         let stance = self.said.stance().map_or(0, |stance| 8 - (stance as u8).min(7));
         if course == 0 {
-            return (0, u8::from(date <= self.expires), self.issued, 0);
+            return (0, u8::from(at.date <= self.expires), self.issued, 0);
         }
         let from = self.course(ways).map_or(u64::MAX, |course| course.from);
         (course, stance, u64::MAX - from, self.issued)
@@ -388,9 +430,9 @@ impl Machine {
     /// What time alone changes of what was announced: it is logged, and what is long over is forgotten.
     pub(super) fn turn_items(&mut self, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
-        let date = log.at.date;
+        let at = log.at;
         for item in &mut self.state.items {
-            let phase = item.phase(&ways, date);
+            let phase = item.phase(&ways, at);
             if phase == item.logged {
                 continue;
             }
@@ -413,7 +455,7 @@ impl Machine {
         }
         let before = self.state.items.len();
         self.state.items.retain(|item| {
-            let over = matches!(item.phase(&ways, date), Phase::Past | Phase::None);
+            let (over, date) = (matches!(item.phase(&ways, at), Phase::Past | Phase::None), item.date(at));
             match item.origin {
                 Origin::Return => !over,
                 // As long as the page lists it, it is known to be over.

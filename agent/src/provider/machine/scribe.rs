@@ -6,7 +6,7 @@ use tidegate_protocol::terms::Clause;
 use super::item::Course;
 use super::time::Moment;
 use super::words;
-use crate::clock::Stamp;
+use crate::clock::{EARLIEST_MS, Stamp};
 use crate::language::Message;
 use crate::provider::input::Entry;
 
@@ -29,11 +29,22 @@ impl Scribe {
 
     /// What was written last makes a ground of its own from now on, until that date if it is known.
     pub(super) fn holds(&mut self, clause: Option<Clause>, until_ms: Option<u64>) {
+        let (from_ms, from_undated) = self.date(self.at.date, false);
+        let until = until_ms.map(|until| self.date(until, false));
         if let Some(entry) = self.entries.last_mut() {
-            entry.from_ms = Some(self.at.date);
-            entry.until_ms = until_ms;
+            (entry.from_ms, entry.from_undated) = (Some(from_ms), from_undated);
+            (entry.until_ms, entry.until_undated) = (until.map(|it| it.0), until.is_some_and(|it| it.1));
             entry.clause = clause.map(|clause| clause.to_string());
         }
+    }
+
+    /// A date as an entry has it. One that is reckoned while it is not known what time it is says no more than how far it is
+    /// from now, so it is told by the clock that the entry's own time is told by. `said`: somebody else named it.
+    fn date(&self, date: u64, said: bool) -> (u64, bool) {
+        if self.at.known || said && date >= EARLIEST_MS {
+            return (date, false);
+        }
+        (self.now.wall_ms.saturating_add(date).saturating_sub(self.at.date), true)
     }
 
     /// Writes an entry of something that has a course.
@@ -48,6 +59,8 @@ impl Scribe {
         course: Option<Course>,
         stance: Option<Stance>,
     ) {
+        let from = course.map(|course| self.date(course.from, course.said.0));
+        let until = course.and_then(|course| Some(self.date(course.planned.or(course.end)?, course.said.1)));
         self.entries.push(Entry {
             at_ms: self.now.wall_ms,
             trusted: self.now.trusted,
@@ -56,8 +69,10 @@ impl Scribe {
             source: source.to_owned(),
             text: text.to_owned(),
             did: did.to_string(),
-            from_ms: course.map(|course| course.from),
-            until_ms: course.and_then(|course| course.planned.or(course.end)),
+            from_ms: from.map(|it| it.0),
+            until_ms: until.map(|it| it.0),
+            from_undated: from.is_some_and(|it| it.1),
+            until_undated: until.is_some_and(|it| it.1),
             clause: stance.and_then(words::clause).map(|clause| clause.to_string()),
         });
     }

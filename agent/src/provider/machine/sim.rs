@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn at(date: u64) -> Moment {
-        Moment { date, known: true, steady: date }
+        Moment { date, known: true, steady: date, page: date }
     }
 
     fn sim(status: &str, expiry: Option<(u64, &str)>) -> Sim {

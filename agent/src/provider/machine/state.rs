@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) let_go: u64,
     pub(super) answers: Option<Told>,
     pub(super) throttle: Option<Throttle>,
+    /// Until when the endpoint asked not to be asked, steady. While the forwarder runs it keeps to that by itself.
+    pub(super) rest: Option<u64>,
     /// Failures in a row to reach the provider: since when (steady), and how many.
     pub(super) failing: Option<(u64, u32)>,
     pub(super) sim: Option<Sim>,
@@ -131,6 +133,7 @@ impl State {
             told.since = told.since.min(steady);
             cut(&mut told.reason, WHY_BYTES);
         }
+        self.rest = self.rest.map(|rest| rest.min(steady.saturating_add(LONGEST_REST_MS)));
         if let Some(throttle) = &mut self.throttle {
             throttle.bound(steady);
         }

@@ -138,9 +138,14 @@ pub(super) fn works(from_ms: u64, until_ms: u64) -> Content {
     Content::Maintenance { from_ms, until_ms, cause: Interruption::Works, resume_s: None }
 }
 
+/// As of a page that says no time.
 pub(super) fn planned(from_ms: u64, until_ms: u64, progress: Progress) -> Input {
+    planned_at(None, from_ms, until_ms, progress)
+}
+
+pub(super) fn planned_at(now_ms: Option<u64>, from_ms: u64, until_ms: u64, progress: Progress) -> Input {
     let planned = Planned { id: "p1".into(), name: "Flux".into(), from_ms, until_ms: Some(until_ms), progress };
-    Input::Page(Page { maintenances: vec![planned], incidents: Vec::new() })
+    Input::Page { page: Page { maintenances: vec![planned], incidents: Vec::new() }, now_ms }
 }
 
 pub(super) fn sim(status: &str, expiry: Option<(u64, &str)>) -> Input {

@@ -1,12 +1,19 @@
 //! What time it is for windows, and how much time has passed for everything else.
 //!
-//! There are two lines of time, because a gateway without a clock battery can know the one and not the other:
+//! There are two lines of time, and a third that serves the status page alone, because a gateway without a clock battery
+//! can know the one and not the other:
 //! - the *date*, in ms since the Unix epoch, for windows that the provider names. It is known while the gateway's clock is
 //!   trusted, or once the provider said it in this boot (carried on by the uptime). Otherwise it is an estimate that is never
 //!   ahead of the truth: what was known or told last, and the uptime since. So a window that was open when the power went
 //!   is counted on by uptime, and stays open for at most its own length; one that has not begun by the estimate has not begun.
 //! - *steady* time, in ms, for intervals: it only goes on, by the uptime, and no clock that is set makes it jump. Time in
 //!   which the gateway was off is added once both sides of it are dated, [`MOST_OFF_MS`] at most.
+//! - the *page's date*, for what the status page announces, while the date is not known. Over TLS the page says what time it
+//!   is for everything. Over plain HTTP its `Date` proves nothing, so it sets no clock and dates no notice, no end and no
+//!   quota; but it does date the windows of that same page, relative to itself: who forges the date can as well forge the
+//!   windows, and gains nothing. It is carried on by steady time and kept over restarts. A page that says no date is taken
+//!   to speak no earlier than what it says to be under way has begun. So a window that was read lasts for its own length by
+//!   uptime at most, whether or not the page is ever read again.
 //!
 //! A trusted clock that jumps is believed once the jump has stood for an hour, as budgets do.
 
@@ -55,9 +62,11 @@ pub(super) struct Time {
     doubt: Option<(i64, u64)>,
     /// The date was known in an earlier boot, and not yet in this one: what it is ahead by then is time off.
     resumed: bool,
+    /// The status page's date, and the steady time at which that was said.
+    page: Option<(u64, u64)>,
 }
 
-/// A moment, on both lines.
+/// A moment, on all lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     /// Ms since the Unix epoch; no later than it is.
@@ -66,6 +75,8 @@ pub(super) struct Moment {
     pub(super) known: bool,
     /// Ms that only go on.
     pub(super) steady: u64,
+    /// The date for what the status page announces: the same once the date is known, else no earlier than it.
+    pub(super) page: u64,
 }
 
 impl Time {
@@ -108,6 +119,23 @@ impl Time {
         }
     }
 
+    /// The status page was read, and said what time it is: what it announces is dated by that while the date is not known. Says whether it can be
+    /// a date.
+    pub(super) fn page_said(&mut self, date: u64) -> bool {
+        let sane = (EARLIEST_MS..=LATEST_MS).contains(&date);
+        if sane {
+            self.page = Some((date, self.steady));
+        }
+        sane
+    }
+
+    /// By the status page's word it is no earlier, as something has begun. Of use only where it said no date.
+    pub(super) fn page_at_least(&mut self, date: u64) {
+        if date > self.moment().page && date <= LATEST_MS {
+            self.page = Some((date, self.steady));
+        }
+    }
+
     fn is_believed(&mut self, shown: i64, uptime: u64) -> bool {
         let Some(known) = self.offset.filter(|_| !self.told) else { return true };
         if known.abs_diff(shown) <= STEP_MS {
@@ -140,7 +168,12 @@ impl Time {
 
     /// The moment that was noted last.
     pub(super) fn moment(&self) -> Moment {
-        Moment { date: self.date, known: self.offset.is_some(), steady: self.steady }
+        let known = self.offset.is_some();
+        let carried =
+            |(date, steady): (u64, u64)| date.saturating_add(self.steady.saturating_sub(steady)).min(LATEST_MS);
+        // What is known of the date by others is no later than it is, so neither is the page's.
+        let page = self.page.filter(|_| !known).map_or(self.date, |page| carried(page).max(self.date));
+        Moment { date: self.date, known, steady: self.steady, page }
     }
 
     /// Within bounds, whatever it was read from.
@@ -152,6 +185,7 @@ impl Time {
         let sane = |offset: &i64| offset.unsigned_abs() <= LONGEST_UPTIME_MS.max(LATEST_MS);
         self.offset = self.offset.filter(sane);
         self.doubt = self.doubt.filter(|(offset, _)| sane(offset));
+        self.page = self.page.map(|(date, steady)| (date.min(LATEST_MS), steady.min(self.steady)));
         self
     }
 }
@@ -179,6 +213,10 @@ mod tests {
         Stamp { wall_ms, uptime_ms, boot, trusted }
     }
 
+    fn moment(date: u64, known: bool, steady: u64) -> Moment {
+        Moment { date, known, steady, page: date }
+    }
+
     fn after(stamps: &[Stamp]) -> Moment {
         let mut time = Time::default();
         for stamp in stamps {
@@ -189,18 +227,18 @@ mod tests {
 
     #[test]
     fn an_untrusted_clock_dates_nothing_and_the_uptime_carries_on_what_is_known() {
-        assert_eq!(after(&[stamp(NOW, 5_000, 1, false)]), Moment { date: 5_000, known: false, steady: 5_000 });
+        assert_eq!(after(&[stamp(NOW, 5_000, 1, false)]), moment(5_000, false, 5_000));
         let known = after(&[stamp(NOW, 5_000, 1, true), stamp(77, 9_000, 1, false)]);
-        assert_eq!(known, Moment { date: NOW + 4_000, known: true, steady: 9_000 });
+        assert_eq!(known, moment(NOW + 4_000, true, 9_000));
     }
 
     #[test]
     fn after_a_power_cut_the_date_is_no_later_than_it_is_and_time_off_counts_once_it_is_dated() {
         let before = stamp(NOW, HOUR, 1, true);
         let estimate = after(&[before, stamp(0, 10_000, 2, false)]);
-        assert_eq!(estimate, Moment { date: NOW + 10_000, known: false, steady: HOUR + 10_000 });
+        assert_eq!(estimate, moment(NOW + 10_000, false, HOUR + 10_000));
         let dated = after(&[before, stamp(0, 10_000, 2, false), stamp(NOW + 5 * HOUR, 20_000, 2, true)]);
-        assert_eq!(dated, Moment { date: NOW + 5 * HOUR, known: true, steady: 6 * HOUR });
+        assert_eq!(dated, moment(NOW + 5 * HOUR, true, 6 * HOUR));
         let far = after(&[before, stamp(NOW + 9_999 * HOUR, 0, 2, true)]);
         assert_eq!(far.steady, HOUR + MOST_OFF_MS);
     }
@@ -226,7 +264,7 @@ mod tests {
         time.note(&stamp(NOW + year, 1_000, 1, true));
         assert_eq!(time.moment().date, NOW + 1_000);
         time.note(&stamp(NOW + year + HOUR, HOUR + 1_000, 1, true));
-        assert_eq!(time.moment(), Moment { date: NOW + year + HOUR, known: true, steady: HOUR + 1_000 });
+        assert_eq!(time.moment(), moment(NOW + year + HOUR, true, HOUR + 1_000));
     }
 
     #[test]
@@ -235,7 +273,7 @@ mod tests {
         time.note(&stamp(0, 1_000, 1, false));
         time.at_least(NOW);
         time.at_least(NOW - HOUR);
-        assert_eq!(time.moment(), Moment { date: NOW, known: false, steady: 1_000 });
+        assert_eq!(time.moment(), moment(NOW, false, 1_000));
         time.note(&stamp(NOW + 5 * HOUR, 2_000, 1, true));
         assert_eq!(time.moment().steady, 2_000);
     }
@@ -258,8 +296,27 @@ mod tests {
     }
 
     #[test]
+    fn a_page_dates_what_it_announces_while_nobody_else_dates_it_and_nothing_else() {
+        let mut time = Time::default();
+        time.note(&stamp(0, 1_000, 1, false));
+        time.page_at_least(NOW - HOUR);
+        assert_eq!(time.moment(), Moment { page: NOW - HOUR, ..moment(1_000, false, 1_000) });
+        assert!(time.page_said(NOW) && !time.page_said(77));
+        time.page_at_least(NOW - HOUR);
+        time.note(&stamp(0, 5_000, 1, false));
+        assert_eq!(time.moment(), Moment { page: NOW + 4_000, ..moment(5_000, false, 5_000) });
+        // Another boot: by its uptime.
+        time.note(&stamp(0, 3_000, 2, false));
+        assert_eq!(time.moment(), Moment { page: NOW + 7_000, ..moment(8_000, false, 8_000) });
+        time.at_least(NOW + HOUR);
+        assert_eq!(time.moment().page, NOW + HOUR, "a signed notice was issued later");
+        time.note(&stamp(NOW + 9 * HOUR, 4_000, 2, true));
+        assert_eq!(time.moment(), moment(NOW + 9 * HOUR, true, 9_000));
+    }
+
+    #[test]
     fn boots_without_ids_are_told_by_their_uptime() {
         let later = after(&[stamp(NOW, HOUR, 0, true), stamp(0, 5_000, 0, false)]);
-        assert_eq!(later, Moment { date: NOW + 5_000, known: false, steady: HOUR + 5_000 });
+        assert_eq!(later, moment(NOW + 5_000, false, HOUR + 5_000));
     }
 }

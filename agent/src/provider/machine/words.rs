@@ -12,7 +12,8 @@ pub(super) const ANSWER: &str = "answer of Flux";
 pub(super) const PAGE: &str = "status page";
 pub(super) const SIM: &str = "SIM";
 pub(super) const OPERATOR: &str = "operator";
-pub(super) const AGENT: &str = "this gateway";
+/// What this gateway did by itself.
+pub const AGENT: &str = "this gateway";
 
 /// What the agent does about an accepted probe under a notice that suspends.
 pub(super) fn stands() -> Message {
@@ -200,7 +201,9 @@ pub(super) fn begins(said: &Said) -> Message {
         Said::Restriction { .. } => message!("its limits hold"),
         Said::End { .. } => message!("nothing is sent any more; records are kept"),
         Said::Terms { .. } => message!("nothing is sent until they are accepted"),
-        Said::Identity { .. } => message!("the other identity is used"),
+        Said::Identity { .. } => {
+            message!("its time has come; an entry of its own says from when the other identity is used")
+        }
         Said::Suspension { .. } => message!("sending stops; rarely one event shows whether it is over"),
         _ => message!("sending stops"),
     }

@@ -78,7 +78,7 @@ async fn a_page_that_has_not_changed_is_asked_for_conditionally_and_told_again()
     let (url, asked) = server(&[first, unchanged.clone(), page(&["m1", "m2"], "etag: W/\"def\""), unchanged]).await;
     let mut bench = Bench::start(settings(&format!("{url}/base")), wire()).await;
     for expected in [&["m1"][..], &["m1"], &["m1", "m2"], &["m1", "m2"]] {
-        let Input::Page(page) = bench.told().await else { panic!("over plain HTTP no time is told") };
+        let Input::Page { page, .. } = bench.told().await else { panic!("over plain HTTP no time is told") };
         assert_eq!(ids(&page), expected);
     }
     let standing = bench.until("both answers without change", |it| it.unchanged >= 2).await;
@@ -142,7 +142,7 @@ async fn where_there_is_no_summary_its_parts_make_the_page() {
     let script: Vec<String> = [gone.clone()].into_iter().chain(round.clone()).chain([round[0].clone(), gone]).collect();
     let (url, asked) = server(&script).await;
     let mut bench = Bench::start(settings(&url), wire()).await;
-    let Input::Page(page) = bench.told().await else { panic!("a page") };
+    let Input::Page { page, .. } = bench.told().await else { panic!("a page") };
     assert_eq!((ids(&page), page.incidents.len()), (vec!["m1", "m2"], 1));
     assert_eq!(page.maintenances[0].progress, Progress::InProgress);
     // When a part goes missing, the summary is asked for again, and what is known stays.
@@ -223,7 +223,7 @@ async fn over_tls_the_time_is_told_and_a_page_that_has_not_changed_costs_little(
     let mut bench = Bench::start(settings(&url), wire).await;
     let Input::ProviderTime { now_ms, .. } = bench.told().await else { panic!("the time first") };
     assert!((1_795_336_200_500..1_795_336_205_000).contains(&now_ms), "{now_ms}");
-    assert!(matches!(bench.told().await, Input::Page(_)));
+    assert!(matches!(bench.told().await, Input::Page { .. }));
     let first = bench.until("the page", |it| it.asked == 1).await.bytes;
     let then = bench.until("no change", |it| it.unchanged >= 1).await;
     let later = (then.bytes - first) / then.unchanged;

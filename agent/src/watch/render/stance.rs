@@ -1,6 +1,8 @@
 //! The stance for people: what the provider allows, why, until when, and what to do; and the log of notices.
 
-use super::super::status::{GroundStatus, InboxStatus, NoticeStatus, STARTING, StanceStatus, StatusPageStatus};
+use super::super::status::{
+    ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, STARTING, StanceStatus, StatusPageStatus,
+};
 use super::words::{clause, notice_word, source, stance_word};
 use super::{NAMES, coded, number, plain, size, span, time, told};
 use crate::language::sheet::Sheet;
@@ -148,21 +150,38 @@ fn page(out: &mut Sheet, page: &StatusPageStatus) {
     }
 }
 
-pub(super) fn of_ground(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> String {
-    let from = time(ground.since_ms);
-    let mut text = out.say(if ground.since_ms > now_ms {
-        message!("from {time} (in {span})", time = from, span = span(ground.since_ms - now_ms))
-    } else {
-        message!("since {time} ({span})", time = from, span = span(now_ms - ground.since_ms))
+/// Since when, or from when, and until when. While the clock is not known to be right, what somebody said is a date, and
+/// what this gateway saw begin is told by how long ago that is.
+fn course(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> String {
+    let from_now = |at_ms: u64| i64::try_from(i128::from(at_ms) - i128::from(now_ms)).unwrap_or(i64::MAX);
+    let course = ground.by_uptime.unwrap_or_else(|| ByUptimeStatus {
+        since_ago_ms: from_now(ground.since_ms).saturating_neg(),
+        until_in_ms: ground.until_ms.map(from_now),
+        since_dated: true,
+        until_dated: true,
+    });
+    let (from, ago) = (time(ground.since_ms), span(course.since_ago_ms.unsigned_abs()));
+    let mut text = out.say(match (course.since_ago_ms < 0, course.since_dated) {
+        (true, _) => message!("from {time} (in {span})", time = from, span = ago),
+        (false, true) => message!("since {time} ({span})", time = from, span = ago),
+        (false, false) => message!("since {span} ago", span = ago),
     });
     if let Some(until) = ground.until_ms {
-        text += &out.say(match until.checked_sub(now_ms) {
-            Some(wait) if wait > 0 => {
-                message!(", until {time} (in {span})", time = time(until), span = span(wait))
+        let wait = course.until_in_ms.and_then(|wait| u64::try_from(wait).ok()).filter(|wait| *wait > 0);
+        match (wait, course.until_dated) {
+            (Some(wait), true) => {
+                text += &out.say(message!(", until {time} (in {span})", time = time(until), span = span(wait)));
             }
-            _ => message!(", until {time}", time = time(until)),
-        });
+            (Some(wait), false) => text += &out.say(message!(", for {span} more", span = span(wait))),
+            (None, true) => text += &out.say(message!(", until {time}", time = time(until))),
+            (None, false) => {}
+        }
     }
+    text
+}
+
+pub(super) fn of_ground(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> String {
+    let mut text = course(out, ground, now_ms);
     let source = match &ground.source_message {
         Some(message) => plain(&out.say(message.clone())),
         None => out.say(source(&ground.source)),
@@ -219,12 +238,34 @@ fn kept_whole(out: &Sheet, text: &str) -> String {
 
 /// From when and until when something holds; nothing if neither is said.
 fn window(notice: &NoticeStatus) -> Option<Message> {
+    if notice.from_undated || notice.until_undated {
+        return undated_window(notice);
+    }
     Some(match (notice.from_ms.map(time), notice.until_ms.map(time)) {
         (None, None) => return None,
         (Some(from), None) => message!("from {time}", time = from),
         (None, Some(until)) => message!("until {time}", time = until),
         (Some(from), Some(until)) => message!("from {from} until {until}", from = from, until = until),
     })
+}
+
+/// The same where it was not known what time it was, by how far it is from the entry's own time.
+fn undated_window(notice: &NoticeStatus) -> Option<Message> {
+    let at = notice.at_ms;
+    let from = notice.from_ms.map(|from| match at.checked_sub(from) {
+        _ if !notice.from_undated => message!("from {time}", time = time(from)),
+        Some(before) if before >= 1_000 => message!("since {span} before", span = span(before)),
+        _ => message!("from then on"),
+    });
+    let until = notice.until_ms.and_then(|until| match until.checked_sub(at) {
+        _ if !notice.until_undated => Some(message!("until {time}", time = time(until))),
+        Some(length) if length > 0 => Some(message!("for {span}", span = span(length))),
+        _ => None,
+    });
+    match (from, until) {
+        (Some(from), Some(until)) => Some(message!("{from}, {until}", from = from, until = until)),
+        (from, until) => from.or(until),
+    }
 }
 
 /// The log of notices, the newest last: a paragraph each, ending in a newline.
@@ -315,6 +356,37 @@ mod tests {
     }
 
     #[test]
+    fn while_the_clock_is_not_known_to_be_right_what_is_no_date_is_told_by_how_far_it_is_from_now() {
+        let now = 77_000;
+        let by_uptime = ByUptimeStatus { since_ago_ms: 480_000, until_in_ms: Some(6_720_000), ..Default::default() };
+        let mut one = GroundStatus { until_ms: Some(now), by_uptime: Some(by_uptime), ..ground("maintenance") };
+        let shown = |ground: &GroundStatus, language| course(&Sheet::new(language, NAMES), ground, now);
+        assert_eq!(shown(&one, Language::English), "since 8 min 0 s ago, for 1 h 52 min more");
+        assert_eq!(shown(&one, Language::Japanese), "8 分 0 秒前から、あと 1 時間 52 分");
+        one.by_uptime = Some(ByUptimeStatus { since_dated: true, until_dated: true, ..by_uptime });
+        one.until_ms = Some(1_795_339_800_000);
+        assert_eq!(
+            shown(&one, Language::English),
+            "since 2026-11-22 08:29:50 UTC (8 min 0 s), until 2026-11-22 09:30:00 UTC (in 1 h 52 min)"
+        );
+        one.by_uptime = Some(ByUptimeStatus { until_in_ms: Some(-1), ..by_uptime });
+        assert_eq!(shown(&one, Language::English), "since 8 min 0 s ago");
+
+        let mut entry = NoticeStatus {
+            at_ms: now,
+            from_ms: Some(now),
+            until_ms: Some(now + 20_000),
+            from_undated: true,
+            until_undated: true,
+            ..NoticeStatus::default()
+        };
+        let shown = |entry: &NoticeStatus| notices(std::slice::from_ref(entry), Language::English);
+        assert!(shown(&entry).contains("from then on, for 20 s"), "{}", shown(&entry));
+        (entry.from_ms, entry.until_undated, entry.until_ms) = (Some(now - 9_000), false, Some(1_795_339_800_000));
+        assert!(shown(&entry).contains("since 9 s before, until 2026-11-22 09:30:00 UTC"), "{}", shown(&entry));
+    }
+
+    #[test]
     fn while_the_store_is_being_opened_nothing_is_said_to_be_sent() {
         let stance = StanceStatus { stance: STARTING.into(), telemetry: "nothing".into(), ..StanceStatus::default() };
         let out = shown(&stance, 0);
@@ -366,6 +438,7 @@ mod tests {
             from_ms: Some(1_795_336_200_000),
             until_ms: Some(1_795_339_800_000),
             clause: "5.2(1)".into(),
+            ..NoticeStatus::default()
         };
         let text = notices(&[entry], Language::English);
         for part in ["not known to be right", "status page (id m-1)", "until 2026-11-22 09:30:00 UTC", "stops at its"] {

@@ -170,11 +170,28 @@ pub struct GroundStatus {
     pub since_ms: u64,
     /// Until when, if that is known.
     pub until_ms: Option<u64>,
+    /// How far that is from now, while the clock is not known to be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_uptime: Option<ByUptimeStatus>,
     /// What a person should do; empty if nothing.
     pub advice: String,
     /// `advice` as a message, where it is said differently in each language.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice_message: Option<Message>,
+}
+
+/// How far something is from now by the uptime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct ByUptimeStatus {
+    /// So long ago it began, in ms; below 0 if it is to come.
+    pub since_ago_ms: i64,
+    /// In so many ms it ends, if that is known; below 0 if it has.
+    pub until_in_ms: Option<i64>,
+    /// `since_ms` is a date that the provider said. If not, it is told by a clock that may be wrong.
+    pub since_dated: bool,
+    /// Likewise `until_ms`.
+    pub until_dated: bool,
 }
 
 /// A line of the log of notices.
@@ -199,6 +216,12 @@ pub struct NoticeStatus {
     pub from_ms: Option<u64>,
     /// Until when it holds, if that is known.
     pub until_ms: Option<u64>,
+    /// `from_ms` is no date: it says no more than how far it is from `at_ms`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub from_undated: bool,
+    /// Likewise `until_ms`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub until_undated: bool,
     /// The clause of the terms of service; empty if none.
     pub clause: String,
 }

@@ -214,6 +214,81 @@ fn with_neither_clock_nor_word_it_counts_from_when_the_notice_was_issued() {
     until_open(&mut bench, 10 * MINUTE);
 }
 
+/// Neither the clock nor anybody else says what time it is.
+fn undated() -> Bench {
+    let mut bench = Bench::fresh(settings());
+    bench.now = Stamp { wall_ms: 0, uptime_ms: MINUTE, boot: 1, trusted: false };
+    bench.tell(answer(Means::Accepted));
+    bench
+}
+
+#[test]
+fn without_a_clock_a_window_of_the_page_counts_by_the_pages_own_date_from_its_beginning_to_its_end() {
+    let mut bench = undated();
+    bench.tell(planned_at(Some(START), START + HOUR, START + 2 * HOUR, Progress::Scheduled));
+    assert_eq!((bench.stance(), bench.view().ahead.len()), (Stance::Open, 1));
+    bench.run(HOUR - SECOND);
+    assert_eq!(bench.stance(), Stance::Open);
+    bench.restart();
+    // The page is never read again.
+    bench.run(2 * SECOND);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.run(HOUR);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn without_a_clock_a_window_that_is_under_way_is_probed_behind_its_end_though_the_page_is_gone() {
+    // With the page's date what is left of it counts, without one its whole length.
+    for (now_ms, left) in [(Some(START + 50 * MINUTE), 10 * MINUTE), (None, HOUR), (Some(77), HOUR)] {
+        let mut bench = undated();
+        bench.tell(planned_at(now_ms, START, START + HOUR, Progress::InProgress));
+        assert_eq!(bench.stance(), Stance::Maintenance, "{now_ms:?}");
+        assert_eq!(bench.view().grounds[0].since_ms, START, "{now_ms:?}");
+        bench.run(left - SECOND);
+        assert_eq!(bench.view().probe, 0, "{now_ms:?}");
+        bench.restart();
+        bench.run(10 * MINUTE + SECOND);
+        assert_eq!(bench.view().probe, 1, "{now_ms:?}: one event shows whether it is over");
+        bench.tell(answer(Means::Accepted));
+        assert_eq!(bench.telemetry(), Telemetry::All, "{now_ms:?}");
+    }
+}
+
+#[test]
+fn without_a_clock_and_with_nothing_to_probe_with_a_page_that_is_gone_holds_for_two_hours_more() {
+    let mut bench = undated();
+    bench.tell(planned_at(None, START, START + HOUR, Progress::InProgress));
+    bench.run(HOUR);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.run(HOUR);
+    until_open(&mut bench, 10 * MINUTE);
+}
+
+#[test]
+fn what_a_page_says_the_time_is_neither_begins_nor_ends_what_notices_say() {
+    let mut bench = undated();
+    bench.tell(notice("end", START, Content::End { at_ms: START + HOUR }));
+    bench.tell(notice("m", START, works(START, START + HOUR)));
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    bench.tell(planned_at(Some(START + 9 * DAY), START + 9 * DAY, START + 10 * DAY, Progress::Scheduled));
+    assert_eq!((bench.stance(), bench.view().grounds.len(), bench.view().ahead.len()), (Stance::Maintenance, 2, 1));
+    assert_eq!(bench.machine.earliest(&bench.now), START);
+}
+
+#[test]
+fn once_the_clock_is_right_the_pages_own_date_counts_for_nothing() {
+    let mut bench = undated();
+    // A page whose date is three hours ahead.
+    bench.tell(planned_at(Some(START + 3 * HOUR), START + 2 * HOUR, START + 4 * HOUR, Progress::Scheduled));
+    assert_eq!(bench.stance(), Stance::Maintenance);
+    (bench.now.wall_ms, bench.now.trusted) = (START, true);
+    bench.pass(SECOND);
+    assert_eq!((bench.stance(), bench.view().ahead.len()), (Stance::Open, 1));
+    bench.run(2 * HOUR);
+    assert_eq!(bench.stance(), Stance::Maintenance);
+}
+
 #[test]
 fn after_a_power_cut_without_a_clock_it_stays_shut_for_at_most_its_length_by_uptime() {
     let mut bench = Bench::new();
@@ -510,6 +585,73 @@ fn an_accepted_probe_under_a_notice_that_suspends_is_told_once() {
     let entries = bench.log.len();
     bench.tell(probe());
     assert_eq!(bench.log.len(), entries);
+}
+
+#[test]
+fn terms_that_nobody_asked_for_are_not_accepted_instead_of_those_that_something_waits_for() {
+    let terms = || Content::TermsChanged { version: "2027-01".into(), effective_ms: START + HOUR, url: String::new() };
+    let holds = Settings { on_terms_change: OnTermsChange::Hold, ..settings() };
+    let accept = |version: &str| Input::AcceptTerms { version: version.into() };
+    let mut bench = Bench::fresh(holds);
+    bench.tell(accept("2026-07"));
+    assert_eq!(bench.did(), "noted: no notice asked for it yet");
+    bench.tell(notice("t", START, terms()));
+    for _ in 0..2 {
+        // Ahead, and then while they hold.
+        let (before, entries) = (bench.machine.encode(), bench.log.len());
+        assert_eq!(bench.machine.asked_instead("2027-1"), ["2027-01"]);
+        bench.tell(accept("2027-1"));
+        assert_eq!((bench.machine.encode(), bench.log.len()), (before, entries), "nothing changes");
+        assert_eq!(bench.machine.asked_instead("2026-07"), [""; 0], "those were accepted before");
+        bench.run(2 * HOUR);
+    }
+    assert_eq!(bench.stance(), Stance::Held);
+    let mut ahead = Bench::fresh(bench.machine.settings.clone());
+    ahead.tell(notice("t", START, terms()));
+    for (one, did) in [(&mut bench, "what waited for it goes on"), (&mut ahead, "noted: nothing waits for it")] {
+        one.tell(accept("2027-01"));
+        assert_eq!(one.did(), did);
+        one.run(2 * HOUR);
+        assert_eq!(one.stance(), Stance::Open);
+    }
+    // Where nothing waits for a person there is nothing to mistype.
+    let mut bench = Bench::new();
+    bench.tell(notice("t", START, terms()));
+    assert_eq!(bench.machine.asked_instead("2027-1"), [""; 0]);
+}
+
+#[test]
+fn while_it_is_not_known_what_time_it_is_moments_are_told_by_uptime_and_dates_that_were_said_stay() {
+    let mut bench = undated();
+    bench.now.wall_ms = 5_000_000;
+    bench.tell(hold(Some(2 * HOUR)));
+    let entry = bench.log.last().expect("an entry");
+    assert_eq!((entry.from_ms, entry.from_undated), (Some(5_000_000), true));
+    assert_eq!((entry.until_ms, entry.until_undated), (Some(5_000_000 + 2 * HOUR), true));
+    bench.tell(notice("m", START, works(0, START + HOUR)));
+    let entry = bench.log.last().expect("an entry");
+    assert!(entry.from_undated && !entry.until_undated && entry.until_ms == Some(START + HOUR), "{entry:?}");
+    bench.pass(8 * MINUTE);
+    let at = |index: usize| {
+        let it = bench.view().grounds[index].by_uptime.expect("the clock is not right");
+        let uptime = bench.now.uptime_ms.cast_signed();
+        ((uptime - it.since).cast_unsigned(), it.until.map(|until| (until - uptime).cast_unsigned()), it)
+    };
+    let (ago, left, it) = at(0);
+    assert_eq!((ago, left, it.since_dated, it.until_dated), (8 * MINUTE, Some(112 * MINUTE), false, false));
+    let (ago, left, it) = at(1);
+    assert_eq!((ago, left, it.since_dated, it.until_dated), (8 * MINUTE, Some(52 * MINUTE), false, true));
+    (bench.now.wall_ms, bench.now.trusted) = (START, true);
+    bench.pass(SECOND);
+    assert!(bench.view().grounds.iter().all(|ground| ground.by_uptime.is_none()));
+}
+
+#[test]
+fn that_the_time_of_another_identifier_has_come_is_not_said_to_be_the_change_itself() {
+    let mut bench = Bench::new();
+    bench.tell(notice("i", START, Content::Identity { effective_ms: START + HOUR }));
+    bench.run(HOUR);
+    assert_eq!(bench.did(), "its time has come; an entry of its own says from when the other identity is used");
 }
 
 #[test]

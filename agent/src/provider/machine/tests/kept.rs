@@ -65,6 +65,61 @@ fn a_restart_neither_resets_nor_hastens_probes() {
 }
 
 #[test]
+fn what_an_answer_asks_to_wait_outlives_a_restart_and_ends_with_its_time_an_answer_or_the_endpoint() {
+    let left = |bench: &Bench| bench.view().rest_until_ms.map(|until| until - bench.now.uptime_ms);
+    let asked = |means, wait| {
+        let mut bench = Bench::new();
+        bench.machine.kept();
+        bench.tell(waiting(means, Some(wait)));
+        assert!(bench.machine.is_dirty());
+        bench.pass(SECOND);
+        bench.restart();
+        bench
+    };
+    for (means, wait, expected) in [
+        (Means::Throttled, 20 * SECOND, 19 * SECOND),
+        (Means::Throttled, 9_999 * DAY, HOUR - SECOND),
+        (Means::Maintenance, 8 * SECOND, 7 * SECOND),
+        (Means::Maintenance, 9_999 * DAY, DAY - SECOND),
+    ] {
+        assert_eq!(left(&asked(means, wait)), Some(expected), "{means:?} {wait}");
+        let mut bench = asked(means, wait);
+        for says_nothing in [Means::Transient, Means::OwnLine, Means::Unreachable] {
+            bench.tell(answer(says_nothing));
+        }
+        assert_eq!(left(&bench), Some(expected));
+        bench.restart();
+        bench.pass(expected);
+        assert_eq!(left(&bench), None, "its time has come");
+        for ends in [answer(Means::Accepted), answer(Means::Poison), Input::Endpoint { fingerprint: 9 }] {
+            let mut bench = asked(means, wait);
+            bench.tell(Input::Endpoint { fingerprint: 8 });
+            bench.tell(ends);
+            assert_eq!(left(&bench), None);
+        }
+    }
+}
+
+#[test]
+fn a_wait_that_is_shorter_than_a_restart_is_not_worth_a_write() {
+    let mut bench = Bench::new();
+    bench.machine.kept();
+    bench.tell(waiting(Means::Maintenance, Some(SECOND)));
+    assert!(!bench.machine.is_dirty());
+}
+
+#[test]
+fn while_a_429_asks_to_wait_it_is_shown_until_when_though_its_limit_binds_no_longer() {
+    let mut bench = Bench::new();
+    bench.tell(waiting(Means::Throttled, Some(HOUR)));
+    bench.restart();
+    bench.run(50 * MINUTE);
+    assert_eq!((bench.stance(), bench.per_minute()), (Stance::Restricted, None));
+    bench.run(10 * MINUTE);
+    assert_eq!(bench.stance(), Stance::Open);
+}
+
+#[test]
 fn bytes_that_are_no_state_and_those_of_a_newer_version_make_it_cautious_and_are_said() {
     let mut newer = Vec::new();
     ciborium::into_writer(&(99_u16, "whatever that is"), &mut newer).expect("written");

@@ -111,7 +111,7 @@ fn some_input() -> impl Strategy<Value = Input> {
         8 => answers,
         6 => (proptest::sample::select(IDS.to_vec()), some_time(), some_content())
             .prop_map(|(id, issued, content)| notice(id, issued.min(START + 9 * DAY), content)),
-        3 => some_page().prop_map(Input::Page),
+        3 => (some_page(), proptest::option::of(some_time())).prop_map(|(page, now_ms)| Input::Page { page, now_ms }),
         2 => sims,
         1 => proptest::option::of(some_span()).prop_map(hold),
         1 => Just(Input::Resume),
@@ -234,6 +234,7 @@ impl Watched {
         assert!(
             view.limits.limits().is_empty() || view.grounds.iter().any(|ground| ground.stance == Stance::Restricted)
         );
+        assert!(view.rest_until_ms.is_none_or(|rest| rest <= bench.now.uptime_ms + DAY), "{view:#?}");
         self.look_at_probes(&view);
     }
 
@@ -264,7 +265,7 @@ fn take_all_back(bench: &mut Bench) {
     }
     // A clock that was wrong has to stand for an hour, and a hold may last for a year.
     bench.run(2 * HOUR);
-    bench.tell(Input::Page(Page::default()));
+    bench.tell(Input::Page { page: Page::default(), now_ms: None });
     bench.tell(sim("active", None));
     bench.tell(Input::Resume);
     bench.tell(Input::AcceptTerms { version: "v2".into() });
@@ -311,6 +312,30 @@ proptest! {
         prop_assert!(view.grounds.is_empty(), "{:#?}", view.grounds);
         prop_assert_eq!(view.leave, Leave::ALL);
         prop_assert!(view.limits.limits().is_empty());
+        prop_assert_eq!(view.rest_until_ms, None);
+    }
+
+    #[test]
+    fn what_an_answer_asks_to_wait_is_over_after_so_long_whatever_comes_between(
+        throttled: bool, wait in some_span(), boots in proptest::collection::vec((0..3 * HOUR, any::<bool>()), 0..6),
+    ) {
+        let mut bench = Bench::new();
+        let (means, most) = if throttled { (Means::Throttled, HOUR) } else { (Means::Maintenance, DAY) };
+        bench.tell(waiting(means, Some(wait)));
+        let mut left = wait.min(most);
+        for (boot, (uptime, restart)) in boots.iter().enumerate() {
+            if *restart {
+                bench.restart();
+            } else {
+                // A power cut, after which no clock is right: time goes on by uptime.
+                bench.now = Stamp { wall_ms: 0, uptime_ms: 0, boot: boot as u32 + 2, trusted: false };
+                bench.restart();
+            }
+            bench.pass(*uptime);
+            left = left.saturating_sub(*uptime);
+            let rest = bench.view().rest_until_ms.map(|rest| rest - bench.now.uptime_ms);
+            prop_assert_eq!(rest, (left > 0).then_some(left));
+        }
     }
 
     #[test]
@@ -330,6 +355,25 @@ proptest! {
         // By uptime alone all of them are over after their whole length.
         bench.run(4 * DAY + HOUR);
         prop_assert_eq!(bench.view().grounds, Vec::new());
+    }
+
+    #[test]
+    fn windows_of_a_page_that_was_read_without_a_clock_and_never_again_end_by_uptime(
+        from in 0..3 * DAY, length in 1..DAY, dated: bool, under_way: bool, boots in proptest::collection::vec(0..5 * HOUR, 0..20),
+    ) {
+        let mut bench = Bench::fresh(settings());
+        bench.now = Stamp { wall_ms: 0, uptime_ms: 0, boot: 1, trusted: false };
+        let progress = if under_way { Progress::InProgress } else { Progress::Scheduled };
+        bench.tell(planned_at(dated.then_some(START), START + from, START + from + length, progress));
+        for (boot, uptime) in boots.iter().enumerate() {
+            bench.now = Stamp { wall_ms: 0, uptime_ms: 0, boot: boot as u32 + 2, trusted: false };
+            bench.restart();
+            bench.run(*uptime);
+        }
+        // One that was to come, and no more, of a page that says no date has not begun and shuts nothing.
+        bench.run(4 * DAY + 4 * HOUR);
+        prop_assert_eq!(bench.view().grounds, Vec::new());
+        prop_assert_eq!(bench.view().ahead.len(), usize::from(!dated && !under_way));
     }
 
     #[test]

@@ -400,7 +400,7 @@ fn from_the_page_the_sim_and_the_operator() -> Vec<Row> {
     use Progress::{Completed, InProgress, Scheduled};
     use Stance::{Ended, Held, Maintenance, Open, Restricted, Suspended};
     let page = |progress| Tell(planned(START + HOUR, START + 2 * HOUR, progress));
-    let nothing = || Tell(Input::Page(Page::default()));
+    let nothing = || Tell(Input::Page { page: Page::default(), now_ms: None });
     let line = |status, expiry| Tell(sim(status, expiry));
     let incident = Incident { id: "i1".into(), name: "Flux".into(), impact: "critical".into(), since_ms: None };
     let begun = || vec![page(Scheduled), Pass(HOUR), page(InProgress)];
@@ -458,7 +458,7 @@ fn from_the_page_the_sim_and_the_operator() -> Vec<Row> {
             "an incident stops nothing",
             [],
             Open,
-            Tell(Input::Page(Page { incidents: vec![incident], ..Page::default() })),
+            Tell(Input::Page { page: Page { incidents: vec![incident], ..Page::default() }, now_ms: None }),
             Open,
         ),
         row("the SIM is suspended", [line("active", None)], Open, line("suspended", None), Suspended),
