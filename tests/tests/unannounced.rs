@@ -101,7 +101,9 @@ fn refused_by_all_who_are_asked_is_the_own_line_by_one_of_two_unknown_and_by_flu
         wait::until_or_tell("the page cannot be reached", BOUND, failed, page);
     }
     flux.stop();
-    all.iter().for_each(|agent| publish(agent, "telemetry", "2"));
+    for agent in &all {
+        publish(agent, "telemetry", "2");
+    }
     has_outage(&everywhere, "own-line");
     has_outage(&mixed, "unknown");
     has_outage(&alone, "provider");

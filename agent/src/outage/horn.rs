@@ -4,7 +4,7 @@
 //! - It is a program with its arguments, not a line for a shell; its environment is empty but for a fixed `PATH` and what
 //!   it is told (`TIDEGATE_…`); it reads nothing, and has a process group of its own.
 //! - It has a time limit. When that is over, it, its group and whatever else has come of it are asked to end, and two
-//!   seconds later killed. What left the group (`setsid`) is known by the mark in its environment ([`marked`]). What goes
+//!   seconds later killed. What left the group (`setsid`) is known by the mark in its environment (`horn/marked.rs`). What goes
 //!   on when the command itself has ended in time is the command's affair: a horn may sound in the background.
 //! - Never two at a time: what has to be said meanwhile waits, and of several only the newest is said.
 //! - What it prints is logged, the first [`OUTPUT`] bytes.

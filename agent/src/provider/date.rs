@@ -15,7 +15,7 @@
 //! - **What was believed of the future is no bound.** A clock that was believed while it stood wrong, as behind a receiver
 //!   whose week number wrapped (19.6 years off) or beside a time server that was set by hand, leaves a time that is "known to
 //!   be past" and is to come; by it every certificate has expired, and the clock would stay wrong for good. So a time
-//!   more than [`BELIEVABLE_MS`] after this program was written bounds nothing: what is certain then is only that.
+//!   more than ten years after this program was written bounds nothing: what is certain then is only that.
 //! - Through the door ([`Wire`]) like everything else: limited, counted, under the budgets' ceiling.
 //!
 //! # On the wire
