@@ -11,6 +11,7 @@ use std::fmt;
 
 use crate::language::{Language, Message};
 use crate::message;
+use crate::texts;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident = $number:literal $title:literal,)*) => {
@@ -28,19 +29,6 @@ macro_rules! codes {
             pub fn title(self) -> Message {
                 match self {
                     $(Self::$name => message!($title),)*
-                }
-            }
-
-            /// Its page in `docs/errors/`, in Markdown: what it means, why it comes, what to do, when to call whom. The program
-            /// carries all of them, some 150 kB, for a gateway has no web.
-            pub fn page(self, language: Language) -> &'static str {
-                match (self, language) {
-                    $((Self::$name, Language::English) => {
-                        include_str!(concat!("../../docs/errors/TG-", $number, ".md"))
-                    })*
-                    $((Self::$name, Language::Japanese) => {
-                        include_str!(concat!("../../docs/errors/TG-", $number, ".ja.md"))
-                    })*
                 }
             }
         }
@@ -202,6 +190,18 @@ impl Code {
         }
         let number: u16 = digits.parse().ok()?;
         Self::ALL.iter().copied().find(|code| code.number() == number)
+    }
+}
+
+impl Code {
+    /// Its page in `docs/errors/`, in Markdown: what it means, why it comes, what to do, when to call whom. The program
+    /// carries all of them, some 160 kB before they are packed, for a gateway has no web.
+    pub fn page(self, language: Language) -> &'static str {
+        let ending = match language {
+            Language::English => "md",
+            Language::Japanese => "ja.md",
+        };
+        texts::text(&format!("{self}.{ending}"))
     }
 }
 

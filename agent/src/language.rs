@@ -32,27 +32,7 @@ use tidegate_protocol::notice::{Flaw, NoticeError};
 use tidegate_protocol::said::{Part, Said, Worth, parts};
 
 use crate::message;
-
-/// The catalogue's files: an area's name and its text.
-const CATALOGUE: &[(&str, &str)] = &[
-    ("broker", include_str!("language/ja/broker.toml")),
-    ("check", include_str!("language/ja/check.toml")),
-    ("codes", include_str!("language/ja/codes.toml")),
-    ("common", include_str!("language/ja/common.toml")),
-    ("config", include_str!("language/ja/config.toml")),
-    ("failures", include_str!("language/ja/failures.toml")),
-    ("fields", include_str!("language/ja/fields.toml")),
-    ("forward", include_str!("language/ja/forward.toml")),
-    ("help", include_str!("language/ja/help.toml")),
-    ("notice", include_str!("language/ja/notice.toml")),
-    ("provider", include_str!("language/ja/provider.toml")),
-    ("setup", include_str!("language/ja/setup.toml")),
-    ("status", include_str!("language/ja/status.toml")),
-    ("syntax", include_str!("language/ja/syntax.toml")),
-    ("usage", include_str!("language/ja/usage.toml")),
-    ("values", include_str!("language/ja/values.toml")),
-    ("watch", include_str!("language/ja/watch.toml")),
-];
+use crate::texts;
 
 /// Most messages within messages that are written out; a sentence with a clause with a time needs 3. The bound is for what
 /// comes through a socket.
@@ -400,7 +380,10 @@ pub fn places(template: &str) -> Vec<&str> {
 /// The file that is not a table of texts, and why.
 pub fn entries() -> Result<Vec<(&'static str, String, String)>, String> {
     let mut out = Vec::new();
-    for &(area, text) in CATALOGUE {
+    let mut areas: Vec<_> =
+        texts::all().iter().filter_map(|(file, text)| Some((file.strip_suffix(".toml")?, text))).collect();
+    areas.sort_unstable();
+    for (area, text) in areas {
         let table: toml::map::Map<String, toml::Value> =
             toml::from_str(text).map_err(|error| format!("{area}.toml: {error}"))?;
         for (english, japanese) in table {

@@ -29,4 +29,5 @@ pub mod secret;
 pub mod shape;
 pub mod shown;
 pub mod store;
+mod texts;
 pub mod watch;
