@@ -139,6 +139,25 @@ fn a_clock_that_is_not_right_switches_nothing_and_what_was_switched_stays_so_wit
     assert_eq!(old.requests(), 1);
 }
 
+/// As where the configuration reaches the gateway late, or the gateway lay in a store room over the switch.
+#[test]
+fn who_first_starts_after_the_switch_remembers_it_without_a_clock_as_well() {
+    let (old, new) = (Flux::start(), Flux::start());
+    let setup = setup(&old, &new, "\"2026-01-01\"");
+    setup.synchronise();
+    let marker = setup.folder().join("synchronised");
+    let mut agent = setup.start();
+    wait::until("the clock is right", BOUND, || agent.status()["clock"]["trusted"] == true && in_force(&agent));
+    let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "pump"));
+    client.publish_acknowledged("devices/pump/telemetry", b"1", 1);
+    client.disconnect();
+    new.wait_for(1, BOUND);
+    std::fs::remove_file(marker).expect("the marker was there");
+    agent.kill();
+    agent.start();
+    assert!(in_force(&agent), "whatever the clock says now, the time is past");
+}
+
 #[test]
 fn what_the_old_identity_was_refused_goes_under_the_new_one() {
     let (old, new) = (Flux::start(), Flux::start());

@@ -217,7 +217,7 @@ mod tests {
         assert!(text.starts_with("tidegate: TG-302: /s is in use"), "{text}");
         assert!(text.ends_with("\n  what to do: tidegate explain TG-302\n"), "{text}");
         let text = told(&locked(), Language::Japanese);
-        assert!(text.starts_with("tidegate: TG-302: 保存領域は別のエージェントが使用中です\n/s is in use"), "{text}");
+        assert!(text.starts_with("tidegate: TG-302: /s は別のプロセスが使用中です"), "{text}");
         assert!(text.ends_with("\n  対処: tidegate explain TG-302\n"), "{text}");
     }
 

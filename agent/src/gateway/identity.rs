@@ -14,7 +14,8 @@
 //! # On disk
 //! `gateway/identity` among what the store keeps ([`Change::Kept`]): the latest time that was known when the switch was
 //! made, in ms since the Unix epoch, as eight bytes, the highest first. It is on flash before the first request under the new
-//! identity; what is not eight bytes counts as nothing.
+//! identity, or, where a gateway's first start comes later than the switch, within moments of it; what is not eight bytes
+//! counts as nothing.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,6 +98,8 @@ pub(super) struct Desk(Mutex<State>);
 struct State {
     /// The latest time that is known to be past.
     latest_ms: u64,
+    /// The same, as it stands on flash.
+    kept_ms: u64,
     /// The time that a notice names.
     moved_ms: Option<u64>,
     applied: InForce,
@@ -107,6 +110,13 @@ impl State {
         if now.trusted {
             self.latest_ms = self.latest_ms.max(now.wall_ms);
         }
+    }
+
+    /// Whether the next identity is in force and flash does not know yet that its time is past: at the switch, and where a
+    /// gateway's first start with it comes later than its time.
+    fn is_news(&self, config: &Config, in_force: InForce) -> bool {
+        let from_ms = config.forward.next.as_ref().map_or(0, |next| next.from_ms.max(self.moved_ms.unwrap_or(0)));
+        in_force.which == Which::Next && self.kept_ms < from_ms
     }
 
     fn in_force(&mut self, config: &Config, now: &Stamp) -> InForce {
@@ -126,6 +136,7 @@ impl Desk {
 pub(super) fn open(shared: &Shared, store: &Store) {
     let kept = store.kept(KEPT).and_then(|kept| kept.try_into().ok()).map_or(0, u64::from_be_bytes);
     let mut state = shared.identity.state();
+    state.kept_ms = kept;
     state.latest_ms = state.latest_ms.max(kept);
 }
 
@@ -191,15 +202,17 @@ async fn look(shared: &Shared, store: &Store) -> Duration {
     let config = shared.loaded().config;
     let now = shared.clock.now();
     let moved_ms = stance::identity_from(shared);
-    let (found, applied, latest_ms) = {
+    let (found, applied, news) = {
         let mut state = shared.identity.state();
         state.moved_ms = moved_ms;
-        (state.in_force(&config, &now), state.applied, state.latest_ms)
+        let found = state.in_force(&config, &now);
+        (found, state.applied, state.is_news(&config, found).then_some(state.latest_ms))
     };
+    if let Some(latest_ms) = news {
+        remember(store, latest_ms).await;
+        shared.identity.state().kept_ms = latest_ms;
+    }
     if found != applied {
-        if found.which == Which::Next && applied.which == Which::Present {
-            remember(store, latest_ms).await;
-        }
         switch(shared, &applied);
     }
     let left =
