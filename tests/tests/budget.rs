@@ -197,7 +197,7 @@ fn in_a_minute_leave_no_more_events_than_are_permitted_and_alarms_have_their_par
     let agent = setup.start();
     send(&agent, &flux, "telemetry", 3);
     publish(&agent, "telemetry", "waits");
-    let held = wait_until_held(&agent, "normal", "used up");
+    let held = wait_until_held(&agent, "normal", "kept for lanes that go first");
     assert_eq!(held["limit"], "events_per_minute");
     send_alarm(&agent, &flux, 4);
     publish(&agent, "alarm", "waits, too");
@@ -268,7 +268,8 @@ fn an_hour_of_bytes_is_not_exceeded_and_a_power_cut_forgets_little_of_it() {
     for _ in 0..20 {
         publish(&agent, "telemetry", &payload);
     }
-    let held = wait_until_held(&agent, "normal", "used up");
+    // Used up for it, or what is left is for others: that depends on what the last requests had on the wire.
+    let held = wait_until_held(&agent, "normal", "");
     assert_eq!(held["limit"], "bytes_per_hour");
     let (now, until) = (status(&agent)["now_ms"].as_u64(), held["until_ms"].as_u64());
     assert!(until > now && until <= now.map(|now| now + 61 * 60_000), "{held}");
