@@ -94,6 +94,8 @@ fn without_a_clock_a_page_that_is_gone_shuts_no_longer_than_its_window_which_one
         let flux = Flux::start();
         let site = StatusPage::start(says(page(&[Maintenance::new("m1", "in_progress", -2, 8)], &[])));
         let mut agent = undated(&flux, &site);
+        // At once; by itself it asks at some moment of the first half minute.
+        look(&agent, &site);
         wait::until("it holds", BOUND, || stance(&agent) == "maintenance");
         site.say(Says::Nothing);
         publish(&agent, "meanwhile");
