@@ -177,8 +177,14 @@ fn gather(agent: &Agent, language: Language) -> (Bundle, Secrets) {
     let kept = Places::new(config, None, systemd.as_deref()).find(&OsDisk).kept.map(|(kept, _)| kept.text);
     let mut folders: Vec<PathBuf> = CREDENTIALS.iter().map(PathBuf::from).collect();
     folders.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
+    // Where setup keeps what stood inline, beside the configuration that it changed.
+    folders.extend(config.parent().map(|folder| folder.join("secrets")));
     for folder in &folders {
         secrets.add_folder(folder);
+    }
+    if let Err(error) = &text {
+        // What stands in it cannot be looked for.
+        secrets.unread.insert((config.to_owned(), error.clone()));
     }
     folders.extend(config.parent().map(Path::to_owned));
     for text in text.iter().chain(&kept) {

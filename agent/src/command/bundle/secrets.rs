@@ -6,8 +6,8 @@
 //!    means to a TOML reader, and in comments; their values, and what those files hold, are [remembered](Secrets::add).
 //! 2. **By form**: addresses lose everything behind the host and the name before it; private keys, `SORACOM`'s keys, tokens,
 //!    hashes of passwords and whatever follows `password=` go, whoever wrote them where.
-//! 3. **By value**: each remembered value is looked for in every file, also percent-encoded, escaped as in JSON, and in
-//!    base64. Values of fewer than [`SHORTEST`] characters are not: they would be found in ordinary words.
+//! 3. **By value**: each remembered value is looked for in every file, also percent-encoded and decoded, escaped as in JSON,
+//!    and in base64. Values of fewer than [`SHORTEST`] characters are not: they would be found in ordinary words.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -47,17 +47,12 @@ impl Secrets {
     /// Remembers a value in every form that it may stand in.
     pub(super) fn add(&mut self, value: &str) {
         let value = value.trim();
-        let json = serde_json::to_string(value).unwrap_or_default();
-        let forms = [
-            value.to_owned(),
-            json.trim_matches('"').to_owned(),
-            percent(value),
-            STANDARD.encode(value),
-            URL_SAFE_NO_PAD.encode(value),
-        ];
-        // What is too short as it is would be found in ordinary words in its other forms too.
-        if value.chars().count() >= SHORTEST {
-            self.values.extend(forms);
+        // Whoever was sent it may say it back as it was decoded there.
+        for value in [value, &decoded(value)] {
+            // What is too short as it is would be found in ordinary words in its other forms too.
+            if value.chars().count() >= SHORTEST {
+                self.values.extend(forms(value));
+            }
         }
     }
 
@@ -108,9 +103,24 @@ impl Secrets {
     fn add_table(&mut self, key: &str, value: &toml::Value, folders: &[PathBuf]) {
         match value {
             toml::Value::String(text) => self.add_value(key, text, folders),
-            toml::Value::Array(values) => values.iter().for_each(|value| self.add_table(key, value, folders)),
+            toml::Value::Array(values) => {
+                for value in values {
+                    self.add_table(key, value, folders);
+                }
+                self.add_arguments(values);
+            }
             toml::Value::Table(table) => table.iter().for_each(|(key, value)| self.add_table(key, value, folders)),
             _ => {}
+        }
+    }
+
+    /// Remembers what stands behind an option of a command that bears a secret: `["/usr/bin/horn", "--token", "…"]`.
+    fn add_arguments(&mut self, values: &[toml::Value]) {
+        for pair in values.windows(2) {
+            let [Some(option), Some(value)] = [0, 1].map(|at| pair[at].as_str()) else { continue };
+            if option.starts_with('-') && (bears_secret(option) || option == "-p") && !is_path(value) {
+                self.add(value);
+            }
         }
     }
 
@@ -198,9 +208,11 @@ impl Secrets {
     }
 }
 
-/// Whether a key's value is a secret or names a file of one: as the reader of the configuration judges, and more.
+/// Whether a key's value is a secret or names a file of one: as the reader of the configuration judges, and more, for a key
+/// that is misspelt is refused by the reader, and its value is a secret all the same.
 fn bears_secret(key: &str) -> bool {
-    ["url", "key", "password", "secret"].iter().any(|word| key.contains(word))
+    let plain: String = key.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
+    ["url", "key", "pass", "pwd", "psw", "secret", "token", "credential"].iter().any(|word| plain.contains(word))
 }
 
 fn is_path(value: &str) -> bool {
@@ -238,6 +250,43 @@ fn read(path: &Path) -> std::io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+/// The forms in which a value may stand somewhere.
+fn forms(value: &str) -> [String; 6] {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let encoded = percent(value);
+    [
+        value.to_owned(),
+        json.trim_matches('"').to_owned(),
+        lower_hexadecimal(&encoded),
+        encoded,
+        STANDARD.encode(value),
+        URL_SAFE_NO_PAD.encode(value),
+    ]
+}
+
+/// What a percent-encoded text stands for (RFC 3986, 2.1); what is not encoded stays as it is.
+fn decoded(value: &str) -> String {
+    let (mut out, mut rest) = (Vec::new(), value.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
+        let encoded = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        out.push(encoded.unwrap_or(*first));
+        rest = if encoded.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// The same with `%2f` for `%2F`.
+fn lower_hexadecimal(encoded: &str) -> String {
+    let mut parts = encoded.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (digits, after) = part.split_at(part.len().min(2));
+        out.extend(["%", &digits.to_ascii_lowercase(), after]);
+    }
+    out
+}
+
 fn percent(value: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::new();
@@ -252,7 +301,19 @@ fn percent(value: &str) -> String {
 }
 
 /// Words after which a secret follows.
-const NAMES: [&str; 6] = ["password", "passwd", "secret", "token", "authorization", "api-key"];
+const NAMES: [&str; 11] = [
+    "password",
+    "passwd",
+    "pass phrase",
+    "passphrase",
+    "pwd",
+    "secret",
+    "token",
+    "authorization",
+    "api-key",
+    "api_key",
+    "apikey",
+];
 
 /// How words begin that are secrets: SORACOM's keys, JSON Web Tokens (RFC 7519), hashes of passwords.
 const BEGINNINGS: [&str; 4] = ["secret-", "keyId-", "eyJ", "$argon2"];
@@ -314,7 +375,10 @@ fn after_names(line: &str) -> String {
         let Some(name) = NAMES.iter().find(|name| lower[at..].starts_with(**name)) else { continue };
         let after = &line[at + name.len()..];
         let value = after.trim_start_matches(['"', '\'', ' ']);
-        let Some(value) = value.strip_prefix([':', '=']) else { continue };
+        let said = [":", "=", "is "].iter().find_map(|word| value.strip_prefix(word));
+        // `password 'x'`: quoted right behind the name.
+        let quoted = after.strip_prefix(" '").or_else(|| after.strip_prefix(" \""));
+        let Some(value) = said.or(quoted) else { continue };
         let value = value.trim_start_matches([' ', '"', '\'']);
         // The scheme of an `Authorization:` (RFC 9110, 11.6.2) is no secret, what follows it is.
         let value = ["Bearer ", "Basic "].iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value);
@@ -352,6 +416,45 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_was_sent_percent_encoded_is_found_as_it_is_decoded_or_encoded_otherwise() {
+        let mut secrets = Secrets::default();
+        secrets.add_configuration(
+            "url = \"https://host.example/v1/INLTOKEN%2Fq9%3Dw\"\n[alarm]\ncommand = [\"/usr/bin/horn\", \"--token\", \"b2c3d4\"]\n",
+            &[],
+        );
+        for said in ["INLTOKEN/q9=w", "INLTOKEN%2fq9%3dw", "SU5MVE9LRU4vcTk9dw", "b2c3d4"] {
+            let out = secrets.take_out(&format!("HTTP 404: no {said} here"));
+            assert!(!out.contains(said) && out.starts_with("HTTP 404: no ") && out.ends_with(" here"), "{said}: {out}");
+        }
+    }
+
+    #[test]
+    fn keys_that_are_misspelt_and_what_logs_say_of_secrets_are_taken_out() {
+        let secrets = Secrets::default();
+        for line in [
+            "passwrd = \"hunter2x\"",
+            "pass_word = \"hunter2x\"",
+            "authkey = \"hunter2x\"",
+            "access_token = 'hunter2x'",
+        ] {
+            assert!(!secrets.configuration(line).contains("hunter2x"), "{line}");
+        }
+        for line in [
+            "\"apiKey\":\"hunter2x\"",
+            "pwd: hunter2x",
+            "pass phrase: hunter2x",
+            "password 'hunter2x' refused",
+            "the password is hunter2x, it said",
+        ] {
+            let out = secrets.take_out(line);
+            assert!(!out.contains("hunter2x") && out.contains(MARK), "{line}: {out}");
+        }
+        for line in ["the token is", "a password that nobody gave", "this token isolates"] {
+            assert_eq!(secrets.take_out(line), line);
+        }
+    }
 
     #[test]
     fn what_looks_like_a_secret_goes_and_what_does_not_stays() {
