@@ -1,15 +1,15 @@
 //! Runs a program of this machine, and hands over what it prints: `systemctl`, `timedatectl`, `journalctl`.
 //!
 //! # Constraints
-//! - Bounded in time and in what is read of its output; it is killed at the end of the one, and is written no more from at the end of
-//!   the other.
+//! - Bounded in time and in what is kept of its output; it is killed at the end of the one and, where the first of its output is
+//!   wanted, once that is there.
 //! - It reads nothing: its standard input is empty, and what it complains of is not read.
 //! - What it has started itself and left behind is not waited for beyond that time, either.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 /// Where systems have their programs.
@@ -24,6 +24,15 @@ pub enum Environment {
     Inherited,
 }
 
+/// Which part of an output that is too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Its beginning.
+    First,
+    /// Its end: all of it is read, and no more than twice of what is kept is in memory.
+    Last,
+}
+
 /// A program, and what it may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Program<'a> {
@@ -35,8 +44,10 @@ pub struct Program<'a> {
     pub environment: Environment,
     /// How long it may take.
     pub time: Duration,
-    /// Bytes of its output that are read at most.
-    pub bytes: u64,
+    /// Bytes of its output that are kept at most.
+    pub bytes: usize,
+    /// Which of them, if it prints more.
+    pub keep: Keep,
 }
 
 /// What came of it.
@@ -102,13 +113,33 @@ impl Program<'_> {
         let mut child = command.kill_on_drop(true).spawn()?;
         let mut output = Vec::new();
         if let Some(from) = child.stdout.take() {
-            from.take(self.bytes).read_to_end(&mut output).await?;
+            output = match self.keep {
+                Keep::First => first(from, self.bytes).await?,
+                Keep::Last => last(from, self.bytes).await?,
+            };
         }
-        if output.len() as u64 >= self.bytes {
+        if self.keep == Keep::First && output.len() >= self.bytes {
             // One that has ended by itself cannot be ended, which is as well.
             let _ = child.start_kill();
         }
         Ok(Ended { output, status: child.wait().await? })
+    }
+}
+
+async fn first(from: impl AsyncRead + Unpin, bytes: usize) -> std::io::Result<Vec<u8>> {
+    let mut output = Vec::new();
+    from.take(bytes as u64).read_to_end(&mut output).await?;
+    Ok(output)
+}
+
+async fn last(mut from: impl AsyncRead + Unpin, bytes: usize) -> std::io::Result<Vec<u8>> {
+    let mut output = Vec::new();
+    loop {
+        let more = (&mut from).take(bytes as u64).read_to_end(&mut output).await?;
+        output.drain(..output.len().saturating_sub(bytes));
+        if more == 0 {
+            return Ok(output);
+        }
     }
 }
 
@@ -125,7 +156,14 @@ mod tests {
     use super::*;
 
     fn program<'a>(name: &'a str, arguments: &'a [&'a str]) -> Program<'a> {
-        Program { name, arguments, environment: Environment::Bare, time: Duration::from_secs(30), bytes: 1000 }
+        Program {
+            name,
+            arguments,
+            environment: Environment::Bare,
+            time: Duration::from_secs(30),
+            bytes: 1000,
+            keep: Keep::First,
+        }
     }
 
     #[test]
@@ -134,6 +172,16 @@ mod tests {
         assert_eq!((ended.output.as_slice(), ended.status.code()), (&b"a b"[..], Some(3)));
         let missing = program("no-such-program-here", &[]).run_alone().expect_err("it is not there");
         assert!(missing.to_string().starts_with("no-such-program-here: "), "{missing}");
+    }
+
+    #[test]
+    fn of_too_much_the_end_is_kept_where_that_is_wanted() {
+        let script = ["-c", "seq 1 100000; exit 3"];
+        let ended = Program { keep: Keep::Last, ..program("sh", &script) }.run_alone().expect("it runs");
+        assert_eq!((ended.output.len(), ended.status.code()), (1000, Some(3)));
+        assert!(ended.output.ends_with(b"\n99999\n100000\n"));
+        let ended = Program { keep: Keep::Last, ..program("printf", &["short"]) }.run_alone().expect("it runs");
+        assert_eq!(ended.output, b"short");
     }
 
     #[test]

@@ -105,3 +105,37 @@ fn a_store_where_no_file_can_be_is_not_taken_for_a_failing_medium() {
     assert!(said.contains("/proc") && next.contains("[store] path"), "{said} → {next}");
     assert!(!next.contains("replaced"), "{next}");
 }
+
+#[test]
+fn a_terms_file_that_cannot_be_used_is_bad_with_its_page_and_so_is_one_that_is_not_there() {
+    let (flux, page) = (Flux::start(), page());
+    let mut setup = webhook(&flux, &page);
+    let file = setup.folder().join("terms.toml");
+    setup.set("provider", "terms", &format!("\"{}\"", file.display()));
+    let missing = check(&setup, &[]);
+    missing.told("terms file", "bad", "TG-108");
+    assert!(missing.lines("file ").iter().all(|line| line[0] != "bad"), "one line is enough: {}", missing.text);
+    std::fs::write(&file, "[limits]\nrate = \"fast\"\n").expect("written");
+    let wrong = check(&setup, &[]);
+    let [said, _] = wrong.told("terms file", "bad", "TG-108");
+    assert!(said.contains("line 2") && said.contains("not in force") && wrong.code == 1, "{said}");
+    std::fs::write(&file, "[limits]\nrate = \"64 kbit/s\"\n").expect("written");
+    let good = check(&setup, &[]).lines("terms file");
+    assert!(good.len() == 1 && good[0][0] == "good", "{good:?}");
+}
+
+#[test]
+fn a_metrics_port_that_somebody_has_is_told() {
+    let (flux, page) = (Flux::start(), page());
+    let mut setup = webhook(&flux, &page);
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("it is bound");
+    setup.set("metrics", "bind", &format!("\"{address}\""));
+    let checked = check(&setup, &[]);
+    let [said, next] = checked.told("metrics page", "bad", "TG-604");
+    assert!(said.contains("has that port") && next.contains("[metrics] bind"), "{said} → {next}");
+    drop(other);
+    let agent = setup.start();
+    let beside = check(&agent.setup, &[]).lines("metrics page");
+    assert!(beside.len() == 1 && beside[0][0] == "good", "{beside:?}");
+}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::{Source, SystemClock};
-use crate::program::{Environment, Program};
+use crate::program::{Environment, Keep, Program};
 
 /// How often the marker is looked for: a record received in the second before it is found gets its time put right later.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -64,6 +64,7 @@ impl TimeServices for ThisMachine {
             time: ASK_LIMIT,
             // "yes" or "no" and a newline.
             bytes: 16,
+            keep: Keep::First,
         };
         timedatectl.run().await.is_ok_and(|said| said.status.success() && said.output.trim_ascii() == b"yes")
     }

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use tidegate::program::{Environment, Program};
+use tidegate::program::{Environment, Keep, Program};
 use tidegate::watch::render::size;
 
 /// How long a program may take. `journalctl` on a card with months of logs takes some seconds.
@@ -23,8 +23,8 @@ const LOG: [&str; 8] = [
     "--all",
 ];
 
-/// Bytes that are read of a program's output at most.
-const MAX_OUTPUT: u64 = 16 * 1024 * 1024;
+/// Bytes that are kept of a program's output at most: of a log the newest, which are about what went wrong.
+const MAX_OUTPUT: usize = 16 * 1024 * 1024;
 
 /// Versions: of Tidegate, the kernel, the system and systemd, and what machine it is.
 pub(super) fn versions() -> String {
@@ -112,8 +112,14 @@ pub(super) fn log() -> Result<String, String> {
 
 /// What a program prints, within [`PATIENCE`] and [`MAX_OUTPUT`]. Text, in English.
 fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
-    let asked =
-        Program { name: program, arguments, environment: Environment::Inherited, time: PATIENCE, bytes: MAX_OUTPUT };
+    let asked = Program {
+        name: program,
+        arguments,
+        environment: Environment::Inherited,
+        time: PATIENCE,
+        bytes: MAX_OUTPUT,
+        keep: Keep::Last,
+    };
     let ended = asked.run_alone().map_err(|error| error.to_string())?;
     if !ended.status.success() && ended.output.is_empty() {
         return Err(format!("{program}: {}", ended.status));

@@ -53,6 +53,8 @@ ids! {
     StoreWriting = "store-writing",
     /// How long a sync takes.
     StoreSync = "store-sync",
+    /// The terms file that the configuration names.
+    Terms = "terms",
     /// An address and port that devices connect to.
     Listener = "listener",
     /// The existing broker.
@@ -63,6 +65,8 @@ ids! {
     BrokerTopics = "broker-topics",
     /// What it keeps while Tidegate is away.
     BrokerLimits = "broker-limits",
+    /// The metrics page's address and port.
+    Metrics = "metrics",
     /// The clock.
     Clock = "clock",
     /// Interface and routes.

@@ -182,10 +182,14 @@ fn examine(
     if let Some((file, text)) = text {
         probe::permissions::look(file, text, &runner, unit, tell);
     }
+    probe::terms::look(config, &runner, tell);
     probe::opening::look(config, &runner, unit, service, tell);
     probe::store::look(&config.store, &runner, unit, service, tell);
     if let Some(listener) = &config.collect.listener {
         probe::listener::look(listener, unit, &runner, service, tell);
+    }
+    if let Some(address) = config.metrics.bind {
+        tell(probe::metrics::look(address, unit.main_pid(), service));
     }
     let clock_is_right = probe::clock::is_right(&config.clock);
     if let Some(broker) = &config.collect.broker {

@@ -11,6 +11,8 @@
 //! | `opening::look` | `&Config`, the runner, the unit, the status | whether the agent can open the store |
 //! | `store::look` | `&config::Store`, the runner, the unit, the status | medium, room, writing, syncs |
 //! | `listener::look` | `&config::Listener`, the unit, the runner, the status | whether devices can connect: who has the port |
+//! | `terms::look` | `&config::Config`, the runner | whether the limits of the terms file can be used |
+//! | `metrics::look` | its address, the unit, the status | who has the metrics page's port |
 //! | `broker::look` | `&config::Broker`, whether the clock is right, the status | connection, TLS, credentials, topics, limits |
 //! | `clock::look` | `&config::Clock`, the status | whether the clock is known to be right |
 //! | `line::look` | the interface's name, if one is configured | the interface and the routes out |
@@ -30,6 +32,7 @@ pub(in crate::command) mod kept;
 pub(in crate::command) mod line;
 pub(in crate::command) mod listener;
 mod medium;
+pub(in crate::command) mod metrics;
 mod mosquitto;
 pub(in crate::command) mod opening;
 pub(in crate::command) mod permissions;
@@ -40,6 +43,7 @@ pub(in crate::command) mod running;
 pub(in crate::command) mod service;
 mod sockets;
 pub(in crate::command) mod store;
+pub(in crate::command) mod terms;
 pub(in crate::command) mod unit;
 
 /// Runs what waits for the network or a process, on a runtime of its own. `None` if the system refuses one.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tidegate::code::Code;
 use tidegate::language::Message;
 use tidegate::message;
-use tidegate::program::{Environment, Program};
+use tidegate::program::{Environment, Keep, Program};
 use tidegate::watch::Status;
 
 use crate::command::NOT_CONFIGURED;
@@ -25,7 +25,7 @@ pub(in crate::command) const NAME: &str = "tidegate.service";
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Bytes of its answer that are read; it has below 1 KB.
-const MOST: u64 = 64 * 1024;
+const MOST: usize = 64 * 1024;
 
 const PROPERTIES: &str = "--property=LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,MainPID,\
                           User,StateDirectory,FragmentPath,DropInPaths";
@@ -63,6 +63,7 @@ impl Unit {
             environment: Environment::Bare,
             time: LIMIT,
             bytes: MOST,
+            keep: Keep::First,
         };
         match systemctl.run_alone() {
             Ok(ended) if ended.status.success() => {

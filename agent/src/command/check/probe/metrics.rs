@@ -1,0 +1,57 @@
+//! Whether the metrics page can be had: its port is free for the service, or the service has it, or somebody else, and then
+//! the agent does not start.
+
+use std::net::SocketAddr;
+
+use tidegate::code::Code;
+use tidegate::message;
+use tidegate::watch::Status;
+
+use super::sockets::{self, Holder};
+use crate::command::check::finding::{Finding, Id};
+
+/// Looks at who has the port; nothing binds it. `started`: the process that systemd runs as the service.
+pub(in crate::command) fn look(address: SocketAddr, started: Option<u32>, service: Option<&Status>) -> Finding {
+    let what = Id::Metrics.of(message!("metrics page at {address}", address = address));
+    let Some(others) = sockets::in_the_way(address) else {
+        return Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None);
+    };
+    let Some(other) = others.first() else {
+        return Finding::good(what, message!("the port is free"));
+    };
+    let ours = [started, service.map(|status| status.pid)];
+    match sockets::holder(other) {
+        Some(Holder { pid, .. }) if ours.contains(&Some(pid)) => {
+            Finding::good(what, message!("the service listens there"))
+        }
+        Some(Holder { pid, name }) => Finding::bad(
+            what,
+            message!("{name} (process {pid}) has that port", name = &name, pid = pid),
+            Code::Serve,
+            message!("stop {name}, or write another port in [metrics] bind", name = &name),
+        ),
+        // As for the listener: it may be the service itself, which only root can tell.
+        None => Finding::unknown(
+            what,
+            message!("a program of the user with the number {uid} has that port", uid = other.uid),
+            Some(message!("run it again with sudo to see which: ss -ltnp")),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::check::finding::Outcome;
+
+    #[test]
+    fn a_port_that_somebody_has_is_told_and_one_that_is_free_or_the_services_own_is_good() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("it is bound");
+        let finding = look(address, None, None);
+        assert_eq!((finding.result, finding.code), (Outcome::Bad, Some(Code::Serve)));
+        assert_eq!(look(address, Some(std::process::id()), None).result, Outcome::Good);
+        drop(listener);
+        assert_eq!(look(address, None, None).result, Outcome::Good);
+    }
+}

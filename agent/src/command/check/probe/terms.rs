@@ -1,0 +1,44 @@
+//! Whether the terms file that the configuration names can be used: without it the contract's limits are not in force.
+
+use std::io;
+
+use tidegate::code::Code;
+use tidegate::config::Config;
+use tidegate::config::terms::{TermsError, load};
+use tidegate::message;
+
+use super::runner::Runner;
+use crate::command::check::Tell;
+use crate::command::check::finding::{Finding, Id};
+
+/// Looks at it, if there is one. What the service's user may not read is `permissions`' to say.
+pub(in crate::command) fn look(config: &Config, runner: &Runner, tell: Tell<'_>) {
+    let Some(path) = &config.provider.terms else { return };
+    let what = || Id::Terms.of(message!("terms file {path}", path = path.display()));
+    let read = runner.act(|| std::fs::File::open(path).map(|_| ()).map_err(|error| error.kind()));
+    if matches!(read, Some(Err(io::ErrorKind::PermissionDenied))) {
+        return;
+    }
+    match load(path) {
+        Ok(_) => tell(Finding::good(what(), message!("its limits can be used"))),
+        Err(TermsError::Unreadable { found, advice }) => {
+            tell(Finding::bad(
+                what(),
+                message!("not in force: {found}", found = found),
+                Code::TermsFile,
+                message!("correct it: {advice}", advice = advice),
+            ));
+        }
+        Err(TermsError::Wrong(errors)) => {
+            for problem in &errors.problems {
+                let said = message!("not in force: {found}", found = problem.place_and_found());
+                let next = message!("correct it: {advice}", advice = &problem.advice);
+                tell(Finding::bad(what(), said, Code::TermsFile, next));
+            }
+        }
+        Err(error) => {
+            let said = message!("not in force: {found}", found = error.text(tidegate::language::Language::English));
+            tell(Finding::bad(what(), said, Code::TermsFile, message!("tidegate explain TG-108")));
+        }
+    }
+}
