@@ -113,7 +113,8 @@ fn a_terms_file_that_cannot_be_used_is_bad_with_its_page_and_so_is_one_that_is_n
     let file = setup.folder().join("terms.toml");
     setup.set("provider", "terms", &format!("\"{}\"", file.display()));
     let missing = check(&setup, &[]);
-    missing.told("terms file", "bad", "TG-108");
+    let [said, _] = missing.told("terms file", "bad", "TG-108");
+    assert!(said.contains("not in force"), "{said}");
     assert!(missing.lines("file ").iter().all(|line| line[0] != "bad"), "one line is enough: {}", missing.text);
     std::fs::write(&file, "[limits]\nrate = \"fast\"\n").expect("written");
     let wrong = check(&setup, &[]);
