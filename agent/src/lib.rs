@@ -22,6 +22,7 @@ pub mod glob;
 pub mod hardware;
 pub mod language;
 pub mod outage;
+pub mod processes;
 pub mod program;
 pub mod provider;
 pub mod pulse;

@@ -8,6 +8,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use tidegate::processes;
+
 /// The process that holds the lock of the store in this folder, as far as this user may see it.
 pub(super) fn of_store(folder: &Path) -> Option<u32> {
     let lock = folder.join("lock");
@@ -33,8 +35,7 @@ fn locked<'a>(locks: &'a str, is: impl Fn(&str) -> bool + 'a) -> impl Iterator<I
 }
 
 fn has_open(pid: u32, file: &Path) -> bool {
-    let mut open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    open.any(|one| std::fs::read_link(one.path()).is_ok_and(|to| to == file))
+    processes::open_files(pid).any(|open| open == file)
 }
 
 #[cfg(test)]

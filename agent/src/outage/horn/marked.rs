@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use crate::processes;
+
 /// The variable.
 pub(super) const NAME: &str = "TIDEGATE_CALL";
 
@@ -57,8 +59,7 @@ impl Mark {
 
 /// Sends the signal to those that have the variable and are not `known`; says to whom.
 fn send_all(variable: &str, known: &[i32], signal: Signal) -> Vec<i32> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let numbers = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let numbers = processes::all().filter_map(|id| i32::try_from(id).ok());
     numbers.filter(|number| !known.contains(number) && send(*number, variable, signal).is_some()).collect()
 }
 

@@ -16,6 +16,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use tidegate::processes;
+
 use super::sockets::{self, Holder};
 
 /// The program's name.
@@ -29,9 +31,6 @@ const FILES: usize = 64;
 
 /// Bytes that are read of each at most.
 const BYTES: u64 = 1 << 20;
-
-/// Processes that are looked through at most: a gateway has some hundred.
-const PROCESSES: usize = 4096;
 
 /// Ticks in a second (`USER_HZ`): 100 on every architecture that Tidegate is built for.
 const TICKS: u64 = 100;
@@ -85,12 +84,8 @@ pub(super) fn limits(host: &str, port: u16) -> Limits {
 
 /// The limits of the only Mosquitto that runs here.
 fn guess(port: u16, proc: &Path) -> Limits {
-    let Ok(processes) = std::fs::read_dir(proc) else { return Limits::Unknown };
-    let mut pids = processes.flatten().take(PROCESSES).filter_map(|entry| {
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        let name = std::fs::read_to_string(entry.path().join("comm")).ok()?;
-        (name.trim() == NAME).then_some(pid)
-    });
+    let mut pids =
+        processes::worth_a_look(proc).filter(|pid| processes::name(proc, *pid).is_some_and(|name| name == NAME));
     let (Some(pid), None) = (pids.next(), pids.next()) else { return Limits::Unknown };
     let group = std::fs::read_to_string(proc.join(pid.to_string()).join("cgroup")).unwrap_or_default();
     let is_service = group.lines().any(|line| line.ends_with("/mosquitto.service"));

@@ -13,6 +13,7 @@ use tidegate::config::Config;
 use tidegate::gateway::of_file;
 use tidegate::language::{Message, system};
 use tidegate::message;
+use tidegate::processes;
 use tidegate::store::{Outlook, Store, StoreError};
 use tidegate::watch::Status;
 
@@ -62,8 +63,8 @@ fn opens(what: Subject, pid: u32) -> Finding {
 }
 
 fn held(what: Subject, folder: &Path, pid: u32) -> Finding {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let name = if name.trim().is_empty() { "?" } else { name.trim() };
+    let name = processes::name(Path::new("/proc"), pid).filter(|name| !name.is_empty());
+    let name = name.as_deref().unwrap_or("?");
     Finding::bad(
         what,
         message!("{name} (process {pid}) has it open: a second agent ends", name = name, pid = pid),

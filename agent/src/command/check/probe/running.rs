@@ -9,10 +9,9 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::command::CONFIG;
+use tidegate::processes;
 
-/// Processes that are looked through at most: a gateway has some hundred.
-const PROCESSES: usize = 4096;
+use crate::command::CONFIG;
 
 /// An agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +26,7 @@ pub(in crate::command) struct Running {
 
 /// Those that run with this file.
 pub(in crate::command) fn with(file: &Path) -> Vec<Running> {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    let pids = processes.flatten().take(PROCESSES).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| look(pid, file)).collect()
+    processes::worth_a_look(Path::new("/proc")).filter_map(|pid| look(pid, file)).collect()
 }
 
 fn look(pid: u32, file: &Path) -> Option<Running> {
@@ -43,10 +40,8 @@ fn look(pid: u32, file: &Path) -> Option<Running> {
     let environment = std::fs::read(of.join("environ")).unwrap_or_default();
     let by_manager = words(&environment).into_iter().find_map(|word| word.strip_prefix(b"STATE_DIRECTORY="));
     let by_manager = by_manager.and_then(|folders| folders.split(|byte| *byte == b':').next()).map(path);
-    let open = std::fs::read_dir(of.join("fd")).into_iter().flatten().flatten();
-    let mut links = open.filter_map(|one| std::fs::read_link(one.path()).ok());
     // An agent holds one lock: its store's.
-    let lock = links.find(|to| to.file_name().is_some_and(|name| name == "lock"));
+    let lock = processes::open_files(pid).find(|to| to.file_name().is_some_and(|name| name == "lock"));
     Some(Running {
         pid,
         state: state.map(|state| cwd.join(state)).or(by_manager).filter(|state| state.is_absolute()),

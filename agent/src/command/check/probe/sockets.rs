@@ -9,11 +9,10 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use tidegate::processes;
+
 /// The state of a socket that listens (`TCP_LISTEN`, `include/net/tcp_states.h`).
 const LISTENS: &str = "0A";
-
-/// Processes that are looked through at most: a gateway has some hundred.
-const PROCESSES: usize = 4096;
 
 /// A socket that listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,17 +45,10 @@ pub(in crate::command) fn in_the_way(address: SocketAddr) -> Option<Vec<Listenin
 
 /// Who holds a socket, if this user may see that.
 pub(in crate::command) fn holder(socket: &Listening) -> Option<Holder> {
-    let link = format!("socket:[{}]", socket.inode);
-    let processes = std::fs::read_dir("/proc").ok()?.flatten().take(PROCESSES);
-    for process in processes {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let Ok(open) = std::fs::read_dir(process.path().join("fd")) else { continue };
-        if open.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to == Path::new(&link))) {
-            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(Holder { pid, name: name.trim().to_owned() });
-        }
-    }
-    None
+    let (proc, link) = (Path::new("/proc"), format!("socket:[{}]", socket.inode));
+    let has_it = |pid: &u32| processes::open_files(*pid).any(|open| open == Path::new(&link));
+    let pid = processes::worth_a_look(proc).find(has_it)?;
+    Some(Holder { pid, name: processes::name(proc, pid).unwrap_or_default() })
 }
 
 /// Whether two sockets cannot both listen: the same port, and the same address or one of them any address. A socket on any IPv6
