@@ -30,7 +30,7 @@ use std::path::Path;
 use tidegate_protocol::terms::{Bound, Clause, ClauseError, Kind, Limit, Quota, Source, Terms};
 use toml::de::DeTable;
 
-use super::error::Errors;
+use super::error::{Errors, Problem};
 use super::model::Limits;
 use super::reader::{Document, Section, found_text};
 use super::sections;
@@ -77,6 +77,17 @@ impl TermsError {
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         Code::TermsFile
+    }
+
+    /// Each thing that is wrong: what was found, where it has a place behind that, and what to do.
+    pub fn faults(&self) -> Vec<(Value, Value)> {
+        match self {
+            Self::Unreadable { found, advice } => vec![(found.clone(), advice.clone())],
+            Self::Wrong(errors) => {
+                let fault = |problem: &Problem| (problem.place_and_found().into_value(), problem.advice.clone());
+                errors.problems.iter().map(fault).collect()
+            }
+        }
     }
 }
 

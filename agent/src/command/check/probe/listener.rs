@@ -10,7 +10,7 @@ use tidegate::message;
 use tidegate::watch::Status;
 
 use super::runner::Runner;
-use super::sockets::{self, Holder};
+use super::sockets::{self, Holder, Port};
 use super::unit::Unit;
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Subject};
@@ -36,19 +36,17 @@ fn judge(address: SocketAddr, started: Option<u32>, runner: &Runner, service: Op
     if served.is_some_and(|served| served.addresses.iter().any(|one| is_at(one, address))) {
         return Finding::good(what, message!("the service listens there"));
     }
-    let Some(others) = sockets::in_the_way(address) else {
-        return Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None);
-    };
-    if let Some(other) = others.first() {
-        let ours = [started, service.map(|status| status.pid)];
-        return match sockets::holder(other) {
-            Some(Holder { pid, .. }) if ours.contains(&Some(pid)) => {
-                Finding::good(what, message!("the service listens there"))
-            }
-            Some(holder) => held(what, &holder),
-            None => hidden(what, other.uid, runner.ids().0, rustix::process::geteuid().is_root()),
-        };
+    match sockets::port(address, &[started, service.map(|status| status.pid)]) {
+        Port::Unknown => Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None),
+        Port::Ours => Finding::good(what, message!("the service listens there")),
+        Port::Held(holder) => held(what, &holder),
+        Port::Hidden(uid) => hidden(what, uid, runner.ids().0, rustix::process::geteuid().is_root()),
+        Port::Free => free(what, address, service),
     }
+}
+
+/// Nobody has the port.
+fn free(what: Subject, address: SocketAddr, service: Option<&Status>) -> Finding {
     // Any port of the address will do to see whether it is this machine's: the port itself stays free for the service.
     match TcpListener::bind((address.ip(), 0)) {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Finding::bad(

@@ -7,33 +7,26 @@ use tidegate::code::Code;
 use tidegate::message;
 use tidegate::watch::Status;
 
-use super::sockets::{self, Holder};
+use super::sockets::{self, Holder, Port};
 use crate::command::check::finding::{Finding, Id};
 
 /// Looks at who has the port; nothing binds it. `started`: the process that systemd runs as the service.
 pub(in crate::command) fn look(address: SocketAddr, started: Option<u32>, service: Option<&Status>) -> Finding {
     let what = Id::Metrics.of(message!("metrics page at {address}", address = address));
-    let Some(others) = sockets::in_the_way(address) else {
-        return Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None);
-    };
-    let Some(other) = others.first() else {
-        return Finding::good(what, message!("the port is free"));
-    };
-    let ours = [started, service.map(|status| status.pid)];
-    match sockets::holder(other) {
-        Some(Holder { pid, .. }) if ours.contains(&Some(pid)) => {
-            Finding::good(what, message!("the service listens there"))
-        }
-        Some(Holder { pid, name }) => Finding::bad(
+    match sockets::port(address, &[started, service.map(|status| status.pid)]) {
+        Port::Unknown => Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None),
+        Port::Free => Finding::good(what, message!("the port is free")),
+        Port::Ours => Finding::good(what, message!("the service listens there")),
+        Port::Held(Holder { pid, name }) => Finding::bad(
             what,
             message!("{name} (process {pid}) has that port", name = &name, pid = pid),
             Code::Serve,
             message!("stop {name}, or write another port in [metrics] bind", name = &name),
         ),
         // As for the listener: it may be the service itself, which only root can tell.
-        None => Finding::unknown(
+        Port::Hidden(uid) => Finding::unknown(
             what,
-            message!("a program of the user with the number {uid} has that port", uid = other.uid),
+            message!("a program of the user with the number {uid} has that port", uid = uid),
             Some(message!("run it again with sudo to see which: ss -ltnp")),
         ),
     }

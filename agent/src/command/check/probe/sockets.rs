@@ -33,6 +33,32 @@ pub(in crate::command) struct Holder {
     pub(in crate::command) name: String,
 }
 
+/// How it stands with a port that the service is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::command) enum Port {
+    /// The tables cannot be read.
+    Unknown,
+    /// Nobody has it.
+    Free,
+    /// The service has it.
+    Ours,
+    /// This process has it.
+    Held(Holder),
+    /// A process of the user with this number, which this user may not see.
+    Hidden(u32),
+}
+
+/// Who has this port. `ours`: the processes that are the service.
+pub(in crate::command) fn port(address: SocketAddr, ours: &[Option<u32>]) -> Port {
+    let Some(others) = in_the_way(address) else { return Port::Unknown };
+    let Some(other) = others.first() else { return Port::Free };
+    match holder(other) {
+        Some(Holder { pid, .. }) if ours.contains(&Some(pid)) => Port::Ours,
+        Some(holder) => Port::Held(holder),
+        None => Port::Hidden(other.uid),
+    }
+}
+
 /// What listens on a port so that this address cannot be bound besides; `None` if the tables cannot be read.
 pub(in crate::command) fn in_the_way(address: SocketAddr) -> Option<Vec<Listening>> {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);

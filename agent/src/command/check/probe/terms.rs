@@ -2,9 +2,8 @@
 
 use std::io;
 
-use tidegate::code::Code;
 use tidegate::config::Config;
-use tidegate::config::terms::{TermsError, load};
+use tidegate::config::terms::load;
 use tidegate::message;
 
 use super::runner::Runner;
@@ -21,24 +20,12 @@ pub(in crate::command) fn look(config: &Config, runner: &Runner, tell: Tell<'_>)
     }
     match load(path) {
         Ok(_) => tell(Finding::good(what(), message!("its limits can be used"))),
-        Err(TermsError::Unreadable { found, advice }) => {
-            tell(Finding::bad(
-                what(),
-                message!("not in force: {found}", found = found),
-                Code::TermsFile,
-                message!("correct it: {advice}", advice = advice),
-            ));
-        }
-        Err(TermsError::Wrong(errors)) => {
-            for problem in &errors.problems {
-                let said = message!("not in force: {found}", found = problem.place_and_found());
-                let next = message!("correct it: {advice}", advice = &problem.advice);
-                tell(Finding::bad(what(), said, Code::TermsFile, next));
-            }
-        }
         Err(error) => {
-            let said = message!("not in force: {found}", found = error.text(tidegate::language::Language::English));
-            tell(Finding::bad(what(), said, Code::TermsFile, message!("tidegate explain TG-108")));
+            for (found, advice) in error.faults() {
+                let said = message!("not in force: {found}", found = found);
+                let next = message!("correct it: {advice}", advice = advice);
+                tell(Finding::bad(what(), said, error.code(), next));
+            }
         }
     }
 }
