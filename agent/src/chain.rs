@@ -32,17 +32,24 @@ pub fn chain(error: &dyn Error) -> String {
     text
 }
 
+/// What an error tells by the first of these types that it is; `None` if it is none of them.
+#[macro_export]
+macro_rules! first_of {
+    ($error:expr; $($type:ty => $told:expr),* $(,)?) => {
+        'found: {
+            let error: &(dyn ::std::error::Error + 'static) = $error;
+            $(if let Some(error) = error.downcast_ref::<$type>() {
+                let told: fn(&$type) -> _ = $told;
+                break 'found Some(told(error));
+            })*
+            None
+        }
+    };
+}
+
 /// What one error says, without its causes, where it can be said in another language; what libraries say stands as they say it.
 pub fn words(error: &(dyn Error + 'static)) -> Option<Value> {
-    macro_rules! first {
-        ($($error:ty => $words:expr),* $(,)?) => {
-            $(if let Some(error) = error.downcast_ref::<$error>() {
-                let words: fn(&$error) -> Value = $words;
-                return Some(words(error));
-            })*
-        };
-    }
-    first! {
+    first_of! { error;
         Message => |error| error.into_value(),
         WireError => |error| error.message().into_value(),
         CannotBind => |error| error.message().into_value(),
@@ -57,7 +64,6 @@ pub fn words(error: &(dyn Error + 'static)) -> Option<Value> {
             None => system::said(error),
         },
     }
-    None
 }
 
 /// What a library says: it may repeat what came from outside, so it is cut and escaped.

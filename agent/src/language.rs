@@ -347,11 +347,10 @@ numbers!(u8, u16, u32, u64, usize, i32, i64, std::net::SocketAddr, crate::field:
 #[macro_export]
 macro_rules! message {
     ($template:literal $(,)?) => {{
-        // Never called: has the compiler see that there is no place. Not run here, so that a message can be a constant.
-        #[allow(dead_code)]
-        fn held() {
+        // Never run, and made of nothing outside: has the compiler see that there is no place, also where this is a constant.
+        const _: fn() = || {
             let _ = ::std::format_args!($template);
-        }
+        };
         $crate::language::Message::plain($template)
     }};
     ($template:literal $(, $name:ident = $value:expr)+ $(,)?) => {{

@@ -10,7 +10,8 @@ const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/texts.z"));
 /// Every text by its file's name, such as `TG-102.ja.md` or `check.toml`.
 pub(crate) fn all() -> &'static HashMap<&'static str, &'static str> {
     static TEXTS: OnceLock<HashMap<&'static str, &'static str>> = OnceLock::new();
-    TEXTS.get_or_init(|| parts(unpacked()))
+    // Once in a process, and for as long as it lives.
+    TEXTS.get_or_init(|| parts(unpacked().leak()))
 }
 
 /// A text; empty if there is none of that name, which a test rules out for those that are asked for.
@@ -18,14 +19,11 @@ pub(crate) fn text(name: &str) -> &'static str {
     all().get(name).copied().unwrap_or_default()
 }
 
-fn unpacked() -> &'static str {
-    static UNPACKED: OnceLock<String> = OnceLock::new();
-    UNPACKED.get_or_init(|| {
-        let mut text = String::new();
-        let read = flate2::read::ZlibDecoder::new(PACKED).read_to_string(&mut text);
-        read.expect("the build has packed it, and the program's file is whole");
-        text
-    })
+fn unpacked() -> String {
+    let mut text = String::new();
+    let read = flate2::read::ZlibDecoder::new(PACKED).read_to_string(&mut text);
+    read.expect("the build has packed it, and the program's file is whole");
+    text
 }
 
 /// Takes apart what was packed: `name bytes`, a line's end, the text, and so on.

@@ -14,6 +14,7 @@ use tidegate::collect::listener::ListenError;
 use tidegate::config::kept::KeptError;
 use tidegate::config::terms::TermsError;
 use tidegate::config::{Errors, LoadError};
+use tidegate::first_of;
 use tidegate::gateway::{GatewayError, StartError};
 use tidegate::language::{IntoValue as _, Language, Message, Value};
 use tidegate::message;
@@ -80,15 +81,7 @@ impl<E: Into<Box<dyn Error>>> From<E> for Failure {
 
 /// The code of one error, without its causes.
 fn own_code(error: &(dyn Error + 'static)) -> Option<Code> {
-    macro_rules! first {
-        ($($error:ty => $code:expr),* $(,)?) => {
-            $(if let Some(error) = error.downcast_ref::<$error>() {
-                let code: fn(&$error) -> Option<Code> = $code;
-                return code(error);
-            })*
-        };
-    }
-    first! {
+    first_of! { error;
         Coded => |error| error.code,
         StartError => |error| Some(error.code()),
         GatewayError => |error| Some(error.code()),
@@ -108,7 +101,7 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Code> {
         FileError => |error| Some(error.code()),
         DemoError => DemoError::code,
     }
-    None
+    .flatten()
 }
 
 /// The code of an error or, if it has none, of the first of its causes that has one.
@@ -145,25 +138,16 @@ fn said(error: &(dyn Error + 'static), language: Language) -> Option<String> {
 
 /// An error that is a message, or can be said as one.
 fn words(error: &(dyn Error + 'static)) -> Option<Value> {
-    macro_rules! first {
-        ($($error:ty => $words:expr),* $(,)?) => {
-            $(if let Some(error) = error.downcast_ref::<$error>() {
-                let words: fn(&$error) -> Value = $words;
-                return Some(words(error));
-            })*
-        };
-    }
-    first! {
+    let own = first_of! { error;
         FileError => |error| error.message().into_value(),
         Coded => |error| error.text.clone().into_value(),
-        KeptError => |error| error.message().into_value(),
         // Its cause stands below.
         NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },
         Flaw => |error| Message::from(error).into_value(),
         KeyError => |error| error.said().into_value(),
         SealError => |error| error.said().into_value(),
-    }
-    chain::words(error)
+    };
+    own.or_else(|| chain::words(error))
 }
 
 /// A failure as it is printed, a line for each thing.

@@ -386,7 +386,7 @@ fn told(opened: &Opened, turn: Turn, entries: Vec<Entry>) -> Told {
         Turn::Repeat => "repeated",
     };
     // What else it made happen, as that something announced elsewhere was forgotten to make room, stands in the log.
-    let own = entries.into_iter().filter(|entry| !entry.id.is_empty() && opened.notice.id.starts_with(&entry.id));
+    let own = entries.into_iter().filter(|entry| entry.id == opened.notice.id);
     let did = own.map(|entry| entry.did).filter(|did| !did.is_empty());
     let did = match turn {
         Turn::Repeat => vec![message!("nothing: it was taken in before").to_string()],
