@@ -35,6 +35,19 @@ pub fn publish(agent: &Agent, kind: &str, payload: &str) {
     client.disconnect();
 }
 
+/// How long after one record the next is published, so that each would be a request of its own if nothing limited them: twice as
+/// long as a batch waits for more in these setups.
+const APART: Duration = Duration::from_millis(200);
+
+/// Publishes these telemetry records one after another, far enough apart that no two share a batch.
+#[track_caller]
+pub fn publish_apart(agent: &Agent, payloads: impl IntoIterator<Item = String>) {
+    for payload in payloads {
+        publish(agent, "telemetry", &payload);
+        std::thread::sleep(APART);
+    }
+}
+
 /// The stance in force, by its word; empty where the agent does not answer.
 #[must_use]
 pub fn stance(agent: &Agent) -> String {

@@ -8,8 +8,8 @@ use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::office::Office;
 use tidegate_tests::stance::{
-    self, apply, delivered, ground, has_notice, has_outage, notices, outages, publish, sends_nothing, stance,
-    survives_a_kill, until_stance,
+    self, apply, delivered, ground, has_notice, has_outage, notices, outages, publish, publish_apart, sends_nothing,
+    stance, survives_a_kill, until_stance,
 };
 use tidegate_tests::wait::{self, BOUND};
 
@@ -147,11 +147,8 @@ fn limits_that_a_notice_tells_a_running_gateway_bind_at_once_and_go_with_it() {
         );
         wait::until(&format!("{limit} binds"), BOUND, binds);
         let before = flux.requests();
-        for number in 0..8 {
-            // Too much for an hour of 60 kB, each a request of its own without the limit.
-            publish(&agent, "telemetry", &format!("\"{number} {}\"", "x".repeat(12_000)));
-            std::thread::sleep(Duration::from_millis(150));
-        }
+        // Too much for an hour of 60 kB.
+        publish_apart(&agent, (0..8).map(|number| format!("\"{number} {}\"", "x".repeat(12_000))));
         let sent = flux.requests() - before;
         assert!(sent <= 4 && agent.waiting() > 0, "{limit}: {sent} requests");
         apply(

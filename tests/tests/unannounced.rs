@@ -2,7 +2,6 @@
 //! Each is told from the others by what the agent itself sees, and shuts no more than it has to.
 #![forbid(unsafe_code)]
 
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,8 +11,8 @@ use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::netns::Pair;
 use tidegate_tests::ports;
 use tidegate_tests::stance::{
-    WHILE, delivered, ground, has_notice, has_outage, notices, outages, publish, said, sends_nothing, stance,
-    until_stance,
+    WHILE, delivered, ground, has_notice, has_outage, notices, outages, publish, publish_apart, said, sends_nothing,
+    stance, until_stance,
 };
 use tidegate_tests::wait::{self, BOUND};
 
@@ -129,15 +128,6 @@ fn limit(agent: &Agent) -> Option<u64> {
     limits.iter().find(|limit| limit["kind"] == "events_per_minute")?["number"].as_u64()
 }
 
-/// Publishes these.
-fn more(agent: &Agent, numbers: RangeInclusive<u32>) {
-    for number in numbers {
-        publish(agent, "telemetry", &number.to_string());
-        // Longer than a batch waits for more: without a limit each would be a request of its own.
-        std::thread::sleep(Duration::from_millis(200));
-    }
-}
-
 #[test]
 fn a_429_halves_what_leaves_at_once_and_a_kill_forgets_nothing_of_it() {
     let flux = Flux::start();
@@ -154,14 +144,14 @@ fn a_429_halves_what_leaves_at_once_and_a_kill_forgets_nothing_of_it() {
     assert_eq!(limit(&agent), Some(4), "half of the eight of the last minute");
     has_notice(&agent, "no more than 4 events a minute");
     let refused = flux.requests();
-    more(&agent, 10..=20);
+    publish_apart(&agent, (10..=20).map(|number| number.to_string()));
     wait::never("more leaves than that", WHILE * 2, || flux.requests() > refused + 4);
     agent.kill();
     agent.start();
     until_stance(&agent, "restricted");
     wait::until("the limit holds again", BOUND, || limit(&agent) == Some(4));
     let refused = flux.requests();
-    more(&agent, 21..=30);
+    publish_apart(&agent, (21..=30).map(|number| number.to_string()));
     wait::never("more leaves than that", WHILE * 2, || flux.requests() > refused + 4);
     assert!(said(&agent, &["outages"]).contains("none"), "it can be used");
 }

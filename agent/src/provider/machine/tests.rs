@@ -1,6 +1,7 @@
-//! What the machine does, step by step: `table` names every transition, `course` follows some through time, `kept` goes
-//! through restarts, `properties` through everything at random.
+//! What the machine does, step by step: `table` names every transition, `course` follows some through time, `clockless` where
+//! nobody knows what time it is, `kept` goes through restarts, `properties` through everything at random.
 
+mod clockless;
 mod course;
 mod kept;
 mod properties;
@@ -154,4 +155,19 @@ pub(super) fn sim(status: &str, expiry: Option<(u64, &str)>) -> Input {
 
 pub(super) fn hold(for_ms: Option<u64>) -> Input {
     Input::Hold { for_ms, why: "crane over the mast".into() }
+}
+
+pub(super) fn window() -> Input {
+    notice("m-1", START, works(START + HOUR, START + 2 * HOUR))
+}
+
+/// Lets time pass, a second at a time, until telemetry may leave. Says after how many ms it might.
+pub(super) fn until_open(bench: &mut Bench, most: u64) -> u64 {
+    let mut waited = 0;
+    while bench.telemetry() != Telemetry::All {
+        assert!(waited <= most, "shut for more than {most} ms");
+        bench.pass(SECOND);
+        waited += SECOND;
+    }
+    waited
 }
