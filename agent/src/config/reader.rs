@@ -1,5 +1,6 @@
 //! Hands out keys of the parsed tree by name and type, and keeps book of what is wrong and of what was never asked for.
 
+mod found;
 mod quantity;
 
 use std::cell::RefCell;
@@ -9,7 +10,9 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::{Problem, looks_secret, shown};
+pub(super) use self::found::found_text;
+use self::found::{describe, exposed, kind, plausible, shown_key};
+use super::error::{Problem, looks_secret};
 use super::keys;
 use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
 use crate::code::Code;
@@ -242,62 +245,6 @@ impl<'a> Value<'a> {
         };
         array.iter().map(element).collect()
     }
-}
-
-/// What is wrong with a file that everybody may read, and what to do.
-fn exposed(path: &Path) -> (Message, Message) {
-    let found = message!("{path} may be read or changed by every user of this machine", path = path.display());
-    (found, message!("chown it to the user that Tidegate runs as and chmod it 600"))
-}
-
-/// What a value is, for a message.
-fn describe(value: &DeValue<'_>) -> Message {
-    match value {
-        DeValue::String(text) => message!("found the text {text}", text = shown(text)),
-        DeValue::Integer(number) => message!("found the bare number {number}", number = short(number.as_str())),
-        DeValue::Float(number) => message!("found the bare number {number}", number = short(number.as_str())),
-        DeValue::Boolean(found) => message!("found {what}", what = found.to_string()),
-        _ => kind(value),
-    }
-}
-
-/// That a text was found, as it is shown.
-pub(super) fn found_text(text: &str) -> Message {
-    message!("found {what}", what = shown(text))
-}
-
-/// What kind of value it is, for a message that must not repeat it.
-fn kind(value: &DeValue<'_>) -> Message {
-    match value {
-        DeValue::String(_) => message!("found the text"),
-        DeValue::Integer(_) | DeValue::Float(_) => message!("found the bare number"),
-        DeValue::Boolean(_) => message!("found true or false"),
-        DeValue::Datetime(_) => message!("found a date or time"),
-        DeValue::Array(_) => message!("found an array"),
-        DeValue::Table(_) => message!("found a table"),
-    }
-}
-
-/// Whether a value that should be the path of a secret's file may be shown, because it is one: it is there, or it is
-/// made as paths are, which passwords and keys are not. A mistake that cannot be told apart costs the message a
-/// word: the key's name and its line say which file is meant.
-fn plausible(path: &str) -> bool {
-    /// The shortest secret that is guarded against; folders' names are mostly shorter.
-    const LONGEST_NAME: usize = 40;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let names: Vec<&str> = path.split('/').skip(1).collect();
-    let made_as_paths_are = path.starts_with('/')
-        && names.len() > 1
-        && names.iter().all(|name| name.len() <= LONGEST_NAME && name.chars().all(plain))
-        && names.first().is_some_and(|name| FOLDERS.contains(name));
-    !looks_secret(path) && (made_as_paths_are || Path::new(path).exists())
-}
-
-/// Folders that secrets usually are in, and that begin no secret by chance.
-const FOLDERS: [&str; 10] = ["etc", "var", "run", "home", "root", "opt", "srv", "usr", "tmp", "mnt"];
-
-fn short(number: &str) -> String {
-    number.chars().take(24).collect()
 }
 
 impl<'a> Section<'a> {
@@ -618,13 +565,4 @@ impl<'a> Section<'a> {
             }
         }
     }
-}
-
-/// An unknown key as a message shows it: bare where it could be bare, quoted and cut otherwise.
-fn shown_key(name: &str) -> String {
-    let bare = !looks_secret(name)
-        && !name.is_empty()
-        && name.len() <= 60
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
-    if bare { name.to_owned() } else { shown(name).to_string() }
 }

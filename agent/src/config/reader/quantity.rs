@@ -6,7 +6,8 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::super::error::shown;
-use super::{Section, found_text, short};
+use super::found::short;
+use super::{Section, found_text};
 use crate::message;
 use tidegate_protocol::terms::Share;
 use tidegate_protocol::units::{self, Amount};
