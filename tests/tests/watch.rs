@@ -195,6 +195,26 @@ fn where_nobody_could_continue_it_ctrl_z_does_nothing() {
     screen.assert_given_back();
 }
 
+/// A container's first process: its session, its group and its parent are none that it could name.
+#[test]
+fn where_the_session_is_outside_the_namespace_ctrl_z_does_nothing_and_the_screen_goes_on() {
+    let flux = Flux::start();
+    let (mut agent, socket) = running(&flux);
+    let watch = watch("en", &socket);
+    let mut contained = Command::new("/usr/bin/unshare");
+    contained.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(watch.get_program()).args(watch.get_args());
+    contained.env_clear().envs(watch.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut screen = Terminal::start(24, 80, &contained);
+    screen.wait_for("all lanes are sent");
+    screen.press("\u{1a}");
+    agent.kill();
+    screen.wait_for("no answer since");
+    assert!(!screen.is_given_back());
+    screen.press("q");
+    assert!(screen.wait_for_end().success());
+    screen.assert_given_back();
+}
+
 #[test]
 fn a_new_size_is_drawn_in_full_down_to_one_cell() {
     let flux = Flux::start();

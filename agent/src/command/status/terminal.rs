@@ -10,9 +10,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::process::{
-    Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_current_process_group, kill_process,
-};
+use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 
 /// Columns and rows where the terminal does not say: those of a VT100.
@@ -139,24 +137,39 @@ fn write(text: &str) -> io::Result<()> {
 
 /// Whether the nearest process above that is not of this process group is of this session: a shell with job control.
 fn can_be_continued() -> bool {
-    let (Ok(session), mut above) = (getsid(None), getppid()) else { return false };
+    let Some(own) = Place::of("self") else { return false };
+    let mut above = own.parent;
     for _ in 0..ABOVE {
-        let Some(pid) = above else { return false };
-        if getsid(Some(pid)) != Ok(session) {
+        let Some(place) = Place::of(&above.to_string()) else { return false };
+        if place.session != own.session {
             return false;
         }
-        if getpgid(Some(pid)) != Ok(getpgrp()) {
+        if place.group != own.group {
             return true;
         }
-        above = parent(pid);
+        above = place.parent;
     }
     false
 }
 
-/// The parent of another process (`proc_pid_stat(5)`, field 4; the name before it may have spaces and brackets in it).
-fn parent(of: Pid) -> Option<Pid> {
-    let text = std::fs::read_to_string(format!("/proc/{}/stat", of.as_raw_nonzero())).ok()?;
-    Pid::from_raw(text.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()?)
+/// Where a process stands among the others. Zero is what lies outside this process's namespace (pid_namespaces(7)), as the session of
+/// what a container's manager started does; it is a number here and no [`Pid`](rustix::process::Pid), which cannot be zero.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+impl Place {
+    /// Of a process by its folder in `/proc`, `self` or an id: all from one `/proc`, which counts by one namespace
+    /// (`proc_pid_stat(5)`, fields 4 to 6; the name before them may have spaces and brackets in it). `None` if there is none.
+    fn of(process: &str) -> Option<Self> {
+        let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        let mut fields =
+            text.rsplit_once(')')?.1.split_ascii_whitespace().skip(1).map_while(|field| field.parse().ok());
+        Some(Self { parent: fields.next()?, group: fields.next()?, session: fields.next()? })
+    }
 }
 
 #[cfg(test)]
@@ -167,8 +180,13 @@ mod tests {
     const CHILD: &str = "TIDEGATE_TEST_PANICS_ON_A_TERMINAL";
 
     #[test]
-    fn the_parent_of_a_process_is_found() {
-        assert_eq!(parent(getpid()), getppid());
+    fn the_place_of_a_process_is_what_the_kernel_says() {
+        let id = |pid: rustix::process::Pid| pid.as_raw_nonzero().get().unsigned_abs();
+        let own = Place::of("self").expect("there is a /proc");
+        assert_eq!(own.parent, rustix::process::getppid().map_or(0, id));
+        assert_eq!(own.group, id(rustix::process::getpgrp()));
+        assert_eq!(Place::of(&std::process::id().to_string()), Some(own));
+        assert_eq!(Place::of("0"), None);
     }
 
     #[test]
