@@ -28,6 +28,7 @@ mod alarm;
 mod changes;
 mod credentials;
 mod error;
+mod exposed;
 mod held;
 pub mod kept;
 mod keys;
@@ -48,6 +49,7 @@ pub use alarm::{ALARM_TOPIC, Alarm};
 pub use changes::{Changes, changes};
 pub use credentials::FOLDER as SECRETS_FOLDER;
 pub use error::{Errors, LoadError, Problem, STANDARD_INPUT};
+pub use exposed::Exposed;
 pub use keys::{KEYS, Key};
 pub use model::{
     Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, Date, EventsCount, FieldRule, FluxTarget,
