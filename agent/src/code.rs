@@ -174,7 +174,9 @@ impl Code {
     pub fn of_notice(reason: &str) -> Self {
         match reason {
             // What is no notice at all is signed by nobody, either.
-            "no_keys" | "unsigned" | "unknown_key" | "bad_signature" | "malformed" | "too_large" => Self::NoticeUnsigned,
+            "no_keys" | "unsigned" | "unknown_key" | "bad_signature" | "malformed" | "too_large" => {
+                Self::NoticeUnsigned
+            }
             "not_a_file" | "unreadable" => Self::CannotRead,
             _ => Self::NoticeRefused,
         }

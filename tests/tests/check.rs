@@ -16,8 +16,8 @@ use tidegate_tests::flux::{AUTH_KEY, AUTH_KEY_ID, Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::mqtt::Version;
 use tidegate_tests::netns::Pair;
-use tidegate_tests::statuspage::{self, StatusPage};
 use tidegate_tests::office;
+use tidegate_tests::statuspage::{self, StatusPage};
 use tidegate_tests::tools::{LoopDisk, Mosquitto};
 use tidegate_tests::{certs, wait};
 

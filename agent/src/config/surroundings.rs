@@ -16,6 +16,7 @@ use super::exposed::Exposed;
 use super::{LoadError, MAX_FILE};
 use crate::language::{IntoValue as _, Message, Value, system};
 use crate::message;
+use crate::regular;
 use crate::secret::{self, Secret};
 
 /// A secret as its file holds it.
@@ -220,7 +221,7 @@ fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {
             message!("name a file"),
         ));
     }
-    let file = File::open(path).map_err(|error| fault(path, &error))?;
+    let file = regular::open(path).map_err(|error| fault(path, &error))?;
     Ok((file, metadata))
 }
 
@@ -330,7 +331,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, LoadError> {
             },
         ));
     }
-    let file = File::open(path).map_err(|error| unreadable(&name, error))?;
+    let file = regular::open(path).map_err(|error| unreadable(&name, error))?;
     read_all(file, &name)
 }
 

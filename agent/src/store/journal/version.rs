@@ -103,7 +103,12 @@ fn settle(disk: &dyn Disk, root: &Path) -> io::Result<()> {
 fn says(disk: &dyn Disk, root: &Path) -> Says {
     let mut bytes = [0; READ];
     let read = disk.open(&root.join(NAME), Mode::Read).and_then(|file| read_full_at(&*file, &mut bytes, 0));
-    read.map_or(Says::Nothing, |filled| decode(&bytes[..filled]).map_or(Says::Damaged, Says::Format))
+    match read {
+        Ok(filled) => decode(&bytes[..filled]).map_or(Says::Damaged, Says::Format),
+        // A FIFO or a device in its place.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Says::Damaged,
+        Err(_) => Says::Nothing,
+    }
 }
 
 fn encode(format: u16) -> String {
