@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate_tests::agent::{Setup, binary};
 use tidegate_tests::certs::{self, Certs};
@@ -197,6 +199,46 @@ fn a_password_that_is_wrong_or_missing_is_told_apart() {
         assert!(result == "good" || said.contains("refuses the user name or password"), "{said}");
         assert!(result == "good" || next.contains("correct username and password_file"), "{next}");
     }
+}
+
+#[test]
+fn a_password_that_is_refused_is_tried_once() {
+    let bench = Bench::new();
+    let file = bench.folder.path().join("password");
+    std::fs::write(&file, "wrong").expect("a file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    // What a broker answers that refuses: in MQTT 3.1.1 return codes 4 and 5, in MQTT 5 reasons 0x86 and 0x87.
+    for (version, answer) in [
+        ("\"3.1.1\"", &b"\x20\x02\x00\x04"[..]),
+        ("\"3.1.1\"", b"\x20\x02\x00\x05"),
+        ("\"5\"", b"\x20\x03\x00\x86\x00"),
+        ("\"5\"", b"\x20\x03\x00\x87\x00"),
+    ] {
+        let (port, tried) = refusing(answer);
+        let mut gateway = bench.gateway(&format!("mqtt://localhost:{port}"));
+        gateway.set("collect.broker", "protocol", version);
+        gateway.set("collect.broker", "username", "\"gw\"").set("collect.broker", "password_file", &quoted(&file));
+        let _ = check(&gateway, &[]).told("broker mqtt", "bad", "TG-204");
+        assert_eq!(tried.load(Ordering::SeqCst), 1, "{version} {answer:02x?}");
+    }
+}
+
+/// A broker that answers each CONNECT so and ends; its port, and how many had a password in them.
+fn refusing(answer: &'static [u8]) -> (u16, Arc<AtomicUsize>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let tried = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tried);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 1024];
+            let read = stream.read(&mut bytes).unwrap_or(0);
+            count.fetch_add(usize::from(bytes[..read].windows(5).any(|part| part == b"wrong")), Ordering::SeqCst);
+            let _ = stream.write_all(answer);
+        }
+    });
+    (port, tried)
 }
 
 #[test]
