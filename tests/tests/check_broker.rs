@@ -301,6 +301,34 @@ fn the_limits_are_those_of_the_file_that_the_broker_has_read() {
 }
 
 #[test]
+fn a_queue_that_is_bounded_in_bytes_or_does_not_outlive_a_restart_is_told_and_never_as_bad() {
+    let bench = Bench::new();
+    std::fs::write(bench.folder.path().join("more.conf"), "max_queued_bytes 65536\npersistence true\n")
+        .expect("a file");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    let more = std::fs::File::options().append(true).open(bench.folder.path().join("more.conf")).expect("there");
+    more.set_modified(long_ago).expect("its time can be set");
+    let include = format!("max_queued_messages 100000\ninclude_dir {}", bench.folder.path().display());
+    let broker = Mosquitto::start(&include);
+    let checked = check(&bench.gateway(&at("mqtt", &broker)), &[]);
+    let [said, next] = checked.told("broker, limits", "attention", "TG-205");
+    assert!(said.contains("keeps 100000 (all of them at most 64KiB)"), "{said}");
+    assert!(next.contains("max_queued_bytes 0 (no limit) into") && next.contains("tidegate.conf"), "{next}");
+    checked.assert("broker, restart", "good", "");
+    assert_eq!(checked.code, 0);
+    drop(broker);
+
+    let broker = Mosquitto::start("max_queued_messages 100000");
+    let checked = check(&bench.gateway(&at("mqtt", &broker)), &[]);
+    checked.assert("broker, limits", "good", "");
+    let [said, next] = checked.told("broker, restart", "attention", "TG-205");
+    assert!(said.contains("in its memory alone"), "{said}");
+    assert!(next.contains("write persistence true") && next.contains("/mosquitto.conf"), "{next}");
+    assert_eq!(checked.by_id("broker-persistence").map(|found| &found["result"]), Some(&"attention".into()));
+    assert_eq!(checked.code, 0);
+}
+
+#[test]
 fn what_is_not_known_of_a_brokers_limits_is_not_judged() {
     let bench = Bench::new();
     let broker = Mosquitto::start("max_queued_messages 10");
