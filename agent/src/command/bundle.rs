@@ -8,6 +8,7 @@
 //! - For its owner alone (0600), never in the place of another file.
 
 mod facts;
+mod forms;
 mod secrets;
 
 use std::fs::{self, OpenOptions};
