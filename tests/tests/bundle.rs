@@ -133,3 +133,29 @@ fn a_secret_is_taken_out_of_the_log_in_whatever_form_and_also_where_it_was_cut()
     ];
     assert_eq!(log.lines().collect::<Vec<_>>(), left);
 }
+
+#[test]
+fn the_list_says_what_cannot_be_found_and_that_nothing_was_looked_for_without_the_configuration() {
+    let flux = Flux::start();
+    let setup = Setup::webhook(&flux);
+    let config = setup.write();
+    let folder = tempfile::tempdir().expect("a folder");
+    program(folder.path(), "journalctl", "a line");
+    for (name, config, blind) in [("read", config.as_path(), false), ("unread", folder.path(), true)] {
+        let archive = folder.path().join(format!("{name}.tar.gz"));
+        let output = bundle(config, folder.path(), &archive);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        let files = unpacked(&archive, &folder.path().join(name));
+        let list = files.iter().find(|(name, _)| name == "CONTENTS.txt").map(|(_, text)| text).expect("a list");
+        for text in [&shown, list] {
+            assert!(text.contains("What cannot be found: a secret in free words"), "{text}");
+            assert_eq!(text.contains("were not looked for, neither in the log"), blind, "{name}: {text}");
+        }
+        assert!(!blind || list.contains(&format!("\n  {}: ", config.display())), "{list}");
+    }
+    let mut command = Command::new(binary());
+    command.args(["--lang", "ja", "support-bundle", "--config"]).arg(folder.path());
+    let output = command.arg("--output").arg(folder.path().join("ja")).output().expect("the binary starts");
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(shown.contains("見つけられないもの") && shown.contains("設定を読み取れなかったため"), "{shown}");
+}
