@@ -44,7 +44,11 @@ struct Form {
 
 /// The forms of all values.
 #[derive(Debug, Default)]
-pub(super) struct Forms(HashMap<[u8; KEY], BTreeSet<Form>>);
+pub(super) struct Forms {
+    by_key: HashMap<[u8; KEY], BTreeSet<Form>>,
+    /// The bytes that a form begins with, a bit each: most of a log is passed over by it.
+    begins: [u64; 4],
+}
 
 impl Forms {
     /// Adds a value, if it is long enough to be told from ordinary words.
@@ -70,7 +74,8 @@ impl Forms {
     fn insert(&mut self, text: &str, is_base64: bool) {
         let bytes: Vec<u8> = text.bytes().map(folded).collect();
         if let Some(key) = bytes.first_chunk::<KEY>() {
-            self.0.entry(*key).or_default().insert(Form { bytes, is_base64 });
+            self.begins[usize::from(key[0] / 64)] |= 1 << (key[0] % 64);
+            self.by_key.entry(*key).or_default().insert(Form { bytes, is_base64 });
         }
     }
 
@@ -96,7 +101,11 @@ impl Forms {
         let mut places = Vec::new();
         for view in View::all(line) {
             for at in 0..view.bytes.len().saturating_sub(KEY - 1) {
-                let Some(forms) = view.key(at).and_then(|key| self.0.get(&key)) else { continue };
+                let first = folded(view.bytes[at]);
+                if self.begins[usize::from(first / 64)] & 1 << (first % 64) == 0 {
+                    continue;
+                }
+                let Some(forms) = view.key(at).and_then(|key| self.by_key.get(&key)) else { continue };
                 for form in forms {
                     if let Some(end) = form.ends(&view.bytes, at) {
                         let run = if form.is_base64 { connected(&view.bytes, at..end) } else { at..end };
@@ -149,8 +158,12 @@ impl View {
         for _ in 0..ROUNDS {
             for at in new.clone() {
                 let read = [percent as Escape, backslash].into_iter().filter_map(|escape| all[at].read(escape));
-                let read: Vec<_> = read.collect();
-                all.extend(read);
+                for view in read.collect::<Vec<_>>() {
+                    // One kind of escapes after the other is mostly the same as the other after the one.
+                    if all.iter().all(|other| other.bytes != view.bytes) {
+                        all.push(view);
+                    }
+                }
             }
             new = new.end..all.len();
         }
