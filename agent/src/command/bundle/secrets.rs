@@ -7,16 +7,16 @@
 //! 2. **By form**: addresses lose everything behind the host and the name before it; private keys, `SORACOM`'s keys, tokens,
 //!    hashes of passwords and whatever follows `password=` go, whoever wrote them where.
 //! 3. **By value**: each remembered value is looked for in every file, in each [form](super::forms) in which it may stand, or its
-//!    beginning where it was cut. Values of fewer than [`SHORTEST`] characters are not: they would be found in ordinary words.
+//!    beginning where it was cut. Values of fewer than [`SHORTEST`](super::forms::SHORTEST) characters are not: they would be found in ordinary words.
 //!
 //! Values go first, because what goes by form ends where a value may go on; then what has a form, and what is left of values.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::forms::{Forms, SHORTEST};
+use super::forms::Forms;
 
-/// What stands where something was taken out. Shorter than [`SHORTEST`], so that it holds no secret itself and each taking
+/// What stands where something was taken out. Shorter than [`SHORTEST`](super::forms::SHORTEST), so that it holds no secret itself and each taking
 /// out makes a text shorter.
 pub(super) const MARK: &str = "[…]";
 
@@ -394,6 +394,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
+    use super::super::forms::SHORTEST;
     use super::*;
 
     #[test]

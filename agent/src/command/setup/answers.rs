@@ -19,6 +19,9 @@ pub(super) const TOPICS: &str = "devices/#";
 /// be looked at must come to an end.
 const OLD: u32 = 99;
 
+/// What files with secrets are called; one that is not used any more has `.old` or `.old2` and so on behind it.
+pub(super) const SECRETS: [&str; 4] = ["webhook-url", "auth-key", "auth-key-id", "broker-password"];
+
 /// One thing that is asked about, in the order of asking: the line is there before Flux is tried over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Topic {
@@ -420,6 +423,8 @@ mod tests {
         assert!(config.collect.listener.is_some() && config.collect.broker.is_some());
         assert!(!it.text.as_str().contains("secret-y"));
         assert_eq!(it.secrets.len(), 2);
+        let known = |file: &PathBuf| SECRETS.iter().any(|name| file.ends_with(name));
+        assert!(it.secrets.keys().all(known), "{:?}", it.secrets.keys());
     }
 
     #[test]

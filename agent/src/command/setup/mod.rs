@@ -2,7 +2,7 @@
 //!
 //! # Constraints
 //! - **Nothing is changed before the person has seen it and agreed** (or said `--yes`): until then the answers and secrets are in
-//!   memory. Ctrl-C, `q` and the end of the input leave everything as it was.
+//!   memory. Ctrl-C, `q` and the end of the input leave everything as it was; only what a killed run left goes at once.
 //! - **Secrets** come from the terminal unseen, from files or from standard input; they go into files of their own with mode 0600 and
 //!   nowhere else: not into the configuration, the output, a command line or a log.
 //! - **What is there stays**: comments, order and every key that no answer is about ([`edit`]).
@@ -124,6 +124,10 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     heed_interrupts(&writing, language);
     let mut terminal = Terminal::find(language);
     let mut draft = Draft::new(start, place.join("secrets"));
+    for left in write::remove_left_over(&path, draft.folder()) {
+        let said = message!("removed {file}, which a setup that was cut off had left", file = left.display());
+        print(&format!("{}\n", said.text(language)))?;
+    }
     let mut bad = false;
     let proof = Proof { name: path.display().to_string(), language, tests: !args.no_tests };
     if terminal.is_none() {
