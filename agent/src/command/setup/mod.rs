@@ -36,9 +36,10 @@ use tidegate::message;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::answers::{Answers, Draft, Topic};
+use self::dialogue::Questions;
 use self::edit::{EditError, Text};
 pub(super) use self::flags::Args;
-use self::prove::Proof;
+use self::prove::{Found, Proof};
 use self::service::Written;
 use self::terminal::Terminal;
 use self::write::{Batch, Belongs};
@@ -231,31 +232,48 @@ fn converse(
     fresh: bool,
     proof: &Proof,
 ) -> Result<(), Failure> {
-    let mut answers = given.clone();
+    let (mut answers, mut before, mut offered) = (given.clone(), Answers::default(), draft.clone());
+    // What the flags answer is not asked, unless something about it is missing or turned out wrong.
+    let mut asks = !answers.about(topic);
     loop {
-        // What the flags answer is not asked, unless something about it is missing or turned out wrong.
         let mut tried = draft.clone();
         tried.apply(topic, &answers).map_err(EditError::words)?;
-        if !answers.about(topic) || !tried.missing(topic, &answers, fresh).is_empty() {
+        if asks || !tried.missing(topic, &answers, fresh).is_empty() {
             Terminal::show("\n")?;
-            dialogue::ask(topic, terminal, draft, &mut answers)?;
+            let questions = Questions { topic, terminal, proof, draft, offered: &offered, before: &before, answers };
+            answers = questions.ask()?;
+            tried = draft.clone();
+            tried.apply(topic, &answers).map_err(EditError::words)?;
         }
-        let mut tried = draft.clone();
-        tried.apply(topic, &answers).map_err(EditError::words)?;
-        let found = proof.judge(topic, &tried, &answers)?;
-        if found.refused {
-            answers = Answers::default();
+        let found = loop {
+            let found = proof.judge(topic, &tried, &answers)?;
+            if !found.refused.is_empty() || !found.bad {
+                break found;
+            }
+            let ways =
+                [message!("correct the answer"), message!("keep it all the same"), message!("test it once more")];
+            match terminal.choose(&message!("That is not good yet."), &ways, Some(0))? {
+                0 => break found,
+                1 => break Found::default(),
+                _ => {}
+            }
+        };
+        if found.refused.is_empty() && !found.bad {
+            *draft = tried;
+            return Ok(());
+        }
+        asks = true;
+        if found.bad {
+            (before, offered) = (std::mem::take(&mut answers), tried);
             continue;
         }
-        if found.bad {
-            let ways = [message!("correct the answer"), message!("keep it all the same")];
-            if terminal.choose(&message!("That is not good yet."), &ways, Some(0))? == 0 {
-                answers = Answers::default();
-                continue;
-            }
+        let known: Vec<bool> = found.refused.iter().filter_map(|key| answers.forget(key)).collect();
+        match known.contains(&true) {
+            true => {}
+            // What is wrong stood in the file, and can be answered otherwise.
+            false if !known.is_empty() => answers = Answers::default(),
+            false => return Err(Refusal::Wrong.into()),
         }
-        *draft = tried;
-        return Ok(());
     }
 }
 
@@ -266,7 +284,7 @@ fn obey(topic: Topic, draft: &mut Draft, given: &Answers, proof: &Proof) -> Resu
         return Ok(false);
     }
     let found = proof.judge(topic, draft, given)?;
-    if found.refused { Err(Refusal::Wrong.into()) } else { Ok(found.bad) }
+    if found.refused.is_empty() { Ok(found.bad) } else { Err(Refusal::Wrong.into()) }
 }
 
 /// Shows what will be written.
