@@ -280,6 +280,24 @@ fn what_is_corrected_after_a_bad_test_is_offered_as_it_was_answered_and_can_be_t
 }
 
 #[test]
+fn what_is_wrong_in_the_file_and_no_question_is_about_is_said_before_anything_is_asked() {
+    let bench = Bench::default();
+    let old = bench.existing("[log]\nlevel = \"loud\"\n");
+    let (rest, code) = Dialogue::start(&bench, &["--no-start", "--no-tests"]).end();
+    assert!(rest.contains("log.level") && rest.contains("TG-102") && !rest.contains("Name of this"), "{rest}");
+    assert_eq!((code, bench.text()), (Some(1), old));
+    // In what a question is about, but another key: no answer makes it right.
+    let old = bench.existing("[collect.listener]\nbind = \"127.0.0.1:1883\"\npasswords_file = \"/no/file\"\n");
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests"]);
+    for (question, answer) in [("Name of this", "gw-1"), ("Where are", "1"), ("Address and port", "")] {
+        dialogue.on(question, &format!("{answer}\n"));
+    }
+    let (rest, code) = dialogue.end();
+    assert!(rest.contains("not usable: collect.listener.passwords_file") && rest.contains("TG-102"), "{rest}");
+    assert_eq!((code, bench.text()), (Some(1), old));
+}
+
+#[test]
 fn ctrl_c_and_q_change_nothing_at_any_question() {
     let bench = Bench::default();
     let old = bench.existing("");

@@ -134,6 +134,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     if terminal.is_none() {
         complete(&draft, &given, fresh)?;
     }
+    proof.others(&draft)?;
     if let Some(terminal) = &terminal {
         terminal.say(&message!("Enter takes what stands in brackets; q or Ctrl-C ends, and nothing is changed."))?;
     }
@@ -143,7 +144,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             None => bad |= obey(topic, &mut draft, &given, &proof)?,
         }
     }
-    let config = draft.config(&proof.name)?;
+    let config = draft.config(&proof.name).map_err(|errors| Failure { code: super::FAILED, ..errors.into() })?;
     if bad && !args.keep_bad {
         return Err(Refusal::Bad.into());
     }

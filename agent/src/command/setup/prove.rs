@@ -9,7 +9,7 @@ use crate::command::check::finding::{Finding, Outcome};
 use crate::command::check::probe::runner::Runner;
 use crate::command::check::probe::unit::Unit;
 use crate::command::check::{probe, report};
-use crate::command::{Failure, print};
+use crate::command::{FAILED, Failure, print};
 
 /// How answers are judged.
 #[derive(Debug)]
@@ -69,6 +69,13 @@ impl Proof {
             }
         }
         failed.map_or(Ok(Found { refused: Vec::new(), bad }), Err)
+    }
+
+    /// Refuses a draft for what no topic is about and no answer can make right, before anything is asked.
+    pub(super) fn others(&self, draft: &Draft) -> Result<(), Failure> {
+        let Err(mut errors) = draft.trial(&self.name) else { return Ok(()) };
+        errors.problems.retain(|problem| Topic::ALL.iter().all(|topic| !topic.has(&problem.key)));
+        if errors.problems.is_empty() { Ok(()) } else { Err(Failure { code: FAILED, ..errors.into() }) }
     }
 
     /// Those of some keys for whose values the configuration would be refused; what is wrong was shown.
