@@ -101,8 +101,12 @@ fn an_export_is_what_was_published_value_for_value_from_the_service_and_from_the
         assert!(text(&output.stderr).contains("no service answers"), "{}", text(&output.stderr));
     }
     let to = agent.setup.folder().join("export.ndjson");
+    // Of an export that was killed: 4,194,304 is the highest process id there can be (proc_sys_kernel(5)).
+    let left = agent.setup.folder().join(".export.ndjson.4194305");
+    fs::write(&left, "payloads").expect("a file");
     buffer(&agent, &["export", "--format", "ndjson", "--output", to.to_str().expect("text")], 0);
     assert!(fs::read(&to).expect("the export") == live[0], "the file holds something else");
+    assert!(!left.exists(), "an interrupted export's payloads stay");
     for arguments in [&["status"][..], &["inspect", "--limit", "5"], &["verify"], &["quarantine", "list"]] {
         buffer(&agent, arguments, 0);
     }

@@ -5,7 +5,7 @@
 //! - The store's own files and its lock are not touched. What is written is one file of [`BLOCK`] × [`SYNCS`] bytes at the most, as the
 //!   service's user, which is removed; one that a killed check has left behind is removed by the next.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use super::runner::Runner;
 use super::unit::Unit;
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Subject};
+use crate::command::leftover;
 
 /// What is written before each sync, in bytes: a small commit.
 const BLOCK: usize = 4096;
@@ -289,7 +290,7 @@ fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Findin
 
 /// How long each sync took; at least one.
 fn measure(folder: &Path) -> io::Result<Vec<Duration>> {
-    remove_left_over(folder);
+    leftover::remove(folder, |name| name.strip_prefix(NAME)?.strip_suffix(".tmp")?.parse().ok());
     let scrap = Scrap(folder.join(format!("{NAME}{}.tmp", std::process::id())));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&scrap.0)?;
     let (begun, mut syncs) = (Instant::now(), Vec::new());
@@ -308,19 +309,6 @@ struct Scrap(PathBuf);
 impl Drop for Scrap {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Removes what a check that was killed left behind; one that runs now keeps its own.
-fn remove_left_over(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten().take(FILES) {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.strip_suffix(".tmp")?.parse::<u32>().ok());
-        let is_ours = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-        if is_ours && File::open(entry.path()).is_ok() {
-            let _ = std::fs::remove_file(entry.path());
-        }
     }
 }
 
