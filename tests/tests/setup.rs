@@ -266,17 +266,25 @@ fn what_is_corrected_after_a_bad_test_is_offered_as_it_was_answered_and_can_be_t
         ("[n]: ", ""),
         (&format!("[{nobody}]: "), ""),
         ("[me]: ", "-"),
+        // The listener is good now, and its question does not come again.
+        ("not good yet", "1"),
+        ("Host name or address", "mqtt://localhost:1884"),
+        ("[n]: ", ""),
+        ("Port of the broker [1884]: ", &nobody),
+        ("User name", ""),
         ("not good yet", "2"),
         ("not good yet", "2"),
         ("Write it", "y"),
         ("test event", "n"),
     ] {
-        dialogue.on(question, &format!("{answer}\n"));
+        let between = dialogue.on(question, &format!("{answer}\n"));
+        assert!(!question.starts_with("Host") || !between.contains("Address and port"), "{between}");
     }
     let (rest, code) = dialogue.end();
     assert!(matches!(code, Some(0 | 5)), "{rest}");
     let text = bench.text();
     assert!(text.contains(&format!("bind = \"{}\"", bench.listen())) && !text.contains("\nusername"), "{text}");
+    assert!(text.contains(&format!("url = \"mqtt://localhost:{nobody}\"")), "{text}");
 }
 
 #[test]

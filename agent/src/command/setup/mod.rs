@@ -265,7 +265,9 @@ fn converse(
         }
         asks = true;
         if found.bad {
-            (before, offered) = (std::mem::take(&mut answers), tried);
+            before = std::mem::take(&mut answers);
+            answers = before.good_part(found.good_listener, found.good_broker);
+            offered = tried;
             continue;
         }
         let known: Vec<bool> = found.refused.iter().filter_map(|key| answers.forget(key)).collect();

@@ -149,6 +149,7 @@ impl Terminal {
                 "" if !may_be_empty => {
                     self.say(&message!("an answer is needed here; q ends, and nothing is changed"))?;
                 }
+                "" => return Ok(String::new()),
                 text => {
                     self.say(&message!("received: {count} characters", count = text.chars().count()))?;
                     return Ok(text.to_owned());
