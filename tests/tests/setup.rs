@@ -306,6 +306,40 @@ fn what_is_wrong_in_the_file_and_no_question_is_about_is_said_before_anything_is
 }
 
 #[test]
+fn enter_keeps_all_that_stands_also_a_url_that_stands_in_the_file_itself() {
+    let bench = Bench::default();
+    let password = bench.folder.path().join("password");
+    std::fs::write(&password, "word\n").expect("a file");
+    let old = bench.existing(&format!(
+        "[gateway]\nid = \"gw-1\"\n[collect.broker]\nurl = \"mqtts://b.example:8884\"\ntopics = [\"a/#\", \"b/#\"]\n\
+         username = \"me\"\npassword_file = \"{}\"\n[forward.flux]\nkind = \"webhook\"\nurl = \"{}\"\n\
+         [limits]\nevents_per_month = 500\nrate = \"1 Mbit/s\"\n",
+        password.display(),
+        bench.flux.webhook_url()
+    ));
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests"]);
+    for question in [
+        "[gw-1]: ",
+        "number [2]: ",
+        "[b.example]: ",
+        "[y]: ",
+        "[8884]: ",
+        "the system's): ",
+        "(-: none) [me]: ",
+        "as it is):",
+        "number [2]: ",
+        "number [1]: ",
+        "as it is):",
+        "number [4]: ",
+    ] {
+        dialogue.on(question, "\n");
+    }
+    let (rest, code) = dialogue.end();
+    assert!(rest.contains("Nothing changes.") && code == Some(0), "{rest}");
+    assert_eq!(bench.text(), old);
+}
+
+#[test]
 fn ctrl_c_and_q_change_nothing_at_any_question() {
     let bench = Bench::default();
     let old = bench.existing("");

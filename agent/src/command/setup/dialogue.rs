@@ -234,7 +234,9 @@ impl Questions<'_> {
         self.answers.kind = Some(kind);
         match kind {
             Kind::Webhook if self.answers.webhook.is_none() => {
-                let stands = self.offered(&["forward", "flux", "url_file"]).is_some();
+                let present = present.is_some_and(|at| Kind::WORDS[at].1 == Kind::Webhook);
+                let inline = present && self.offered(&["forward", "flux", "url"]).is_some();
+                let stands = inline || self.offered(&["forward", "flux", "url_file"]).is_some();
                 let question = if stands {
                     message!("The webhook's whole URL (not shown; empty: as it is):")
                 } else {
