@@ -340,6 +340,41 @@ fn enter_keeps_all_that_stands_also_a_url_that_stands_in_the_file_itself() {
 }
 
 #[test]
+fn a_terms_file_is_tried_and_a_broker_without_tls_needs_no_ca_any_more() {
+    let bench = Bench::default();
+    let ca = tidegate_tests::certs::make(bench.folder.path()).ca;
+    bench.existing(&format!(
+        "[collect.broker]\nurl = \"mqtts://127.0.0.1:9\"\ntopics = [\"a/#\"]\nca_file = \"{}\"\n",
+        ca.display()
+    ));
+    let terms = bench.folder.path().join("terms.toml");
+    std::fs::write(&terms, "[limits]\nrate = \"fast\"\n").expect("a file");
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--id", "gw-1", "--interface", "", "--flux", "unified"]);
+    for (question, answer) in [
+        ("Where are", "2"),
+        ("[127.0.0.1]: ", ""),
+        ("[y]: ", "n"),
+        ("[9]: ", ""),
+        ("User name", ""),
+        ("not good yet", "2"),
+        ("not good yet", "2"),
+        ("Which limits", "2"),
+        ("Path of that file", terms.to_str().expect("text")),
+        ("TG-108", ""),
+    ] {
+        dialogue.on(question, &format!("{answer}\n"));
+    }
+    dialogue.on("Which limits", "2\n");
+    std::fs::write(&terms, "[limits]\nrate = \"512 kbit/s\"\n").expect("a file");
+    dialogue.on(&format!("[{}]: ", terms.display()), "\n");
+    let shown = dialogue.on("Write it", "y\n");
+    assert!(shown.contains("its limits can be used") && shown.contains("#ca_file"), "{shown}");
+    dialogue.on("test event", "n\n");
+    dialogue.end();
+    assert!(bench.text().contains("url = \"mqtt://127.0.0.1:9\"\n"), "{}", bench.text());
+}
+
+#[test]
 fn ctrl_c_and_q_change_nothing_at_any_question() {
     let bench = Bench::default();
     let old = bench.existing("");

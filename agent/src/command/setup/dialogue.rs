@@ -133,6 +133,10 @@ impl Questions<'_> {
                 Ok(())
             })?;
         }
+        if self.answers.broker.as_deref().is_some_and(|url| url.starts_with("mqtt:")) && ca.is_some() {
+            // It would be refused without TLS, and was not asked about.
+            self.answers.broker_ca = Some(String::new());
+        }
         if self.answers.topics.is_empty() && topics.is_none() {
             self.until_taken("collect.broker.topics", |terminal, answers| {
                 answers.topics = vec![terminal.ask(&message!("Topics to subscribe"), Some(TOPICS))?];

@@ -57,7 +57,11 @@ impl Proof {
         let mut found = Found::default();
         let service = probe::service::look(&config.control.socket, &mut |_| {});
         match topic {
-            Topic::Gateway | Topic::Limits => {}
+            Topic::Gateway => {}
+            Topic::Limits => {
+                let runner = Runner::find(&Unit::ask(), service.as_ref());
+                probe::terms::look(&config, &runner, &mut tell);
+            }
             Topic::Devices => {
                 if let Some(listener) = &config.collect.listener {
                     let unit = Unit::ask();
