@@ -375,7 +375,7 @@ fn a_terms_file_is_tried_and_a_broker_without_tls_needs_no_ca_any_more() {
 }
 
 #[test]
-fn ctrl_c_and_q_change_nothing_at_any_question() {
+fn ctrl_c_ctrl_d_and_q_change_nothing_at_any_question() {
     let bench = Bench::default();
     let old = bench.existing("");
     let questions = [
@@ -389,14 +389,16 @@ fn ctrl_c_and_q_change_nothing_at_any_question() {
     ];
     let listen = bench.listen();
     let answers = ["gw-1", "1", &listen, "2", "1", &bench.flux.webhook_url(), "3"];
-    for (stop, ends) in [("\u{3}", 0), ("q\n", 1), ("\u{3}", 5), ("q\n", 5), ("\u{3}", 7)] {
+    let stops = [("\u{3}", 0, 130), ("q\n", 1, 1), ("\u{4}", 2, 1), ("\u{3}", 5, 130), ("\u{4}", 5, 1), ("q\n", 5, 1)];
+    for (stop, ends, ended) in stops.into_iter().chain([("\u{3}", 7, 130), ("\u{4}", 7, 1)]) {
         let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests"]);
         for (question, answer) in questions.iter().zip(answers).take(ends) {
             dialogue.on(question, &format!("{answer}\n"));
         }
         dialogue.on(questions.get(ends).copied().unwrap_or("Write it"), stop);
         let (rest, code) = dialogue.end();
-        assert!(rest.contains("nothing was changed") && code != Some(0), "{ends}: {code:?} {rest}");
+        assert!(rest.contains("nothing was changed") && code == Some(ended), "{ends}: {code:?} {rest}");
+        assert!(rest.lines().any(|line| line.starts_with("tidegate: ") || line.starts_with("stopped")), "{rest}");
         assert_eq!((bench.text(), bench.secret("webhook-url").exists()), (old.clone(), false));
     }
 }
