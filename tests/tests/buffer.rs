@@ -231,6 +231,29 @@ fn verify_names_the_damaged_range_and_ends_with_1() {
 }
 
 #[test]
+fn verify_names_a_damaged_version_until_the_next_start_has_written_it_anew() {
+    let flux = Flux::start_stopped();
+    let mut agent = Setup::webhook(&flux).start();
+    publish(&agent, "writer", (0..3).map(|n| n.to_string()));
+    agent.terminate();
+    let version = agent.setup.folder().join("store/version");
+    for damaged in ["", "garbage\n"] {
+        fs::write(&version, damaged).expect("a file");
+        let output = buffer(&agent, &["verify"], 1);
+        let (shown, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(shown.contains("the store's version") && shown.contains("store/version"), "{shown}");
+        assert!(shown.contains("lane normal") && !shown.contains("DAMAGED"), "the lanes are whole: {shown}");
+        assert!(said.contains("TG-305"), "{said}");
+        let japanese = buffer(&agent, &["verify", "--lang", "ja"], 1);
+        assert!(text(&japanese.stdout).contains("保存領域の版"), "{}", text(&japanese.stdout));
+        let items = text(&buffer(&agent, &["verify", "--json"], 1).stdout).to_owned();
+        assert_eq!(items.matches("\"damage\":").count(), 1, "{items}");
+    }
+    agent.start();
+    assert!(text(&buffer(&agent, &["verify"], 0).stdout).contains("everything is whole"));
+}
+
+#[test]
 fn whoever_reads_only_the_beginning_of_an_export_is_content() {
     let flux = Flux::start_stopped();
     let mut agent = Setup::webhook(&flux).start();

@@ -9,6 +9,7 @@ use tidegate_tests::agent::{Setup, binary};
 use tidegate_tests::device::Device;
 use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::Version;
+use tidegate_tests::office;
 
 const PLANTED: [&str; 6] =
     ["plantedBrokerWord", "plantedTail88", "plantedComment77", "plantedUser66", "plantedPayload55", "plantedKey44"];
@@ -83,6 +84,9 @@ fn a_bundle_has_everything_but_secrets_and_payloads_with_the_agent_and_without()
 
     let again = bundle(&config, folder.path(), &first);
     assert_eq!(again.status.code(), Some(1), "a file is never replaced");
+    assert!(String::from_utf8_lossy(&again.stderr).contains("TG-607"), "{again:?}");
+    let page = office::run(&["explain", "--lang", "en", "TG-607"]).stdout;
+    assert!(String::from_utf8_lossy(&page).contains("is there already"), "its page names the cause");
     agent.kill();
     let second = folder.path().join("second.tar.gz");
     let output = bundle(&config, folder.path(), &second);

@@ -266,14 +266,18 @@ pub fn fingerprint(text: &str) -> String {
 pub fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Kept>, KeptError> {
     let path = file(folder);
     let failed = |source| KeptError::Io { action: Action::Read, path: shown(&path), source };
+    let damaged = |what| KeptError::Damaged { path: shown(&path), what };
     let opened = match disk.open(&path, Mode::Read) {
         Ok(opened) => opened,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
+        // A folder, a FIFO or a device.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            return Err(damaged(message!("it is not a regular file")));
+        }
         Err(error) => return Err(failed(error)),
     };
-    let damaged = |what| KeptError::Damaged { path: shown(&path), what };
     let len = opened.len().map_err(failed)?;
     if len > MAX_FILE + HEAD {
         return Err(damaged(message!("it is longer than a configuration may be")));
