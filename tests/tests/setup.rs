@@ -375,6 +375,26 @@ fn a_terms_file_is_tried_and_a_broker_without_tls_needs_no_ca_any_more() {
 }
 
 #[test]
+fn what_is_probably_not_meant_is_said_with_the_answers_that_it_is_about() {
+    let bench = Bench::default();
+    bench.existing("");
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests", "--id", "gw-1"]);
+    for (question, answer) in [
+        ("Where are", "2"),
+        ("Host name", ""),
+        ("Does it speak TLS", ""),
+        ("Port of the broker", ""),
+        ("Topics", "a/#"),
+        ("User name", ""),
+    ] {
+        dialogue.on(question, &format!("{answer}\n"));
+    }
+    dialogue.on("no rule matches any topic of \"a/#\"", "");
+    dialogue.on("the outside?", "q\n");
+    assert_eq!(dialogue.end().1, Some(1));
+}
+
+#[test]
 fn ctrl_c_ctrl_d_and_q_change_nothing_at_any_question() {
     let bench = Bench::default();
     let old = bench.existing("");

@@ -43,7 +43,7 @@ impl Proof {
         let Some(config) = draft.trial(&self.name).ok().filter(|_| refused.is_empty()) else {
             return Ok(Found { refused, ..Found::default() });
         };
-        if !self.tests || !answers.about(topic) {
+        if !answers.about(topic) {
             return Ok(Found::default());
         }
         let mut failed = None;
@@ -54,6 +54,11 @@ impl Proof {
                 failed = print(&report::line(self.language, &finding)).err();
             }
         };
+        let warnings = config.warnings.iter().filter(|warning| topic.has(&warning.key));
+        warnings.for_each(|warning| tell(probe::configuration::warned(warning)));
+        if !self.tests {
+            return failed.map_or(Ok(Found::default()), Err);
+        }
         let mut found = Found::default();
         let service = probe::service::look(&config.control.socket, &mut |_| {});
         match topic {
