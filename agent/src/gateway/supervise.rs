@@ -17,6 +17,7 @@ use crate::code::Code;
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, Subject, broker, listener};
 use crate::forward::Forwarder;
+use crate::message;
 use crate::shape::wire::Wire;
 use crate::store::{Opened, Store, StoreError};
 use crate::watch;
@@ -75,9 +76,9 @@ async fn run_rooms(
     up.send_replace(true);
     let ended = tokio::select! {
         () = stop.cancelled() => None,
-        () = finished(running.listener.as_mut()) => Some("the listener"),
-        () = finished(running.broker.as_mut()) => Some("the broker intake"),
-        _ = &mut running.forwarder => Some("the forwarder"),
+        () = finished(running.listener.as_mut()) => Some(message!("the listener")),
+        () = finished(running.broker.as_mut()) => Some(message!("the broker intake")),
+        _ = &mut running.forwarder => Some(message!("the forwarder")),
     };
     // It has a handle on the store, which is closed when the last one goes.
     limits.abort();
@@ -106,7 +107,7 @@ async fn open(shared: &Shared, stop: &CancellationToken) -> Result<Option<(Store
         let error = match tried {
             Ok(Ok(opened)) => return Ok(Some(opened)),
             Ok(Err(error)) => error,
-            Err(_) => return Err(GatewayError::Ended { room: "opening the store" }),
+            Err(_) => return Err(GatewayError::Ended { room: message!("opening the store") }),
         };
         if !may_pass(&error) || shared.impatient {
             return Err(error.into());
@@ -299,12 +300,14 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<Served, GatewayE
         Arc::new(move || status::gather(&shared))
     };
     let control = watch::control::bind(&config.control.socket)
-        .map_err(|error| GatewayError::Watch { what: "the control socket", source: error.into() })?;
+        .map_err(|error| GatewayError::Watch { what: message!("the control socket"), source: error.into() })?;
     let page = match config.metrics.bind {
         None => None,
         Some(address) => {
             let page = watch::metrics::bind(address).await;
-            Some(page.map_err(|error| GatewayError::Watch { what: "the metrics page", source: error.into() })?)
+            Some(
+                page.map_err(|error| GatewayError::Watch { what: message!("the metrics page"), source: error.into() })?,
+            )
         }
     };
     let rooms: watch::control::Rooms =
