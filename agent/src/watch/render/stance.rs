@@ -197,20 +197,6 @@ pub(super) fn of_ground(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> Stri
     text
 }
 
-/// A text of the log, of which each part may be a message.
-fn kept(out: &Sheet, text: &str) -> String {
-    match out.language() {
-        Language::English => plain(text),
-        Language::Japanese => {
-            let part = |part: &str| match part.strip_prefix("version ") {
-                Some(version) => out.say(message!("version {version}", version = version)),
-                None => again(part, Language::Japanese).to_owned(),
-            };
-            plain(&text.split(": ").map(part).collect::<Vec<_>>().join(": "))
-        }
-    }
-}
-
 pub(super) fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
     let mut text = out.say(message!(
         "{time} {what} from {source}",
@@ -218,22 +204,25 @@ pub(super) fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
         what = notice_word(&notice.what),
         source = source(&notice.source)
     ));
-    for part in [&notice.text, &notice.did] {
+    for part in [text_of(out, notice), done(out, notice)] {
         if !part.is_empty() {
-            text += &out.say(message!("; {text}", text = kept_whole(out, part)));
+            text += &out.say(message!("; {text}", text = part));
         }
     }
     text
 }
 
-/// A text of the log: a message as it stands, or made of parts.
-fn kept_whole(out: &Sheet, text: &str) -> String {
-    let rate = text.strip_prefix("no more than ").and_then(|rest| rest.strip_suffix(" events a minute"));
-    if let Some(count) = rate {
-        return out.say(message!("no more than {count} events a minute", count = plain(count)));
+/// What an entry of the log says: in the reader's language if it is this gateway's own, and else as it was said.
+fn text_of(out: &Sheet, notice: &NoticeStatus) -> String {
+    plain(&notice.text_message.as_ref().map_or_else(|| notice.text.clone(), |message| out.say(message)))
+}
+
+/// What the agent did, by an entry of the log.
+fn done(out: &Sheet, notice: &NoticeStatus) -> String {
+    match &notice.did_message {
+        Some(message) => plain(&out.say(message)),
+        None => plain(again(&notice.did, out.language())),
     }
-    let whole = again(text, out.language());
-    if whole == text { kept(out, text) } else { plain(whole) }
 }
 
 /// From when and until when something holds; nothing if neither is said.
@@ -292,10 +281,10 @@ pub fn notices(entries: &[NoticeStatus], language: Language) -> String {
         let clause = if entry.clause.is_empty() { String::new() } else { out.say(clause(&entry.clause)) };
         let rows = [
             (message!("from"), from),
-            (message!("says"), kept_whole(&out, &entry.text)),
+            (message!("says"), text_of(&out, entry)),
             (message!("holds"), holds),
             (message!("clause"), clause),
-            (message!("Tidegate"), kept_whole(&out, &entry.did)),
+            (message!("Tidegate"), done(&out, entry)),
         ];
         for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
             out.line(name, value);
