@@ -9,11 +9,12 @@
 //! 3. **By value**: each remembered value is looked for in every file, also percent-encoded and decoded, escaped as in JSON,
 //!    and in base64. Values of fewer than [`SHORTEST`] characters are not: they would be found in ordinary words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use tidegate::language::{Value, system};
 
 /// What stands where something was taken out. Shorter than [`SHORTEST`], so that it holds no secret itself and each taking
 /// out makes a text shorter.
@@ -40,7 +41,7 @@ const FOLDERS: [&str; 9] = ["/etc/", "/run/", "/var/", "/usr/", "/home/", "/root
 pub(super) struct Secrets {
     values: BTreeSet<String>,
     /// Files that hold secrets and could not be read, and why: their values cannot be looked for.
-    pub(super) unread: BTreeSet<(PathBuf, String)>,
+    pub(super) unread: BTreeMap<PathBuf, Value>,
 }
 
 impl Secrets {
@@ -150,7 +151,7 @@ impl Secrets {
             Ok(Some(text)) => self.add_file(&text),
             Ok(None) => return false,
             Err(error) => {
-                self.unread.insert((path.to_owned(), error.to_string()));
+                self.unread.insert(path.to_owned(), system::said(&error));
             }
         }
         true
@@ -166,7 +167,7 @@ impl Secrets {
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                self.unread.insert((folder.to_owned(), error.to_string()));
+                self.unread.insert(folder.to_owned(), system::said(&error));
             }
         }
     }
