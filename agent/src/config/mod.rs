@@ -47,7 +47,7 @@ pub use crate::secret::Secret;
 pub use alarm::{ALARM_TOPIC, Alarm};
 pub use changes::{Changes, changes};
 pub use credentials::FOLDER as SECRETS_FOLDER;
-pub use error::{Errors, LoadError, Problem, STANDARD_INPUT};
+pub use error::{Errors, LoadError, Problem, STANDARD_INPUT, first_of_lines};
 pub use keys::{KEYS, Key};
 pub use model::{
     Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, Date, EventsCount, FieldRule, FluxTarget,

@@ -38,7 +38,8 @@ pub(super) fn gather(shared: &Shared) -> Status {
         config_kept_ms: loaded.origin.kept_ms,
         config_loaded_ms: loaded.at.by(&now),
         config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
-        config_error: loaded.error.clone(),
+        config_error: loaded.error.as_ref().map(ToString::to_string),
+        config_error_lines: loaded.error.as_ref().map_or_else(Vec::new, |why| why.0.clone()),
         endpoint: identity::described(identity::target(shared, config)),
         next_identity: identity::status(shared, config),
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
@@ -279,22 +280,20 @@ fn verdict(sent: forward::Stats, max_bytes: u64) -> VerdictStatus {
 fn broker_state(url: &str, shared: &Shared) -> BrokerState {
     let link = shared.broker.snapshot();
     let mut problem = link.last_error.unwrap_or_default();
-    let mut message = None;
     if !link.refused_filters.is_empty() {
         let filters = link.refused_filters.join(", ");
         let refused = message!("the broker refuses {filters}: allow this client to read it", filters = filters);
-        problem = refused.to_string();
-        message = Some(refused);
+        problem = refused.into_value();
     } else if link.connected_since_ms.is_some() {
-        problem.clear();
+        problem = Value::default();
     }
     BrokerState {
         url: url.into(),
         connected: link.connected_since_ms.is_some(),
         since_ms: link.connected_since_ms.or(link.last_error_ms),
         collected: link.received,
-        last_error: problem,
-        last_error_message: message,
+        last_error: problem.to_string(),
+        last_error_message: problem.into_message(),
         code: String::new(),
     }
 }

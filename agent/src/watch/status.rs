@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::language::Message;
+use crate::language::{Message, Value};
 
 pub use budgets::{BudgetStatus, BudgetsStatus, DrainStatus, HeldStatus};
 pub use devices::{DeviceStatus, DevicesStatus};
@@ -62,6 +62,9 @@ pub struct Status {
     /// What was wrong with the file at the start or at the last reload, if it was refused; the configuration before it is
     /// in force.
     pub config_error: Option<String>,
+    /// The lines of `config_error`, each as a message where it is said differently in each language.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub config_error_lines: Vec<Value>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub config_error_code: String,

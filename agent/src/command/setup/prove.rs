@@ -40,8 +40,10 @@ impl Proof {
                 let mut refused = false;
                 for problem in own {
                     refused = true;
-                    let said = format!("{}: {}; {}", problem.key, problem.found, problem.advice);
-                    print(&format!("{}\n", message!("not usable: {why}", why = masked(&said)).text(self.language)))?;
+                    let (found, advice) = (&problem.found, &problem.advice);
+                    let what = message!("{key}: {found}; {advice}", key = &problem.key, found = found, advice = advice);
+                    let why = masked(&what.text(self.language));
+                    print(&format!("{}\n", message!("not usable: {why}", why = why).text(self.language)))?;
                 }
                 return Ok(Found { refused, bad: false });
             }

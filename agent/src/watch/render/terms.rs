@@ -4,7 +4,7 @@ use tidegate_protocol::units::format_size;
 
 use super::super::status::{LimitSource, SimStatus, TermsFileStatus, TermsStatus};
 use super::words::clause;
-use super::{NAMES, coded, number, plain, size, span, time, told};
+use super::{NAMES, coded, lines, number, plain, size, span, time, told};
 use crate::language::sheet::{Sheet, left, widest};
 use crate::language::{IntoValue, Language};
 use crate::message;
@@ -188,8 +188,7 @@ fn file(out: &mut Sheet, found: &TermsFileStatus) {
             (true, None) => message!("what was read before stays in force"),
             (false, _) => message!("none of it is in force"),
         };
-        for (count, text) in error.lines().take(super::MISTAKES).enumerate() {
-            let text = plain(text.trim());
+        for (count, text) in lines(out, error, &found.error_lines).into_iter().take(super::MISTAKES).enumerate() {
             match count {
                 0 => {
                     let text = message!("! {kept}: {error}", kept = kept.clone(), error = text);
