@@ -51,7 +51,7 @@ use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
 use crate::forward;
-use crate::language::Message;
+use crate::language::{Message, Value};
 use crate::message;
 use crate::shape::limits::Limits;
 use crate::shape::wire::Wire;
@@ -152,7 +152,7 @@ impl GatewayError {
 #[derive(Debug)]
 enum Rooms {
     /// The store is not open yet.
-    Opening { problem: Option<String> },
+    Opening { problem: Option<Value> },
     /// All of them run.
     Running {
         store: Store,

@@ -56,7 +56,9 @@ pub(super) fn gather(shared: &Shared) -> Status {
     status.store.path = config.store.path.display().to_string();
     status.store.max_bytes = config.store.max_size;
     match &*shared.rooms() {
-        Rooms::Opening { problem } => status.store.stalled.clone_from(problem),
+        Rooms::Opening { problem } => {
+            (status.store.stalled, status.store.stalled_message) = told(problem.clone());
+        }
         Rooms::Running { store, forward, plain, tls, .. } => {
             let stored = store.stats();
             let sent = forward.stats();
@@ -67,14 +69,17 @@ pub(super) fn gather(shared: &Shared) -> Status {
             status.verdict = verdict(sent, config.forward.batch.max_bytes as u64);
             status.budgets = budgets(forward.budgets(&stored.lanes), &stored, now.wall_ms);
             status.epoch.clone_from(&stored.epoch);
+            let ((stalled, stalled_message), (index, index_message)) = (told(stored.withheld()), told(stored.index));
             status.store = StoreStatus {
                 path: status.store.path,
                 bytes: stored.bytes,
                 max_bytes: stored.max_size,
                 commits: stored.commits,
                 flash: flash(&stored.wear, config.store.flash_endurance),
-                stalled: stored.withheld(),
-                index: stored.index,
+                stalled,
+                stalled_message,
+                index,
+                index_message,
                 code: String::new(),
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
@@ -118,7 +123,8 @@ fn flash(wear: &store::wear::Wear, endurance: Option<u64>) -> FlashStatus {
         device_a_day: wear.device_a_day,
         endurance,
         years: endurance.and_then(|endurance| wear.years(endurance)),
-        unknown: wear.unknown.clone(),
+        unknown: wear.unknown.to_string(),
+        unknown_message: wear.unknown.clone().into_message(),
     }
 }
 
@@ -296,6 +302,11 @@ fn broker_state(url: &str, shared: &Shared) -> BrokerState {
         last_error_message: problem.into_message(),
         code: String::new(),
     }
+}
+
+/// A reason in English, and as a message.
+pub(super) fn told(why: Option<Value>) -> (Option<String>, Option<Message>) {
+    (why.as_ref().map(Value::to_string), why.and_then(Value::into_message))
 }
 
 /// Limits in force that no figure above stands beside.

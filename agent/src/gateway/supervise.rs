@@ -10,13 +10,14 @@ use super::{
     GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, date, identity, inbox, lane_names, limits, options, outages,
     page, stance, status,
 };
-use crate::chain::chain;
+use crate::chain::said;
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
 use crate::code::Code;
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, Subject, broker, listener};
 use crate::forward::Forwarder;
+use crate::language::Value;
 use crate::message;
 use crate::shape::wire::Wire;
 use crate::store::{Opened, Store, StoreError};
@@ -128,7 +129,7 @@ fn may_pass(error: &StoreError) -> bool {
 
 /// Logs a new reason, once, and keeps it for `status`.
 fn report(shared: &Shared, error: &StoreError) {
-    let text = chain(error);
+    let text = said(error);
     let mut rooms = shared.rooms();
     if !matches!(&*rooms, Rooms::Opening { problem: Some(known) } if *known == text) {
         tracing::error!(code = %Code::StoreUnusable, "the store cannot be opened, trying again until it can: {text}");
@@ -252,11 +253,11 @@ async fn close(store: Store) {
 /// Tells people near the gateway, over `tidegate/alarm`, when nothing can be stored, and when it can again.
 async fn raise_alarms(store: Store, alarms: Alarms) {
     let mut progress = store.progress();
-    let mut known: Option<String> = None;
+    let mut known = None;
     while progress.changed().await.is_ok() {
         let stalled = store.stats().withheld();
         if stalled != known {
-            tell(&alarms, stalled.as_deref(), store.clock().now().wall_ms);
+            tell(&alarms, stalled.as_ref(), store.clock().now().wall_ms);
             known = stalled;
         }
         // Commits come by the thousand; their figures are worth a look once a second.
@@ -265,13 +266,14 @@ async fn raise_alarms(store: Store, alarms: Alarms) {
 }
 
 /// Tells that the store stands still and why, or that it no longer does. The store has logged it.
-fn tell(alarms: &Alarms, stalled: Option<&str>, time_ms: u64) {
+fn tell(alarms: &Alarms, stalled: Option<&Value>, time_ms: u64) {
     let Some(reason) = stalled else {
         let text = serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": time_ms});
         alarms.end(Subject::Store, Alarm(text.to_string().into()));
         return;
     };
-    let text = serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": time_ms});
+    let text =
+        serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason.to_string(), "time_ms": time_ms});
     alarms.raise(Subject::Store, Alarm(text.to_string().into()));
 }
 
@@ -334,13 +336,13 @@ mod tests {
     #[tokio::test]
     async fn a_stall_is_in_force_until_the_store_has_recovered() {
         let alarms = Alarms::default();
-        tell(&alarms, Some("no space"), 7);
+        tell(&alarms, Some(&Value::Text("no space".into())), 7);
         let mut heard = alarms.subscribe();
         let text = heard.next().await.expect("in force").0;
         assert_eq!(&*text, r#"{"alarm":"store","reason":"no space","state":"stalled","time_ms":7}"#);
         tell(&alarms, None, 8);
         assert!(heard.next().await.expect("told").0.contains("recovered"));
-        tell(&alarms, Some("again"), 9);
+        tell(&alarms, Some(&Value::Text("again".into())), 9);
         assert!(alarms.subscribe().next().await.expect("in force").0.contains("again"), "the one before is over");
     }
 }

@@ -295,6 +295,9 @@ pub struct FlashStatus {
     pub years: Option<f64>,
     /// Why bytes written are not known; empty if they are.
     pub unknown: String,
+    /// `unknown` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_message: Option<Message>,
 }
 
 /// The store.
@@ -313,11 +316,17 @@ pub struct StoreStatus {
     pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// `stalled` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled_message: Option<Message>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
     /// Why its index is behind, if it is; nothing depends on it.
     pub index: Option<String>,
+    /// `index` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index_message: Option<Message>,
 }
 
 /// Whether the clock is right.

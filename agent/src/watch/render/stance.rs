@@ -96,7 +96,10 @@ fn of_inbox(out: &mut Sheet, inbox: &InboxStatus) {
         out.line("", coded(text, &refused.error_code));
     }
     if let Some(problem) = &inbox.folder_problem {
-        let text = message!("! the folder cannot be looked into: {problem}", problem = plain(problem));
+        let text = message!(
+            "! the folder cannot be looked into: {problem}",
+            problem = told(out, problem, inbox.folder_problem_message.as_ref())
+        );
         out.line("", coded(text, &inbox.folder_code));
     }
 }
