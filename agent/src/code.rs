@@ -173,7 +173,11 @@ impl Code {
     /// That of a notice which is refused for a reason, by the reason's word (`NoticeError::code` and the inbox's own words).
     pub fn of_notice(reason: &str) -> Self {
         match reason {
-            "no_keys" | "unsigned" | "unknown_key" | "bad_signature" => Self::NoticeUnsigned,
+            // What is no notice at all is signed by nobody, either.
+            "no_keys" | "unsigned" | "unknown_key" | "bad_signature" | "malformed" | "too_large" => {
+                Self::NoticeUnsigned
+            }
+            "not_a_file" | "unreadable" => Self::CannotRead,
             _ => Self::NoticeRefused,
         }
     }
@@ -214,13 +218,18 @@ impl fmt::Display for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::language::IntoValue as _;
+    use crate::provider::inbox::Refusal;
 
     #[test]
     fn what_no_key_that_is_known_has_signed_has_its_own_code_and_the_words_are_those_of_notices() {
         let unsigned = |reason: &&str| Code::of_notice(reason) == Code::NoticeUnsigned;
         let words: Vec<&str> = tidegate_protocol::notice::NoticeError::CODES.into_iter().filter(unsigned).collect();
-        assert_eq!(words, ["unsigned", "unknown_key", "bad_signature"]);
-        assert_eq!(Code::of_notice(crate::provider::inbox::Refusal::NoKeys.code()), Code::NoticeUnsigned);
+        assert_eq!(words, ["too_large", "malformed", "unsigned", "unknown_key", "bad_signature"]);
+        let of = |refusal: Refusal| Code::of_notice(refusal.code());
+        assert_eq!(of(Refusal::NoKeys), Code::NoticeUnsigned);
+        assert_eq!(of(Refusal::NotAFile), Code::CannotRead);
+        assert_eq!(of(Refusal::Unreadable { why: "no".into_value() }), Code::CannotRead);
     }
 
     #[test]

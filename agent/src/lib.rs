@@ -26,6 +26,7 @@ pub mod processes;
 pub mod program;
 pub mod provider;
 pub mod pulse;
+pub mod regular;
 pub mod secret;
 pub mod shape;
 pub mod shown;

@@ -101,8 +101,12 @@ fn an_export_is_what_was_published_value_for_value_from_the_service_and_from_the
         assert!(text(&output.stderr).contains("no service answers"), "{}", text(&output.stderr));
     }
     let to = agent.setup.folder().join("export.ndjson");
+    // Of an export that was killed: 4,194,304 is the highest process id there can be (proc_sys_kernel(5)).
+    let left = agent.setup.folder().join(".export.ndjson.4194305");
+    fs::write(&left, "payloads").expect("a file");
     buffer(&agent, &["export", "--format", "ndjson", "--output", to.to_str().expect("text")], 0);
     assert!(fs::read(&to).expect("the export") == live[0], "the file holds something else");
+    assert!(!left.exists(), "an interrupted export's payloads stay");
     for arguments in [&["status"][..], &["inspect", "--limit", "5"], &["verify"], &["quarantine", "list"]] {
         buffer(&agent, arguments, 0);
     }
@@ -224,6 +228,29 @@ fn verify_names_the_damaged_range_and_ends_with_1() {
     }
     let nowhere = Command::new(binary()).args(["buffer", "verify", "--store", "/nowhere"]).output().expect("it runs");
     assert_eq!(nowhere.status.code(), Some(2), "{}", text(&nowhere.stderr));
+}
+
+#[test]
+fn verify_names_a_damaged_version_until_the_next_start_has_written_it_anew() {
+    let flux = Flux::start_stopped();
+    let mut agent = Setup::webhook(&flux).start();
+    publish(&agent, "writer", (0..3).map(|n| n.to_string()));
+    agent.terminate();
+    let version = agent.setup.folder().join("store/version");
+    for damaged in ["", "garbage\n"] {
+        fs::write(&version, damaged).expect("a file");
+        let output = buffer(&agent, &["verify"], 1);
+        let (shown, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(shown.contains("the store's version") && shown.contains("store/version"), "{shown}");
+        assert!(shown.contains("lane normal") && !shown.contains("DAMAGED"), "the lanes are whole: {shown}");
+        assert!(said.contains("TG-305"), "{said}");
+        let japanese = buffer(&agent, &["verify", "--lang", "ja"], 1);
+        assert!(text(&japanese.stdout).contains("保存領域の版"), "{}", text(&japanese.stdout));
+        let items = text(&buffer(&agent, &["verify", "--json"], 1).stdout).to_owned();
+        assert_eq!(items.matches("\"damage\":").count(), 1, "{items}");
+    }
+    agent.start();
+    assert!(text(&buffer(&agent, &["verify"], 0).stdout).contains("everything is whole"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tidegate_tests::flux::{AUTH_KEY, AUTH_KEY_ID, Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::mqtt::Version;
 use tidegate_tests::netns::Pair;
+use tidegate_tests::office;
 use tidegate_tests::statuspage::{self, StatusPage};
 use tidegate_tests::tools::{LoopDisk, Mosquitto};
 use tidegate_tests::{certs, wait};
@@ -181,6 +182,21 @@ fn a_certificate_is_shown_and_what_is_wrong_with_it_named() {
         assert_eq!((bad.code, bad.about("TCP to")[0].0.as_str()), (1, "good"));
     }
     seen(&certs::make, false).assert("TLS with localhost", "bad", "TG-405");
+}
+
+#[test]
+fn a_port_that_does_not_speak_tls_is_told_and_its_codes_page_names_that() {
+    let (flux, page) = (Flux::start(), page());
+    let mut setup = webhook(&flux, &page);
+    let port = flux.base_url().rsplit(':').next().expect("a port").to_owned();
+    setup.set("forward.flux", "url", &format!("\"https://localhost:{port}/x\""));
+    let checked = check(&setup, &[]);
+    checked.assert("TLS with localhost", "bad", "TG-405");
+    assert!(checked.steps().iter().any(|next| next.contains("speaks TLS")), "{}", checked.text);
+    for (language, cause) in [("en", "does not speak TLS"), ("ja", "TLS を使っていない")] {
+        let page = office::run(&["explain", "--lang", language, "TG-405"]).stdout;
+        assert!(String::from_utf8_lossy(&page).contains(cause), "{language}");
+    }
 }
 
 #[test]

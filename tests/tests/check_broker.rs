@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate_tests::agent::{Setup, binary};
 use tidegate_tests::certs::{self, Certs};
@@ -200,6 +202,46 @@ fn a_password_that_is_wrong_or_missing_is_told_apart() {
 }
 
 #[test]
+fn a_password_that_is_refused_is_tried_once() {
+    let bench = Bench::new();
+    let file = bench.folder.path().join("password");
+    std::fs::write(&file, "wrong").expect("a file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    // What a broker answers that refuses: in MQTT 3.1.1 return codes 4 and 5, in MQTT 5 reasons 0x86 and 0x87.
+    for (version, answer) in [
+        ("\"3.1.1\"", &b"\x20\x02\x00\x04"[..]),
+        ("\"3.1.1\"", b"\x20\x02\x00\x05"),
+        ("\"5\"", b"\x20\x03\x00\x86\x00"),
+        ("\"5\"", b"\x20\x03\x00\x87\x00"),
+    ] {
+        let (port, tried) = refusing(answer);
+        let mut gateway = bench.gateway(&format!("mqtt://localhost:{port}"));
+        gateway.set("collect.broker", "protocol", version);
+        gateway.set("collect.broker", "username", "\"gw\"").set("collect.broker", "password_file", &quoted(&file));
+        let _ = check(&gateway, &[]).told("broker mqtt", "bad", "TG-204");
+        assert_eq!(tried.load(Ordering::SeqCst), 1, "{version} {answer:02x?}");
+    }
+}
+
+/// A broker that answers each CONNECT so and ends; its port, and how many had a password in them.
+fn refusing(answer: &'static [u8]) -> (u16, Arc<AtomicUsize>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let tried = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&tried);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut bytes = [0; 1024];
+            let read = stream.read(&mut bytes).unwrap_or(0);
+            count.fetch_add(usize::from(bytes[..read].windows(5).any(|part| part == b"wrong")), Ordering::SeqCst);
+            let _ = stream.write_all(answer);
+        }
+    });
+    (port, tried)
+}
+
+#[test]
 fn a_broker_that_admits_certain_client_ids_only_is_not_taken_for_one_that_refuses_the_user() {
     let bench = Bench::new();
     let broker = Mosquitto::start("clientid_prefixes tidegate-");
@@ -255,6 +297,34 @@ fn the_limits_are_those_of_the_file_that_the_broker_has_read() {
     let [said, next] = checked.told("broker, limits", "attention", "TG-205");
     assert!(said.contains("20 messages under way and keeps 10 "), "{said}");
     assert!(next.contains("/mosquitto.conf and restart the broker"), "{next}");
+    assert_eq!(checked.code, 0);
+}
+
+#[test]
+fn a_queue_that_is_bounded_in_bytes_or_does_not_outlive_a_restart_is_told_and_never_as_bad() {
+    let bench = Bench::new();
+    std::fs::write(bench.folder.path().join("more.conf"), "max_queued_bytes 65536\npersistence true\n")
+        .expect("a file");
+    let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(600);
+    let more = std::fs::File::options().append(true).open(bench.folder.path().join("more.conf")).expect("there");
+    more.set_modified(long_ago).expect("its time can be set");
+    let include = format!("max_queued_messages 100000\ninclude_dir {}", bench.folder.path().display());
+    let broker = Mosquitto::start(&include);
+    let checked = check(&bench.gateway(&at("mqtt", &broker)), &[]);
+    let [said, next] = checked.told("broker, limits", "attention", "TG-205");
+    assert!(said.contains("keeps 100000 (all of them at most 64KiB)"), "{said}");
+    assert!(next.contains("max_queued_bytes 0 (no limit) into") && next.contains("tidegate.conf"), "{next}");
+    checked.assert("broker, restart", "good", "");
+    assert_eq!(checked.code, 0);
+    drop(broker);
+
+    let broker = Mosquitto::start("max_queued_messages 100000");
+    let checked = check(&bench.gateway(&at("mqtt", &broker)), &[]);
+    checked.assert("broker, limits", "good", "");
+    let [said, next] = checked.told("broker, restart", "attention", "TG-205");
+    assert!(said.contains("in its memory alone"), "{said}");
+    assert!(next.contains("write persistence true") && next.contains("/mosquitto.conf"), "{next}");
+    assert_eq!(checked.by_id("broker-persistence").map(|found| &found["result"]), Some(&"attention".into()));
     assert_eq!(checked.code, 0);
 }
 

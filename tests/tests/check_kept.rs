@@ -282,3 +282,34 @@ fn a_good_file_with_which_the_gateway_did_not_come_up_is_told_with_what_it_runs(
     assert!(word(service, "said").contains("192.0.2.7"), "{}", checked.text);
     assert_eq!(checked.all["judged_by"].as_str(), file(&agent).to_str());
 }
+
+/// Puts a FIFO, which nobody ever writes to, in a file's place.
+fn block(path: &std::path::Path) {
+    let _ = std::fs::remove_file(path);
+    let made = Command::new("mkfifo").arg(path).status().expect("coreutils are there");
+    assert!(made.success(), "{}", path.display());
+}
+
+#[test]
+fn what_would_block_in_place_of_the_agents_own_files_keeps_it_neither_from_starting_nor_from_saying_so() {
+    let flux = Flux::start();
+    let mut agent = running(&flux);
+    agent.kill();
+    let of = |name: &str| agent.setup.folder().join("store").join(name);
+    let own = ["configuration/kept", "version", "notices", "outages/ledger"].map(of);
+    own.iter().filter(|path| path.parent().is_some_and(std::path::Path::is_dir)).for_each(|path| block(path));
+    check(&agent, &[]).assert("store, opening", "attention", "TG-305");
+    let told = agent.command(&["config", "kept", "--state", &store(&agent)]);
+    let said = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(told.status.code() == Some(1) && said.contains("not a regular file"), "{said}");
+    // A bad file as well: there is nothing to start with, and that is said.
+    let text = agent.setup.text();
+    std::fs::write(file(&agent), text.clone() + "[gatway]\n").expect("a file");
+    agent.spawn_as_written();
+    assert!(!agent.wait_for_end().success());
+    assert!(agent.log().contains("TG-102"), "{}", agent.log());
+    std::fs::write(file(&agent), &text).expect("a file");
+    agent.start();
+    wait::until("the configuration is kept", wait::BOUND, || kept(&agent).is_file());
+    wait::until("the version is written", wait::BOUND, || own[1].is_file());
+}

@@ -98,7 +98,7 @@ fn a_store_that_run_refuses_is_bad_with_the_same_code_and_left_as_it_is() {
 #[test]
 fn a_file_where_a_folder_belongs_and_files_that_the_service_may_not_open_are_told() {
     let flux = Flux::start_stopped();
-    let agent = stopped(&flux);
+    let mut agent = stopped(&flux);
     let store = store(&agent);
     for folder in ["lane-normal", "control", "damaged"] {
         let (at, away) = (store.join(folder), store.join("away"));
@@ -112,6 +112,7 @@ fn a_file_where_a_folder_belongs_and_files_that_the_service_may_not_open_are_tol
     let away = agent.setup.folder().join("away");
     std::fs::rename(&store, &away).and_then(|()| std::fs::write(&store, "a file")).expect("a file in its place");
     check(&agent).assert("configuration", "bad", "TG-102");
+    run_says(&mut agent, "TG-102");
     std::fs::remove_file(&store).and_then(|()| std::fs::rename(&away, &store)).expect("moved back");
     // An agent that root started by hand leaves files that the service may not open.
     for entry in ["", "control", "lane-normal", "lane-critical", "lane-bulk", "aside"] {

@@ -10,6 +10,7 @@ use tidegate_tests::agent::{Agent, Setup, binary};
 use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::packet::Connect;
 use tidegate_tests::mqtt::{Client, Version};
+use tidegate_tests::office;
 use tidegate_tests::wait;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -483,3 +484,40 @@ fn a_store_of_a_newer_version_is_refused_with_its_code_and_left_as_it_is() {
 
 /// The version of a store of format 900, as a later version of Tidegate would write it.
 const NEWER: &str = "tidegate-store 900 dc228584\n";
+
+/// What a command says of this configuration; it fails.
+#[track_caller]
+fn refused(arguments: &[&str], config: &std::path::Path, code: &str) -> String {
+    let output = office::run(&[&["--lang", "en"], arguments, &["--config", office::text(config)]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains(code), "{arguments:?}: {said}");
+    assert!(output.stdout.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    said
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_never_shown_as_the_defaults() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (config, payload) = (folder.path().join("c.toml"), folder.path().join("p.json"));
+    std::fs::write(&payload, "{\"t\":1}").expect("a file");
+    for text in ["this is no configuration\n", "[limits\nrate = \"1 Mbit/s\"\n"] {
+        std::fs::write(&config, text).expect("a file");
+        for command in [&["terms"][..], &["fields", "try", office::text(&payload)]] {
+            let said = refused(command, &config, "TG-102");
+            assert!(said.contains("not TOML") && said.contains("line 1"), "{said}");
+        }
+    }
+}
+
+#[test]
+fn where_nothing_is_kept_and_where_no_rule_stands_it_is_said_with_a_code_and_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (config, payload) = (folder.path().join("c.toml"), folder.path().join("p.json"));
+    std::fs::write(&payload, "{\"t\":1}").expect("a file");
+    std::fs::write(&config, "[gateway]\nid = \"gw\"\n").expect("a file");
+    let state = folder.path().join("state");
+    let said = refused(&["config", "kept", "--state", office::text(&state)], &config, "TG-101");
+    assert!(said.contains(office::text(&state)) && said.contains("tidegate setup"), "{said}");
+    let said = refused(&["fields", "try", office::text(&payload)], &config, "TG-102");
+    assert!(said.contains("write [[collect.fields]] into it"), "{said}");
+}

@@ -12,6 +12,7 @@ use tidegate_tests::flux::Flux;
 use tidegate_tests::mqtt::Client;
 use tidegate_tests::mqtt::Version;
 use tidegate_tests::mqtt::packet::Connect;
+use tidegate_tests::office::{run, text};
 use tidegate_tests::wait;
 
 const BOUND: Duration = Duration::from_secs(60);
@@ -136,6 +137,19 @@ fn a_second_agent_on_the_same_store_refuses_to_run() {
     let mut other = other.spawn();
     let status = other.wait_for_end();
     assert_eq!(status.code(), Some(1), "{}", other.log());
+    agent.assert_running();
+    // With the same configuration the socket is asked for first, and it is the same reason.
+    let by_hand = agent.setup.folder().join("tidegate.toml");
+    let output = run(&["run", "--config", text(&by_hand)]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("TG-302") && !said.contains("TG-604"), "{said}");
+    agent.assert_running();
+    // With a store of its own it is the socket alone.
+    let mut third = Setup::webhook(&flux);
+    third.set("control", "socket", &format!("\"{}\"", agent.setup.folder().join("control.sock").display()));
+    let mut third = third.spawn();
+    assert_eq!(third.wait_for_end().code(), Some(1), "{}", third.log());
+    assert!(third.log().contains("TG-604"), "{}", third.log());
     agent.assert_running();
     let (mut client, _) = Client::connect(agent.address(), &Connect::new(Version::V5, "meter"));
     client.publish_acknowledged("devices/meter/telemetry", b"1", 1);

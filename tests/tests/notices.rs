@@ -219,6 +219,30 @@ fn the_command_says_when_it_cannot_and_ends_with_the_codes_of_the_documents() {
 }
 
 #[test]
+fn a_file_that_is_no_notice_gets_the_code_of_one_that_nobody_signed() {
+    let (flux, office) = (Flux::start(), Office::new("ops-2026"));
+    let agent = agent(&flux, &office);
+    let config = agent.setup.folder().join("tidegate.toml");
+    let large = "x".repeat(100_000);
+    for (name, content) in [("empty", ""), ("junk", "junk\n"), ("text", "id = \"n-1\"\n"), ("large", &large)] {
+        let file = office.path(name);
+        std::fs::write(&file, content).expect("written");
+        let (code, said) = apply(&agent, &file);
+        assert!(code == Some(1) && said.contains("TG-701"), "{name}: {said}");
+        for more in [&[][..], &["--trust", &office.key], &["--config", text(&config)]] {
+            let shown = run(&[&["notice", "show", text(&file)][..], more].concat());
+            let said = String::from_utf8_lossy(&shown.stderr).into_owned();
+            assert!(shown.status.code() == Some(1) && said.contains("TG-701"), "{name}: {said}");
+        }
+    }
+    // In the folder such a file is counted by the reason, and has the same code.
+    drop_into(&agent, &office.path("junk"), "junk.notice");
+    wait::until("it is refused", BOUND, || refused(&agent, "malformed") > 0);
+    let last = inbox(&agent)["last"].clone();
+    assert!(last.as_array().is_some_and(|all| all.iter().any(|one| one["error_code"] == "TG-701")), "{last}");
+}
+
+#[test]
 fn a_key_that_openssl_makes_signs_too() {
     let office = Office::new("ops-2026");
     let pem = office.path("openssl.pem");

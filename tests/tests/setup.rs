@@ -176,9 +176,9 @@ fn a_dialogue_takes_wrong_answers_corrected_ones_and_a_pasted_webhook_without_sh
     all += &dialogue.on("TG-404", "");
     all += &dialogue.on("not good yet", "1\n");
     all += &dialogue.on("reach Flux?", "1\n");
-    all += &dialogue.on("(not shown):", &format!("{good}\n{good}\n"));
+    all += &dialogue.on("as it is):", &format!("{good}\n{good}\n"));
     all += &dialogue.on("more than one secret", "");
-    all += &dialogue.on("(not shown):", &format!("\"{one}\n  {two}\"\n"));
+    all += &dialogue.on("as it is):", &format!("\"{one}\n  {two}\"\n"));
     all += &dialogue.on("limits does the contract", "1\n");
     all += &dialogue.on("Events in a month", "\n");
     all += &dialogue.on("Bytes in a month", "\n");
@@ -194,6 +194,107 @@ fn a_dialogue_takes_wrong_answers_corrected_ones_and_a_pasted_webhook_without_sh
     let text = bench.text();
     assert!(text.contains("rate = \"512 kbit/s\"") && text.contains("events_per_month = 10000"), "{text}");
     assert_eq!(bench.flux.requests(), 1);
+}
+
+#[test]
+fn each_answer_is_judged_when_it_is_given_and_only_its_question_is_asked_again() {
+    let bench = Bench::default();
+    bench.existing("");
+    let ca = bench.folder.path().join("no-ca.pem");
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests", "--id", "gw-1", "--interface", ""]);
+    // Question, what is answered wrongly and the key that is blamed, what is answered rightly.
+    let asked = [
+        ("Where are the devices?", None, "3"),
+        ("Address and port", Some(("0.0.0.0:99999", "collect.listener.bind")), "127.0.0.1:1883"),
+        ("Host name or address", Some(("two words", "collect.broker.url")), "192.0.2.1"),
+        ("Does it speak TLS", None, "y"),
+        ("Port of the broker", Some(("port", "collect.broker.url")), "8884"),
+        ("File with the CA", Some((ca.to_str().expect("text"), "collect.broker.ca_file")), ""),
+        ("Topics to subscribe", Some(("a/#/b", "collect.broker.topics")), "a/#"),
+        ("User name for the broker", None, ""),
+        ("reach Flux?", None, "2"),
+        ("API of the coverage", Some(("ftp://x", "forward.flux.base_url")), ""),
+        ("Id of the Flux app", Some(("a b", "forward.flux.app_id")), "app"),
+        ("Id of its channel", Some(("a/b", "forward.flux.channel_id")), "channel"),
+        ("Id of the authentication key", Some(("keyId-…", "forward.flux.auth_key_id")), "keyId-abc"),
+        ("Secret of the authentication key", Some(("secret-…", "forward.flux.auth_key_file")), "secret-abc"),
+        ("limits does the contract", None, "1"),
+        ("Events in a month", Some(("1e99", "limits.events_per_month")), "500"),
+        ("Bytes in a month", Some(("many", "limits.bytes_per_month")), "1 MB"),
+        ("Rate", Some(("fast", "limits.rate")), ""),
+    ];
+    for (question, wrong, right) in asked {
+        if let Some((answer, key)) = wrong {
+            dialogue.on(question, &format!("{answer}\n"));
+            dialogue.on(&format!("not usable: {key}"), "");
+            dialogue.on("\n", "");
+        }
+        let between = dialogue.on(question, &format!("{right}\n"));
+        assert!(wrong.is_none() || between.trim() == question, "{between:?} before {question:?} again");
+    }
+    dialogue.on("Write it", "y\n");
+    let (rest, code) = dialogue.end();
+    assert_eq!(code, Some(0), "{rest}");
+    let text = bench.text();
+    for line in ["url = \"mqtts://192.0.2.1:8884\"", "bind = \"127.0.0.1:1883\"", "events_per_month = 500"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn what_is_corrected_after_a_bad_test_is_offered_as_it_was_answered_and_can_be_tested_again() {
+    let bench = Bench::default();
+    bench.existing("");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (listen, nobody) = (taken.local_addr().expect("its address").to_string(), free_port().to_string());
+    let arguments = ["--no-start", "--id", "gw-1", "--interface", "", "--flux", "unified", "--no-limits"];
+    let mut dialogue = Dialogue::start(&bench, &arguments);
+    dialogue.on("Where are the devices?", "3\n");
+    dialogue.on("Address and port", &format!("{listen}\n"));
+    for (question, answer) in [
+        ("Host name or address", "127.0.0.1"),
+        ("Does it speak TLS", "n"),
+        ("Port of the broker", &nobody),
+        ("Topics", "a/#"),
+        ("User name", "me"),
+        ("Password for the broker (not shown):", "word"),
+        ("not good yet", "3"),
+        ("not good yet", "1"),
+        ("number [3]: ", ""),
+        (&format!("[{listen}]: "), &bench.listen()),
+        ("[127.0.0.1]: ", ""),
+        ("[n]: ", ""),
+        (&format!("[{nobody}]: "), ""),
+        ("[me]: ", "-"),
+        ("not good yet", "2"),
+        ("not good yet", "2"),
+        ("Write it", "y"),
+        ("test event", "n"),
+    ] {
+        dialogue.on(question, &format!("{answer}\n"));
+    }
+    let (rest, code) = dialogue.end();
+    assert!(matches!(code, Some(0 | 5)), "{rest}");
+    let text = bench.text();
+    assert!(text.contains(&format!("bind = \"{}\"", bench.listen())) && !text.contains("\nusername"), "{text}");
+}
+
+#[test]
+fn what_is_wrong_in_the_file_and_no_question_is_about_is_said_before_anything_is_asked() {
+    let bench = Bench::default();
+    let old = bench.existing("[log]\nlevel = \"loud\"\n");
+    let (rest, code) = Dialogue::start(&bench, &["--no-start", "--no-tests"]).end();
+    assert!(rest.contains("log.level") && rest.contains("TG-102") && !rest.contains("Name of this"), "{rest}");
+    assert_eq!((code, bench.text()), (Some(1), old));
+    // In what a question is about, but another key: no answer makes it right.
+    let old = bench.existing("[collect.listener]\nbind = \"127.0.0.1:1883\"\npasswords_file = \"/no/file\"\n");
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests"]);
+    for (question, answer) in [("Name of this", "gw-1"), ("Where are", "1"), ("Address and port", "")] {
+        dialogue.on(question, &format!("{answer}\n"));
+    }
+    let (rest, code) = dialogue.end();
+    assert!(rest.contains("not usable: collect.listener.passwords_file") && rest.contains("TG-102"), "{rest}");
+    assert_eq!((code, bench.text()), (Some(1), old));
 }
 
 #[test]

@@ -222,3 +222,39 @@ fn what_is_missing_or_bad_or_not_agreed_has_a_code_and_a_next_step() {
     assert_refused(&untested, "TG-109", &["--yes", "tidegate explain TG-109"]);
     assert!(!bench.config().exists());
 }
+
+#[test]
+fn what_a_killed_setup_left_is_removed_by_the_next_one_and_nothing_else() {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = root.path().join("etc");
+    let secrets = folder.join("secrets");
+    std::fs::create_dir_all(&secrets).expect("a folder");
+    let mut ended = Command::new("true").spawn().expect("it starts");
+    let (ended, own) = (ended.wait().map(|_| ended.id()).expect("it ends"), std::process::id());
+    let left = [
+        secrets.join(format!(".webhook-url.{ended}.new")),
+        secrets.join(format!(".auth-key-id.old2.{ended}.new")),
+        folder.join(format!(".tidegate.toml.{ended}.new")),
+    ];
+    let others = [
+        secrets.join(format!(".webhook-url.{own}.new")),
+        secrets.join(format!(".mine.{ended}.new")),
+        secrets.join("webhook-url.old"),
+        folder.join(format!(".webhook-url.{ended}.new")),
+        folder.join(".tidegate.toml.swp.new"),
+    ];
+    for file in left.iter().chain(&others) {
+        std::fs::write(file, SECRET).expect("a file");
+    }
+    let link = secrets.join(format!(".broker-password.{ended}.new"));
+    std::os::unix::fs::symlink(&others[2], &link).expect("a link");
+    let output = setup(&folder).output().expect("the binary starts");
+    let all = said(&output);
+    assert!(output.status.success() && !all.contains(SECRET), "{all}");
+    for file in &left {
+        assert!(!file.exists() && all.contains(&format!("removed {}", file.display())), "{file:?}: {all}");
+    }
+    for file in others.iter().chain([&link]) {
+        assert!(file.exists() && !all.contains(&format!("removed {}", file.display())), "{file:?}: {all}");
+    }
+}

@@ -16,7 +16,9 @@
 use crate::code::Code;
 use crate::language::Message;
 use crate::message;
+use crate::regular;
 use std::collections::{HashMap, HashSet};
+use std::io::Read as _;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -196,14 +198,16 @@ impl Passwords {
     /// If it cannot be read, or the first line that is not one, with its number.
     pub fn open(path: &Path) -> Result<Self, AuthError> {
         let read = |source| AuthError::Read { path: path.to_owned(), source };
-        let metadata = std::fs::metadata(path).map_err(read)?;
+        let mut file = regular::open(path).map_err(read)?;
+        let metadata = file.metadata().map_err(read)?;
         if metadata.len() > MAX_FILE {
             return Err(AuthError::TooLong { path: path.to_owned() });
         }
         if metadata.permissions().mode() & 0o004 != 0 {
             tracing::warn!(path = %path.display(), "every user of this machine can read the password file: chmod o-r");
         }
-        let text = std::fs::read_to_string(path).map_err(read)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(read)?;
         let users = parse(&text).map_err(|(line, fault)| AuthError::Line { path: path.to_owned(), line, fault })?;
         let cost =
             |expected: &&Arc<Expected>| u64::from(expected.params.m_cost()) * u64::from(expected.params.t_cost());

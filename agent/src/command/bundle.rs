@@ -8,6 +8,7 @@
 //! - For its owner alone (0600), never in the place of another file.
 
 mod facts;
+mod forms;
 mod secrets;
 
 use std::fs::{self, OpenOptions};
@@ -75,6 +76,8 @@ struct Bundle {
     items: Vec<Item>,
     /// What could not be had, and why.
     missing: Vec<(&'static str, Value)>,
+    /// The configuration could not be read, so that nobody knows what is secret.
+    blind: bool,
     bytes: usize,
 }
 
@@ -106,7 +109,12 @@ impl Bundle {
             mark = secrets::MARK
         )
         .text(language);
-        out.push_str("\n\n");
+        let blind = message!(
+            "What cannot be found: a secret in free words, in a comment or in the log, that no key of the configuration and no \
+             file of secrets names, and one of fewer than {count} characters. Look for those yourself.",
+            count = forms::SHORTEST
+        );
+        out.extend(["\n", &blind.text(language), "\n\n"]);
         for item in &self.items {
             let about = item.about.text(language);
             out.extend(["  ", item.name, " (", &size(item.text.len() as u64), "): ", &about, "\n"]);
@@ -116,6 +124,14 @@ impl Bundle {
         }
         for (name, why) in &self.missing {
             out.extend(["  ", name, ": ", &secrets.take_out(&why.text(language)), "\n"]);
+        }
+        if self.blind {
+            let text = message!(
+                "The configuration could not be read: the secrets in it, and in files that it names elsewhere, were not looked \
+                 for, neither in the log nor in the other files. Run this as root (sudo), or look for them yourself before you \
+                 send it."
+            );
+            out.extend(["\n", &text.text(language), "\n"]);
         }
         if !secrets.unread.is_empty() {
             let text = message!(
@@ -187,6 +203,7 @@ fn gather(agent: &Agent, language: Language) -> (Bundle, Secrets) {
     }
     if let Err(error) = &text {
         // What stands in it cannot be looked for.
+        bundle.blind = true;
         secrets.unread.insert(config.to_owned(), error.clone());
     }
     folders.extend(config.parent().map(Path::to_owned));

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use tidegate::code::Code;
 use tidegate::config::DEFAULT_FILE;
 use tidegate::config::kept::Places;
 use tidegate::message;
 use tidegate::store::disk::OsDisk;
 
-use super::{CONFIG, Failure, print};
+use super::{CONFIG, FAILED, Failure, print};
 
 /// Which configuration to print.
 #[derive(Debug, clap::Subcommand)]
@@ -47,12 +48,12 @@ fn kept(args: &KeptArgs) -> Result<(), Failure> {
         (None, None) => {
             let folders: Vec<String> = found.looked.iter().map(|folder| folder.display().to_string()).collect();
             let (file, folders) = (args.config.display(), folders.join(", "));
-            Err(message!(
-                "nothing is kept of {file} in {folders}: name the state directory or the store's folder (--state)",
+            let text = message!(
+                "nothing is kept of {file} in {folders}: it is kept once the gateway has come up with it; if it has, name the state directory or the store's folder (--state), and else write the file anew (tidegate setup, tidegate config default)",
                 file = file,
                 folders = folders
-            )
-            .into())
+            );
+            Err(Failure::coded(FAILED, Code::ConfigUnreadable, text))
         }
     }
 }

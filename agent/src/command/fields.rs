@@ -12,7 +12,7 @@ use tidegate::language::sheet::{Sheet, left, widest};
 use tidegate::language::{Language, Message};
 use tidegate::message;
 
-use super::{CONFIG, Coded, Failure, print};
+use super::{CONFIG, Coded, FAILED, Failure, print};
 
 /// Largest file that is read: sixty-four publishes of the largest size.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
@@ -83,7 +83,11 @@ fn chosen<'a>(
     }
     let topics: Vec<&str> = topics.collect();
     Err(if topics.is_empty() {
-        message!("{config} has no rule for fields; write [[collect.fields]]", config = config).into()
+        let text = message!(
+            "{config} has no rule for fields, so payloads are stored as they come; write [[collect.fields]] into it and try again (every key: tidegate config default)",
+            config = config
+        );
+        Failure::coded(FAILED, Code::ConfigWrong, text)
     } else {
         message!(
             "{config} has several rules for fields ({topics}); say with --topic which topic is meant",

@@ -16,6 +16,7 @@ mod fields;
 mod help;
 mod hold;
 mod holder;
+mod leftover;
 mod notice;
 mod notices;
 mod outages;

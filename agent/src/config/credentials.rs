@@ -10,6 +10,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::regular;
+
 /// The folder that the unit hands over.
 pub const FOLDER: &str = "/etc/tidegate/secrets";
 
@@ -35,7 +37,7 @@ pub(super) fn handed(path: &Path) -> Option<Handed> {
 /// is nothing that would stand in for it.
 fn below(path: &Path, loaded: &Path, folder: &Path) -> Option<Handed> {
     let name = name(path, loaded)?;
-    if std::fs::File::open(path).is_ok() {
+    if regular::open(path).is_ok() {
         return None;
     }
     let copy = folder.join(name);

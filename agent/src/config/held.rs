@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::credentials::Handed;
+use super::exposed::Exposed;
 use super::surroundings::{Content, Disk, Fault, Place, SecretFile, Surroundings, Volume};
 use crate::secret::Secret;
 
@@ -13,12 +14,12 @@ pub(super) struct Held<'a>(pub(super) &'a BTreeMap<PathBuf, Secret>);
 impl Surroundings for Held<'_> {
     fn secret(&self, path: &Path) -> Result<SecretFile, Fault> {
         match self.0.get(path) {
-            Some(secret) => Ok(SecretFile { secret: secret.clone(), exposed: false }),
+            Some(secret) => Ok(SecretFile { secret: secret.clone(), exposed: None }),
             None => Disk.secret(path),
         }
     }
 
-    fn usable(&self, path: &Path, content: Content) -> Result<bool, Fault> {
+    fn usable(&self, path: &Path, content: Content) -> Result<Option<Exposed>, Fault> {
         Disk.usable(path, content)
     }
 

@@ -23,7 +23,7 @@
 //!
 //! # Recovery
 //! A new one is written beside the old one (`configuration/kept.new`), synced, and renamed over it; then the folder is
-//! synced. So at any moment either is there as a whole. What its sum does not fit is no configuration.
+//! synced. So at any moment either is there as a whole. One that was cut off is removed at the next start. What its sum does not fit is no configuration.
 
 use std::ffi::OsStr;
 use std::io;
@@ -266,14 +266,18 @@ pub fn fingerprint(text: &str) -> String {
 pub fn read(disk: &dyn Disk, folder: &Path) -> Result<Option<Kept>, KeptError> {
     let path = file(folder);
     let failed = |source| KeptError::Io { action: Action::Read, path: shown(&path), source };
+    let damaged = |what| KeptError::Damaged { path: shown(&path), what };
     let opened = match disk.open(&path, Mode::Read) {
         Ok(opened) => opened,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
+        // A folder, a FIFO or a device.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            return Err(damaged(message!("it is not a regular file")));
+        }
         Err(error) => return Err(failed(error)),
     };
-    let damaged = |what| KeptError::Damaged { path: shown(&path), what };
     let len = opened.len().map_err(failed)?;
     if len > MAX_FILE + HEAD {
         return Err(damaged(message!("it is longer than a configuration may be")));
@@ -311,13 +315,15 @@ fn encode(kept: &Kept) -> String {
 /// # Errors
 /// [`KeptError::Io`]; what was kept before is still there.
 pub fn write(disk: &dyn Disk, folder: &Path, kept: &Kept) -> Result<bool, KeptError> {
+    let place = folder.join(FOLDER);
+    let new = place.join(NEW);
     if let Ok(Some(known)) = read(disk, folder) {
         if known.text == kept.text && known.source == kept.source {
+            // What was cut off may hold a secret; nothing is lost where it stays.
+            let _ = disk.remove(&new);
             return Ok(false);
         }
     }
-    let place = folder.join(FOLDER);
-    let new = place.join(NEW);
     let failed = |action, path: &Path| {
         let path = shown(path);
         move |source| KeptError::Io { action, path, source }

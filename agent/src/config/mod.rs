@@ -28,6 +28,7 @@ mod alarm;
 mod changes;
 mod credentials;
 mod error;
+mod exposed;
 mod held;
 pub mod kept;
 mod keys;
@@ -48,6 +49,7 @@ pub use alarm::{ALARM_TOPIC, Alarm};
 pub use changes::{Changes, changes};
 pub use credentials::FOLDER as SECRETS_FOLDER;
 pub use error::{Errors, LoadError, Problem, STANDARD_INPUT, first_of_lines};
+pub use exposed::Exposed;
 pub use keys::{KEYS, Key};
 pub use model::{
     Allow, Backoff, Batch, Broker, Calendar, Clock, Collect, Config, Control, Date, EventsCount, FieldRule, FluxTarget,
@@ -163,31 +165,31 @@ fn store_path(path: &Path) -> Option<PathBuf> {
     sections::store_path(&surroundings::read_text(path).ok()?)
 }
 
-/// What `[[collect.fields]]` and `[collect.pseudonyms]` of the file at `path` say, whatever else is wrong with it: who
+/// What `[[collect.fields]]` and `[collect.pseudonyms]` of the file at `path` say, whatever else is wrong with its keys: who
 /// tries out rules need not be able to read all secrets, only the key to pseudonyms, if there are any.
 ///
 /// # Errors
-/// As [`load`], with what is wrong in these two alone.
+/// As [`load`], with what is wrong in these two alone, or is no TOML.
 pub fn fields(path: &Path) -> Result<(Vec<FieldRule>, Option<Secret>), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::fields(&text, &path.display().to_string())?)
 }
 
-/// The gateway's id and `[provider.notices]` as the file at `path` says them, whatever else is wrong with it: who looks at a
+/// The gateway's id and `[provider.notices]` as the file at `path` says them, whatever else is wrong with its keys: who looks at a
 /// notice need not be able to read the secrets.
 ///
 /// # Errors
-/// As [`load`], with what is wrong in the two tables alone.
+/// As [`load`], with what is wrong in the two tables alone, or is no TOML.
 pub fn gateway_and_notices(path: &Path) -> Result<(String, Notices), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::gateway_and_notices(&text, &path.display().to_string())?)
 }
 
-/// `[limits]` and `[provider]` as the file at `path` says them, whatever else is wrong with it: who asks for the limits
+/// `[limits]` and `[provider]` as the file at `path` says them, whatever else is wrong with its keys: who asks for the limits
 /// need not be able to read the secrets.
 ///
 /// # Errors
-/// As [`load`], with what is wrong in the two tables alone.
+/// As [`load`], with what is wrong in the two tables alone, or is no TOML.
 pub fn limits_and_provider(path: &Path) -> Result<(Limits, Provider), LoadError> {
     let text = surroundings::read_text(path)?;
     Ok(sections::limits_and_provider(&text, &path.display().to_string())?)

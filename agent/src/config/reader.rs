@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 pub(super) use self::found::found_text;
 use self::found::{describe, exposed, kind, plausible, shown_key};
 use super::error::{Problem, looks_secret};
+use super::exposed::Exposed;
 use super::keys;
 use super::surroundings::{Content, Fault, Place, Surroundings, Volume};
 use crate::code::Code;
@@ -143,8 +144,8 @@ impl<'a> Value<'a> {
         self.doc.warn(Some(self.at), &self.key, found, advice);
     }
 
-    fn warn_of_exposed(&self, path: &Path) {
-        let (found, advice) = exposed(path);
+    fn warn_of_exposed(&self, path: &Path, how: Exposed) {
+        let (found, advice) = exposed(path, how);
         let said = (found.into_value(), advice.into_value());
         self.doc.coded_warning(Code::Permissions, Some(self.at), &self.key, said);
     }
@@ -494,8 +495,8 @@ impl<'a> Section<'a> {
         let path = self.as_handed(&named, &value);
         match self.doc.surroundings.usable(&path, content) {
             Ok(exposed) => {
-                if exposed && content != Content::Certificates {
-                    value.warn_of_exposed(&path);
+                if let Some(how) = exposed.filter(|_| content != Content::Certificates) {
+                    value.warn_of_exposed(&path, how);
                 }
             }
             Err(fault) => {
@@ -519,11 +520,11 @@ impl<'a> Section<'a> {
             return;
         }
         match self.doc.surroundings.usable(Path::new(path), content) {
-            Ok(true) => value.warn(
+            Ok(Some(_)) => value.warn(
                 message!("{path} may be changed by every user of this machine", path = path),
                 message!("chmod it 755: Tidegate runs it with its own rights"),
             ),
-            Ok(false) => {}
+            Ok(None) => {}
             Err(fault) => value.problem(fault.found, fault.advice),
         }
     }
@@ -550,12 +551,12 @@ impl<'a> Section<'a> {
         let path = self.as_handed(&named, &value);
         match self.doc.surroundings.secret(&path) {
             Ok(file) => {
-                if file.exposed && guarded {
-                    let (found, advice) = exposed(&path);
+                if let Some(how) = file.exposed.filter(|_| guarded) {
+                    let (found, advice) = exposed(&path, how);
                     let said = (found.into_value(), advice.into_value());
                     self.doc.coded_problem(Code::Permissions, Some(value.at), &value.key, said);
-                } else if file.exposed {
-                    value.warn_of_exposed(&path);
+                } else if let Some(how) = file.exposed {
+                    value.warn_of_exposed(&path, how);
                 }
                 Some((file.secret, value))
             }

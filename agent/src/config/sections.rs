@@ -46,16 +46,7 @@ pub(super) fn read(text: &str, source_name: &str, surroundings: &dyn Surrounding
     let (tree, faults) = DeTable::parse_recoverable(text);
     let doc = Document::new(text, surroundings);
     let mut config = document(&doc, tree.get_ref());
-    for fault in &faults {
-        doc.problem(
-            Some(fault.span().map_or(0, |span| span.start)),
-            "",
-            syntax::said(fault),
-            message!(
-                "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)"
-            ),
-        );
-    }
+    enter(&faults, &doc);
     let mut book = doc.close();
     if !faults.is_empty() {
         keep_what_is_certain(&mut book);
@@ -99,33 +90,48 @@ pub(super) fn store_place(text: &str, source_name: &str) -> Result<(PathBuf, u64
     }
 }
 
-/// `[limits]` and `[provider]`, whatever else is wrong with the text.
+/// `[limits]` and `[provider]`, whatever else is wrong with the keys.
 pub(super) fn limits_and_provider(text: &str, source_name: &str) -> Result<(Limits, Provider), Errors> {
-    let (tree, _) = DeTable::parse_recoverable(text);
-    let doc = Document::new(text, &Disk);
-    let root = Section::root(&doc, tree.get_ref());
-    let found = (limits::limits(&root), limits::provider(&root, is_unified(&root), false));
-    let problems = doc.close().problems;
-    if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+    part(text, source_name, |root| (limits::limits(root), limits::provider(root, is_unified(root), false)))
 }
 
-/// `[[collect.fields]]` and the key to pseudonyms, whatever else is wrong with the text.
+/// `[[collect.fields]]` and the key to pseudonyms, whatever else is wrong with the keys.
 pub(super) fn fields(text: &str, source_name: &str) -> Result<(Vec<FieldRule>, Option<Secret>), Errors> {
-    let (tree, _) = DeTable::parse_recoverable(text);
+    part(text, source_name, |root| collect::fields(&root.section("collect")))
+}
+
+/// The gateway's id and `[provider.notices]`, whatever else is wrong with the keys.
+pub(super) fn gateway_and_notices(text: &str, source_name: &str) -> Result<(String, Notices), Errors> {
+    part(text, source_name, |root| (gateway(root).id, notices::notices(root.section("provider").section("notices"))))
+}
+
+/// What `read` takes out of the text. One that is no TOML is a mistake here, too: what it was meant to say is not known, and would be
+/// shown as the defaults.
+fn part<T>(text: &str, source_name: &str, read: impl FnOnce(&Section<'_>) -> T) -> Result<T, Errors> {
+    let (tree, faults) = DeTable::parse_recoverable(text);
     let doc = Document::new(text, &Disk);
-    let found = collect::fields(&Section::root(&doc, tree.get_ref()).section("collect"));
-    let problems = doc.close().problems;
+    let found = read(&Section::root(&doc, tree.get_ref()));
+    enter(&faults, &doc);
+    let mut book = doc.close();
+    if !faults.is_empty() {
+        keep_what_is_certain(&mut book);
+    }
+    let problems = book.problems;
     if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
 }
 
-/// The gateway's id and `[provider.notices]`, whatever else is wrong with the text.
-pub(super) fn gateway_and_notices(text: &str, source_name: &str) -> Result<(String, Notices), Errors> {
-    let (tree, _) = DeTable::parse_recoverable(text);
-    let doc = Document::new(text, &Disk);
-    let root = Section::root(&doc, tree.get_ref());
-    let found = (gateway(&root).id, notices::notices(root.section("provider").section("notices")));
-    let problems = doc.close().problems;
-    if problems.is_empty() { Ok(found) } else { Err(Errors { source_name: source_name.to_owned(), problems }) }
+/// Enters what is no TOML.
+fn enter(faults: &[toml::de::Error], doc: &Document<'_>) {
+    for fault in faults {
+        doc.problem(
+            Some(fault.span().map_or(0, |span| span.start)),
+            "",
+            syntax::said(fault),
+            message!(
+                "correct this line (text stands in double quotes, a table's name in brackets on a line of its own)"
+            ),
+        );
+    }
 }
 
 /// Whether the endpoint is the Unified Endpoint, whatever else is wrong with it.

@@ -12,17 +12,19 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::credentials::Handed;
+use super::exposed::Exposed;
 use super::{LoadError, MAX_FILE};
 use crate::language::{IntoValue as _, Message, Value, system};
 use crate::message;
+use crate::regular;
 use crate::secret::{self, Secret};
 
 /// A secret as its file holds it.
 pub(super) struct SecretFile {
     /// The value, without the white space around it.
     pub(super) secret: Secret,
-    /// Whether users other than its owner and group may read or write the file.
-    pub(super) exposed: bool,
+    /// What users other than its owner and group may do with the file.
+    pub(super) exposed: Option<Exposed>,
 }
 
 /// What a file should hold.
@@ -79,9 +81,9 @@ pub(super) enum Place {
 pub(super) trait Surroundings {
     /// Reads a secret's file.
     fn secret(&self, path: &Path) -> Result<SecretFile, Fault>;
-    /// Whether a file can be read and holds what it should; says whether users other than its owner and group may
-    /// read or write it.
-    fn usable(&self, path: &Path, content: Content) -> Result<bool, Fault>;
+    /// Whether a file can be read and holds what it should; says what users other than its owner and group may
+    /// do with it.
+    fn usable(&self, path: &Path, content: Content) -> Result<Option<Exposed>, Fault>;
     /// Whether a private key belongs to a certificate. Only a mismatch is a fault: files that cannot be used are
     /// said elsewhere.
     fn belongs(&self, certificate: &Path, key: &Path) -> Result<(), Fault>;
@@ -124,10 +126,10 @@ impl Surroundings for Disk {
         if text.contains(char::is_control) {
             return Err(wrong(message!("{path} holds more than one line", path = name())));
         }
-        Ok(SecretFile { secret: Secret::new(text), exposed: metadata.mode() & 0o006 != 0 })
+        Ok(SecretFile { secret: Secret::new(text), exposed: Exposed::of(metadata.mode()) })
     }
 
-    fn usable(&self, path: &Path, content: Content) -> Result<bool, Fault> {
+    fn usable(&self, path: &Path, content: Content) -> Result<Option<Exposed>, Fault> {
         if content == Content::Program {
             return program(path);
         }
@@ -190,8 +192,9 @@ impl Surroundings for Disk {
     }
 }
 
-/// A regular file that somebody may run; says whether users other than its owner and group may write it.
-fn program(path: &Path) -> Result<bool, Fault> {
+/// A regular file that somebody may run; says if users other than its owner and group may change it. That they may read it is
+/// as it should be.
+fn program(path: &Path) -> Result<Option<Exposed>, Fault> {
     let about = std::fs::metadata(path).map_err(|error| fault(path, &error))?;
     if !about.is_file() || about.mode() & 0o111 == 0 {
         return Err(Fault::new(
@@ -199,7 +202,7 @@ fn program(path: &Path) -> Result<bool, Fault> {
             message!("name a file that may be run (chmod 755)"),
         ));
     }
-    Ok(about.mode() & 0o002 != 0)
+    Ok(Exposed::of(about.mode() & 0o002))
 }
 
 /// Entries of a folder that are looked at to tell a store: a store has a dozen.
@@ -218,12 +221,12 @@ fn open(path: &Path) -> Result<(File, std::fs::Metadata), Fault> {
             message!("name a file"),
         ));
     }
-    let file = File::open(path).map_err(|error| fault(path, &error))?;
+    let file = regular::open(path).map_err(|error| fault(path, &error))?;
     Ok((file, metadata))
 }
 
-/// What a file holds, and whether it is exposed.
-pub(super) fn contents(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
+/// What a file holds, and what everybody may do with it.
+pub(super) fn contents(path: &Path) -> Result<(Vec<u8>, Option<Exposed>), Fault> {
     let (file, metadata) = open(path)?;
     let mut bytes = Vec::new();
     file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(path, &error))?;
@@ -233,7 +236,7 @@ pub(super) fn contents(path: &Path) -> Result<(Vec<u8>, bool), Fault> {
             message!("name the right file"),
         ));
     }
-    Ok((bytes, metadata.mode() & 0o006 != 0))
+    Ok((bytes, Exposed::of(metadata.mode())))
 }
 
 fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
@@ -328,7 +331,7 @@ pub(super) fn read_text(path: &Path) -> Result<String, LoadError> {
             },
         ));
     }
-    let file = File::open(path).map_err(|error| unreadable(&name, error))?;
+    let file = regular::open(path).map_err(|error| unreadable(&name, error))?;
     read_all(file, &name)
 }
 

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
+use super::exposed::Exposed;
 use super::surroundings::{Content, Fault, Place, SecretFile, Surroundings, Volume};
 use super::*;
 use crate::secret::Secret;
@@ -26,11 +27,11 @@ const URL: &str = "https://hooks.example.com/v1/abc/def";
 
 impl Surroundings for AllThere {
     fn secret(&self, _: &Path) -> Result<SecretFile, Fault> {
-        Ok(SecretFile { secret: Secret::new(URL), exposed: false })
+        Ok(SecretFile { secret: Secret::new(URL), exposed: None })
     }
 
-    fn usable(&self, _: &Path, _: Content) -> Result<bool, Fault> {
-        Ok(false)
+    fn usable(&self, _: &Path, _: Content) -> Result<Option<Exposed>, Fault> {
+        Ok(None)
     }
 
     fn belongs(&self, _: &Path, _: &Path) -> Result<(), Fault> {

@@ -1,5 +1,6 @@
 //! From the configuration to what each room is told. Nothing is decided here: a key goes where it belongs.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::config::{self, Config};
 use crate::forward;
 use crate::hardware;
 use crate::provider::machine;
+use crate::regular;
 use crate::secret::Secret;
 use crate::shape::{budget, wire};
 use crate::store;
@@ -326,5 +328,10 @@ pub(super) fn in_force(new: Config, running: &Config) -> Config {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
-    std::fs::read(path).map_err(|source| GatewayError::Read { path: PathBuf::from(path), source })
+    let bytes = || {
+        let mut bytes = Vec::new();
+        regular::open(path)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    bytes().map_err(|source| GatewayError::Read { path: PathBuf::from(path), source })
 }

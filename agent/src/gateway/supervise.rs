@@ -1,5 +1,6 @@
 //! Brings the rooms up in order, watches them, and takes them down in order.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch as channel;
@@ -16,12 +17,14 @@ use crate::clock::synchronised::{self, ThisMachine};
 use crate::code::Code;
 use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, Subject, broker, listener};
+use crate::config::Config;
 use crate::forward::Forwarder;
 use crate::language::Value;
 use crate::message;
 use crate::shape::wire::Wire;
 use crate::store::{Opened, Store, StoreError};
 use crate::watch;
+use crate::watch::control::ControlError;
 
 /// The rooms that run, each with what ends it.
 struct Running {
@@ -301,8 +304,10 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<Served, GatewayE
         let shared = Arc::clone(shared);
         Arc::new(move || status::gather(&shared))
     };
-    let control = watch::control::bind(&config.control.socket)
-        .map_err(|error| GatewayError::Watch { what: message!("the control socket"), source: error.into() })?;
+    let control = match watch::control::bind(&config.control.socket) {
+        Ok(control) => control,
+        Err(error) => return Err(no_control(error, &config).await),
+    };
     let page = match config.metrics.bind {
         None => None,
         Some(address) => {
@@ -317,6 +322,22 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<Served, GatewayE
     let mut tasks = vec![tokio::spawn(control.serve(Arc::clone(&source), rooms, stop.clone()))];
     tasks.extend(page.map(|page| tokio::spawn(watch::metrics::serve_on(page, source, stop.clone()))));
     Ok(Served { stop, tasks })
+}
+
+/// Why there is no control socket. Where an agent answers there that has this store, that is the reason a person can act on: this
+/// one was started beside the service.
+async fn no_control(error: ControlError, config: &Config) -> GatewayError {
+    if let ControlError::InUse { .. } = error {
+        let (socket, store) = (config.control.socket.clone(), config.store.path.clone());
+        let same = move || {
+            let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            watch::control::ask(&socket).is_ok_and(|other| real(Path::new(&other.store.path)) == real(&store))
+        };
+        if tokio::task::spawn_blocking(same).await.unwrap_or(false) {
+            return StoreError::Locked { path: config.store.path.display().to_string() }.into();
+        }
+    }
+    GatewayError::Watch { what: message!("the control socket"), source: error.into() }
 }
 
 /// Lets the process have as many descriptors as it may: a connection is one, and the usual soft limit is 1,024.

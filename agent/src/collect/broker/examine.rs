@@ -3,11 +3,13 @@
 //!
 //! # Constraints
 //! - **The running service's session is left alone**: the look has a client id of its own, drawn at random, so it takes over
-//!   nobody's session; and a session that ends with it, so the broker keeps nothing.
+//!   nobody's session; and a session that ends with it, so the broker keeps nothing. It begins as the service's does, because a broker
+//!   may admit no others.
+//! - **A password is tried once**: a broker may ban who fails. (Mosquitto has one refusal for ids, users and passwords.)
 //! - It takes nobody's messages: a shared subscription (`$share/…`) is not asked for, because what the broker sends by it goes to
 //!   one of its subscribers only. Nothing that arrives is acknowledged.
-//! - It ends with the broker's answer to the subscriptions, or after [`Options::connect_timeout`] and as much again. One that refuses
-//!   what may be the client id is asked once more, with one that begins as the service's. Where a broker
+//! - It ends with the broker's answer to the subscriptions, or after [`Options::connect_timeout`] and as much again. One that says
+//!   that it refuses the client id is asked once more, with a short one. Where a broker
 //!   breaks off that may have been spoken to in the wrong way, 5 s are added, in which it is spoken to in the other.
 
 use std::sync::Arc;
@@ -31,9 +33,6 @@ const TRIAL: Duration = Duration::from_secs(5);
 
 /// What a broker says of a client id that it does not take (MQTT 3.1.1, 3.2.2.3; MQTT 5, 3.2.2.2).
 const OF_ID: [&str; 2] = ["BadClientId", "ClientIdentifierNotValid"];
-
-/// What it may mean of one; Mosquitto says the last of ids, users and passwords.
-const BY_ID: [&str; 3] = [OF_ID[0], OF_ID[1], "NotAuthorized"];
 
 /// What was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,11 +103,11 @@ pub async fn look(options: &Options) -> Result<Seen, Unseen> {
         }
     };
     let certificate = || witness.as_ref().and_then(|witness| witness.certificate());
-    let mut seen = examine(options, tls.clone(), client_id()).await;
-    // A broker may admit those only whose client id begins in a certain way, as the service's does.
+    let mut seen = examine(options, tls.clone(), format!("{}-{}", options.client_id, client_id())).await;
+    // It may be too long for it: a broker need not take more than 23 bytes (MQTT 3.1.1, 3.1.3.1).
     if let Err(LinkError::Refused { code }) = &seen {
-        if BY_ID.contains(&code.as_str()) {
-            seen = examine(options, tls, format!("{}-{}", options.client_id, client_id())).await;
+        if OF_ID.contains(&code.as_str()) {
+            seen = examine(options, tls, client_id()).await;
         }
     }
     match seen {

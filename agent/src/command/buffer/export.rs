@@ -24,7 +24,7 @@ use tidegate_protocol::event::{Payload, classify, write_event, write_time};
 use super::progress::Progress;
 use super::source::{Stop, note};
 use super::{Choice, Place};
-use crate::command::{FAILED, Failure};
+use crate::command::{FAILED, Failure, leftover};
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 64 * 1024;
@@ -64,6 +64,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         return write(args, filter, &mut out, &mut progress, language).map(drop);
     };
     let beside = beside(path)?;
+    remove_left_over(path);
     let failed = |error: io::Error| cannot_write(&beside, &error);
     let file = File::create_new(&beside).map_err(failed)?;
     let removed = Unfinished(&beside);
@@ -89,6 +90,14 @@ fn beside(path: &Path) -> Result<PathBuf, Failure> {
     hidden.push(name);
     hidden.push(format!(".{}", std::process::id()));
     Ok(path.with_file_name(hidden))
+}
+
+/// Removes what an export to the same file wrote until it was interrupted: there are payloads in it.
+fn remove_left_over(path: &Path) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().and_then(|name| name.to_str());
+    let process = |found: &str| found.strip_prefix('.')?.strip_prefix(name?)?.strip_prefix('.')?.parse().ok();
+    leftover::remove(folder, process);
 }
 
 fn sync_folder(path: &Path) -> Result<(), Failure> {

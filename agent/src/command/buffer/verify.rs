@@ -88,6 +88,12 @@ fn checked(checked: &Checked) -> Message {
 }
 
 fn damaged(damage: &Damage) -> Message {
+    if damage.lane.is_empty() {
+        return message!(
+            "the store's version: the file is not as it was written; no record is lost by that, for the segments say the same, and the next start writes it anew\n  in {file}",
+            file = plain(&damage.file)
+        );
+    }
     let range = match damage.below.saturating_sub(damage.from) {
         0 => message!("at record {record}", record = damage.from),
         1 => message!("record {record}", record = damage.from),
@@ -128,6 +134,9 @@ mod tests {
             "lane normal, records 120 to 122 (3): sums are wrong\n  in /var/lib/tidegate/lane-normal/1.seg from byte \
              4096 on"
         );
+        let version = Damage { lane: String::new(), file: "/var/lib/tidegate/version".into(), ..damage.clone() };
+        let text = damaged(&version).to_string();
+        assert!(text.starts_with("the store's version:") && text.ends_with("in /var/lib/tidegate/version"), "{text}");
         damage.below = 121;
         assert!(damaged(&damage).to_string().contains("record 120:"));
         damage.below = 120;

@@ -6,22 +6,21 @@
 //!    means to a TOML reader, and in comments; their values, and what those files hold, are [remembered](Secrets::add).
 //! 2. **By form**: addresses lose everything behind the host and the name before it; private keys, `SORACOM`'s keys, tokens,
 //!    hashes of passwords and whatever follows `password=` go, whoever wrote them where.
-//! 3. **By value**: each remembered value is looked for in every file, also percent-encoded and decoded, escaped as in JSON,
-//!    and in base64. Values of fewer than [`SHORTEST`] characters are not: they would be found in ordinary words.
+//! 3. **By value**: each remembered value is looked for in every file, in each [form](super::forms) in which it may stand, or its
+//!    beginning where it was cut. Values of fewer than [`SHORTEST`](super::forms::SHORTEST) characters are not: they would be found in ordinary words.
+//!
+//! Values go first, because what goes by form ends where a value may go on; then what has a form, and what is left of values.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use tidegate::language::{Value, system};
 
-/// What stands where something was taken out. Shorter than [`SHORTEST`], so that it holds no secret itself and each taking
+use super::forms::Forms;
+
+/// What stands where something was taken out. Shorter than [`SHORTEST`](super::forms::SHORTEST), so that it holds no secret itself and each taking
 /// out makes a text shorter.
 pub(super) const MARK: &str = "[…]";
-
-/// Characters of the shortest value that is looked for.
-const SHORTEST: usize = 4;
 
 /// Characters that make a part of a secret address a secret of its own: what SORACOM appoints has 20 and more.
 const PART: usize = 8;
@@ -39,35 +38,34 @@ const FOLDERS: [&str; 9] = ["/etc/", "/run/", "/var/", "/usr/", "/home/", "/root
 /// The values that are looked for.
 #[derive(Debug, Default)]
 pub(super) struct Secrets {
-    values: BTreeSet<String>,
+    values: Forms,
     /// Files that hold secrets and could not be read, and why: their values cannot be looked for.
     pub(super) unread: BTreeMap<PathBuf, Value>,
 }
 
 impl Secrets {
-    /// Remembers a value in every form that it may stand in.
+    /// Remembers a value.
     pub(super) fn add(&mut self, value: &str) {
         let value = value.trim();
         // Whoever was sent it may say it back as it was decoded there.
         for value in [value, &decoded(value)] {
-            // What is too short as it is would be found in ordinary words in its other forms too.
-            if value.chars().count() >= SHORTEST {
-                self.values.extend(forms(value));
-            }
+            self.values.add(value);
         }
     }
 
-    /// Remembers what a file of secrets holds: all of it, each line, what follows a user's name with salt
-    /// and hash in it, and the parts of an address.
+    /// Remembers what a file of secrets holds: each line, what follows a user's name with salt and hash in it, and the parts of an
+    /// address.
     fn add_file(&mut self, text: &str) {
-        self.add(text);
         for line in text.lines().filter(|line| !line.trim_start().starts_with("-----")) {
+            if is_address(line) {
+                self.add_address(line);
+                continue;
+            }
             self.add(line);
             if let Some((_, hash)) = line.split_once(':') {
                 self.add(hash);
                 hash.rsplit('$').take(2).filter(|part| part.len() >= PART).for_each(|part| self.add(part));
             }
-            self.add_address(line);
         }
     }
 
@@ -83,8 +81,13 @@ impl Secrets {
                 self.add(part);
             }
         }
-        if !path.is_empty() {
-            self.add(text);
+        // All behind the host is one, so that no part stays that is none by itself; with the host whoever helps would not see
+        // what could not be reached.
+        let path = path.trim_end_matches('/');
+        for path in [path, path.split(['?', '#']).next().unwrap_or_default()] {
+            if path.chars().count() >= PART {
+                self.add(path);
+            }
         }
     }
 
@@ -129,7 +132,7 @@ impl Secrets {
         if !bears_secret(key) {
             return;
         }
-        if value.contains("://") {
+        if is_address(value) {
             return self.add_address(value);
         }
         let bare = !value.is_empty() && !value.contains('/');
@@ -190,22 +193,12 @@ impl Secrets {
 
     /// A text without secrets.
     pub(super) fn take_out(&self, text: &str) -> String {
-        let mut text = by_form(text);
-        let mut values: Vec<&String> = self.values.iter().collect();
-        values.sort_unstable_by_key(|value| std::cmp::Reverse(value.len()));
+        let mut text = by_form(&self.values.take_out(text, MARK).unwrap_or_else(|| text.to_owned()));
         // What is left around something that was taken out may be another secret; each round makes the text shorter.
-        loop {
-            let mut found = false;
-            for value in &values {
-                if text.contains(value.as_str()) {
-                    text = text.replace(value.as_str(), MARK);
-                    found = true;
-                }
-            }
-            if !found {
-                return text;
-            }
+        while let Some(shorter) = self.values.take_out(&text, MARK) {
+            text = shorter;
         }
+        text
     }
 }
 
@@ -214,6 +207,14 @@ impl Secrets {
 fn bears_secret(key: &str) -> bool {
     let plain: String = key.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
     ["url", "key", "pass", "pwd", "psw", "secret", "token", "credential"].iter().any(|word| plain.contains(word))
+}
+
+/// Schemes of addresses that may bear secrets.
+const SCHEMES: [&str; 8] = ["http", "https", "mqtt", "mqtts", "ws", "wss", "tcp", "ssl"];
+
+/// Whether a text is an address, and not a secret that holds `://`.
+fn is_address(text: &str) -> bool {
+    text.trim().split_once("://").is_some_and(|(scheme, _)| SCHEMES.contains(&scheme))
 }
 
 fn is_path(value: &str) -> bool {
@@ -225,7 +226,7 @@ fn is_path(value: &str) -> bool {
 fn may_be_secret(value: &str) -> bool {
     let value = value.trim().trim_start_matches(['"', '\'']);
     let plain = value.starts_with("true") || value.starts_with("false") || value.starts_with('[');
-    !(plain || is_path(value) || value.contains("://"))
+    !(plain || is_path(value) || is_address(value))
 }
 
 /// Key and value of a line, also of one that is commented out.
@@ -251,20 +252,6 @@ fn read(path: &Path) -> std::io::Result<Option<String>> {
     Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The forms in which a value may stand somewhere.
-fn forms(value: &str) -> [String; 6] {
-    let json = serde_json::to_string(value).unwrap_or_default();
-    let encoded = percent(value);
-    [
-        value.to_owned(),
-        json.trim_matches('"').to_owned(),
-        lower_hexadecimal(&encoded),
-        encoded,
-        STANDARD.encode(value),
-        URL_SAFE_NO_PAD.encode(value),
-    ]
-}
-
 /// What a percent-encoded text stands for (RFC 3986, 2.1); what is not encoded stays as it is.
 fn decoded(value: &str) -> String {
     let (mut out, mut rest) = (Vec::new(), value.as_bytes());
@@ -275,30 +262,6 @@ fn decoded(value: &str) -> String {
         rest = if encoded.is_some() { &after[2..] } else { after };
     }
     String::from_utf8_lossy(&out).into_owned()
-}
-
-/// The same with `%2f` for `%2F`.
-fn lower_hexadecimal(encoded: &str) -> String {
-    let mut parts = encoded.split('%');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let (digits, after) = part.split_at(part.len().min(2));
-        out.extend(["%", &digits.to_ascii_lowercase(), after]);
-    }
-    out
-}
-
-fn percent(value: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::new();
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }
 
 /// Words after which a secret follows.
@@ -337,6 +300,19 @@ fn by_form(text: &str) -> String {
     out
 }
 
+/// How long a text is up to a character that ends it. What was taken out is part of it: a secret may go on behind.
+fn length(text: &str, ends: fn(char) -> bool) -> usize {
+    let mut at = 0;
+    while let Some(character) = text[at..].chars().next() {
+        match text[at..].starts_with(MARK) {
+            true => at += MARK.len(),
+            false if ends(character) => break,
+            false => at += character.len_utf8(),
+        }
+    }
+    at
+}
+
 /// Where an address, a word or a value ends.
 fn ends(at: char) -> bool {
     at.is_whitespace() || matches!(at, '"' | '\'' | '<' | '>' | ',' | '`' | ')' | ']' | '}' | '\\')
@@ -349,7 +325,7 @@ fn addresses(line: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         out.push_str(before);
-        let (address, behind) = after.split_at(after.find(ends).unwrap_or(after.len()));
+        let (address, behind) = after.split_at(length(after, ends));
         let (authority, path) = address.split_at(address.find(['/', '?', '#']).unwrap_or(address.len()));
         match authority.rsplit_once('@') {
             Some((_, host)) => out.extend([MARK, "@", host]),
@@ -383,9 +359,11 @@ fn after_names(line: &str) -> String {
         let value = value.trim_start_matches([' ', '"', '\'']);
         // The scheme of an `Authorization:` (RFC 9110, 11.6.2) is no secret, what follows it is.
         let value = ["Bearer ", "Basic "].iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value);
-        let length = value.find(ends).unwrap_or(value.len());
+        let length = length(value, ends);
         let word = &value[..length];
-        if word.is_empty() || word.starts_with(['{', '[']) || matches!(word, "null" | "true" | "false") {
+        // A mark alone has taken all of it.
+        let nested = word.starts_with(['{', '[']) && !word.starts_with(MARK);
+        if word.is_empty() || nested || matches!(word, "null" | "true" | "false" | MARK) {
             continue;
         }
         let from = line.len() - value.len();
@@ -402,8 +380,8 @@ fn words(line: &str) -> String {
     let mut rest = line;
     while let Some(at) = BEGINNINGS.iter().filter_map(|mark| rest.find(mark)).min() {
         let (before, word) = rest.split_at(at);
-        let length = word.find(|at: char| at.is_whitespace() || matches!(at, '"' | '\'' | '`' | '<' | '>' | '\\'));
-        let (word, behind) = word.split_at(length.unwrap_or(word.len()));
+        let ends = |at: char| at.is_whitespace() || matches!(at, '"' | '\'' | '`' | '<' | '>' | '\\');
+        let (word, behind) = word.split_at(length(word, ends));
         out.push_str(before);
         // The beginning alone is a word of the documents.
         out.push_str(if BEGINNINGS.contains(&word) { word } else { MARK });
@@ -414,8 +392,11 @@ fn words(line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
+    use super::super::forms::SHORTEST;
     use super::*;
 
     #[test]
@@ -429,6 +410,48 @@ mod tests {
             let out = secrets.take_out(&format!("HTTP 404: no {said} here"));
             assert!(!out.contains(said) && out.starts_with("HTTP 404: no ") && out.ends_with(" here"), "{said}: {out}");
         }
+    }
+
+    #[test]
+    fn what_goes_by_its_form_cuts_no_value_in_pieces_and_leaves_nothing_behind() {
+        let mut secrets = Secrets::default();
+        secrets.add_configuration("url = \"https://host.example/v1/INLHOOKx7/INLTOKEN9=w?k=v\"\n", &[]);
+        secrets.add("secret-ab\"q\\z88");
+        for (text, left) in [
+            ("at https://host.example/v1/INLHOOKx7/INLTOKEN9=w?k=v, so", "at https://host.example/[…], so"),
+            ("at https://host.example/v1/INLHOOKx7/INLTOKEN9=w, so", "at https://host.example/[…], so"),
+            ("no /v1/INLHOOKx7/INLTOKEN9=w here", "no /[…] here"),
+            ("key \"secret-ab\"q\\z88\" is", "key \"[…]\" is"),
+            ("{\"key\":\"secret-ab\\\"q\\\\z88\"}", "{\"key\":\"[…]\"}"),
+            ("password=secret-ab\"q\\z88more next", "password=[…] next"),
+        ] {
+            assert_eq!(secrets.take_out(text), left);
+        }
+        let whole = STANDARD.encode("POST https://host.example/v1/INLHOOKx7/INLTOKEN9=w?k=v");
+        assert_eq!(secrets.take_out(&format!("sent {whole} there")), "sent […] there");
+    }
+
+    #[test]
+    fn what_the_agent_itself_has_cut_short_goes_too() {
+        let mut secrets = Secrets::default();
+        secrets.add("BRKPW p@ss/w+rd=%oo44");
+        secrets.add_configuration("url = \"https://host.example/v1/INLHOOKx7Yz/INLTOKEN9\"\n", &[]);
+        for (text, left) in [
+            ("refused: BRKPW+p%40s…", "refused: […]…"),
+            ("refused: INLH…", "refused: […]…"),
+            ("POST https://host.example/v1/INLHOO… failed", "POST https://host.example/[…] failed"),
+            ("an answer that goes on…", "an answer that goes on…"),
+        ] {
+            assert_eq!(secrets.take_out(text), left);
+        }
+    }
+
+    #[test]
+    fn what_stands_before_an_address_where_only_one_should_stand_goes() {
+        let text = "url = TOKENab12https://host.example/x\nurl = \"TOKENab12https://host.example/x\"\n";
+        let mut secrets = Secrets::default();
+        secrets.add_configuration(text, &[]);
+        assert!(!secrets.configuration(text).contains("TOKEN"), "{}", secrets.configuration(text));
     }
 
     #[test]
@@ -500,9 +523,10 @@ mod tests {
     fn a_secret_is_found_in_each_of_its_forms() {
         let mut secrets = Secrets::default();
         secrets.add("pa\"ss w/rd");
-        for form in ["pa\"ss w/rd", r#"pa\"ss w/rd"#, "pa%22ss%20w%2Frd", "cGEic3Mgdy9yZA=="] {
+        for form in ["pa\"ss w/rd", r#"pa\"ss w/rd"#, "pa%22ss%20w%2Frd"] {
             assert_eq!(secrets.take_out(&format!("x{form}y")), "x[…]y", "{form}");
         }
+        assert_eq!(secrets.take_out("x:cGEic3Mgdy9yZA== y"), "x:[…] y");
         secrets.add("abc");
         assert_eq!(secrets.take_out("abc"), "abc", "too short to be told from words");
     }

@@ -65,6 +65,8 @@ ids! {
     BrokerTopics = "broker-topics",
     /// What it keeps while Tidegate is away.
     BrokerLimits = "broker-limits",
+    /// Whether that outlives a restart of it.
+    BrokerPersistence = "broker-persistence",
     /// The metrics page's address and port.
     Metrics = "metrics",
     /// The clock.

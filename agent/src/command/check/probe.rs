@@ -13,7 +13,7 @@
 //! | `listener::look` | `&config::Listener`, the unit, the runner, the status | whether devices can connect: who has the port |
 //! | `terms::look` | `&config::Config`, the runner | whether the limits of the terms file can be used |
 //! | `metrics::look` | its address, the unit, the status | who has the metrics page's port |
-//! | `broker::look` | `&config::Broker`, whether the clock is right, the status | connection, TLS, credentials, topics, limits |
+//! | `broker::look` | `&config::Broker`, whether the clock is right, the status | connection, TLS, credentials, topics, limits, whether its queue lasts |
 //! | `clock::look` | `&config::Clock`, the status | whether the clock is known to be right |
 //! | `line::look` | the interface's name, if one is configured | the interface and the routes out |
 //! | `flux::look` | `&config::Forward`, whether the clock is right, the status | name, TCP, TLS, HTTP, token |

@@ -19,6 +19,9 @@ pub(super) const TOPICS: &str = "devices/#";
 /// be looked at must come to an end.
 const OLD: u32 = 99;
 
+/// What files with secrets are called; one that is not used any more has `.old` or `.old2` and so on behind it.
+pub(super) const SECRETS: [&str; 4] = ["webhook-url", "auth-key", "auth-key-id", "broker-password"];
+
 /// One thing that is asked about, in the order of asking: the line is there before Flux is tried over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Topic {
@@ -99,6 +102,7 @@ pub(super) struct Answers {
     /// Empty: none.
     pub(super) broker_user: Option<String>,
     pub(super) broker_password: Option<Secret>,
+    /// Empty: the system's.
     pub(super) broker_ca: Option<String>,
     /// Empty: any that has a route.
     pub(super) interface: Option<String>,
@@ -114,11 +118,44 @@ pub(super) struct Answers {
     pub(super) no_limits: bool,
     pub(super) terms: Option<String>,
     pub(super) events: Option<String>,
+    /// Empty: no limit.
     pub(super) bytes: Option<String>,
+    /// Empty: no limit.
     pub(super) rate: Option<String>,
 }
 
 impl Answers {
+    /// Forgets the answer that is a key's value, so that it is asked for again. Whether there was one; `None` if no question is
+    /// about that key.
+    pub(super) fn forget(&mut self, key: &str) -> Option<bool> {
+        let text = match key {
+            "gateway.id" => &mut self.id,
+            "collect.listener.bind" => &mut self.listen,
+            "collect.broker.url" => &mut self.broker,
+            "collect.broker.username" => &mut self.broker_user,
+            "collect.broker.ca_file" => &mut self.broker_ca,
+            "forward.interface" => &mut self.interface,
+            "forward.flux.base_url" => &mut self.base_url,
+            "forward.flux.app_id" => &mut self.app,
+            "forward.flux.channel_id" => &mut self.channel,
+            "forward.flux.auth_key_id" => &mut self.key_id,
+            "limits.events_per_month" => &mut self.events,
+            "limits.bytes_per_month" => &mut self.bytes,
+            "limits.rate" => &mut self.rate,
+            "provider.terms" => &mut self.terms,
+            "collect.broker.password_file" => return Some(self.broker_password.take().is_some()),
+            "forward.flux.url_file" => return Some(self.webhook.take().is_some()),
+            "forward.flux.auth_key_file" => return Some(self.key.take().is_some()),
+            // Not asked where some stand in the file.
+            "collect.broker.topics" if !self.topics.is_empty() => {
+                self.topics.clear();
+                return Some(true);
+            }
+            _ => return None,
+        };
+        Some(text.take().is_some())
+    }
+
     /// Whether something of a topic was answered.
     pub(super) fn about(&self, topic: Topic) -> bool {
         match topic {
@@ -174,6 +211,11 @@ impl Draft {
         value.map_or(Ok(()), |value| self.text.set(path, &quoted(value)))
     }
 
+    /// The same; an empty value takes the key away.
+    fn put_or_unset(&mut self, path: &[&str], value: Option<&String>) -> Result<(), EditError> {
+        if value.is_some_and(String::is_empty) { self.text.unset(path) } else { self.put(path, value) }
+    }
+
     /// Names the secret's file in the configuration, and keeps the secret for it.
     fn keep(&mut self, path: &[&str], name: &str, secret: Option<&Secret>) -> Result<(), EditError> {
         let Some(secret) = secret else { return Ok(()) };
@@ -213,10 +255,7 @@ impl Draft {
         match topic {
             Topic::Gateway => self.put(&["gateway", "id"], answers.id.as_ref()),
             Topic::Devices => self.devices(answers),
-            Topic::Line => match answers.interface.as_deref() {
-                Some("") => self.text.unset(&["forward", "interface"]),
-                _ => self.put(&["forward", "interface"], answers.interface.as_ref()),
-            },
+            Topic::Line => self.put_or_unset(&["forward", "interface"], answers.interface.as_ref()),
             Topic::Flux => self.flux(answers),
             Topic::Limits => self.limits(answers),
         }
@@ -249,7 +288,7 @@ impl Draft {
             }
             let password = ["collect", "broker", "password_file"];
             self.keep(&password, "broker-password", answers.broker_password.as_ref())?;
-            self.put(&["collect", "broker", "ca_file"], answers.broker_ca.as_ref())?;
+            self.put_or_unset(&["collect", "broker", "ca_file"], answers.broker_ca.as_ref())?;
         }
         match answers.place {
             Some(Place::Listen) => self.text.unset(&BROKER),
@@ -305,8 +344,8 @@ impl Draft {
             let value = if number { events.clone() } else { quoted(events) };
             self.text.set(&["limits", "events_per_month"], &value)?;
         }
-        self.put(&["limits", "bytes_per_month"], answers.bytes.as_ref())?;
-        self.put(&["limits", "rate"], answers.rate.as_ref())
+        self.put_or_unset(&["limits", "bytes_per_month"], answers.bytes.as_ref())?;
+        self.put_or_unset(&["limits", "rate"], answers.rate.as_ref())
     }
 
     /// The flags that would answer what is still missing about a topic. `fresh`: there was no configuration.
@@ -420,6 +459,8 @@ mod tests {
         assert!(config.collect.listener.is_some() && config.collect.broker.is_some());
         assert!(!it.text.as_str().contains("secret-y"));
         assert_eq!(it.secrets.len(), 2);
+        let known = |file: &PathBuf| SECRETS.iter().any(|name| file.ends_with(name));
+        assert!(it.secrets.keys().all(known), "{:?}", it.secrets.keys());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! # Constraints
 //! - **Nothing is changed before the person has seen it and agreed** (or said `--yes`): until then the answers and secrets are in
-//!   memory. Ctrl-C, `q` and the end of the input leave everything as it was.
+//!   memory. Ctrl-C, `q` and the end of the input leave everything as it was; only what a killed run left goes at once.
 //! - **Secrets** come from the terminal unseen, from files or from standard input; they go into files of their own with mode 0600 and
 //!   nowhere else: not into the configuration, the output, a command line or a log.
 //! - **What is there stays**: comments, order and every key that no answer is about ([`edit`]).
@@ -36,9 +36,10 @@ use tidegate::message;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::answers::{Answers, Draft, Topic};
+use self::dialogue::Questions;
 use self::edit::{EditError, Text};
 pub(super) use self::flags::Args;
-use self::prove::Proof;
+use self::prove::{Found, Proof};
 use self::service::Written;
 use self::terminal::Terminal;
 use self::write::{Batch, Belongs};
@@ -124,11 +125,16 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
     heed_interrupts(&writing, language);
     let mut terminal = Terminal::find(language);
     let mut draft = Draft::new(start, place.join("secrets"));
+    for left in write::remove_left_over(&path, draft.folder()) {
+        let said = message!("removed {file}, which a setup that was cut off had left", file = left.display());
+        print(&format!("{}\n", said.text(language)))?;
+    }
     let mut bad = false;
     let proof = Proof { name: path.display().to_string(), language, tests: !args.no_tests };
     if terminal.is_none() {
         complete(&draft, &given, fresh)?;
     }
+    proof.others(&draft)?;
     if let Some(terminal) = &terminal {
         terminal.say(&message!("Enter takes what stands in brackets; q or Ctrl-C ends, and nothing is changed."))?;
     }
@@ -138,7 +144,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             None => bad |= obey(topic, &mut draft, &given, &proof)?,
         }
     }
-    let config = draft.config(&proof.name)?;
+    let config = draft.config(&proof.name).map_err(|errors| Failure { code: super::FAILED, ..errors.into() })?;
     if bad && !args.keep_bad {
         return Err(Refusal::Bad.into());
     }
@@ -227,31 +233,48 @@ fn converse(
     fresh: bool,
     proof: &Proof,
 ) -> Result<(), Failure> {
-    let mut answers = given.clone();
+    let (mut answers, mut before, mut offered) = (given.clone(), Answers::default(), draft.clone());
+    // What the flags answer is not asked, unless something about it is missing or turned out wrong.
+    let mut asks = !answers.about(topic);
     loop {
-        // What the flags answer is not asked, unless something about it is missing or turned out wrong.
         let mut tried = draft.clone();
         tried.apply(topic, &answers).map_err(EditError::words)?;
-        if !answers.about(topic) || !tried.missing(topic, &answers, fresh).is_empty() {
+        if asks || !tried.missing(topic, &answers, fresh).is_empty() {
             Terminal::show("\n")?;
-            dialogue::ask(topic, terminal, draft, &mut answers)?;
+            let questions = Questions { topic, terminal, proof, draft, offered: &offered, before: &before, answers };
+            answers = questions.ask()?;
+            tried = draft.clone();
+            tried.apply(topic, &answers).map_err(EditError::words)?;
         }
-        let mut tried = draft.clone();
-        tried.apply(topic, &answers).map_err(EditError::words)?;
-        let found = proof.judge(topic, &tried, &answers)?;
-        if found.refused {
-            answers = Answers::default();
+        let found = loop {
+            let found = proof.judge(topic, &tried, &answers)?;
+            if !found.refused.is_empty() || !found.bad {
+                break found;
+            }
+            let ways =
+                [message!("correct the answer"), message!("keep it all the same"), message!("test it once more")];
+            match terminal.choose(&message!("That is not good yet."), &ways, Some(0))? {
+                0 => break found,
+                1 => break Found::default(),
+                _ => {}
+            }
+        };
+        if found.refused.is_empty() && !found.bad {
+            *draft = tried;
+            return Ok(());
+        }
+        asks = true;
+        if found.bad {
+            (before, offered) = (std::mem::take(&mut answers), tried);
             continue;
         }
-        if found.bad {
-            let ways = [message!("correct the answer"), message!("keep it all the same")];
-            if terminal.choose(&message!("That is not good yet."), &ways, Some(0))? == 0 {
-                answers = Answers::default();
-                continue;
-            }
+        let known: Vec<bool> = found.refused.iter().filter_map(|key| answers.forget(key)).collect();
+        match known.contains(&true) {
+            true => {}
+            // What is wrong stood in the file, and can be answered otherwise.
+            false if !known.is_empty() => answers = Answers::default(),
+            false => return Err(Refusal::Wrong.into()),
         }
-        *draft = tried;
-        return Ok(());
     }
 }
 
@@ -262,7 +285,7 @@ fn obey(topic: Topic, draft: &mut Draft, given: &Answers, proof: &Proof) -> Resu
         return Ok(false);
     }
     let found = proof.judge(topic, draft, given)?;
-    if found.refused { Err(Refusal::Wrong.into()) } else { Ok(found.bad) }
+    if found.refused.is_empty() { Ok(found.bad) } else { Err(Refusal::Wrong.into()) }
 }
 
 /// Shows what will be written.

@@ -9,7 +9,7 @@ use crate::command::check::finding::{Finding, Outcome};
 use crate::command::check::probe::runner::Runner;
 use crate::command::check::probe::unit::Unit;
 use crate::command::check::{probe, report};
-use crate::command::{Failure, print};
+use crate::command::{FAILED, Failure, print};
 
 /// How answers are judged.
 #[derive(Debug)]
@@ -22,10 +22,10 @@ pub(super) struct Proof {
 }
 
 /// What was found of a topic's answers; all of it was shown.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// The configuration would be refused for them.
-    pub(super) refused: bool,
+    /// The keys for whose values the configuration would be refused.
+    pub(super) refused: Vec<String>,
     /// A test is bad.
     pub(super) bad: bool,
 }
@@ -33,20 +33,9 @@ pub(super) struct Found {
 impl Proof {
     /// Judges a draft for what it says of a topic.
     pub(super) fn judge(&self, topic: Topic, draft: &Draft, answers: &Answers) -> Result<Found, Failure> {
-        let config = match draft.trial(&self.name) {
-            Ok(config) => config,
-            Err(errors) => {
-                let own = errors.problems.iter().filter(|problem| topic.has(&problem.key));
-                let mut refused = false;
-                for problem in own {
-                    refused = true;
-                    let (found, advice) = (&problem.found, &problem.advice);
-                    let what = message!("{key}: {found}; {advice}", key = &problem.key, found = found, advice = advice);
-                    let why = masked(&what.text(self.language));
-                    print(&format!("{}\n", message!("not usable: {why}", why = why).text(self.language)))?;
-                }
-                return Ok(Found { refused, bad: false });
-            }
+        let refused = self.refused(draft, &|key| topic.has(key))?;
+        let Some(config) = draft.trial(&self.name).ok().filter(|_| refused.is_empty()) else {
+            return Ok(Found { refused, bad: false });
         };
         if !self.tests || !answers.about(topic) {
             return Ok(Found::default());
@@ -79,6 +68,27 @@ impl Proof {
                 probe::flux::look(&config.forward, right, service.as_ref(), &mut tell);
             }
         }
-        failed.map_or(Ok(Found { refused: false, bad }), Err)
+        failed.map_or(Ok(Found { refused: Vec::new(), bad }), Err)
+    }
+
+    /// Refuses a draft for what no topic is about and no answer can make right, before anything is asked.
+    pub(super) fn others(&self, draft: &Draft) -> Result<(), Failure> {
+        let Err(mut errors) = draft.trial(&self.name) else { return Ok(()) };
+        errors.problems.retain(|problem| Topic::ALL.iter().all(|topic| !topic.has(&problem.key)));
+        if errors.problems.is_empty() { Ok(()) } else { Err(Failure { code: FAILED, ..errors.into() }) }
+    }
+
+    /// Those of some keys for whose values the configuration would be refused; what is wrong was shown.
+    pub(super) fn refused(&self, draft: &Draft, wanted: &dyn Fn(&str) -> bool) -> Result<Vec<String>, Failure> {
+        let Err(errors) = draft.trial(&self.name) else { return Ok(Vec::new()) };
+        let mut refused = Vec::new();
+        for problem in errors.problems.into_iter().filter(|problem| wanted(&problem.key)) {
+            let (found, advice) = (&problem.found, &problem.advice);
+            let what = message!("{key}: {found}; {advice}", key = &problem.key, found = found, advice = advice);
+            let why = masked(&what.text(self.language));
+            print(&format!("{}\n", message!("not usable: {why}", why = why).text(self.language)))?;
+            refused.push(problem.key);
+        }
+        Ok(refused)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! All files are written beside their places and synced first; only then are they renamed, and their folders synced. So a disk that is
 //! full or breaks leaves everything as it was, and after a power cut each file is the old one or the new one. Secrets come first: a
-//! configuration never names one that is not there.
+//! configuration never names one that is not there. What a run that was killed left beside its place the next one removes.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -12,7 +12,11 @@ use std::path::{Path, PathBuf};
 use tidegate::code::Code;
 use tidegate::message;
 
-use crate::command::Coded;
+use super::answers::SECRETS;
+use crate::command::{Coded, leftover};
+
+/// How a file's name ends until it is in its place: `.NAME.PID.new`.
+const NEW: &str = ".new";
 
 /// A file or folder that could not be written.
 pub(super) fn cannot(path: &Path, source: io::Error) -> Coded {
@@ -87,7 +91,7 @@ impl Batch {
         let name = target.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
         let mut beside = std::ffi::OsString::from(".");
         beside.push(name);
-        beside.push(format!(".{}.new", std::process::id()));
+        beside.push(format!(".{}{NEW}", std::process::id()));
         let beside = target.with_file_name(beside);
         self.files.push((beside.clone(), target));
         write(&beside, bytes, belongs).map_err(failed)
@@ -136,6 +140,30 @@ fn write(path: &Path, bytes: &[u8], belongs: Belongs) -> io::Result<()> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     File::open(path)?.sync_all()
+}
+
+/// Removes what a run that was killed left of the configuration at `path` and of the secrets in `secrets`: it may be a secret.
+/// Hands out what was removed.
+pub(super) fn remove_left_over(path: &Path, secrets: &Path) -> Vec<PathBuf> {
+    let of = |target: &Path, is_own: &dyn Fn(&str) -> bool| {
+        leftover::remove(target, |name| {
+            let (name, process) = name.strip_prefix('.')?.strip_suffix(NEW)?.rsplit_once('.')?;
+            process.parse().ok().filter(|_| is_own(name))
+        })
+    };
+    let is_secret = |name: &str| {
+        let (name, old) = name.split_once(".old").unwrap_or((name, ""));
+        SECRETS.contains(&name) && old.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let mut removed = of(secrets, &is_secret);
+    // Beside what a link leads to, as it is written there.
+    for file in std::iter::once(path.to_path_buf()).chain(SECRETS.map(|name| secrets.join(name))) {
+        let target = std::fs::canonicalize(&file).unwrap_or(file);
+        if let (Some(folder), Some(own)) = (target.parent(), target.file_name().and_then(|name| name.to_str())) {
+            removed.extend(of(folder, &|name| name == own));
+        }
+    }
+    removed
 }
 
 /// That files can be made in a folder, or in the nearest above it that is there; else why not.

@@ -20,6 +20,9 @@ fn what_is_kept_is_for_its_owner_alone_and_written_only_if_it_changed() {
     let later = Kept { kept_ms: 9, trusted: false, ..kept("a = 1\n") };
     assert!(!write(&OsDisk, folder.path(), &later).expect("nothing to write"));
     assert_eq!(about().ino(), inode);
+    let cut_off = folder.path().join(FOLDER).join(NEW);
+    std::fs::write(&cut_off, "url = \"https://h/secret").expect("a file");
+    assert!(!write(&OsDisk, folder.path(), &later).expect("nothing to write") && !cut_off.exists());
     assert!(write(&OsDisk, folder.path(), &kept("a = 2\n")).expect("it is written"));
     assert_ne!(about().ino(), inode);
     assert_eq!(read(&OsDisk, folder.path()).expect("it is whole"), Some(kept("a = 2\n")));

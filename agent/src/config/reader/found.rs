@@ -4,13 +4,19 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
+use crate::config::Exposed;
 use crate::config::error::{looks_secret, shown};
 use crate::language::Message;
 use crate::message;
 
-/// What is wrong with a file that everybody may read, and what to do.
-pub(super) fn exposed(path: &Path) -> (Message, Message) {
-    let found = message!("{path} may be read or changed by every user of this machine", path = path.display());
+/// What is wrong with a file that everybody may read or change, and what to do.
+pub(super) fn exposed(path: &Path, how: Exposed) -> (Message, Message) {
+    let path = path.display();
+    let found = match how {
+        Exposed::Read => message!("{path} may be read by every user of this machine", path = path),
+        Exposed::Change => message!("{path} may be changed by every user of this machine", path = path),
+        Exposed::Both => message!("{path} may be read and changed by every user of this machine", path = path),
+    };
     (found, message!("chown it to the user that Tidegate runs as and chmod it 600"))
 }
 

@@ -14,7 +14,7 @@ impl Surroundings for Service<'_> {
         surroundings::Disk.secret(path)
     }
 
-    fn usable(&self, path: &Path, content: Content) -> Result<bool, Fault> {
+    fn usable(&self, path: &Path, content: Content) -> Result<Option<Exposed>, Fault> {
         surroundings::Disk.usable(path, content)
     }
 

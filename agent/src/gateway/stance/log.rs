@@ -14,6 +14,7 @@ use crate::chain::chain;
 use crate::config::Config;
 use crate::provider::input::Entry;
 use crate::provider::machine::{LOG_BYTES, Log};
+use crate::regular;
 
 /// The log's name in the store's folder.
 const LOG: &str = "notices";
@@ -69,7 +70,7 @@ pub fn notices_of(folder: &Path) -> io::Result<Vec<Entry>> {
 
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    fs::File::open(path)?.take(LOG_BYTES as u64 + 1).read_to_end(&mut out)?;
+    regular::open(path)?.take(LOG_BYTES as u64 + 1).read_to_end(&mut out)?;
     Ok(out)
 }
 

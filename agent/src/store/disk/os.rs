@@ -1,6 +1,7 @@
 //! The operating system's file system.
 
 use super::{Disk, DiskFile, Entry, Mode, Space, write_all_at};
+use crate::regular;
 use crate::store::wear::{BlockDevice, Medium, NoCounter};
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
@@ -29,7 +30,7 @@ impl Disk for OsDisk {
         let mut options = OpenOptions::new();
         options.read(true).mode(FILE_MODE);
         match mode {
-            Mode::Read => {}
+            Mode::Read => return Ok(Arc::new(OsFile(regular::open(path)?))),
             Mode::Write => {
                 options.write(true);
             }

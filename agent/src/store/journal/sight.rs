@@ -91,6 +91,11 @@ pub(in crate::store) struct Torn {
 }
 
 impl Sight {
+    /// The store's file of its version, if it is not as it was written.
+    pub(in crate::store) fn damaged_version(&self) -> Option<PathBuf> {
+        version::damaged(&*self.disk, &self.path)
+    }
+
     /// What the running store holds: committed records only.
     pub(super) fn of(shared: &Shared) -> Self {
         let ledger = shared.ledger();

@@ -30,7 +30,7 @@ use super::segment::VERSION;
 use crate::store::StoreError;
 use crate::store::disk::{Disk, Mode, read_full_at, write_all_at};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file's name.
 pub(super) const NAME: &str = "version";
@@ -63,6 +63,11 @@ pub(super) fn check(disk: &dyn Disk, root: &Path) -> Result<Says, StoreError> {
         }
         says => Ok(says),
     }
+}
+
+/// Where the file is, if it is there and not as it was written.
+pub(super) fn damaged(disk: &dyn Disk, root: &Path) -> Option<PathBuf> {
+    (says(disk, root) == Says::Damaged).then(|| root.join(NAME))
 }
 
 /// Whether nothing of a store is there yet.
@@ -98,7 +103,12 @@ fn settle(disk: &dyn Disk, root: &Path) -> io::Result<()> {
 fn says(disk: &dyn Disk, root: &Path) -> Says {
     let mut bytes = [0; READ];
     let read = disk.open(&root.join(NAME), Mode::Read).and_then(|file| read_full_at(&*file, &mut bytes, 0));
-    read.map_or(Says::Nothing, |filled| decode(&bytes[..filled]).map_or(Says::Damaged, Says::Format))
+    match read {
+        Ok(filled) => decode(&bytes[..filled]).map_or(Says::Damaged, Says::Format),
+        // A FIFO or a device in its place.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Says::Damaged,
+        Err(_) => Says::Nothing,
+    }
 }
 
 fn encode(format: u16) -> String {
@@ -144,7 +154,9 @@ mod tests {
             let store = disk();
             put(&store, damaged.as_bytes());
             assert_eq!(check(&store, root).expect("what is damaged refuses nothing"), Says::Damaged);
+            assert_eq!(super::damaged(&store, root), Some("/store/version".into()));
             settle(&store, root).expect("the disk is fine");
+            assert_eq!(super::damaged(&store, root), None);
             assert_eq!(says(&store, root), Says::Format(VERSION), "{damaged:?}");
         }
     }

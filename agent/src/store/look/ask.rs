@@ -226,7 +226,7 @@ pub struct Checked {
 /// A range that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
-    /// The lane.
+    /// The lane; empty if it is of none: the store's file of its version.
     pub lane: String,
     /// The file.
     pub file: String,

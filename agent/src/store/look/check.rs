@@ -26,12 +26,20 @@ impl Found<'_, '_> {
 }
 
 impl Look {
-    /// Walks all segments of all lanes, the store's own included: heads, sums, sequence numbers.
+    /// Judges the store's file `version`, then walks all segments of all lanes, the store's own included: heads, sums, sequence
+    /// numbers.
     pub(super) fn verify(&self, say: &mut Say<'_>) -> Result<End, LookError> {
         let own = [&self.sight.aside, &self.sight.control];
         let lanes: Vec<&Arc<LaneSight>> = self.sight.lanes.iter().chain(own).collect();
         let total = lanes.iter().map(|lane| lane.bytes()).sum();
         let mut found = Found { say, done: 0, total, damaged: 0 };
+        if let Some(file) = self.sight.damaged_version() {
+            let what = "it is not as it was written; no record is lost by that, for the segments say the same, and the next start \
+                        writes it anew";
+            let file = file.display().to_string();
+            let lane = String::new();
+            found.damage(Damage { lane, file, offset: 0, from: 0, below: 0, what: what.to_owned() })?;
+        }
         for lane in lanes {
             self.verify_lane(lane, &mut found)?;
         }

@@ -3,7 +3,9 @@
 use tidegate::code::Code;
 use tidegate::collect::broker::examine::{self, Seen, Unseen};
 use tidegate::config::Broker;
+use tidegate::config::units::format_size;
 use tidegate::gateway::of_file;
+use tidegate::language::IntoValue as _;
 use tidegate::message;
 use tidegate::watch::Status;
 
@@ -21,6 +23,9 @@ const INFLIGHT: u64 = 20;
 
 /// Below this a queue is short: an hour of one message a second, the time of a longer restart or repair.
 const ENOUGH: u64 = 3600;
+
+/// The same in bytes, with readings of 300 bytes: about a MiB.
+const ENOUGH_BYTES: u64 = 1 << 20;
 
 /// Connects as a client of its own and looks; takes twice the time that connecting may at the most, and 5 s. What the service is
 /// connected to already is not tried again. `clock_is_right`: see [`super::clock::is_right`].
@@ -55,7 +60,7 @@ pub(in crate::command) fn look(broker: &Broker, clock_is_right: bool, service: O
                 tell(Presented { what, host, certificate, clock }.trusted());
             }
             topics(broker, &seen, tell);
-            tell(limits(broker, &seen));
+            limits(broker, &seen, tell);
         }
     }
 }
@@ -251,15 +256,64 @@ fn topics(broker: &Broker, seen: &Seen, tell: Tell<'_>) {
 }
 
 /// What the broker keeps while Tidegate is away. Its limits cannot be asked over MQTT: they are read where it runs on this machine.
-fn limits(broker: &Broker, seen: &Seen) -> Finding {
+fn limits(broker: &Broker, seen: &Seen, tell: Tell<'_>) {
     let what = Id::BrokerLimits.of(message!("broker, limits"));
     let version = seen.version.clone().unwrap_or_default();
     if !version.to_lowercase().contains("mosquitto") {
         let said = message!("the broker does not say what it is; what it keeps while Tidegate is away is not known");
         let next = message!("see in its manual how many messages it queues for a client that is away");
-        return Finding::unknown(what, said, Some(next));
+        return tell(Finding::unknown(what, said, Some(next)));
     }
-    judge_limits(what, &version, mosquitto::limits(&broker.host, broker.port))
+    let found = mosquitto::limits(&broker.host, broker.port);
+    let lasting = judge_lasting(Id::BrokerPersistence.of(message!("broker, restart")), &found);
+    tell(judge_limits(what, &version, found));
+    lasting.into_iter().for_each(tell);
+}
+
+/// Whether what the broker keeps outlives a restart of its own: it runs on this machine, so mostly both restart together. Nothing is said
+/// where nothing is known; the line on its limits says that.
+fn judge_lasting(what: Subject, limits: &Limits) -> Option<Finding> {
+    let (set, known) = match limits {
+        Limits::Known(set) => (set, true),
+        Limits::Perhaps(set) => (set, false),
+        Limits::Changed(_) | Limits::Unknown => return None,
+    };
+    if set.persistence == Some(true) {
+        let said = message!("what it keeps outlives a restart of it (persistence true)");
+        return known.then(|| Finding::good(what, said));
+    }
+    let next = set.place.as_ref().map_or_else(
+        || {
+            message!(
+                "start the broker with a configuration file (mosquitto -c FILE) that says persistence true and persistence_location"
+            )
+        },
+        |place| {
+            message!(
+                "write persistence true and, if none is set yet, a persistence_location that it may write to into {path}, and restart the broker",
+                path = place.display()
+            )
+        },
+    );
+    let file = || set.file.as_ref().map_or_else(|| "mosquitto".to_owned(), |file| file.display().to_string());
+    Some(match (known, set.persistent_plugin) {
+        (true, false) => Finding::attention(
+            what,
+            message!(
+                "what it keeps for Tidegate is in its memory alone: it is lost when the broker or the machine restarts"
+            ),
+            Code::BrokerLimits,
+            next,
+        ),
+        (true, true) => {
+            Finding::unknown(what, message!("whether what it keeps outlives a restart of it is up to its plugin"), None)
+        }
+        (false, _) => Finding::unknown(
+            what,
+            message!("if it reads {file}, what it keeps for Tidegate is lost when it restarts", file = file()),
+            Some(next),
+        ),
+    })
 }
 
 fn judge_limits(what: Subject, version: &str, limits: Limits) -> Finding {
@@ -287,6 +341,9 @@ fn judge_limits(what: Subject, version: &str, limits: Limits) -> Finding {
             return Finding::unknown(what, said, Some(next));
         }
     };
+    let bytes = set.queued_bytes.unwrap_or(0);
+    // 0 is no limit.
+    let few_bytes = bytes != 0 && bytes < ENOUGH_BYTES;
     let raise = set.place.as_ref().map_or_else(
         || {
             message!(
@@ -294,17 +351,28 @@ fn judge_limits(what: Subject, version: &str, limits: Limits) -> Finding {
             )
         },
         |place| {
+            let path = place.display();
+            if few_bytes {
+                return message!(
+                    "write max_queued_messages 100000 and max_queued_bytes 0 (no limit) into {path} and restart the broker; max_inflight_messages limits the rate, not what is kept",
+                    path = path
+                );
+            }
             message!(
                 "write max_queued_messages 100000 into {path} and restart the broker; max_inflight_messages limits the rate, not what is kept",
-                path = place.display()
+                path = path
             )
         },
     );
     let (queued, inflight) = (set.queued.unwrap_or(QUEUED), set.inflight.unwrap_or(INFLIGHT));
     let source = || set.file.as_ref().map_or_else(|| "mosquitto".to_owned(), |file| file.display().to_string());
-    // 0 is no limit.
-    let short = queued != 0 && queued < ENOUGH;
+    let short = few_bytes || queued != 0 && queued < ENOUGH;
     let count = if queued == 0 { "∞".to_owned() } else { queued.to_string() };
+    let count = if bytes == 0 {
+        count.into_value()
+    } else {
+        message!("{count} (all of them at most {bytes})", count = count, bytes = format_size(bytes)).into_value()
+    };
     if !known {
         let said = message!(
             "{version}; if it reads {file}, it has {inflight} messages under way and keeps {queued} while Tidegate is away",
@@ -345,8 +413,13 @@ mod tests {
     fn limits_are_judged_by_what_the_broker_is_known_to_have_read_and_by_nothing_else() {
         let judged =
             |limits| judge_limits(Id::BrokerLimits.of(message!("broker, limits")), "mosquitto version 2.0.21", limits);
-        let set =
-            |queued, inflight| Settings { queued, inflight, file: Some("/m.conf".into()), place: Some("/p".into()) };
+        let set = |queued, inflight| Settings {
+            queued,
+            inflight,
+            file: Some("/m.conf".into()),
+            place: Some("/p".into()),
+            ..Settings::default()
+        };
         let result = |limits| judged(limits).result;
         assert_eq!(result(Limits::Unknown), Outcome::Unknown);
         assert_eq!(result(Limits::Changed("/m.conf".into())), Outcome::Unknown);
@@ -354,10 +427,32 @@ mod tests {
         assert_eq!(result(Limits::Known(set(None, Some(100)))), Outcome::Attention);
         assert_eq!(result(Limits::Known(set(Some(0), None))), Outcome::Good);
         assert_eq!(result(Limits::Known(set(Some(100_000), Some(20)))), Outcome::Good);
+        let bytes = |bytes| Limits::Known(Settings { queued_bytes: Some(bytes), ..set(Some(100_000), None) });
+        assert_eq!(result(bytes(0)), Outcome::Good);
+        assert_eq!(result(bytes(16 << 20)), Outcome::Good);
+        let few = judged(bytes(64 << 10));
+        assert_eq!(few.result, Outcome::Attention);
+        assert!(few.said.to_string().contains("keeps 100000 (all of them at most 64KiB)"), "{}", few.said);
+        assert!(few.next.expect("what to do").to_string().contains("max_queued_bytes 0"));
         let perhaps = judged(Limits::Perhaps(set(Some(10), None)));
         assert_eq!((perhaps.result, perhaps.code), (Outcome::Unknown, None));
         assert!(perhaps.said.to_string().contains("if it reads /m.conf"), "{}", perhaps.said);
         let next = judged(Limits::Known(set(None, None))).next.expect("what to do").to_string();
         assert!(next.contains("into /p "), "{next}");
+    }
+
+    #[test]
+    fn a_queue_that_is_in_memory_alone_is_told_and_never_as_bad() {
+        let judged = |limits: &Limits| judge_lasting(Id::BrokerPersistence.of(message!("broker, restart")), limits);
+        let set = |persistence, persistent_plugin| Settings { persistence, persistent_plugin, ..Settings::default() };
+        let known = |set| judged(&Limits::Known(set)).map(|finding| finding.result);
+        assert_eq!(known(set(Some(true), false)), Some(Outcome::Good));
+        assert_eq!(known(set(Some(false), false)), Some(Outcome::Attention));
+        assert_eq!(known(set(None, false)), Some(Outcome::Attention), "it has its default, which is not to");
+        assert_eq!(known(set(None, true)), Some(Outcome::Unknown));
+        let perhaps = |set| judged(&Limits::Perhaps(set)).map(|finding| finding.result);
+        assert_eq!((perhaps(set(Some(true), false)), perhaps(set(None, false))), (None, Some(Outcome::Unknown)));
+        assert_eq!(judged(&Limits::Unknown), None);
+        assert_eq!(judged(&Limits::Changed("/m.conf".into())), None);
     }
 }

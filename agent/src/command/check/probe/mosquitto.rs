@@ -60,8 +60,14 @@ pub(super) struct Settings {
     pub(super) place: Option<PathBuf>,
     /// `max_queued_messages`.
     pub(super) queued: Option<u64>,
+    /// `max_queued_bytes`.
+    pub(super) queued_bytes: Option<u64>,
     /// `max_inflight_messages`.
     pub(super) inflight: Option<u64>,
+    /// `persistence`.
+    pub(super) persistence: Option<bool>,
+    /// Whether a plugin is loaded that may keep what is queued, whatever `persistence` says.
+    pub(super) persistent_plugin: bool,
 }
 
 /// Looks for the limits of the broker that is reached so.
@@ -184,11 +190,22 @@ fn value<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 
 impl Settings {
     fn heed(&mut self, line: &str) {
-        for (key, into) in [("max_queued_messages", &mut self.queued), ("max_inflight_messages", &mut self.inflight)] {
+        for (key, into) in [
+            ("max_queued_messages", &mut self.queued),
+            ("max_queued_bytes", &mut self.queued_bytes),
+            ("max_inflight_messages", &mut self.inflight),
+        ] {
             if let Some(number) = value(line, key).and_then(|value| value.parse().ok()) {
                 *into = Some(number);
             }
         }
+        match value(line, "persistence") {
+            Some("true" | "1") => self.persistence = Some(true),
+            Some("false" | "0") => self.persistence = Some(false),
+            _ => {}
+        }
+        let plugin = ["plugin", "global_plugin", "plugin_load"].iter().find_map(|key| value(line, key));
+        self.persistent_plugin |= plugin.is_some_and(|path| path.contains("persist"));
     }
 }
 
@@ -217,6 +234,20 @@ mod tests {
         assert_eq!(set(), Some((Some(0), Some(30), Some(more.join("tidegate.conf")))));
         write(&main, "include_dir /nowhere/at/all\n");
         assert_eq!(set(), None);
+    }
+
+    #[test]
+    fn what_bounds_the_queue_in_bytes_and_whether_it_outlives_a_restart_is_read_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (main, more) = (folder.path().join("m.conf"), folder.path().join("more.conf"));
+        std::fs::write(&main, format!("persistence true\ninclude_dir {}\n", folder.path().display())).expect("a file");
+        std::fs::write(&more, "max_queued_bytes 65536\npersistence false\npersistence_file x\n").expect("a file");
+        let (settings, _) = read(Path::new("/"), &main).expect("readable");
+        assert_eq!((settings.queued_bytes, settings.persistence), (Some(65_536), Some(false)));
+        assert!(!settings.persistent_plugin);
+        std::fs::write(&more, "persistence 1\nplugin /usr/lib/mosquitto_persist_sqlite.so\n").expect("a file");
+        let (settings, _) = read(Path::new("/"), &main).expect("readable");
+        assert_eq!((settings.persistence, settings.persistent_plugin), (Some(true), true));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
+use tidegate::config::Exposed;
 use tidegate::language::system;
 use tidegate::message;
 
@@ -86,10 +87,16 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
     };
     let mode = about.mode() & 0o7777;
     let shown = format!("{mode:04o}");
-    if secret && mode & 0o006 != 0 {
+    if let Some(exposed) = Exposed::of(mode).filter(|_| secret) {
         return Finding::attention(
             what,
-            message!("everybody on this machine may read or change it (mode {mode})", mode = shown),
+            match exposed {
+                Exposed::Read => message!("everybody on this machine may read it (mode {mode})", mode = shown),
+                Exposed::Change => message!("everybody on this machine may change it (mode {mode})", mode = shown),
+                Exposed::Both => {
+                    message!("everybody on this machine may read and change it (mode {mode})", mode = shown)
+                }
+            },
             Code::Permissions,
             message!("take that away: chmod o= {path}", path = path.display()),
         );
@@ -153,11 +160,14 @@ mod tests {
         let file = folder.path().join("key");
         std::fs::write(&file, "x").expect("a file");
         let runner = Runner::find(&Unit::NoSystemd, None);
-        let result = |mode: u32, secret| {
+        for (mode, said) in
+            [(0o644, "may read it (mode 0644)"), (0o602, "may change it"), (0o666, "may read and change it")]
+        {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("mode");
-            judge(&file, secret, &runner, &Unit::NoSystemd).result
-        };
-        assert_eq!(result(0o644, true), Outcome::Attention);
+            let finding = judge(&file, true, &runner, &Unit::NoSystemd);
+            assert_eq!(finding.result, Outcome::Attention);
+            assert!(finding.said.to_string().contains(said), "{}", finding.said);
+        }
         let missing = judge(&folder.path().join("none"), true, &runner, &Unit::NoSystemd);
         assert_eq!((missing.result, missing.code), (Outcome::Bad, Some(Code::Permissions)));
     }

@@ -5,7 +5,7 @@
 //! - The store's own files and its lock are not touched. What is written is one file of [`BLOCK`] × [`SYNCS`] bytes at the most, as the
 //!   service's user, which is removed; one that a killed check has left behind is removed by the next.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ use super::runner::Runner;
 use super::unit::Unit;
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Subject};
+use crate::command::leftover;
 
 /// What is written before each sync, in bytes: a small commit.
 const BLOCK: usize = 4096;
@@ -161,22 +162,31 @@ fn judge_room(what: Subject, store: &Store, (free, inodes): (u64, Option<u64>), 
             message!("find and remove them: du --inodes -x / | sort -n | tail"),
         );
     }
-    let next = || message!("free the disk, or lower [store] max_size: du -x / | sort -n | tail");
-    let told = || {
-        message!(
-            "room for {possible} of [store] max_size {max} ({free} free, {kept} of it left to others)",
-            possible = size(possible),
-            max = format_size(store.max_size),
-            free = size(free),
-            kept = format_size(store.keep_free),
-        )
-    };
+    let next = message!("free the disk, or lower [store] max_size: du -x / | sort -n | tail");
+    let (max, left) = (format_size(store.max_size), format_size(store.keep_free));
+    if possible >= store.max_size {
+        let free = size(free);
+        return Finding::good(
+            what,
+            message!(
+                "room for all of [store] max_size {max} ({free} free, {kept} of it left to others)",
+                max = max,
+                free = free,
+                kept = left
+            ),
+        );
+    }
+    let told = message!(
+        "room for {possible} of [store] max_size {max} ({free} free, {kept} of it left to others)",
+        possible = size(possible),
+        max = max,
+        free = size(free),
+        kept = left,
+    );
     if possible < store.min_bytes() {
-        Finding::bad(what, told(), Code::StoreStalled, next())
-    } else if possible < store.max_size {
-        Finding::attention(what, told(), Code::StoreFull, next())
+        Finding::bad(what, told, Code::StoreStalled, next)
     } else {
-        Finding::good(what, told())
+        Finding::attention(what, told, Code::StoreFull, next)
     }
 }
 
@@ -282,7 +292,7 @@ fn refused(store: &Store, there: &Path, user: &str, error: &io::Error) -> Findin
 
 /// How long each sync took; at least one.
 fn measure(folder: &Path) -> io::Result<Vec<Duration>> {
-    remove_left_over(folder);
+    leftover::remove(folder, |name| name.strip_prefix(NAME)?.strip_suffix(".tmp")?.parse().ok());
     let scrap = Scrap(folder.join(format!("{NAME}{}.tmp", std::process::id())));
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&scrap.0)?;
     let (begun, mut syncs) = (Instant::now(), Vec::new());
@@ -301,19 +311,6 @@ struct Scrap(PathBuf);
 impl Drop for Scrap {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Removes what a check that was killed left behind; one that runs now keeps its own.
-fn remove_left_over(folder: &Path) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten().take(FILES) {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(NAME)?.strip_suffix(".tmp")?.parse::<u32>().ok());
-        let is_ours = pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-        if is_ours && File::open(entry.path()).is_ok() {
-            let _ = std::fs::remove_file(entry.path());
-        }
     }
 }
 
@@ -353,14 +350,21 @@ mod tests {
         let store = store(
             "path = \"/x\"\nmax_size = \"100MiB\"\nmin_size = \"25MiB\"\nkeep_free = \"10MiB\"\nkeep_free_inodes = 100\n",
         );
-        let result = |free: u64, inodes, stored: u64| {
-            judge_room(Id::StoreRoom.of(message!("store, room")), &store, (free << 20, inodes), stored << 20).result
+        let judged = |free: u64, inodes, stored: u64| {
+            judge_room(Id::StoreRoom.of(message!("store, room")), &store, (free << 20, inodes), stored << 20)
         };
+        let result = |free, inodes, stored| judged(free, inodes, stored).result;
         assert_eq!(result(110, None, 0), Outcome::Good);
         assert_eq!(result(20, Some(1_000), 90), Outcome::Good);
         assert_eq!(result(109, None, 0), Outcome::Attention);
         assert_eq!(result(34, None, 0), Outcome::Bad);
         assert_eq!(result(500, Some(100), 0), Outcome::Bad);
+        let said = |free| judged(free, None, 0).said.to_string();
+        assert_eq!(said(500), "room for all of [store] max_size 100MiB (500.0 MiB free, 10MiB of it left to others)");
+        assert_eq!(
+            said(60),
+            "room for 50.0 MiB of [store] max_size 100MiB (60.0 MiB free, 10MiB of it left to others)"
+        );
     }
 
     #[test]
