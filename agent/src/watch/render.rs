@@ -332,7 +332,7 @@ fn flux(out: &mut Sheet, status: &Status) {
         out.line(message!("reason"), told(out, &verdict.reason, verdict.reason_message.as_ref()));
     }
     if !verdict.advice.is_empty() {
-        out.line(message!("what to do"), told(out, &verdict.advice, verdict.advice_message.as_ref()));
+        out.line(message!("what to do"), own(out, &verdict.advice, verdict.advice_message.as_ref()));
     }
     if let Some(until) = verdict.until_ms {
         let text = match until.checked_sub(status.now_ms) {
@@ -475,6 +475,11 @@ fn coded(text: impl IntoValue, code: &str) -> Value {
 /// socket.
 fn told(out: &Sheet, english: &str, message: Option<&Message>) -> String {
     message.map_or_else(|| plain(english), |message| plain(&out.say(message)))
+}
+
+/// The same of what is always the agent's own, such as advice: one that sends no message says it in words that may be known.
+fn own(out: &Sheet, english: &str, message: Option<&Message>) -> String {
+    message.map_or_else(|| plain(again(english, out.language())), |message| plain(&out.say(message)))
 }
 
 /// The lines of what the agent said: as it sent them, or those of its English.

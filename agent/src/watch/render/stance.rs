@@ -4,7 +4,7 @@ use super::super::status::{
     ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, STARTING, StanceStatus, StatusPageStatus,
 };
 use super::words::{clause, notice_word, source, stance_word};
-use super::{NAMES, coded, number, plain, size, span, time, told};
+use super::{NAMES, coded, number, own, plain, size, span, time, told};
 use crate::language::sheet::Sheet;
 use crate::language::{Language, Message, again};
 use crate::message;
@@ -39,7 +39,7 @@ pub(super) fn section(out: &mut Sheet, stance: &StanceStatus, now_ms: u64) {
         let text = of_ground(out, ground, now_ms);
         out.line(stance_word(&ground.stance), coded(text, &ground.code));
         if !ground.advice.is_empty() {
-            out.line("", format!("! {}", told(out, &ground.advice, ground.advice_message.as_ref())));
+            out.line("", format!("! {}", own(out, &ground.advice, ground.advice_message.as_ref())));
         }
     }
     if let Some(wait) = stance.probe_in_ms {
@@ -143,7 +143,7 @@ fn page(out: &mut Sheet, page: &StatusPageStatus) {
         count => out.line("", message!("! {count} entries of it could not be read", count = number(count))),
     }
     if !page.problem.is_empty() {
-        let advice = told(out, &page.advice, page.advice_message.as_ref());
+        let advice = own(out, &page.advice, page.advice_message.as_ref());
         let text = message!(
             "! {problem}; {advice}",
             problem = told(out, &page.problem, page.problem_message.as_ref()),
