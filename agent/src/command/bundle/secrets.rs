@@ -11,8 +11,10 @@
 //!
 //! Values go first, because what goes by form ends where a value may go on; then what has a form, and what is left of values.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use tidegate::language::{Value, system};
 
 use super::forms::Forms;
 
@@ -38,7 +40,7 @@ const FOLDERS: [&str; 9] = ["/etc/", "/run/", "/var/", "/usr/", "/home/", "/root
 pub(super) struct Secrets {
     values: Forms,
     /// Files that hold secrets and could not be read, and why: their values cannot be looked for.
-    pub(super) unread: BTreeSet<(PathBuf, String)>,
+    pub(super) unread: BTreeMap<PathBuf, Value>,
 }
 
 impl Secrets {
@@ -152,7 +154,7 @@ impl Secrets {
             Ok(Some(text)) => self.add_file(&text),
             Ok(None) => return false,
             Err(error) => {
-                self.unread.insert((path.to_owned(), error.to_string()));
+                self.unread.insert(path.to_owned(), system::said(&error));
             }
         }
         true
@@ -168,7 +170,7 @@ impl Secrets {
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                self.unread.insert((folder.to_owned(), error.to_string()));
+                self.unread.insert(folder.to_owned(), system::said(&error));
             }
         }
     }
