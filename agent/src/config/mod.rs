@@ -46,7 +46,7 @@ mod tests;
 
 pub use crate::secret::Secret;
 pub use alarm::{ALARM_TOPIC, Alarm};
-pub use changes::{Changes, changes};
+pub use changes::{Changes, changes, stale};
 pub use credentials::FOLDER as SECRETS_FOLDER;
 pub use error::{Errors, LoadError, Problem, STANDARD_INPUT, first_of_lines};
 pub use exposed::Exposed;

@@ -279,6 +279,9 @@ fn kept_one(places: &Places) -> Result<Chosen, Unkept> {
 pub(super) fn reload(shared: &Arc<Shared>, file: &std::path::Path) {
     match try_reload(shared, file) {
         Ok(changes) => {
+            for warning in &shared.loaded().config.warnings {
+                tracing::warn!("{}: {warning}", file.display());
+            }
             tracing::info!(applied = ?changes.applied, needs_restart = ?changes.needs_restart, "configuration read again");
             if !changes.needs_restart.is_empty() {
                 let (keys, code) = (changes.needs_restart.join(", "), Code::RestartNeeded);
@@ -299,7 +302,12 @@ fn try_reload(shared: &Arc<Shared>, file: &std::path::Path) -> Result<config::Ch
     let text = config::text(&file).map_err(|error| Why(error.passed_over()))?;
     let config = config::parse(&text, &name).map_err(|errors| Why(LoadError::Wrong(errors).passed_over()))?;
     let running = shared.loaded().config;
-    let changes = config::changes(&running, &config);
+    let mut changes = config::changes(&running, &config);
+    for key in config::stale(&config) {
+        if !changes.needs_restart.contains(&key) {
+            changes.needs_restart.push(key);
+        }
+    }
     let config = options::in_force(config, &running);
     let rules = options::rules(&config).map_err(|error| Why::of(&error))?;
     let configured: Vec<String> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
