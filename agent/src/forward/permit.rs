@@ -148,19 +148,26 @@ impl View {
         self.desk().budgets.ask_again();
     }
 
-    /// Until when the budgets would hold back a probe, which is the oldest record alone: `Ok` for how many ms, 0 for none;
-    /// `Err` if that is not known. That the provider said that its quota is used up does not count: when that is asked again
-    /// is not the budgets' to say.
+    /// Until when the limits would hold back a probe, which is the oldest record that they let out, alone: `Ok` for how many ms,
+    /// 0 for none; `Err` if that is not known of any lane. That the provider said that its quota is used up does not count:
+    /// when that is asked again is not the budgets' to say.
     pub(super) fn probe_held(&self, lanes: &[LaneStats]) -> Result<u64, Reason> {
         let now = self.clock.now();
         let mut desk = self.desk();
-        let waiting = lanes.iter().enumerate().filter(|(_, lane)| lane.waiting > 0);
-        let Some((lane, stats)) = waiting.min_by_key(|(_, lane)| lane.oldest_ms) else { return Ok(0) };
-        let cost = desk.cost(Line::worst(), 1, 1, stats.waiting_bytes / stats.waiting + EVENT_BYTES);
-        match desk.ask(lane, cost, &now) {
-            Ok(()) | Err(Refused { reason: Reason::Told, .. }) => Ok(0),
-            Err(refused) => refused.wait_ms.ok_or(refused.reason),
+        let mut held = Ok(0);
+        for (at, (lane, stats)) in lanes.iter().enumerate().filter(|(_, lane)| lane.waiting > 0).enumerate() {
+            let cost = desk.cost(Line::worst(), 1, 1, stats.waiting_bytes / stats.waiting + EVENT_BYTES);
+            let wait = match desk.ask(lane, cost, &now) {
+                Ok(()) | Err(Refused { reason: Reason::Told, .. }) => Ok(0),
+                Err(refused) => refused.wait_ms.ok_or(refused.reason),
+            };
+            held = match (held, wait) {
+                (Ok(known), Ok(wait)) if at > 0 => Ok(wait.min(known)),
+                (Ok(known), Err(_)) if at > 0 => Ok(known),
+                (_, wait) => wait,
+            };
         }
+        held
     }
 }
 
@@ -354,6 +361,15 @@ impl Permits {
         let mut desk = self.view.desk();
         let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
         desk.ask_in_turn(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+    }
+
+    /// Whether a record may leave alone to see whether it is taken; if not, the lane is held. A probe waits for no other
+    /// lane's turn: it is one record, now and then.
+    pub(super) fn may_probe(&self, lane: usize, batch: &Batch) -> bool {
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
+        desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
     }
 
     /// Whether a batch that is as old as it should become may close, though it is not full: only if there is a request

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::{Clock, SystemClock};
 
 /// 2026-12-01T00:00:00Z.
-const DECEMBER: u64 = 1_796_083_200_000;
+pub(super) const DECEMBER: u64 = 1_796_083_200_000;
 
 /// A right clock that was put somewhere, and goes.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Clock for Going {
 }
 
 /// A store whose clock says `wall_ms` now.
-fn open_at(wall_ms: u64) -> (Store, tempfile::TempDir) {
+pub(super) fn open_at(wall_ms: u64) -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let clock = SystemClock::new();
     let ahead_ms = wall_ms - clock.now().uptime_ms;
@@ -33,7 +33,7 @@ fn open_at(wall_ms: u64) -> (Store, tempfile::TempDir) {
     (Store::open(options).expect("a store can be opened").0, folder)
 }
 
-fn limits(bounds: impl IntoIterator<Item = Bound>) -> Limits {
+pub(super) fn limits(bounds: impl IntoIterator<Item = Bound>) -> Limits {
     let source = || Source::Operator { file: "test".into(), line: 1 };
     Limits::merge([&Terms::new(bounds.into_iter().map(|bound| Limit::new(bound, source())))])
 }
