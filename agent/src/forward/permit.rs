@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::batch::{Batch, Cutting};
 use super::options::{EventsCount, LaneOptions, Options};
-use super::turns::Turns;
+use super::turns::{GiveWay, Turns};
 use super::verdict::Verdict;
 use crate::clock::{Clock, Stamp, local};
 use crate::shape::budget::{
@@ -94,6 +94,9 @@ pub(super) struct Desk {
     max_bytes: u64,
     held: Vec<Held>,
     turns: Turns,
+    give_way: GiveWay,
+    /// Until when lanes that do not go first leave a minute's one event to those that do.
+    given_until: Option<Instant>,
 }
 
 /// A view of it for others.
@@ -119,6 +122,8 @@ impl View {
             max_bytes: 1,
             held: Vec::new(),
             turns: Turns::default(),
+            give_way: GiveWay::default(),
+            given_until: None,
         };
         desk.reconfigure(options);
         Self { desk: Arc::new(Mutex::new(desk)), clock }
@@ -219,6 +224,11 @@ impl Desk {
             }
         })?;
         let class = self.lane(lane).0;
+        if let Some(until) = self.given_until.filter(|_| class == Class::Other) {
+            let left = until.saturating_duration_since(Instant::now());
+            let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+            return Err(Refused { kind: Kind::EventsPerMinute, reason: Reason::Reserved, wait_ms: Some(wait_ms) });
+        }
         let Some((ahead, kind)) = self.turns.ahead_of(lane, |other| self.lane(other).0 == class) else { return Ok(()) };
         match self.budgets.ask(class, ahead, now) {
             // It goes now, or is not there any more: then this one goes in the round after the next.
@@ -353,6 +363,14 @@ impl Permits {
             Some(Class::First) if lanes.all(|lane| desk.lane(lane).0 == Class::First) => Class::First,
             _ => Class::Other,
         }
+    }
+
+    /// Before lanes that do not go first ask: whether one that does is about to send, which they leave a minute's one event to.
+    pub(super) fn give_way(&self, near: impl FnOnce(&[Held]) -> bool, now: Instant) {
+        let mut desk = self.view.desk();
+        // Looked at only where it matters: this runs at every turn of the pump.
+        let near = desk.budgets.is_single() && near(&desk.held);
+        desk.given_until = desk.give_way.until(near, now);
     }
 
     /// Whether a batch of a lane may leave now; if not, the lane is held.
@@ -523,6 +541,8 @@ mod tests {
             max_bytes: 1,
             held: Vec::new(),
             turns: Turns::default(),
+            give_way: GiveWay::default(),
+            given_until: None,
         };
         desk.reconfigure(&options);
         let source = Source::Operator { file: "test".into(), line: 1 };

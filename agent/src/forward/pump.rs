@@ -31,7 +31,7 @@ use super::lane::Lane;
 use super::lanes::LaneOrder;
 use super::leave::Leave;
 use super::ledger::Ledger;
-use super::permit::Permits;
+use super::permit::{Held, Permits};
 use super::plan::Side;
 use super::report::Report;
 use super::size::SizeLimit;
@@ -259,9 +259,9 @@ impl Pump {
         if self.leave.is_probing() {
             self.start_probe();
         } else if gate_open {
-            for class in CLASSES {
-                self.start_request(class);
-            }
+            self.start_request(Class::Critical);
+            self.permits.give_way(|held| self.first_is_near(held, now), now);
+            self.start_request(Class::Other);
             self.warm_up(now);
         }
         if settled {
@@ -360,6 +360,13 @@ impl Pump {
         let Some(index) = self.order.pick(class, may) else { return };
         let Some(side) = turn(index).map(|(side, _)| side) else { return };
         self.send(class, index, side, false);
+    }
+
+    /// Whether a lane that goes first is about to send, and no limit holds it.
+    fn first_is_near(&self, held: &[Held], now: Instant) -> bool {
+        let lanes = self.lanes.iter().filter(|lane| lane.options.first && self.lets(lane.id.index()));
+        let free = |lane: &&Lane| !held.iter().any(|held| held.lane == lane.id.index());
+        lanes.filter(free).any(|lane| lane.is_near(&self.store, now))
     }
 
     /// Sends the batch that a lane's turn named. `probe`: to see whether it is taken at all.
