@@ -40,9 +40,10 @@ impl Pump {
         }
     }
 
-    /// Whether anything may leave now, as far as the stance and the endpoint's own pace go.
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        !self.is_ending() && (self.leave.is_probing() || self.leave.lets_any() && self.gate.closed_until(now).is_none())
+    /// Whether anything of a lane may leave now, as far as the stance and the endpoint's own pace go.
+    pub(super) fn is_open(&self, index: usize, now: Instant) -> bool {
+        let paced = || self.lets(index) && self.gate.closed_for(index, now).is_none();
+        !self.is_ending() && (self.leave.is_probing() || paced())
     }
 
     /// Whether the identity in use is about to end: nothing is begun under it any more.
