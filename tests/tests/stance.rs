@@ -372,6 +372,30 @@ fn a_503_that_goes_on_is_an_interruption_that_is_probed_with_one_event() {
 }
 
 #[test]
+fn a_record_that_waits_for_its_window_keeps_no_suspended_gateway_shut() {
+    let (flux, office) = (Flux::start(), Office::new("ops"));
+    let mut setup = setup(&flux, &office);
+    setup.lane("name = \"bulk\"").rule("topic = \"devices/{device}/bulk\"\nlane = \"bulk\"");
+    // The clock is not known to be right, so its windows are never open.
+    setup.set("limits", "windows", "[\"03:00-03:01\"]");
+    let agent = setup.start();
+    publish(&agent, "telemetry", "1");
+    delivered(&agent, &flux, 1);
+    publish(&agent, "bulk", "1");
+    flux.answer_next([Answer::status(403)]);
+    publish(&agent, "telemetry", "2");
+    until_stance(&agent, "suspended");
+    wait::until("a probe is to come", BOUND, || agent.status()["stance"]["probe_in_ms"].is_u64());
+    agent.reload();
+    delivered(&agent, &flux, 2);
+    until_stance(&agent, "open");
+    publish(&agent, "alarm", "fire");
+    delivered(&agent, &flux, 3);
+    assert_eq!(agent.waiting(), 1, "what waits for its window still does");
+    flux.assert_sound();
+}
+
+#[test]
 fn a_used_up_quota_is_asked_again_when_status_says_and_not_before_the_time_that_it_names() {
     let (flux, office) = (Flux::start(), Office::new("ops"));
     let mut agent = setup(&flux, &office).start();

@@ -1,4 +1,10 @@
-//! When the endpoint may be tried again, for all lanes together. Pure.
+//! When the endpoint may be tried again. Pure.
+//!
+//! What an answer asks for (`Retry-After`), and what it says of the account, holds for all lanes together. A failure that says
+//! nothing of the kind (a 500, a cut connection) may be the endpoint's, or that of the one batch that was sent: so it does not
+//! close the way of a lane whose own last request was accepted; that lane's next one shows which it is. Another lane's
+//! acceptance lets the one that failed try again at once; if it fails again all the same, the trouble is its own, and it waits
+//! for its own time from then on.
 
 use std::time::{Duration, Instant};
 
@@ -43,15 +49,29 @@ pub(super) struct Gate {
     told: bool,
     backoff: Backoff,
     probe: Backoff,
+    /// By lane: whether its last request was accepted.
+    proven: Vec<bool>,
+    /// What closed it, if that was a failure that may be one lane's alone.
+    failure: Option<Alone>,
     /// When it first failed since it last accepted, and how often.
     failed: Option<(Instant, u32)>,
+}
+
+/// A lane whose request failed.
+#[derive(Debug, Clone, Copy)]
+struct Alone {
+    lane: usize,
+    /// Another lane's request was accepted since.
+    other_accepted: bool,
+    /// Its request failed again after another lane's was accepted.
+    own: bool,
 }
 
 impl Gate {
     /// Open.
     pub(super) fn new(options: &Options) -> Self {
         let (backoff, probe) = (Backoff::new(options.backoff), Backoff::new(options.probe));
-        Self { not_before: None, told: false, backoff, probe, failed: None }
+        Self { not_before: None, told: false, backoff, probe, proven: Vec::new(), failure: None, failed: None }
     }
 
     /// Closed until what an answer named before a restart, as if it had been answered just now.
@@ -64,7 +84,9 @@ impl Gate {
     pub(super) fn reload(&mut self, options: &Options, same_endpoint: bool, from: Instant) {
         let told = self.told && same_endpoint;
         let kept = self.not_before.map(|at| if told { at } else { at.min(from) });
-        *self = Self { not_before: kept, told, failed: self.failed, ..Self::new(options) };
+        let proven = if same_endpoint { std::mem::take(&mut self.proven) } else { Vec::new() };
+        let (failure, failed) = (self.failure.filter(|_| same_endpoint), self.failed);
+        *self = Self { not_before: kept, told, proven, failure, failed, ..Self::new(options) };
     }
 
     /// It opens at once: somebody who knows more lets telemetry leave again.
@@ -78,13 +100,33 @@ impl Gate {
         self.failed.is_none()
     }
 
-    /// When it opens, if it is closed at `now`.
+    /// Whether it takes a lane's, as far as is known.
+    pub(super) fn takes_of(&self, lane: usize) -> bool {
+        self.takes() || self.is_free(lane)
+    }
+
+    /// Whether what closed it says nothing of a lane.
+    fn is_free(&self, lane: usize) -> bool {
+        self.failure.is_some_and(|failure| failure.lane != lane) && self.proven.get(lane).is_some_and(|proven| *proven)
+    }
+
+    /// When it opens for a lane, if it is closed at `now`.
+    pub(super) fn closed_for(&self, lane: usize, now: Instant) -> Option<Instant> {
+        self.closed_until(now).filter(|_| !self.is_free(lane))
+    }
+
+    /// When it opens for all, if it is closed at `now`.
     pub(super) fn closed_until(&self, now: Instant) -> Option<Instant> {
         self.not_before.filter(|until| *until > now)
     }
 
-    /// Takes a verdict into account; `true` if it ends an outage.
-    pub(super) fn judged(&mut self, verdict: Verdict, now: Instant, jitter: &mut Jitter) -> bool {
+    /// Takes a verdict on a lane's request into account; `true` if it ends an outage.
+    pub(super) fn judged(&mut self, lane: usize, verdict: Verdict, now: Instant, jitter: &mut Jitter) -> bool {
+        self.prove(lane, verdict);
+        if verdict == Verdict::Accepted && self.failure.is_some_and(|failure| failure.own) {
+            // Of another lane: it says nothing of the one that waits.
+            return self.count(verdict, now);
+        }
         self.told = matches!(verdict, Verdict::Throttled { .. } | Verdict::Maintenance { .. });
         self.not_before = match verdict {
             Verdict::Accepted => {
@@ -100,6 +142,31 @@ impl Gate {
             Verdict::Transient { costly: false } => Some(now + self.backoff.failed(jitter)),
         };
         self.count(verdict, now)
+    }
+
+    /// Takes note whose requests are accepted, and whose fail.
+    fn prove(&mut self, lane: usize, verdict: Verdict) {
+        if self.proven.len() <= lane {
+            self.proven.resize(lane + 1, false);
+        }
+        let known = self.failure;
+        match verdict {
+            Verdict::Accepted => {
+                self.proven[lane] = true;
+                self.failure = known
+                    .filter(|failure| failure.lane != lane)
+                    .map(|failure| Alone { other_accepted: true, ..failure });
+            }
+            Verdict::Transient { costly: false } => {
+                self.proven[lane] = false;
+                let again = known.filter(|failure| failure.lane == lane);
+                let own = again.is_some_and(|failure| failure.own || failure.other_accepted);
+                self.failure = Some(Alone { lane, other_accepted: false, own });
+            }
+            // What is wrong is the batch.
+            Verdict::Poison { .. } | Verdict::Transient { costly: true } => {}
+            _ => self.failure = None,
+        }
     }
 
     /// Counts failures of the endpoint; `true` if the verdict ends an outage.
@@ -166,7 +233,7 @@ mod tests {
                 (Verdict::Transient { costly: false }, Some((1, 2))),
             ] {
                 let mut gate = Gate::new(&options);
-                gate.judged(verdict, now, &mut Jitter::new(seed));
+                gate.judged(0, verdict, now, &mut Jitter::new(seed));
                 let closed = gate.closed_until(now).map(|until| until - now);
                 let within = |(low, high)| closed.is_some_and(|wait| wait >= low * second && wait <= high * second);
                 assert!(range.map_or(closed.is_none(), within), "{verdict:?}: {closed:?}");
@@ -190,7 +257,7 @@ mod tests {
             (Verdict::Transient { costly: false }, true, false),
         ] {
             let mut gate = Gate::new(&options);
-            gate.judged(verdict, now, &mut Jitter::new(1));
+            gate.judged(0, verdict, now, &mut Jitter::new(1));
             gate.reload(&options, same_endpoint, now);
             assert_eq!(gate.closed_until(now).is_some(), stays, "{verdict:?}");
             gate.reload(&options, same_endpoint, now);
@@ -215,7 +282,7 @@ mod tests {
         let mut gate = Gate::new(&options);
         gate.reload(&options, true, later);
         assert_eq!(gate.closed_until(now), None, "it was open");
-        gate.judged(Verdict::Misconfigured, now, &mut Jitter::new(1));
+        gate.judged(0, Verdict::Misconfigured, now, &mut Jitter::new(1));
         gate.reload(&options, true, later);
         assert_eq!(gate.closed_until(now), Some(later));
         gate.open(&options);
@@ -229,17 +296,41 @@ mod tests {
         for (failures, seconds, outage) in [(0, 60, false), (1, 9, false), (2, 9, false), (3, 0, true), (1, 10, true)] {
             let (mut gate, mut jitter, now) = (Gate::new(&options), Jitter::new(1), Instant::now());
             for _ in 0..failures {
-                assert!(!gate.judged(cut, now, &mut jitter));
+                assert!(!gate.judged(0, cut, now, &mut jitter));
                 assert!(
-                    !gate.judged(Verdict::Poison { too_large: false }, now, &mut jitter),
+                    !gate.judged(0, Verdict::Poison { too_large: false }, now, &mut jitter),
                     "that says nothing of it"
                 );
                 gate.reload(&options, true, now);
             }
             let later = now + Duration::from_secs(seconds);
-            assert_eq!(gate.judged(Verdict::Accepted, later, &mut jitter), outage, "{failures} in {seconds} s");
-            assert!(!gate.judged(Verdict::Accepted, later, &mut jitter), "told once");
+            assert_eq!(gate.judged(0, Verdict::Accepted, later, &mut jitter), outage, "{failures} in {seconds} s");
+            assert!(!gate.judged(0, Verdict::Accepted, later, &mut jitter), "told once");
         }
+    }
+
+    #[test]
+    fn a_failure_of_one_lane_closes_no_lane_whose_own_requests_are_accepted() {
+        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
+        let (now, mut jitter, mut gate) = (Instant::now(), Jitter::new(1), Gate::new(&options));
+        let failure = Verdict::Transient { costly: false };
+        let closed = |gate: &Gate| [0, 1, 2].map(|lane| gate.closed_for(lane, now).is_some());
+        gate.judged(0, Verdict::Accepted, now, &mut jitter);
+        gate.judged(1, failure, now, &mut jitter);
+        assert_eq!(closed(&gate), [false, true, true], "nothing is known of the last");
+        assert!(gate.takes_of(0) && !gate.takes_of(1));
+        gate.judged(0, Verdict::Accepted, now, &mut jitter);
+        assert_eq!(closed(&gate), [false; 3], "it may be over");
+        gate.judged(1, failure, now, &mut jitter);
+        gate.judged(0, Verdict::Accepted, now, &mut jitter);
+        assert_eq!(closed(&gate), [false, true, true], "it is the lane's own trouble");
+        gate.judged(0, failure, now, &mut jitter);
+        assert_eq!(closed(&gate), [true; 3], "it is the endpoint's");
+        gate.judged(1, Verdict::Accepted, now, &mut jitter);
+        assert_eq!(closed(&gate), [false; 3]);
+        let until = now + Duration::from_secs(40);
+        gate.judged(1, Verdict::Throttled { until }, now, &mut jitter);
+        assert_eq!(closed(&gate), [true; 3], "the endpoint asked for it");
     }
 
     #[test]
@@ -248,11 +339,11 @@ mod tests {
         let (now, mut jitter, mut gate) = (Instant::now(), Jitter::new(7), Gate::new(&options));
         let mut longest = Duration::ZERO;
         for _ in 0..50 {
-            gate.judged(Verdict::Suspended, now, &mut jitter);
+            gate.judged(0, Verdict::Suspended, now, &mut jitter);
             longest = longest.max(gate.closed_until(now).map_or(Duration::ZERO, |until| until - now));
         }
         assert!(longest > options.probe.max / 2 && longest <= options.probe.max, "{longest:?}");
-        gate.judged(Verdict::Accepted, now, &mut jitter);
+        gate.judged(0, Verdict::Accepted, now, &mut jitter);
         assert_eq!(gate.closed_until(now), None);
     }
 }

@@ -163,8 +163,8 @@ impl Handle {
         self.view.standing(lanes)
     }
 
-    /// In how many ms budgets let a probe leave, which is the oldest of what waits in these lanes, alone; `None` if that is not
-    /// known.
+    /// In how many ms the limits let a probe leave, which is the oldest of what waits in these lanes and may leave then, alone;
+    /// `None` if that is not known of any lane.
     pub fn probe_in_ms(&self, lanes: &[LaneStats]) -> Option<u64> {
         self.view.probe_held(lanes).ok()
     }

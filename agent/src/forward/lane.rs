@@ -231,6 +231,12 @@ impl Lane {
         Side::BOTH.into_iter().filter(|side| *side == Side::Backlog || !self.is_held()).filter_map(of).min()
     }
 
+    /// Whether it is about to send: something is at hand, or it is being read what there is.
+    pub(super) fn is_near(&self, store: &Store, now: Instant) -> bool {
+        let reads = self.streams.iter().any(Stream::is_reading);
+        reads || self.next_attempt(store, now).is_some_and(|at| at <= now)
+    }
+
     /// When it must be looked at again if nothing else happens.
     pub(super) fn wake_at(&self, replayed_after: std::time::Duration, now: Instant) -> Option<Instant> {
         let oldest = self.streams[Side::Live.index()].oldest();

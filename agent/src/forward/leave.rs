@@ -1,9 +1,9 @@
 //! What the provider's stance lets leave, as the forwarder is told it, and the probe.
 //!
 //! While no telemetry may leave, the machine (`provider::machine`) allows a probe now and then: one record, the oldest
-//! stored. Each is allowed by a number that was not there before; what was allowed before the gateway began is not its
+//! stored that the limits let out. Each is allowed by a number that was not there before; what was allowed before the gateway began is not its
 //! own, but what became due while it was off is. One that was allowed while nothing was stored waits for the first
-//! record, and for as long as the machine has something in its way.
+//! record, or while limits hold all that is stored for the first that they let out, and for as long as the machine has something in its way.
 //!
 //! Before a stop that is announced, batches do not wait until they are as old as they should become: what a lane has gathered
 //! closes at the [`CALLS`], so that at most the records of the last seconds wait for the stop's end. Twice and not all the

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::batch::{Batch, Cutting};
 use super::options::{EventsCount, LaneOptions, Options};
-use super::turns::Turns;
+use super::turns::{GiveWay, Turns};
 use super::verdict::Verdict;
 use crate::clock::{Clock, Stamp, local};
 use crate::shape::budget::{
@@ -94,6 +94,9 @@ pub(super) struct Desk {
     max_bytes: u64,
     held: Vec<Held>,
     turns: Turns,
+    give_way: GiveWay,
+    /// Until when lanes that do not go first leave a minute's one event to those that do.
+    given_until: Option<Instant>,
 }
 
 /// A view of it for others.
@@ -119,6 +122,8 @@ impl View {
             max_bytes: 1,
             held: Vec::new(),
             turns: Turns::default(),
+            give_way: GiveWay::default(),
+            given_until: None,
         };
         desk.reconfigure(options);
         Self { desk: Arc::new(Mutex::new(desk)), clock }
@@ -148,19 +153,26 @@ impl View {
         self.desk().budgets.ask_again();
     }
 
-    /// Until when the budgets would hold back a probe, which is the oldest record alone: `Ok` for how many ms, 0 for none;
-    /// `Err` if that is not known. That the provider said that its quota is used up does not count: when that is asked again
-    /// is not the budgets' to say.
+    /// Until when the limits would hold back a probe, which is the oldest record that they let out, alone: `Ok` for how many ms,
+    /// 0 for none; `Err` if that is not known of any lane. That the provider said that its quota is used up does not count:
+    /// when that is asked again is not the budgets' to say.
     pub(super) fn probe_held(&self, lanes: &[LaneStats]) -> Result<u64, Reason> {
         let now = self.clock.now();
         let mut desk = self.desk();
-        let waiting = lanes.iter().enumerate().filter(|(_, lane)| lane.waiting > 0);
-        let Some((lane, stats)) = waiting.min_by_key(|(_, lane)| lane.oldest_ms) else { return Ok(0) };
-        let cost = desk.cost(Line::worst(), 1, 1, stats.waiting_bytes / stats.waiting + EVENT_BYTES);
-        match desk.ask(lane, cost, &now) {
-            Ok(()) | Err(Refused { reason: Reason::Told, .. }) => Ok(0),
-            Err(refused) => refused.wait_ms.ok_or(refused.reason),
+        let mut held = Ok(0);
+        for (at, (lane, stats)) in lanes.iter().enumerate().filter(|(_, lane)| lane.waiting > 0).enumerate() {
+            let cost = desk.cost(Line::worst(), 1, 1, stats.waiting_bytes / stats.waiting + EVENT_BYTES);
+            let wait = match desk.ask(lane, cost, &now) {
+                Ok(()) | Err(Refused { reason: Reason::Told, .. }) => Ok(0),
+                Err(refused) => refused.wait_ms.ok_or(refused.reason),
+            };
+            held = match (held, wait) {
+                (Ok(known), Ok(wait)) if at > 0 => Ok(wait.min(known)),
+                (Ok(known), Err(_)) if at > 0 => Ok(known),
+                (_, wait) => wait,
+            };
         }
+        held
     }
 }
 
@@ -212,6 +224,11 @@ impl Desk {
             }
         })?;
         let class = self.lane(lane).0;
+        if let Some(until) = self.given_until.filter(|_| class == Class::Other) {
+            let left = until.saturating_duration_since(Instant::now());
+            let wait_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
+            return Err(Refused { kind: Kind::EventsPerMinute, reason: Reason::Reserved, wait_ms: Some(wait_ms) });
+        }
         let Some((ahead, kind)) = self.turns.ahead_of(lane, |other| self.lane(other).0 == class) else { return Ok(()) };
         match self.budgets.ask(class, ahead, now) {
             // It goes now, or is not there any more: then this one goes in the round after the next.
@@ -348,12 +365,29 @@ impl Permits {
         }
     }
 
+    /// Before lanes that do not go first ask: whether one that does is about to send, which they leave a minute's one event to.
+    pub(super) fn give_way(&self, near: impl FnOnce(&[Held]) -> bool, now: Instant) {
+        let mut desk = self.view.desk();
+        // Looked at only where it matters: this runs at every turn of the pump.
+        let near = desk.budgets.is_single() && near(&desk.held);
+        desk.given_until = desk.give_way.until(near, now);
+    }
+
     /// Whether a batch of a lane may leave now; if not, the lane is held.
     pub(super) fn may(&self, lane: usize, batch: &Batch) -> bool {
         let now = self.view.clock.now();
         let mut desk = self.view.desk();
         let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
         desk.ask_in_turn(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
+    }
+
+    /// Whether a record may leave alone to see whether it is taken; if not, the lane is held. A probe waits for no other
+    /// lane's turn: it is one record, now and then.
+    pub(super) fn may_probe(&self, lane: usize, batch: &Batch) -> bool {
+        let now = self.view.clock.now();
+        let mut desk = self.view.desk();
+        let cost = desk.cost(Line::of(&self.wire), 1, batch.events as u64, batch.body.len() as u64);
+        desk.ask(lane, cost, &now).map_err(|refused| desk.hold(lane, refused)).is_ok()
     }
 
     /// Whether a batch that is as old as it should become may close, though it is not full: only if there is a request
@@ -507,6 +541,8 @@ mod tests {
             max_bytes: 1,
             held: Vec::new(),
             turns: Turns::default(),
+            give_way: GiveWay::default(),
+            given_until: None,
         };
         desk.reconfigure(&options);
         let source = Source::Operator { file: "test".into(), line: 1 };

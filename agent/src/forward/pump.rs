@@ -31,7 +31,7 @@ use super::lane::Lane;
 use super::lanes::LaneOrder;
 use super::leave::Leave;
 use super::ledger::Ledger;
-use super::permit::Permits;
+use super::permit::{Held, Permits};
 use super::plan::Side;
 use super::report::Report;
 use super::size::SizeLimit;
@@ -236,13 +236,14 @@ impl Pump {
         let settled = self.follow_store();
         self.permits.look();
         self.follow_stance();
-        let gate_open = self.is_open(now);
+        let open: Vec<bool> = (0..self.lanes.len()).map(|index| self.is_open(index, now)).collect();
+        let gate_open = open.contains(&true);
         let call = self.leave.last_call(now, || self.store.clock().now());
         let cutting = self.cutting(now);
         let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
         for (index, side) in sides.clone() {
             self.lanes[index].keep_up(&self.store, &cutting);
-            let may_close = gate_open && self.lets(index) && self.may_close(index, side, call, now);
+            let may_close = open[index] && self.may_close(index, side, call, now);
             if self.lanes[index].close_if_due(side, may_close, call, now) {
                 self.announce_fresh(index, side);
             }
@@ -252,16 +253,15 @@ impl Pump {
             self.renew_outdated(now);
         }
         for (index, side) in sides {
-            let open = gate_open && self.lets(index);
-            self.read(index, side, open, cutting);
+            self.read(index, side, open[index], cutting);
         }
         self.put_dear_aside(now);
         if self.leave.is_probing() {
             self.start_probe();
         } else if gate_open {
-            for class in CLASSES {
-                self.start_request(class);
-            }
+            self.start_request(Class::Critical, now);
+            self.permits.give_way(|held| self.first_is_near(held, now), now);
+            self.start_request(Class::Other, now);
             self.warm_up(now);
         }
         if settled {
@@ -349,17 +349,24 @@ impl Pump {
 
     /// Sends the next batch of a class if its link is free and a lane has one that is announced. While the endpoint is
     /// not known to take anything, one request at a time asks whether it does.
-    fn start_request(&mut self, class: Class) {
+    fn start_request(&mut self, class: Class, now: Instant) {
         let asking = self.critical.is_asking() || self.other.is_asking();
-        if self.way(class).link.is_none() || (asking && !self.gate.takes()) {
+        if self.way(class).link.is_none() {
             return;
         }
+        let goes = |index: usize| self.is_open(index, now) && (!asking || self.gate.takes_of(index));
         let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
-        let may =
-            |index: usize| self.lets(index) && turn(index).is_some_and(|(_, batch)| self.permits.may(index, batch));
+        let may = |index: usize| goes(index) && turn(index).is_some_and(|(_, batch)| self.permits.may(index, batch));
         let Some(index) = self.order.pick(class, may) else { return };
         let Some(side) = turn(index).map(|(side, _)| side) else { return };
         self.send(class, index, side, false);
+    }
+
+    /// Whether a lane that goes first is about to send, and no limit holds it.
+    fn first_is_near(&self, held: &[Held], now: Instant) -> bool {
+        let lanes = self.lanes.iter().filter(|lane| lane.options.first && self.is_open(lane.id.index(), now));
+        let free = |lane: &&Lane| !held.iter().any(|held| held.lane == lane.id.index());
+        lanes.filter(free).any(|lane| lane.is_near(&self.store, now))
     }
 
     /// Sends the batch that a lane's turn named. `probe`: to see whether it is taken at all.
@@ -540,9 +547,12 @@ impl Pump {
             // When is the machine's to say.
             return None;
         }
-        let attempt = |lane: &Lane| self.permits.held_until(lane.id.index(), lane.next_attempt(&self.store, now)?);
+        let attempt = |lane: &Lane| {
+            let at = self.permits.held_until(lane.id.index(), lane.next_attempt(&self.store, now)?)?;
+            Some(self.gate.closed_for(lane.id.index(), now).map_or(at, |until| until.max(at)))
+        };
         let lanes = self.lanes.iter().filter(|lane| self.leave.lets(lane.options.first)).filter_map(attempt).min();
-        [lanes, self.gate.closed_until(now)].into_iter().flatten().max().filter(|at| *at > now)
+        lanes.or(self.gate.closed_until(now)).filter(|at| *at > now)
     }
 
     /// Shows the verdict, and logs it when it changes.

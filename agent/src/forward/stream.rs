@@ -253,6 +253,11 @@ impl Stream {
         self.fresh.as_ref().map(|batch| batch.oldest).or_else(|| self.open.as_ref().map(Open::oldest))
     }
 
+    /// Whether a read is under way.
+    pub(super) fn is_reading(&self) -> bool {
+        self.loader.is_none()
+    }
+
     /// A read failed.
     pub(super) fn read_failed(&mut self, now: Instant) {
         self.at_end = false;

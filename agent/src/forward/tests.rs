@@ -172,6 +172,28 @@ async fn a_lone_bad_record_waits_and_another_lane_is_proof_enough() {
 }
 
 #[tokio::test]
+async fn a_record_that_fails_each_time_holds_up_no_lane_whose_own_are_taken() {
+    let flux = flux::Flux::start(|seen, _| {
+        let bad = seen.header("x-tidegate-lane") == Some("normal");
+        status(if bad { 500 } else { 200 })
+    })
+    .await;
+    let day = Duration::from_secs(86_400);
+    let bench = Bench::start(Options { backoff: DelayRange { min: day, max: day }, ..webhook(&flux) });
+    bench.publish(0, numbers(0..1));
+    bench.until_forwarded(1).await;
+    bench.publish(1, numbers(0..1));
+    bench.until("the normal one failed", |stats| stats.verdict.word == "transient").await;
+    for number in 1..6 {
+        bench.publish(0, numbers(number..number + 1));
+        bench.until_forwarded(number + 1).await;
+    }
+    let failed = flux.seen().iter().filter(|seen| seen.header("x-tidegate-lane") == Some("normal")).count();
+    assert_eq!(failed, 2, "once more when another was taken, and then at its own time");
+    assert_eq!(bench.stop().await, 1);
+}
+
+#[tokio::test]
 async fn a_413_lowers_the_size_and_only_a_single_record_over_it_is_put_aside() {
     let flux = flux::Flux::start(|seen, _| status(if seen.body.len() > 9_000 { 413 } else { 200 })).await;
     let bench = Bench::start(webhook(&flux));

@@ -3,6 +3,12 @@
 //! A lane whose batch costs more than another's may find that what the hour or the pace gives is taken, bit by bit, before
 //! it comes to what it needs: it would wait for good. So it is counted what goes ahead of it, and once that is
 //! [`PASSED_OVER`] times its own cost the others of its class wait until it has gone.
+//!
+//! Another case is a minute that has a single event: nothing of it can be kept for lanes that go first, so whoever asks first
+//! would have it. After a start that is whoever was announced before, which is what was being sent then. So others give way
+//! ([`GiveWay`]) while a lane that goes first is about to send.
+
+use std::time::{Duration, Instant};
 
 use tidegate_protocol::terms::Kind;
 
@@ -11,6 +17,10 @@ use crate::shape::budget::Cost;
 /// So many times its own cost goes ahead of a batch at most: twice what the default weights (4 : 1) give the other of two
 /// lanes, so that it is weights that share, and this only what keeps a lane from starving.
 const PASSED_OVER: u64 = 8;
+
+/// How long others give way to a lane that is about to send, but does not. A read and the commit of an announcement take some
+/// hundredths of a second, on a worn card seconds.
+const GIVE_WAY: Duration = Duration::from_secs(10);
 
 /// Parts of a cost.
 const WHOLE: u64 = 1_000;
@@ -81,9 +91,39 @@ impl Turns {
     }
 }
 
+/// How long lanes that do not go first wait for one that does.
+#[derive(Debug, Default)]
+pub(super) struct GiveWay {
+    since: Option<Instant>,
+}
+
+impl GiveWay {
+    /// Until when the others wait, if they do. `near`: a lane that goes first is about to send.
+    pub(super) fn until(&mut self, near: bool, now: Instant) -> Option<Instant> {
+        if !near {
+            self.since = None;
+            return None;
+        }
+        let until = *self.since.get_or_insert(now) + GIVE_WAY;
+        (until > now).then_some(until)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn others_give_way_while_one_that_goes_first_is_about_to_send_but_not_for_ever() {
+        let (mut way, start) = (GiveWay::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(way.until(false, at(0)), None);
+        assert_eq!(way.until(true, at(1)), Some(at(11)));
+        assert_eq!(way.until(true, at(10)), Some(at(11)));
+        assert_eq!(way.until(true, at(11)), None, "something keeps it from sending");
+        assert_eq!(way.until(false, at(12)), None);
+        assert_eq!(way.until(true, at(13)), Some(at(23)));
+    }
 
     const SMALL: Cost = Cost { events: 1, bytes: 1_000, spare: 0 };
     const DEAR: Cost = Cost { events: 1, bytes: 50_000, spare: 0 };

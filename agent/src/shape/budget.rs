@@ -21,7 +21,8 @@
 //! Of a day or a month a twentieth is kept for lanes that go first; the rest is the common part (`account`). A month is
 //! *paced*: what is left of the common part is spread over what remains of the month, so that what an idle night left is
 //! spread too. After idleness what an hour gives may go at once, and ten events or a hundredth of the bytes in any case.
-//! Lanes that go first do not wait for the pace. Of a minute and an hour either side leaves the other a tenth.
+//! Lanes that go first do not wait for the pace. Of a minute and an hour either side leaves the other a tenth, and one event at
+//! the least; a minute of a single event ([`Budgets::is_single`]) belongs to lanes that go first while they have something.
 //!
 //! Pure: the time is an argument, what was noted is handed in, and notes are handed out.
 
@@ -277,6 +278,11 @@ pub struct Budgets {
 }
 
 impl Budgets {
+    /// Whether a minute has a single event: nothing of it can be kept for either class.
+    pub fn is_single(&self) -> bool {
+        self.minute.amount == Some(1)
+    }
+
     /// What is limited by nothing yet ([`Budgets::limit`]), with what was noted before.
     pub fn new(calendar: Calendar, kept: &[Kept], now: &Stamp) -> Self {
         let at = now.uptime_ms;

@@ -79,7 +79,8 @@ impl Pump {
         // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
         // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
         let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
-        let outage_ended = same_endpoint && (named || !overtaken) && self.gate.judged(verdict, now, &mut self.jitter);
+        let outage_ended =
+            same_endpoint && (named || !overtaken) && self.gate.judged(lane, verdict, now, &mut self.jitter);
         let outcome = if same_endpoint {
             self.outcome(&batch, verdict, now)
         } else if verdict == Verdict::Accepted {

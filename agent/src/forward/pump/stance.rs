@@ -40,9 +40,10 @@ impl Pump {
         }
     }
 
-    /// Whether anything may leave now, as far as the stance and the endpoint's own pace go.
-    pub(super) fn is_open(&self, now: Instant) -> bool {
-        !self.is_ending() && (self.leave.is_probing() || self.leave.lets_any() && self.gate.closed_until(now).is_none())
+    /// Whether anything of a lane may leave now, as far as the stance and the endpoint's own pace go.
+    pub(super) fn is_open(&self, index: usize, now: Instant) -> bool {
+        let paced = || self.lets(index) && self.gate.closed_for(index, now).is_none();
+        !self.is_ending() && (self.leave.is_probing() || paced())
     }
 
     /// Whether the identity in use is about to end: nothing is begun under it any more.
@@ -57,16 +58,28 @@ impl Pump {
         self.leave.is_probing() || self.leave.lets(self.lanes[index].options.first)
     }
 
-    /// Sends the oldest record that is stored, once it is known which it is.
+    /// Sends the oldest record that the limits let out, once it is known which it is. What waits for a window of its lane,
+    /// or for what its lane may use, would keep every other lane shut with it, and for what need not be over: the probe is
+    /// there to find out about the provider.
     pub(super) fn start_probe(&mut self) {
         let busy = !self.loads.is_empty() || self.critical.is_asking() || self.other.is_asking();
-        let oldest = |lane: &super::Lane| lane.oldest().map(|(side, batch)| (batch.oldest, lane.id.index(), side));
-        let Some((_, index, side)) = self.lanes.iter().filter_map(oldest).min_by_key(|(at, ..)| *at) else { return };
-        let ready = self.lanes[index].oldest().is_some_and(|(_, batch)| {
-            batch.events == 1 && self.ledger.is_announced(index, batch.span) && self.permits.may(index, batch)
-        });
+        if busy {
+            return;
+        }
+        let ready = |lane: &super::Lane| lane.oldest().map(|(side, batch)| (batch.oldest, lane.id.index(), side));
+        let mut oldest: Vec<_> = self.lanes.iter().filter_map(ready).collect();
+        oldest.sort_by_key(|(at, ..)| *at);
+        // One that is still to be cut to a single record is waited for: it may be the one.
+        let may = |index: usize| {
+            let batch = self.lanes[index].oldest().map(|(_, batch)| batch);
+            batch.is_some_and(|batch| batch.events > 1 || self.permits.may_probe(index, batch))
+        };
+        let Some((_, index, side)) = oldest.into_iter().find(|(_, index, _)| may(*index)) else { return };
+        let announced = self.lanes[index]
+            .oldest()
+            .is_some_and(|(_, batch)| batch.events == 1 && self.ledger.is_announced(index, batch.span));
         let class = if self.lanes[index].options.first { Class::Critical } else { Class::Other };
-        if busy || !ready || self.way(class).link.is_none() {
+        if !announced || self.way(class).link.is_none() {
             return;
         }
         self.leave.probed();

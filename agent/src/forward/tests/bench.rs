@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::super::*;
 use super::flux;
-use crate::clock::{self, Clock as _};
 use crate::shape::wire;
 use crate::store::{self, LaneId, NewRecord, Submission};
 
@@ -103,7 +102,7 @@ pub(super) fn publish(store: &Store, lane: u8, payloads: impl IntoIterator<Item 
             device: "pump",
             topic: "devices/pump/telemetry",
             payload: payload.as_bytes(),
-            stamp: clock::SystemClock::new().now(),
+            stamp: store.clock().now(),
             origin: None,
             will: false,
         };

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::{Clock, SystemClock};
 
 /// 2026-12-01T00:00:00Z.
-const DECEMBER: u64 = 1_796_083_200_000;
+pub(super) const DECEMBER: u64 = 1_796_083_200_000;
 
 /// A right clock that was put somewhere, and goes.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Clock for Going {
 }
 
 /// A store whose clock says `wall_ms` now.
-fn open_at(wall_ms: u64) -> (Store, tempfile::TempDir) {
+pub(super) fn open_at(wall_ms: u64) -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let clock = SystemClock::new();
     let ahead_ms = wall_ms - clock.now().uptime_ms;
@@ -33,7 +33,7 @@ fn open_at(wall_ms: u64) -> (Store, tempfile::TempDir) {
     (Store::open(options).expect("a store can be opened").0, folder)
 }
 
-fn limits(bounds: impl IntoIterator<Item = Bound>) -> Limits {
+pub(super) fn limits(bounds: impl IntoIterator<Item = Bound>) -> Limits {
     let source = || Source::Operator { file: "test".into(), line: 1 };
     Limits::merge([&Terms::new(bounds.into_iter().map(|bound| Limit::new(bound, source())))])
 }
@@ -63,6 +63,43 @@ async fn when_the_month_turns_the_first_request_goes_at_once_whatever_was_told_b
         assert!(seen.len() == 2 && wait < Duration::from_secs(4), "{} requests, {wait:?}", seen.len());
         assert_eq!(bench.stop().await, 0);
     }
+}
+
+#[tokio::test]
+async fn after_a_restart_the_one_request_of_a_minute_is_for_the_lane_that_goes_first() {
+    let flux = flux::Flux::start(|_, _| status(503)).await;
+    let bench = Bench::start(webhook(&flux));
+    // More than a batch: what is announced ahead may be sent at once after a restart.
+    bench.publish(1, numbers(0..1_500));
+    bench.until("it was tried", |stats| stats.requests > 0).await;
+    let (store, folder) = bench.stop_and_keep().await;
+    publish(&store, 0, numbers(0..3));
+    let start = Instant::now();
+    while store.stats().lanes[0].waiting < 3 {
+        assert!(start.elapsed() < BOUND, "the alarms are not stored");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let flux = flux::Flux::scripted([]).await;
+    let once = Bound::EventsPerMinute(NonZeroU64::new(1).expect("some"));
+    let bench = Bench::limited(store, folder, webhook(&flux), limits([once]));
+    bench.until_forwarded(1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let lanes: Vec<_> = flux.seen().iter().map(|seen| seen.header("x-tidegate-lane").map(str::to_owned)).collect();
+    assert_eq!(lanes, [Some("critical".to_owned())]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn with_one_request_a_minute_a_lane_that_goes_first_and_has_nothing_holds_up_nobody() {
+    let flux = flux::Flux::scripted([]).await;
+    let (store, folder) = open_store();
+    let once = Bound::EventsPerMinute(NonZeroU64::new(1).expect("some"));
+    let bench = Bench::limited(store, folder, webhook(&flux), limits([once]));
+    let start = Instant::now();
+    bench.publish(1, numbers(0..3));
+    bench.until_forwarded(3).await;
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(bench.stop().await, 0);
 }
 
 #[tokio::test]

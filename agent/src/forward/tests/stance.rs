@@ -1,19 +1,43 @@
 //! What the stance lets leave, and what is told of exchanges.
 
+use super::budget::{DECEMBER, limits, open_at};
 use super::*;
+use crate::shape::budget::Calendar;
+use std::num::NonZeroU64;
 use tidegate_protocol::stance::Telemetry::{self, All, First, Nothing};
+use tidegate_protocol::terms::{Bound, Quota, Windows};
 use tokio::sync::mpsc;
 
 /// A forwarder under a stance, and what it tells.
 fn under(telemetry: Telemetry, options: Options) -> (Bench, watch::Sender<Go>, mpsc::Receiver<Told>) {
-    let (store, folder) = open_store();
+    within(open_store(), Limits::default(), telemetry, options)
+}
+
+/// The same on this store, and within limits.
+fn within(
+    (store, folder): (Store, tempfile::TempDir),
+    limits: Limits,
+    telemetry: Telemetry,
+    options: Options,
+) -> (Bench, watch::Sender<Go>, mpsc::Receiver<Told>) {
     let (go, told_go) = watch::channel(Go { telemetry, probe: 0, ..Go::default() });
     let (teller, told) = mpsc::channel(TOLD_WAITING);
     let (forwarder, handle) =
         Forwarder::new(options, store.clone(), Wire::new(wire::Options::default())).expect("the options are good");
+    let forwarder = forwarder.limited_by(watch::channel(Arc::new(limits)).1);
     let stop = CancellationToken::new();
     let task = tokio::spawn(forwarder.let_by(told_go, 0).telling(teller).run(stop.clone()));
     (Bench { store, handle, stop, task, folder }, go, told)
+}
+
+/// The lanes of what Flux has seen.
+fn lanes_of(flux: &flux::Flux) -> Vec<String> {
+    flux.seen().iter().map(|seen| seen.header("x-tidegate-lane").unwrap_or_default().to_owned()).collect()
+}
+
+/// What is told next, which is waited for with a limit.
+async fn next(told: &mut mpsc::Receiver<Told>) -> Told {
+    tokio::time::timeout(BOUND, told.recv()).await.expect("something is told").expect("the forwarder lives")
 }
 
 /// Long enough for a forwarder whose batches close after 40 ms to do what it may not.
@@ -110,6 +134,58 @@ async fn a_probe_waits_for_a_record_if_there_is_none() {
     bench.until_forwarded(1).await;
     a_while().await;
     assert_eq!(flux.seen().len(), 1);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_its_window_keeps_no_probe_of_another_lane_shut() {
+    // Closed at midnight, and not known to be anything without a clock.
+    for clock_is_right in [true, false] {
+        let windows = Bound::Windows(Windows::parse(["03:00-03:01"]).expect("a window"));
+        let flux = flux::Flux::scripted([]).await;
+        let store = if clock_is_right { open_at(DECEMBER) } else { open_store() };
+        let (bench, go, mut told) = within(store, limits([windows]), Nothing, webhook(&flux));
+        bench.publish(2, numbers(0..1));
+        go.send_replace(Go { telemetry: Nothing, probe: 1, ..Go::default() });
+        a_while().await;
+        assert_eq!(flux.seen().len(), 0, "all that is stored waits for a window");
+        let waits = bench.handle.probe_in_ms(&bench.store.stats().lanes);
+        assert_eq!(waits.is_some_and(|ms| ms > 10_000_000), clock_is_right, "{waits:?}");
+        bench.publish(1, numbers(0..5));
+        let said = next(&mut told).await;
+        assert_eq!((said.verdict, said.probe), (Verdict::Accepted, true));
+        assert_eq!(bench.handle.probe_in_ms(&bench.store.stats().lanes), Some(0));
+        a_while().await;
+        assert_eq!((lanes_of(&flux), flux.seen()[0].seqs()), (vec!["normal".to_owned()], vec![0]));
+        // Older ones that may leave come before it.
+        bench.publish(0, numbers(0..5));
+        a_while().await;
+        go.send_replace(Go { telemetry: Nothing, probe: 2, ..Go::default() });
+        next(&mut told).await;
+        a_while().await;
+        assert_eq!((lanes_of(&flux), flux.seen()[1].seqs()), (vec!["normal".to_owned(); 2], vec![1]));
+        assert_eq!(bench.stop().await, 9);
+    }
+}
+
+#[tokio::test]
+async fn with_the_month_of_other_lanes_spent_a_record_of_the_reserve_is_the_probe() {
+    let flux = flux::Flux::scripted([]).await;
+    let month = Bound::EventsPerMonth(Quota::Events(NonZeroU64::new(20).expect("some")));
+    let (bench, go, mut told) =
+        within(open_at(DECEMBER), limits([month]), All, Options { calendar: Calendar::Utc, ..webhook(&flux) });
+    for number in 0..19 {
+        bench.publish(1, numbers(number..number + 1));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let sent = flux.seen().len() as u64;
+    assert!((5..19).contains(&sent), "{sent} before the pace holds the lane");
+    go.send_replace(Go { telemetry: Nothing, probe: 0, ..Go::default() });
+    bench.publish(0, numbers(0..2));
+    go.send_replace(Go { telemetry: Nothing, probe: 1, ..Go::default() });
+    while !next(&mut told).await.probe {}
+    let lanes = lanes_of(&flux);
+    assert_eq!((lanes.len() as u64, lanes.last().map(String::as_str)), (sent + 1, Some("critical")));
     bench.stop().await;
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Faults {
     pub(crate) read: Option<(String, std::ops::Range<u64>)>,
     /// Bytes that all files may hold together.
     pub(crate) capacity: Option<u64>,
+    /// Bytes that are free besides, for the superuser.
+    pub(crate) kept: u64,
     /// Files that it may hold; not counted if not given.
     pub(crate) inodes: Option<u64>,
     /// Bytes of a block, as far as it says so; 0 is 1.
@@ -216,7 +218,7 @@ impl Disk for FaultyDisk {
         let faults = &tree.faults;
         let free_bytes = faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(tree.used()));
         let free_inodes = faults.inodes.map(|inodes| inodes.saturating_sub(tree.files.len() as u64));
-        Ok(Space { free_bytes, free_inodes, block: faults.block.max(1) })
+        Ok(Space { free_bytes, kept_bytes: faults.kept, free_inodes, block: faults.block.max(1) })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {

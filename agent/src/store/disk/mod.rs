@@ -47,6 +47,8 @@ pub struct Entry {
 pub struct Space {
     /// Bytes that may still be written by us; what is kept for the superuser is not among them.
     pub free_bytes: u64,
+    /// Bytes that are free and kept for the superuser (ext4 keeps a twentieth); 0 if we are that.
+    pub kept_bytes: u64,
     /// Files that may still be made by us; `None` where the file system does not count them (btrfs, most FATs).
     pub free_inodes: Option<u64>,
     /// Bytes in which a file grows, at least 1.

@@ -75,7 +75,11 @@ impl Disk for OsDisk {
         let about = rustix::fs::statvfs(path)?;
         // POSIX counts blocks in `f_frsize`; a file system that leaves it at 0 means `f_bsize`.
         let block = if about.f_frsize == 0 { about.f_bsize } else { about.f_frsize };
+        // What is kept is counted as free for the superuser, who may write to it.
+        let kept = about.f_bfree.saturating_sub(about.f_bavail);
+        let kept = if rustix::process::geteuid().is_root() { 0 } else { kept };
         Ok(Space {
+            kept_bytes: kept.saturating_mul(block),
             free_bytes: about.f_bavail.saturating_mul(block),
             free_inodes: (about.f_files > 0).then_some(about.f_favail),
             block: block.max(1),

@@ -11,6 +11,10 @@
 //! is short already. What an evicted segment freed and the record did not use stays ours for the next ones, or each
 //! commit would cost a segment: that is what [`Level::hold`] remembers.
 //!
+//! **What is freed must be of use.** Where root's programs have filled what the file system keeps for root, blocks that we free
+//! go back into that reserve first, and we could write no more than before. How large the reserve is shows as long as we have room
+//! ([`Level::lost`]); nothing undelivered is evicted for a new record unless what is left of its room takes that.
+//!
 //! Below `min_size` there is one more right: a **working** minimum of some 100 KiB a lane, however full the disk, or a
 //! store that has delivered everything could take nothing more in. It is the only part that may go into `keep_free`.
 //!
@@ -102,6 +106,8 @@ pub(super) struct Level {
     removed: VecDeque<Removed>,
     /// What we held and what was free, together, when last asked.
     sum: u64,
+    /// What the file system keeps for the superuser, as it showed last while we had room; no less than showed since.
+    reserved: u64,
     /// What we held when the store was opened, less what was given back since; `None` until first asked.
     inherited: Option<u64>,
 }
@@ -118,10 +124,21 @@ struct Removed {
 impl Level {
     /// What may be held from here on; judged anew before each commit.
     pub(super) fn ceiling(&mut self, limits: &Limits, held: Held, space: Option<&Space>) -> u64 {
+        if let Some(space) = space {
+            let known = if space.free_bytes > 0 { 0 } else { self.reserved };
+            self.reserved = known.max(space.kept_bytes);
+        }
         let fair = limits.fair(held, space);
         self.hold = if fair >= held.total { held.total } else { self.hold.max(held.total) };
         let most = limits.max_size.max(self.inherited.unwrap_or(0));
         fair.max(self.hold).max(limits.working.min(limits.min_size)).min(most)
+    }
+
+    /// What of the next bytes that are freed we could not write to: the superuser's programs have taken it of what is kept for
+    /// them, and it goes back there.
+    pub(super) fn lost(&self, space: Option<&Space>) -> u64 {
+        let full = space.filter(|space| space.free_bytes == 0);
+        full.map_or(0, |space| self.reserved.saturating_sub(space.kept_bytes))
     }
 
     /// What has to go before anything is written.
@@ -194,6 +211,13 @@ impl LaneUse {
 pub(super) fn victim(lanes: &[LaneUse]) -> Option<usize> {
     let spares = lanes.iter().rposition(LaneUse::spares);
     spares.or_else(|| lanes.iter().rposition(|lane| lane.writes && lane.oldest.is_some()))
+}
+
+/// Whether eviction makes room for so many bytes where `lost` of what it frees cannot be written to: the first that goes
+/// is to be enough then.
+pub(super) fn is_of_use(lanes: &[LaneUse], lost: u64, need: u64) -> bool {
+    let first = victim(lanes).and_then(|lane| lanes[lane].oldest).unwrap_or(0);
+    lost == 0 || first >= lost.saturating_add(need)
 }
 
 /// Bytes that eviction can free at most.

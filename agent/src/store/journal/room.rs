@@ -12,7 +12,7 @@
 
 use super::commit::{Failure, Op};
 use super::control::Entry;
-use super::limits::{Held, LaneUse, Limits, evictable, kept_for_others, victim};
+use super::limits::{Held, LaneUse, Limits, evictable, is_of_use, kept_for_others, victim};
 use super::log::{self, View};
 use super::recover;
 use super::segment::HEAD_LEN;
@@ -44,6 +44,8 @@ pub(super) struct Room {
     /// Bytes that may be held.
     pub(super) ceiling: u64,
     pub(super) space: Option<Space>,
+    /// What of the next bytes that are freed could not be written to.
+    lost: u64,
     /// The lanes' use and the bytes that are only kept, once they were asked for.
     detail: Option<(Vec<LaneUse>, u64)>,
 }
@@ -129,7 +131,8 @@ impl Writer {
         let held = self.held();
         let ceiling = self.level.ceiling(&limits, held, space.as_ref());
         self.shared.allowed.store(ceiling, Ordering::Relaxed);
-        Ok(Room { held, ceiling, space, detail: None })
+        let lost = self.level.lost(space.as_ref());
+        Ok(Room { held, ceiling, space, lost, detail: None })
     }
 
     /// Lets go of what is over `max_size`, and of what others want, down to `min_size`.
@@ -203,7 +206,8 @@ impl Writer {
         for (lane, need) in lanes.iter_mut().zip(needs) {
             lane.writes = *need > 0 || !reserves;
         }
-        left.saturating_sub(evictable(lanes)) <= room.ceiling
+        let evictable = if is_of_use(lanes, room.lost, need) { evictable(lanes) } else { 0 };
+        left.saturating_sub(evictable) <= room.ceiling
     }
 
     /// Makes room for records of these sizes, by lane.
@@ -258,6 +262,12 @@ impl Writer {
         let options = &self.shared.options;
         let used = room.held.total;
         match room.space {
+            Some(_) if room.lost > need => message!(
+                "others fill the file system: what would be freed for {need} bytes goes back to what it keeps for root, of \
+                 which {lost} bytes are taken: free space there",
+                need = need,
+                lost = room.lost
+            ),
             Some(space) if room.ceiling < options.max_size => message!(
                 "others fill the file system: {free} bytes are free, keep_free = {keep} are to stay free, {need} are needed, \
                  and nothing is left to give way: free space there, or lower keep_free",

@@ -129,6 +129,41 @@ fn others_fill_the_disk_and_the_store_gives_way_down_to_the_least_and_grows_agai
 }
 
 #[test]
+fn where_root_has_taken_its_reserve_nothing_is_dropped_for_what_could_not_be_written() {
+    let (disk, options) = shared_disk();
+    let mut bench = Bench::open(&disk, options);
+    disk.set(|faults| faults.kept = MIB);
+    for _ in 0..130 {
+        assert!(bench.put(NORMAL, 40_000));
+    }
+    // A log of root's takes the last block, and what was kept for root: what is freed goes back there.
+    let used = bench.used();
+    disk.set(|faults| (faults.capacity, faults.kept) = (Some(used - MIB), 0));
+    for _ in 0..20 {
+        assert!(!bench.put(NORMAL, 40_000), "there is no room");
+    }
+    assert!(
+        bench.store.stats().stalled.is_some_and(|why| why.to_string().contains("for root")),
+        "{:?}",
+        bench.store.stats().stalled
+    );
+    assert_eq!(bench.lane(NORMAL).evicted, 0);
+    // What is delivered makes room; root's log goes.
+    disk.set(|faults| (faults.capacity, faults.kept) = (Some(24 * MIB), MIB));
+    for _ in 0..40 {
+        bench.driven.turn();
+    }
+    assert!(bench.put(NORMAL, 40_000), "{:?}", bench.store.stats());
+    assert_eq!(bench.lane(NORMAL).evicted, 0);
+    let lane = bench.lane(NORMAL);
+    assert_eq!(
+        (lane.next, numbers(&bench.store, NORMAL)),
+        (151, (0..151).collect::<Vec<_>>()),
+        "those that waited came too"
+    );
+}
+
+#[test]
 fn a_store_that_has_delivered_all_goes_on_on_a_full_disk_within_a_little() {
     let (disk, options) = shared_disk();
     let mut bench = Bench::open(&disk, options);

@@ -190,7 +190,7 @@ impl Disk for SimulatedDisk {
         let mut state = self.state();
         state.call(Call::FreeSpace, path)?;
         let free_bytes = state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used()));
-        Ok(Space { free_bytes, free_inodes: None, block: 1 })
+        Ok(Space { free_bytes, kept_bytes: 0, free_inodes: None, block: 1 })
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Debug + Send + Sync>> {

@@ -58,7 +58,7 @@ impl Model {
     }
 
     fn space(&self) -> Space {
-        Space { free_bytes: self.free(), free_inodes: None, block: 1 }
+        Space { free_bytes: self.free(), kept_bytes: 0, free_inodes: None, block: 1 }
     }
 
     fn held(&self) -> Held {
@@ -237,7 +237,7 @@ fn blocks_that_come_back_late_are_not_asked_for_twice() {
 
 #[test]
 fn a_disk_without_inode_counts_is_not_judged_by_them() {
-    let space = |free_inodes| Space { free_bytes: 0, free_inodes, block: 4096 };
+    let space = |free_inodes| Space { free_bytes: 0, kept_bytes: 0, free_inodes, block: 4096 };
     assert!(LIMITS.short_of_inodes(Some(&space(Some(10)))));
     assert!(!LIMITS.short_of_inodes(Some(&space(Some(11)))));
     assert!(!LIMITS.short_of_inodes(Some(&space(None))));
@@ -247,7 +247,7 @@ fn a_disk_without_inode_counts_is_not_judged_by_them() {
 #[test]
 fn what_is_planned_counts_as_taken() {
     let limits = Limits { keep_free: 100, ..LIMITS };
-    let space = Space { free_bytes: 150, free_inodes: None, block: 1 };
+    let space = Space { free_bytes: 150, kept_bytes: 0, free_inodes: None, block: 1 };
     let ceiling = |planned| Level::default().ceiling(&limits, Held { total: 300, planned }, Some(&space));
     assert_eq!(ceiling(0), 350);
     assert_eq!(ceiling(30), 320);
@@ -257,8 +257,40 @@ fn what_is_planned_counts_as_taken() {
 #[test]
 fn without_keep_free_only_the_size_counts() {
     let limits = Limits { keep_free: 0, ..LIMITS };
-    let full = Space { free_bytes: 0, free_inodes: None, block: 1 };
+    let full = Space { free_bytes: 0, kept_bytes: 0, free_inodes: None, block: 1 };
     let held = Held { total: 900, planned: 0 };
     assert_eq!(Level::default().ceiling(&limits, held, Some(&full)), 1000);
     assert_eq!(Level::default().surplus(&limits, held, Some(&full), Instant::now()), Surplus::default());
+}
+
+#[test]
+fn what_root_has_taken_of_its_reserve_comes_first_out_of_what_is_freed() {
+    let space = |free_bytes, kept_bytes| Space { free_bytes, kept_bytes, free_inodes: None, block: 1 };
+    let held = Held { total: 200, planned: 0 };
+    let mut level = Level::default();
+    let mut lost = |free, kept| {
+        level.ceiling(&LIMITS, held, Some(&space(free, kept)));
+        level.lost(Some(&space(free, kept)))
+    };
+    assert_eq!(lost(0, 0), 0, "whether there is a reserve is not known");
+    assert_eq!(lost(500, 150), 0);
+    assert_eq!(lost(0, 150), 0, "others than root have filled it");
+    assert_eq!(lost(0, 30), 120);
+    assert_eq!(lost(0, 0), 150);
+    assert_eq!(lost(0, 40), 110, "something was freed");
+    assert_eq!(lost(10, 20), 0, "the reserve was made smaller");
+    assert_eq!(lost(0, 0), 20);
+    assert_eq!(level.lost(None), 0);
+}
+
+#[test]
+fn an_eviction_is_of_use_if_something_of_it_is_left_to_write_to() {
+    let lane = |oldest, writes| LaneUse { bytes: 100, reserve: 0, oldest: Some(oldest), writes };
+    let lanes = [lane(70, true), lane(40, false)];
+    assert_eq!(victim(&lanes), Some(1));
+    assert!(is_of_use(&lanes, 0, 90), "further ones may go for it");
+    assert!(is_of_use(&lanes, 30, 10));
+    assert!(!is_of_use(&lanes, 30, 11));
+    assert!(!is_of_use(&lanes, 100, 1));
+    assert!(!is_of_use(&[], 1, 1));
 }
