@@ -35,12 +35,12 @@ fn refusal(agent: &Agent) -> Option<String> {
 }
 
 /// The live screen, once it shows this.
-fn screen(agent: &Agent, shows: &str) -> String {
+fn screen(agent: &Agent, waited_for: &str) -> String {
     let mut command = Command::new(binary());
     command.args(["--lang", "ja", "status", "--watch", "--socket"]).arg(socket(agent));
     command.env_clear().env("LC_ALL", "C.UTF-8").env("TERM", "xterm").env("PATH", "/usr/bin:/bin");
     let mut screen = Terminal::start(60, 240, &command);
-    screen.wait_for(shows);
+    screen.wait_for(waited_for);
     let shown = screen.shown().join("\n");
     screen.press("q");
     assert!(screen.wait_for_end().success());
