@@ -137,6 +137,34 @@ fn an_agent_killed_on_a_full_disk_starts_there_and_loses_nothing() {
 }
 
 #[test]
+fn on_a_disk_filled_into_roots_own_part_a_start_sends_what_waits_and_sends_it_once() {
+    let disk = LoopDisk::mount_with_a_part_kept(32);
+    let flux = Flux::start_stopped();
+    let mut setup = Setup::webhook(&flux);
+    setup.store_at(&disk.path().join("store"));
+    setup.within(&["setpriv", "--bounding-set", "-sys_resource"]);
+    let mut agent = setup.start();
+    let running = device(&agent);
+    wait::until("a backlog stands", BOUND, || running.acknowledged() > 2000);
+    let outcome = running.finish();
+    let stored = outcome.acknowledged.len();
+    agent.terminate();
+    disk.fill_with_the_part_kept();
+    agent.start();
+    flux.resume();
+    flux.wait_for(stored, BOUND);
+    wait::until("the backlog is known to be gone", BOUND, || agent.waiting() == 0);
+    assert!(disk.is_full_for_others(), "there is room after all");
+    agent.kill();
+    agent.start();
+    assert_eq!(agent.waiting(), 0, "what was sent is not known any more");
+    disk.free();
+    wait::until("status says that the store can write", BOUND, || agent.stalled().is_none());
+    outcome.assert_delivered(&flux, "writer", true, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
 fn a_store_that_may_not_be_written_withholds_acknowledgements_until_it_may() {
     let disk = LoopDisk::mount(16);
     let flux = Flux::start();
