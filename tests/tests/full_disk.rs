@@ -192,6 +192,49 @@ fn a_store_that_may_not_be_written_withholds_acknowledgements_until_it_may() {
     flux.assert_sound();
 }
 
+/// A file system to which whoever writes waits, until this goes.
+struct Frozen<'a>(&'a LoopDisk);
+
+impl<'a> Frozen<'a> {
+    fn freeze(disk: &'a LoopDisk) -> Self {
+        tools::run(Command::new(tools::find("fsfreeze", "util-linux")).arg("--freeze").arg(disk.path()));
+        Self(disk)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new(tools::find("fsfreeze", "util-linux")).arg("--unfreeze").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn check_beside_an_agent_that_waits_for_its_disk_ends_and_says_so() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start();
+    let agent = agent_on(&disk, &flux);
+    let running = device(&agent);
+    wait::until("some are acknowledged", BOUND, || running.acknowledged() > 100);
+    let config = agent.setup.folder().join("tidegate.toml");
+    let frozen = Frozen::freeze(&disk);
+    wait::until("status says that the disk does not answer", BOUND, || agent.stalled().is_some());
+    let mut command = Command::new(tidegate_tests::agent::binary());
+    command.args(["check", "--lang", "en", "--config"]).arg(config).stdout(std::process::Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    let said = std::thread::spawn(move || child.wait_with_output().expect("its output"));
+    let start = std::time::Instant::now();
+    while !said.is_finished() && start.elapsed() < BOUND {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = said.is_finished();
+    drop(frozen);
+    let output = said.join().expect("it was waited for");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(ended, "it did not end while the disk stood: {text}");
+    assert!(text.contains("not tried: the disk under") && text.contains("TG-304"), "{text}");
+    running.finish().assert_delivered(&flux, "writer", true, BOUND);
+}
+
 #[test]
 fn on_a_read_only_file_system_it_starts_says_so_and_collects_once_it_can() {
     let disk = LoopDisk::mount(16);
