@@ -36,6 +36,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 /// Bytes read of one file at most: `/proc/cpuinfo` of a board of 16 cores has 6 KiB.
 const READ_LIMIT: u64 = 64 * 1024;
@@ -194,13 +195,27 @@ pub fn identity(source: &Source, root: &Path) -> Result<Option<String>, Unknown>
     }
 }
 
-/// The hardware that this runs on; what cannot be told is logged, once, for it is asked once.
+/// What was logged last by [`this`].
+static LOGGED: Mutex<Option<String>> = Mutex::new(None);
+
+/// The hardware that this runs on. What cannot be told is logged, once for each cause: while the store cannot be opened
+/// it is asked each second.
 pub fn this(source: &Source) -> Option<String> {
     identity(source, Path::new("/")).unwrap_or_else(|error| {
-        let cause = std::error::Error::source(&error).map(tracing::field::display);
-        tracing::info!(%error, cause, "it is not judged whether the store was copied from another gateway");
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        if is_news(&LOGGED, format!("{error} {}", cause.as_deref().unwrap_or_default())) {
+            tracing::info!(%error, cause, "it is not judged whether the store was copied from another gateway");
+        }
         None
     })
+}
+
+/// Whether a text is another one than the last.
+fn is_news(last: &Mutex<Option<String>>, text: String) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let news = last.as_ref() != Some(&text);
+    *last = Some(text);
+    news
 }
 
 /// The numbers of the board, each with its key.

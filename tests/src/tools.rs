@@ -193,14 +193,26 @@ impl LoopDisk {
     /// Makes and mounts one of so many MiB.
     #[track_caller]
     pub fn mount(mebibytes: u64) -> Self {
+        Self::made(mebibytes, &["-m", "0"], "loop")
+    }
+
+    /// Makes and mounts one of which a tenth is kept for the user 4000 as for root, and for whoever has the capability
+    /// `CAP_SYS_RESOURCE`: what anybody else frees there goes into that tenth first.
+    #[track_caller]
+    pub fn mount_with_a_part_kept(mebibytes: u64) -> Self {
+        Self::made(mebibytes, &["-m", "10"], "loop,resuid=4000")
+    }
+
+    #[track_caller]
+    fn made(mebibytes: u64, format: &[&str], options: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let image = folder.path().join("image");
         let file = std::fs::File::create(&image).expect("an image file");
         file.set_len(mebibytes << 20).expect("a sparse image");
-        run(Command::new(find("mkfs.ext4", "e2fsprogs")).args(["-q", "-m", "0"]).arg(&image));
+        run(Command::new(find("mkfs.ext4", "e2fsprogs")).arg("-q").args(format).arg(&image));
         let disk = Self { folder };
         std::fs::create_dir(disk.path()).expect("a mount point");
-        run(Command::new(find("mount", "mount")).args(["-o", "loop"]).arg(&image).arg(disk.path()));
+        run(Command::new(find("mount", "mount")).args(["-o", options]).arg(&image).arg(disk.path()));
         disk
     }
 
@@ -230,6 +242,32 @@ impl LoopDisk {
             let block = vec![0x55_u8; step];
             while file.write_all(&block).and_then(|()| file.sync_data()).is_ok() {}
         }
+    }
+
+    /// Fills it to the last block, with the part that is kept, as the user for whom that is.
+    #[track_caller]
+    pub fn fill_with_the_part_kept(&self) {
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(self.path(), everybody).expect("the mount point's mode");
+        std::fs::set_permissions(self.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("the folder's mode");
+        for step in ["65536", "4096"] {
+            let mut command = Command::new(find("dd", "coreutils"));
+            command.arg("if=/dev/zero").arg(format!("of={}", self.filler().display()));
+            command.args(["oflag=append", "conv=notrunc,fsync"]).arg(format!("bs={step}"));
+            let output = std::os::unix::process::CommandExt::uid(&mut command, 4000).output().expect("dd starts");
+            assert!(!output.status.success(), "the disk has no end");
+        }
+        let about = rustix::fs::statvfs(self.path()).expect("a mounted disk");
+        // ext4 has some 2 % besides that nobody gets.
+        assert!(about.f_bfree * 20 < about.f_blocks, "{} blocks are left", about.f_bfree);
+    }
+
+    /// Whether nothing is left for those who have no right to the part that is kept.
+    #[must_use]
+    pub fn is_full_for_others(&self) -> bool {
+        let about = rustix::fs::statvfs(self.path()).expect("a mounted disk");
+        about.f_bavail == 0
     }
 
     /// Gives the room back.

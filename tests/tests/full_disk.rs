@@ -137,6 +137,34 @@ fn an_agent_killed_on_a_full_disk_starts_there_and_loses_nothing() {
 }
 
 #[test]
+fn on_a_disk_filled_into_roots_own_part_a_start_sends_what_waits_and_sends_it_once() {
+    let disk = LoopDisk::mount_with_a_part_kept(32);
+    let flux = Flux::start_stopped();
+    let mut setup = Setup::webhook(&flux);
+    setup.store_at(&disk.path().join("store"));
+    setup.within(&["setpriv", "--bounding-set", "-sys_resource"]);
+    let mut agent = setup.start();
+    let running = device(&agent);
+    wait::until("a backlog stands", BOUND, || running.acknowledged() > 2000);
+    let outcome = running.finish();
+    let stored = outcome.acknowledged.len();
+    agent.terminate();
+    disk.fill_with_the_part_kept();
+    agent.start();
+    flux.resume();
+    flux.wait_for(stored, BOUND);
+    wait::until("the backlog is known to be gone", BOUND, || agent.waiting() == 0);
+    assert!(disk.is_full_for_others(), "there is room after all");
+    agent.kill();
+    agent.start();
+    assert_eq!(agent.waiting(), 0, "what was sent is not known any more");
+    disk.free();
+    wait::until("status says that the store can write", BOUND, || agent.stalled().is_none());
+    outcome.assert_delivered(&flux, "writer", true, BOUND);
+    flux.assert_sound();
+}
+
+#[test]
 fn a_store_that_may_not_be_written_withholds_acknowledgements_until_it_may() {
     let disk = LoopDisk::mount(16);
     let flux = Flux::start();
@@ -162,6 +190,49 @@ fn a_store_that_may_not_be_written_withholds_acknowledgements_until_it_may() {
     assert_eq!(outcome.connects, 1, "the connection was not kept");
     outcome.assert_delivered(&flux, "writer", true, BOUND);
     flux.assert_sound();
+}
+
+/// A file system to which whoever writes waits, until this goes.
+struct Frozen<'a>(&'a LoopDisk);
+
+impl<'a> Frozen<'a> {
+    fn freeze(disk: &'a LoopDisk) -> Self {
+        tools::run(Command::new(tools::find("fsfreeze", "util-linux")).arg("--freeze").arg(disk.path()));
+        Self(disk)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new(tools::find("fsfreeze", "util-linux")).arg("--unfreeze").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn check_beside_an_agent_that_waits_for_its_disk_ends_and_says_so() {
+    let disk = LoopDisk::mount(16);
+    let flux = Flux::start();
+    let agent = agent_on(&disk, &flux);
+    let running = device(&agent);
+    wait::until("some are acknowledged", BOUND, || running.acknowledged() > 100);
+    let config = agent.setup.folder().join("tidegate.toml");
+    let frozen = Frozen::freeze(&disk);
+    wait::until("status says that the disk does not answer", BOUND, || agent.stalled().is_some());
+    let mut command = Command::new(tidegate_tests::agent::binary());
+    command.args(["check", "--lang", "en", "--config"]).arg(config).stdout(std::process::Stdio::piped());
+    let child = command.spawn().expect("it starts");
+    let said = std::thread::spawn(move || child.wait_with_output().expect("its output"));
+    let start = std::time::Instant::now();
+    while !said.is_finished() && start.elapsed() < BOUND {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ended = said.is_finished();
+    drop(frozen);
+    let output = said.join().expect("it was waited for");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(ended, "it did not end while the disk stood: {text}");
+    assert!(text.contains("not tried: the disk under") && text.contains("TG-304"), "{text}");
+    running.finish().assert_delivered(&flux, "writer", true, BOUND);
 }
 
 #[test]

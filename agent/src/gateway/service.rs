@@ -130,11 +130,37 @@ enum Condition {
     Up {
         /// Why nothing is acknowledged, if nothing is.
         withheld: Option<String>,
+        /// What is the matter with sending, if anything.
+        sending: Option<Sending>,
         /// Records that wait.
         waiting: u64,
         /// Whether there is a changed configuration that cannot be used.
         bad_config: bool,
     },
+}
+
+/// What is the matter with sending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// An interruption is open: what is sent is not accepted.
+    Interrupted,
+    /// The local alarm is in force.
+    Alarm,
+}
+
+impl Sending {
+    fn of(shared: &Shared) -> Option<Self> {
+        let figures = shared.outages.figures()?;
+        let figures = figures.borrow();
+        if figures.alarm { Some(Self::Alarm) } else { figures.open.as_ref().map(|_| Self::Interrupted) }
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Interrupted => "Flux accepts nothing at the moment",
+            Self::Alarm => "ALARM: nothing is delivered",
+        }
+    }
 }
 
 impl Condition {
@@ -145,6 +171,7 @@ impl Condition {
         };
         Self::Up {
             withheld: stats.withheld().map(|why| why.to_string()),
+            sending: Sending::of(shared),
             waiting: stats.lanes.iter().map(|lane| lane.waiting).sum(),
             bad_config: shared.loaded().error.is_some(),
         }
@@ -154,11 +181,15 @@ impl Condition {
         match self {
             Self::Opening(None) => "opening the store; devices cannot connect yet".into(),
             Self::Opening(Some(why)) => format!("devices cannot connect: the store cannot be opened: {why}"),
-            Self::Up { withheld, waiting, bad_config } => {
-                let first = withheld.as_ref().map_or_else(
-                    || format!("devices can connect, {waiting} records wait"),
-                    |why| format!("nothing is acknowledged: {why}; {waiting} records wait"),
-                );
+            Self::Up { withheld, sending, waiting, bad_config } => {
+                let mut first = withheld
+                    .as_ref()
+                    .map_or_else(|| "devices can connect".to_owned(), |why| format!("nothing is acknowledged: {why}"));
+                if let Some(sending) = sending {
+                    first = format!("{}; {first}", sending.text());
+                }
+                first += if withheld.is_some() || sending.is_some() { "; " } else { ", " };
+                first += &if *waiting == 1 { "1 record waits".to_owned() } else { format!("{waiting} records wait") };
                 let config = if *bad_config { "; the changed configuration cannot be used" } else { "" };
                 format!("{first}{config}; see tidegate status")
             }
@@ -340,9 +371,19 @@ mod tests {
     fn the_status_line_says_first_what_a_person_must_know() {
         let up = |withheld: Option<&str>, bad_config| Condition::Up {
             withheld: withheld.map(str::to_owned),
+            sending: None,
             waiting: 7,
             bad_config,
         };
+        let sends = |sending, waiting| Condition::Up { withheld: None, sending, waiting, bad_config: false }.text();
+        assert_eq!(sends(None, 1), "devices can connect, 1 record waits; see tidegate status");
+        let text = sends(Some(Sending::Alarm), 1);
+        assert_eq!(text, "ALARM: nothing is delivered; devices can connect; 1 record waits; see tidegate status");
+        let text = sends(Some(Sending::Interrupted), 2);
+        assert_eq!(
+            text,
+            "Flux accepts nothing at the moment; devices can connect; 2 records wait; see tidegate status"
+        );
         assert_eq!(up(None, false).text(), "devices can connect, 7 records wait; see tidegate status");
         let text = up(Some("no space"), true).text();
         assert!(text.starts_with("nothing is acknowledged: no space; 7 records wait; the changed"), "{text}");

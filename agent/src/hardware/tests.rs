@@ -142,3 +142,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_cannot_be_told_is_logged_once_for_each_cause() {
+    let last = Mutex::new(None);
+    let asked = ["no serial number", "no serial number", "eth0 is gone", "eth0 is gone", "no serial number"];
+    let logged: Vec<bool> = asked.iter().map(|cause| is_news(&last, (*cause).to_owned())).collect();
+    assert_eq!(logged, [true, false, true, false, true]);
+}

@@ -455,9 +455,14 @@ impl Writer {
             }
             self.aside_drop = 0;
             self.forget_ahead();
-            if failure.is_full() && unsynced.iter().any(|tag| *tag >= self.lanes.len()) {
+            if failure.is_full() {
                 // Some file systems find out only now. The next try has the reserve's room.
-                self.reserve.release();
+                let aside = self.lanes.len();
+                if unsynced.iter().any(|tag| *tag > aside) {
+                    self.reserve.want();
+                } else if unsynced.contains(&aside) {
+                    self.reserve.lend();
+                }
             }
             return Err(failure);
         }
@@ -471,16 +476,25 @@ impl Writer {
             // Records never use the space that is kept for the control lane.
             let path = &self.shared.options.path;
             self.reserve.restore().map_err(|error| failed("keep a reserve in", path, error))?;
+            self.control.let_go();
         }
         let record_lanes = self.lanes.len();
         let mut spare = std::mem::take(&mut self.spare);
         let logs = self.lanes.iter_mut().chain([&mut self.aside, &mut self.control]);
         for (tag, log) in logs.enumerate().filter(|(_, log)| log.is_staged()) {
+            if tag > record_lanes && self.reserve.is_wanted() && log.write_into(&mut self.reserve) {
+                continue;
+            }
             let mut result = log.write(&*disk, spare);
             spare = spare.saturating_sub(log.lengthening());
-            let may_use_reserve = tag >= record_lanes || !log.has_entries();
-            if may_use_reserve && result.as_ref().is_err_and(is_full) && self.reserve.release() {
-                result = log.write(&*disk, 0);
+            let full = result.as_ref().is_err_and(is_full);
+            if full && tag > record_lanes {
+                result = self.reserve.serve(log, &*disk, result);
+            } else if full && (tag == record_lanes || !log.has_entries()) {
+                // What is lent may not do, and then may have shown that all of it would.
+                while result.as_ref().is_err_and(is_full) && self.reserve.lend() {
+                    result = log.write(&*disk, 0);
+                }
             }
             result.map_err(|error| failed("write to", &log.shared.dir, error))?;
         }

@@ -6,6 +6,7 @@
 
 use super::ahead::{self, Ahead};
 use super::frame;
+use super::reserve::{Reserve, write_zeros};
 use super::segment::{self, HEAD_LEN, Identity};
 use crate::clock::Stamp;
 use crate::store::disk::{Disk, DiskFile, Mode, write_all_at};
@@ -192,6 +193,8 @@ pub(super) struct Active {
     pub(super) len: u64,
     /// How long the file is: zeros behind `len`.
     pub(super) allocated: u64,
+    /// Up to here it has blocks that come from the reserve: while the disk is full they are not let go.
+    pub(super) kept: u64,
 }
 
 impl Active {
@@ -230,6 +233,8 @@ struct Fresh {
     salt: u32,
     /// Once it is made.
     file: Option<Arc<dyn DiskFile>>,
+    /// The length of the reserve of which it is made, if it is.
+    kept: u64,
     first_time: Option<Stamp>,
 }
 
@@ -245,6 +250,8 @@ pub(super) struct Log {
     fresh: Option<Fresh>,
     /// No new segment may begin with the present commit.
     stretched: bool,
+    /// The next commit begins a new segment: the disk has no room for more in the present one.
+    ended: bool,
     staged: Vec<u8>,
     staged_entries: u64,
     /// The file system can lengthen files ahead.
@@ -256,8 +263,20 @@ impl Log {
     /// one began and took back are not known, but they begin where it stood, and so does this.
     pub(super) fn new(shared: Arc<LogShared>, next: u64, generation: u64, segment_size: u64) -> Self {
         let (active, fresh, staged) = (None, None, Vec::new());
-        let (stretched, staged_entries, extends) = (false, 0, true);
-        Self { shared, next, generation, active, segment_size, fresh, stretched, staged, staged_entries, extends }
+        let (stretched, ended, staged_entries, extends) = (false, false, 0, true);
+        Self {
+            shared,
+            next,
+            generation,
+            active,
+            segment_size,
+            fresh,
+            stretched,
+            ended,
+            staged,
+            staged_entries,
+            extends,
+        }
     }
 
     /// Prepares for entries: chooses the segment, a new one if there is none or the present one is full. `true` if a
@@ -267,7 +286,7 @@ impl Log {
             return false;
         }
         match &self.active {
-            Some(active) if active.len < self.segment_size || self.stretched => false,
+            Some(active) if active.len < self.segment_size.max(active.kept) || self.stretched => false,
             _ => {
                 self.begin_segment(identity);
                 true
@@ -280,7 +299,7 @@ impl Log {
         let generation = self.generation + 1;
         let (head, salt) = segment::encode(identity, self.next, generation);
         self.staged.extend_from_slice(&head);
-        self.fresh = Some(Fresh { generation, salt, file: None, first_time: None });
+        self.fresh = Some(Fresh { generation, salt, file: None, kept: 0, first_time: None });
     }
 
     /// The generation of the segment in which the present commit goes on.
@@ -418,6 +437,36 @@ impl Log {
         write_all_at(&*active.file, &self.staged, active.len)
     }
 
+    /// Makes the segment that begins with the present commit out of the reserve, if one begins; what is staged is then
+    /// written, and in place of a file that could not be.
+    pub(super) fn write_into(&mut self, reserve: &mut Reserve) -> bool {
+        let Some(fresh) = &mut self.fresh else { return false };
+        let Some((file, kept)) = reserve.become_file(&self.shared.path(self.next, fresh.generation), &self.staged)
+        else {
+            // It may have no name any more.
+            fresh.file = None;
+            return false;
+        };
+        (fresh.file, fresh.kept) = (Some(file), kept);
+        true
+    }
+
+    /// The present segment can take no more: once what is staged is taken back, a new one is begun. `false` if the
+    /// present commit begins one.
+    pub(super) fn give_up_segment(&mut self) -> bool {
+        self.ended = self.fresh.is_none();
+        self.ended
+    }
+
+    /// There is a reserve again: what the newest segment had of the one before and does not use is let go.
+    pub(super) fn let_go(&mut self) {
+        let Some(active) = self.active.as_mut().filter(|active| active.kept > 0) else { return };
+        active.kept = 0;
+        if self.staged.is_empty() && active.cut().is_ok() {
+            self.shared.view().slack = 0;
+        }
+    }
+
     /// The file that was written to.
     pub(super) fn file(&self) -> Option<Arc<dyn DiskFile>> {
         match &self.fresh {
@@ -433,10 +482,10 @@ impl Log {
         }
         let added = self.staged.len() as u64;
         let mut view = self.shared.view();
-        if let Some(Fresh { generation, salt, file: Some(file), first_time }) = self.fresh.take() {
+        if let Some(Fresh { generation, salt, file: Some(file), kept, first_time }) = self.fresh.take() {
             // What cannot be cut is counted by the next start, and goes with the file.
             let _ = self.active.as_mut().filter(|active| active.allocated > active.len).map(Active::cut);
-            self.active = Some(Active { file, salt, len: added, allocated: added });
+            self.active = Some(Active { file, salt, len: added, allocated: added.max(kept), kept });
             self.generation = generation;
             let segment =
                 SegmentView { first: self.next, generation, len: added, end: u64::MAX, end_known: false, first_time };
@@ -484,18 +533,23 @@ impl Log {
                 self.active = None;
             }
         } else if let Some(active) = &mut self.active {
-            if sync_failed || active.cut().is_err() {
-                let _ = active.cut();
-                self.active = None;
+            let end = active.len + self.staged.len() as u64;
+            let zeros = |active: &Active| write_zeros(&*active.file, active.len, end.min(active.allocated));
+            let keeps = active.kept >= end && !sync_failed && !self.ended && zeros(active).is_ok();
+            if !keeps {
+                if active.cut().is_err() || sync_failed || self.ended {
+                    let _ = active.cut();
+                    self.active = None;
+                }
+                self.shared.view().slack = 0;
             }
-            self.shared.view().slack = 0;
         }
         self.clear();
     }
 
     /// The store is being closed: the file ends where what is committed ends.
     pub(super) fn finish(&mut self) {
-        if let Some(active) = self.active.as_mut().filter(|active| active.allocated > active.len) {
+        if let Some(active) = self.active.as_mut().filter(|active| active.allocated > active.len && active.kept == 0) {
             if active.cut().is_ok() {
                 self.shared.view().slack = 0;
             }
@@ -503,7 +557,7 @@ impl Log {
     }
 
     fn clear(&mut self) {
-        self.stretched = false;
+        (self.stretched, self.ended) = (false, false);
         self.staged_entries = 0;
         self.staged.clear();
         if self.staged.capacity() > KEEP_BUFFER {

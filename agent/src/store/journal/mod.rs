@@ -19,7 +19,7 @@
 //! <path>/
 //!   version                  which version of Tidegate may go on with it (see `version`)
 //!   lock                     held with flock while a process has the store open
-//!   reserve                  real blocks, removed when the disk is full so that the control lane can go on
+//!   reserve                  real blocks; becomes the next segment of the control lane when the disk is full
 //!   lane-<name>/             one folder per record lane
 //!     <first>-<generation>.seg
 //!   control/                 the control lane, likewise

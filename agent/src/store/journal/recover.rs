@@ -457,8 +457,8 @@ impl Recovery {
         control.stage(&body);
         let dir = control.shared.dir.clone();
         let mut result = control.write(&*self.disk, 0);
-        if result.as_ref().is_err_and(is_full) && reserve.release() {
-            result = control.write(&*self.disk, 0);
+        if result.as_ref().is_err_and(is_full) {
+            result = reserve.serve(control, &*self.disk, result);
         }
         let synced = result.and_then(|()| {
             if let Some(file) = control.file() {

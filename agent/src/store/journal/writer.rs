@@ -363,9 +363,10 @@ impl Writer {
                 self.shared.progress.send_modify(|commits| *commits += 1);
             }
         }
-        if !self.reserve.is_present() {
-            if let Err(error) = self.reserve.restore() {
-                tracing::debug!(%error, "cannot restore the reserve yet");
+        if !self.reserve.is_whole() {
+            match self.reserve.restore() {
+                Ok(()) => self.control.let_go(),
+                Err(error) => tracing::debug!(%error, "cannot restore the reserve yet"),
             }
         }
     }

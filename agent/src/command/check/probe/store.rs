@@ -4,6 +4,7 @@
 //! # Constraints
 //! - The store's own files and its lock are not touched. What is written is one file of [`BLOCK`] × [`SYNCS`] bytes at the most, as the
 //!   service's user, which is removed; one that a killed check has left behind is removed by the next.
+//! - Where the service says that the disk does not answer, nothing is written: that would wait as long as the disk does.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -72,7 +73,25 @@ pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, serv
         tell(Finding::good(Id::StoreWriting.of(message!("store, writing")), said));
         return;
     }
+    if service.is_some_and(hangs) {
+        // A write would wait in the kernel for as long as the disk does, and could not be ended even by a signal.
+        tell(Finding::unknown(
+            Id::StoreWriting.of(message!("store, writing")),
+            message!(
+                "not tried: the disk under {path} does not answer [{code}]",
+                path = there.display(),
+                code = Code::StoreStalled.to_string()
+            ),
+            Some(message!("see `dmesg`; a medium that fails so must be replaced")),
+        ));
+        return;
+    }
     write(store, &there, runner, lasting, tell);
+}
+
+/// Whether the service waits for the disk. It says so in words alone (`Stats::stalled` of the journal).
+fn hangs(service: &Status) -> bool {
+    service.store.stalled.as_ref().is_some_and(|why| why.contains("has not answered for"))
 }
 
 /// The folder itself, or the nearest one above it that is there.
