@@ -119,7 +119,8 @@ fn with_kept(status: &Status, why: Option<&str>) -> Finding {
         Some(why) => message!("{said}: {why}", said = said, why = why),
         None => said,
     };
-    Finding::attention(what(), said, Code::ConfigKept, reload())
+    // The file is not what the gateway does, whatever can be seen to be wrong with it from here.
+    Finding::bad(what(), said, Code::ConfigKept, reload())
 }
 
 fn reload() -> Message {
