@@ -104,6 +104,9 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
     if unit.hands_over(path) {
         return Finding::good(what, message!("mode {mode}; systemd hands it to the service", mode = shown));
     }
+    if let Some(setting) = runner.hides(path) {
+        return Finding::bad(what, setting.said(), Code::Permissions, setting.next());
+    }
     let read = runner.act(|| File::open(path).map(|_| ()).map_err(|error| error.kind()));
     let user = runner.name.as_str();
     match read {
@@ -133,6 +136,7 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
 mod tests {
     use super::*;
     use crate::command::check::finding::Outcome;
+    use crate::command::check::probe::sandbox;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -152,6 +156,20 @@ mod tests {
         found.sort();
         assert_eq!(found, [("/a".into(), true), ("/b".into(), false), ("/c".into(), true)]);
         assert!(holds_secret);
+    }
+
+    #[test]
+    fn what_the_units_sandbox_hides_is_not_said_to_be_readable() {
+        let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+        let file = folder.path().join("terms.toml");
+        std::fs::write(&file, "[limits]\n").expect("a file");
+        let unit = sandbox::tests::unit("LoadCredential=\n");
+        let runner = |drop_in| Runner::find(&Unit::NoSystemd, None).within(sandbox::tests::sandbox(drop_in));
+        let hidden = judge(&file, false, &runner(""), &unit);
+        assert_eq!((hidden.result, hidden.code), (Outcome::Bad, Some(Code::Permissions)));
+        let next = hidden.next.expect("what to do").to_string();
+        assert!(hidden.said.to_string().contains("/tmp (PrivateTmp=yes)") && next.contains("PrivateTmp=no"), "{next}");
+        assert_eq!(judge(&file, false, &runner("PrivateTmp=no"), &unit).result, Outcome::Good);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use tidegate::message;
 use tidegate::program::{Environment, Keep, Program};
 use tidegate::watch::Status;
 
-use crate::command::NOT_CONFIGURED;
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Subject};
+use crate::command::{CONFIG, NOT_CONFIGURED};
 
 /// The unit that the package installs.
 pub(in crate::command) const NAME: &str = "tidegate.service";
@@ -28,7 +28,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MOST: usize = 64 * 1024;
 
 const PROPERTIES: &str = "--property=LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,MainPID,\
-                          User,StateDirectory,FragmentPath,DropInPaths";
+                          User,StateDirectory,FragmentPath,DropInPaths,ExecStart,ProtectHome,ProtectSystem,PrivateTmp,\
+                          ReadWritePaths,BindPaths,BindReadOnlyPaths,RuntimeDirectory,CacheDirectory,LogsDirectory";
 
 /// What systemd calls an exit status that says so.
 const BY_STATUS: &str = "exit-code";
@@ -74,7 +75,13 @@ impl Unit {
         }
     }
 
-    fn property(&self, name: &str) -> &str {
+    /// What `systemctl show` prints, with the credentials, as a test has it.
+    #[cfg(test)]
+    pub(super) fn of_text(text: &str) -> Self {
+        Self::Known(with_credentials(parse(text)))
+    }
+
+    pub(super) fn property(&self, name: &str) -> &str {
         match self {
             Self::Known(properties) => properties.get(name).map_or("", String::as_str),
             Self::NoSystemd | Self::Unasked(_) => "",
@@ -104,6 +111,20 @@ impl Unit {
     /// The process that systemd runs as the service.
     pub(in crate::command) fn main_pid(&self) -> Option<u32> {
         self.property("MainPID").parse().ok().filter(|pid| *pid != 0)
+    }
+
+    /// Whether it is this configuration (absolute) that it runs with.
+    pub(super) fn runs_with(&self, config: &Path) -> bool {
+        let mut words = self.property("ExecStart").split_whitespace().peekable();
+        let mut named = None;
+        while let Some(word) = words.next() {
+            named = match word.strip_prefix("--config") {
+                Some("") => words.peek().copied(),
+                Some(rest) => rest.strip_prefix('='),
+                None => continue,
+            };
+        }
+        config == Path::new(named.unwrap_or(CONFIG))
     }
 
     /// Whether it ended because nothing was configured yet.
