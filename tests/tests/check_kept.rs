@@ -318,6 +318,32 @@ fn the_service_is_not_said_to_listen_where_the_changed_file_says_and_it_does_not
     corrected.assert("service", "bad", "TG-104");
 }
 
+#[test]
+fn a_service_that_hangs_is_bad_and_told_with_what_the_watchdog_does_and_nothing_of_it_is_called_good() {
+    let flux = Flux::start();
+    let agent = running(&flux);
+    let signal = |name: &str| {
+        let done = Command::new("kill").args([name, &agent.pid().to_string()]).status().expect("it starts");
+        assert!(done.success(), "{name}");
+    };
+    signal("-STOP");
+    let checked = check(&agent, &[]);
+    let status = agent.command(&["status"]);
+    let japanese = agent.command(&["status", "--lang", "ja"]);
+    signal("-CONT");
+    checked.assert("service", "bad", "TG-601");
+    assert_eq!(checked.code, 1, "{}", checked.text);
+    assert!(word(checked.by_id("service"), "said").contains("the watchdog"), "{}", checked.text);
+    assert!(checked.about("devices connect to").iter().all(|(result, ..)| result != "good"), "{}", checked.text);
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said(&status).starts_with("tidegate: TG-601: ") && said(&status).contains("watchdog"), "{}", said(&status));
+    for text in [said(&status), said(&japanese)] {
+        assert!(text.contains("tidegate explain TG-601") && !text.contains("os error"), "{text}");
+    }
+    assert!(said(&japanese).contains("ウォッチドッグ"), "{}", said(&japanese));
+    wait::until("it goes on", wait::BOUND, || agent.try_status().is_some());
+}
+
 /// Puts a FIFO, which nobody ever writes to, in a file's place.
 fn block(path: &std::path::Path) {
     let _ = std::fs::remove_file(path);

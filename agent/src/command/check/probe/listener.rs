@@ -44,6 +44,12 @@ fn judge(address: SocketAddr, started: Option<u32>, runner: &Runner, service: Op
     }
     match sockets::port(address, &[started, service.map(|status| status.pid)]) {
         Port::Unknown => Finding::unknown(what, message!("the ports in use cannot be listed on this machine"), None),
+        // The kernel keeps the port of one that hangs.
+        Port::Ours(at) if service.is_none() && there(&at) => Finding::unknown(
+            what,
+            message!("the service has the port; whether it serves devices is not known, for it could not be asked"),
+            Some(message!("see the line on the service")),
+        ),
         // What it has besides its listener, the metrics page, is in the way of one.
         Port::Ours(at) if told.is_none() && there(&at) => Finding::good(what, message!("the service listens there")),
         Port::Ours(at) => elsewhere(what, address, &at, service),
@@ -187,7 +193,8 @@ mod tests {
         let taken = judge(address, None);
         assert_eq!(taken.result, Outcome::Bad);
         assert!(taken.said.to_string().contains(&std::process::id().to_string()), "{}", taken.said);
-        assert_eq!(judge(address, Some(std::process::id())).result, Outcome::Good, "it is the service");
+        let silent = judge(address, Some(std::process::id()));
+        assert_eq!(silent.result, Outcome::Unknown, "it is the service, and it does not answer");
         drop(listener);
         assert_eq!(judge(address, None).result, Outcome::Good);
         // 192.0.2.0/24 is for documentation (RFC 5737).

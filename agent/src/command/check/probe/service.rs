@@ -63,7 +63,7 @@ fn with_another(status: &Status) -> Finding {
 }
 
 fn ask(socket: &Path) -> (Option<Status>, Finding) {
-    match control::ask(socket) {
+    match asked(socket) {
         Ok(status) => {
             let finding = runs(&status);
             (Some(status), finding)
@@ -73,7 +73,21 @@ fn ask(socket: &Path) -> (Option<Status>, Finding) {
     }
 }
 
+/// Asks; a second time where nothing came, so that a moment in which the machine was busy is no hang.
+fn asked(socket: &Path) -> Result<Status, AskError> {
+    control::ask(socket).or_else(|error| match error {
+        AskError::Silent { .. } | AskError::Io { .. } => control::ask(socket),
+        _ => Err(error),
+    })
+}
+
 fn unasked(error: &AskError) -> Finding {
+    if let (AskError::Silent { .. } | AskError::Io { .. }, Some(code)) = (error, error.code()) {
+        let next = message!(
+            "wait two minutes and check again; if it is the same: systemctl restart tidegate, and see why: journalctl -u tidegate -n 50"
+        );
+        return Finding::bad(what(), error.message(), code, next);
+    }
     let said = message!("it could not be asked: {error}", error = error.message());
     Finding::unknown(what(), said, Some(message!("run it again with sudo")))
 }
@@ -138,7 +152,7 @@ pub(in crate::command) fn beside_a_bad_file(
 ) -> Option<Status> {
     let (mut silent, mut other) = (None, None);
     for socket in sockets {
-        match control::ask(socket) {
+        match asked(socket) {
             Ok(status) if Path::new(&status.config_file) == file => {
                 tell(with_what(&status));
                 return Some(status);
