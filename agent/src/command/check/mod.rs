@@ -98,6 +98,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
                 None => probe::service::look(&config.control.socket, tell),
             };
             probe::unit::look(&unit, service.as_ref(), true, tell);
+            probe::credentials::look(&unit, tell);
             let text = text.as_deref().map(|text| (args.config.as_path(), text));
             let sandbox = Sandbox::of(&unit, places.source(), service.as_ref());
             let runner = Runner::find(&unit, service.as_ref()).within(sandbox);
@@ -138,6 +139,7 @@ fn instead(error: &LoadError, args: &Args, places: Places, report: &mut Report) 
     let starts = found.config().is_some();
     let service = probe::service::beside_a_bad_file(&sockets(&args.config, &found), &file, &pids, starts, tell);
     probe::unit::look(&unit, service.as_ref(), starts, tell);
+    probe::credentials::look(&unit, tell);
     let (Some(config), Some((kept, path))) = (found.config(), found.kept()) else {
         return report.take(unexamined());
     };

@@ -7,6 +7,7 @@
 //! | `running::with` | the file's path | agents that run with it |
 //! | `service::look` | the control socket's path | whether the service runs, and what it says of itself; hands its status out |
 //! | `unit::look` | the unit (`Unit::ask`), the status | whether systemd starts it, and how it ended last |
+//! | `credentials::look` | the unit | whether systemd can hand the secrets over |
 //! | `permissions::look` | the file's path and text, the runner, the unit | the files that it names: who may read them |
 //! | `opening::look` | `&Config`, the runner, the unit, the status | whether the agent can open the store |
 //! | `store::look` | `&config::Store`, the runner, the unit, the status | medium, room, writing, syncs |
@@ -27,6 +28,7 @@
 pub(in crate::command) mod broker;
 pub(in crate::command) mod clock;
 pub(in crate::command) mod configuration;
+pub(in crate::command) mod credentials;
 pub(in crate::command) mod flux;
 pub(in crate::command) mod kept;
 pub(in crate::command) mod line;

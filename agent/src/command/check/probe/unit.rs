@@ -148,10 +148,15 @@ impl Unit {
         self.is_there().then(|| Path::new("/var/lib").join(name))
     }
 
+    /// What systemd itself reads and hands to the service (`LoadCredential=`).
+    pub(super) fn handed_over(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let words = self.property("LoadCredential").split_whitespace();
+        words.filter_map(|word| word.split_once(':')).map(|(_, source)| PathBuf::from(source))
+    }
+
     /// Whether systemd itself reads this file and hands it to the service (`LoadCredential=`).
     pub(in crate::command) fn hands_over(&self, file: &Path) -> bool {
-        let sources = self.property("LoadCredential").split_whitespace().filter_map(|word| word.split_once(':'));
-        sources.map(|(_, source)| PathBuf::from(source)).any(|source| file.starts_with(source))
+        self.handed_over().any(|source| file.starts_with(source))
     }
 }
 
