@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
 use tidegate::config::Exposed;
-use tidegate::language::system;
+use tidegate::language::{Message, system};
 use tidegate::message;
 
 use super::runner::Runner;
@@ -98,7 +98,7 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
                 }
             },
             Code::Permissions,
-            message!("take that away: chmod o= {path}", path = path.display()),
+            guard(path, runner, unit),
         );
     }
     if unit.hands_over(path) {
@@ -130,6 +130,25 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
             Some(message!("run it again with sudo")),
         ),
     }
+}
+
+/// How a secret is kept from others, as README has it.
+fn guard(path: &Path, runner: &Runner, unit: &Unit) -> Message {
+    let path = path.display().to_string();
+    if unit.hands_over(Path::new(&path)) {
+        return message!(
+            "make it root's alone, for systemd hands it to the service: chown root: {path} && chmod 600 {path}",
+            path = path
+        );
+    }
+    let user = runner.name.as_str();
+    message!("let nobody but the service read it: chgrp {user} {path} && chmod 640 {path}", user = user, path = path)
+}
+
+/// Whether a line here says who may read the file that this key names, with what to do.
+pub(super) fn tells_of(key: &str) -> bool {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    KEYS.iter().any(|(known, secret)| *known == name && *secret)
 }
 
 #[cfg(test)]
@@ -185,7 +204,15 @@ mod tests {
             let finding = judge(&file, true, &runner, &Unit::NoSystemd);
             assert_eq!(finding.result, Outcome::Attention);
             assert!(finding.said.to_string().contains(said), "{}", finding.said);
+            let next = finding.next.expect("what to do").to_string();
+            assert!(next.contains(&format!("chgrp {} ", runner.name)) && next.contains("chmod 640"), "{next}");
         }
+        let load = format!("LoadCredential=x:{}\n", folder.path().display());
+        let of_unit = folder.path().join("tidegate.service");
+        std::fs::write(&of_unit, load).expect("a file");
+        let unit = Unit::of_text(&format!("LoadState=loaded\nFragmentPath={}\n", of_unit.display()));
+        let next = judge(&file, true, &runner, &unit).next.expect("what to do").to_string();
+        assert!(next.contains("chown root: ") && next.contains("chmod 600"), "{next}");
         let missing = judge(&folder.path().join("none"), true, &runner, &Unit::NoSystemd);
         assert_eq!((missing.result, missing.code), (Outcome::Bad, Some(Code::Permissions)));
     }
