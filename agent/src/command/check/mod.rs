@@ -94,8 +94,8 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             let tell: Tell<'_> = &mut |finding| report.take(finding);
             let unit = Unit::ask();
             let service = match &text {
-                Some(text) => probe::service::look_with(&config.control.socket, places.source(), text, tell),
-                None => probe::service::look(&config.control.socket, tell),
+                Some(text) => probe::service::look_with(&config.control.socket, &unit, places.source(), text, tell),
+                None => probe::service::look(&config.control.socket, &unit, tell),
             };
             probe::unit::look(&unit, service.as_ref(), true, tell);
             probe::credentials::look(&unit, tell);
@@ -137,7 +137,8 @@ fn instead(error: &LoadError, args: &Args, places: Places, report: &mut Report) 
     found.tell(tell);
     let pids: Vec<u32> = running.iter().map(|one| one.pid).collect();
     let starts = found.config().is_some();
-    let service = probe::service::beside_a_bad_file(&sockets(&args.config, &found), &file, &pids, starts, tell);
+    let sockets = sockets(&args.config, &found);
+    let service = probe::service::beside_a_bad_file(&sockets, &unit, &file, &pids, starts, tell);
     probe::unit::look(&unit, service.as_ref(), starts, tell);
     probe::credentials::look(&unit, tell);
     let (Some(config), Some((kept, path))) = (found.config(), found.kept()) else {

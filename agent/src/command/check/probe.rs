@@ -5,7 +5,7 @@
 //! | `configuration::look` | the file's path | whether it can be used; hands it out |
 //! | `configuration::refused`, `kept::Instead` | why it cannot, where to look | what the service would start with instead |
 //! | `running::with` | the file's path | agents that run with it |
-//! | `service::look` | the control socket's path | whether the service runs, and what it says of itself; hands its status out |
+//! | `service::look` | the control socket's path, the unit | whether the service runs, and what it says of itself; hands its status out |
 //! | `unit::look` | the unit (`Unit::ask`), the status | whether systemd starts it, and how it ended last |
 //! | `credentials::look` | the unit | whether systemd can hand the secrets over |
 //! | `permissions::look` | the file's path and text, the runner, the unit | the files that it names: who may read them |

@@ -48,12 +48,12 @@ impl Proof {
                 failed = print(&report::line(self.language, &finding)).err();
             }
         };
-        let service = probe::service::look(&config.control.socket, &mut |_| {});
+        let unit = Unit::ask();
+        let service = probe::service::look(&config.control.socket, &unit, &mut |_| {});
         match topic {
             Topic::Gateway | Topic::Limits => {}
             Topic::Devices => {
                 if let Some(listener) = &config.collect.listener {
-                    let unit = Unit::ask();
                     let runner = Runner::find(&unit, service.as_ref());
                     probe::listener::look(listener, &unit, &runner, service.as_ref(), &mut tell);
                 }

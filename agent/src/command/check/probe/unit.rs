@@ -103,6 +103,11 @@ impl Unit {
         matches!(self.property("ActiveState"), "active" | "reloading")
     }
 
+    /// Whether systemd is about to start it, or does: nobody else need.
+    pub(in crate::command) fn is_starting(&self) -> bool {
+        self.property("ActiveState") == "activating"
+    }
+
     /// Whether it is started at boot. One that is enabled until the next boot (`enabled-runtime`) is not.
     pub(in crate::command) fn is_enabled(&self) -> bool {
         matches!(self.property("UnitFileState"), "enabled" | "static" | "alias" | "generated")
@@ -264,7 +269,11 @@ fn judge_loaded(what: Subject, unit: &Unit, running: Option<(u32, Duration)>, us
         }
         ("activating", sub) if sub.starts_with("auto-restart") => ended(what, unit),
         ("active" | "activating" | "reloading", _) => judge_running(what, unit, running),
-        _ => Finding::attention(what, message!("the unit is {state}", state = active), Code::Unit, start()),
+        _ => {
+            let next =
+                if usable { start() } else { message!("once the configuration can be used: {step}", step = start()) };
+            Finding::attention(what, message!("the unit is {state}", state = active), Code::Unit, next)
+        }
     }
 }
 
@@ -361,6 +370,15 @@ mod tests {
         // The number of a signal is no exit status.
         let killed = unit("ActiveState=failed\nResult=signal\nExecMainStatus=78\nMainPID=0");
         assert_eq!(judge(&killed, None, true).result, Outcome::Bad);
+    }
+
+    #[test]
+    fn what_cannot_be_used_yet_is_not_to_be_started() {
+        let stopped = unit("ActiveState=inactive\nSubState=dead\nMainPID=0");
+        let next = |usable| judge(&stopped, None, usable).next.expect("what to do").to_string();
+        assert!(next(true).starts_with("start it"), "{}", next(true));
+        assert!(next(false).starts_with("once the configuration can be used"), "{}", next(false));
+        assert!(unit("ActiveState=activating\nSubState=auto-restart").is_starting() && !stopped.is_starting());
     }
 
     #[test]
