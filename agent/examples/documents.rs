@@ -17,7 +17,10 @@ mod command;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap_complete::Shell;
+use tidegate::code::Code;
+use tidegate::language::Language;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = std::env::args_os().nth(1).map(PathBuf::from).ok_or("name the folder to write into")?;
@@ -32,8 +35,44 @@ fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
     }
     std::fs::create_dir_all(&pages)?;
     clap_mangen::generate_to(command::definition().disable_help_subcommand(true), &pages)?;
+    for page in std::fs::read_dir(&pages)? {
+        let path = page?.path();
+        std::fs::write(&path, line_by_line(&std::fs::read_to_string(&path)?))?;
+    }
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut command::definition(), "tidegate", folder)?;
+        clap_complete::generate_to(shell, &mut completed(), "tidegate", folder)?;
     }
     Ok(())
+}
+
+/// A manual page whose section of what stands behind the help, one thing on a line, is set line by line (`groff_man(7)`, `.nf`): filled,
+/// it would be one paragraph.
+fn line_by_line(page: &str) -> String {
+    let mut out = String::new();
+    let mut inside = false;
+    for line in page.lines() {
+        if inside && line.starts_with(".SH") {
+            out += ".fi\n";
+            inside = false;
+        }
+        out.extend([line, "\n"]);
+        if line == ".SH EXTRA" {
+            out += ".nf\n";
+            inside = true;
+        }
+    }
+    out + if inside { ".fi\n" } else { "" }
+}
+
+/// The commands with the values that a shell can offer: the program judges these by itself, to say what is wrong with one in the
+/// reader's language.
+fn completed() -> clap::Command {
+    let languages = Language::WORDS.map(|(name, _)| name);
+    // clap keeps names as long as the process lives; this is asked for once a shell.
+    let codes = Code::ALL.iter().map(|code| &*code.to_string().leak());
+    command::definition()
+        .mut_arg("lang", |arg| arg.value_parser(PossibleValuesParser::new(languages)))
+        .mut_subcommand("explain", |explain| {
+            explain.mut_arg("code", |arg| arg.value_parser(PossibleValuesParser::new(codes)))
+        })
 }

@@ -95,12 +95,17 @@ fn a_package_that_is_not_configured_says_what_to_do_and_waits_and_a_purge_leaves
          _tidegate tidegate out tidegate; echo \"${COMPREPLY[@]}\"",
     ]);
     assert_eq!(completed.trim(), "outages");
-    container.run(&["apt-get", "purge", "-y", "tidegate"]);
+    let said = container.run(&["env", "LANG=ja_JP.UTF-8", "apt-get", "purge", "-y", "tidegate"]);
+    assert!(said.contains("完全削除"), "{said}");
     for path in ["/usr/bin/tidegate", "/etc/tidegate", STORE, "/var/lib/tidegate-inbox", "/run/tidegate"] {
         assert!(!container.has(path), "{path} is left");
     }
     let links = container.run(&["find", "/etc/systemd/system", "-name", "tidegate*"]);
     assert_eq!(links, "", "nothing of the unit is left");
+    let install = ["env", "LANG=ja_JP.UTF-8", "apt-get", "install", "-y", "--no-install-recommends", "/root/old.deb"];
+    let said = container.run(&install);
+    assert!(said.contains("まだ設定されていない") && said.contains("sudo tidegate setup"), "{said}");
+    assert!(!said.contains("not configured"), "{said}");
 }
 
 #[test]
@@ -278,6 +283,16 @@ fn documented(container: &Container) {
     }
     let page = container.run(&["zcat", "/usr/share/man/man1/tidegate-buffer-inspect.1.gz"]);
     assert!(page.contains("device"), "a command's own arguments are in its page: {page}");
+    let page = container.run(&["zcat", "/usr/share/man/man1/tidegate.1.gz"]);
+    let (_, extra) = page.split_once(".SH EXTRA\n.nf\n").expect("what stands behind the help");
+    assert!(extra.contains("\nBegin with: tidegate demo\n") && extra.contains("\n.fi\n.SH"), "line by line: {extra}");
+    // What clap writes for fish has no values of what stands without an option.
+    for shell in &shells[..2] {
+        assert!(shell.contains("TG-607"), "it offers the codes");
+    }
+    for document in ["README.md", "README.ja.md", "errors/TG-102.ja.md"] {
+        assert!(container.has(&format!("/usr/share/doc/tidegate/{document}")), "{document}");
+    }
 }
 
 /// Prints how long the first start took and how much memory it needs at rest. They are for the README; a busy machine and

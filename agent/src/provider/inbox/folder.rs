@@ -35,7 +35,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Inbox, Refusal, Via};
-use crate::language::system;
+use crate::language::{IntoValue as _, system};
+use crate::message;
 
 /// How often it is looked into: a person who put a file there waits that long.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -140,7 +141,10 @@ impl Watched {
     /// Looks into it once. Blocks.
     pub fn look(&mut self, inbox: &Inbox) {
         let shown = self.path.display().to_string();
-        let problem = self.try_look(inbox).err().map(|error| format!("{shown}: {error}"));
+        let problem = self
+            .try_look(inbox)
+            .err()
+            .map(|error| message!("{what}: {why}", what = &shown, why = system::said(&error)).into_value());
         inbox.watching(Some(shown), problem);
     }
 

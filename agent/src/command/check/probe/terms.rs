@@ -4,9 +4,11 @@ use std::io;
 use std::path::Path;
 
 use tidegate::code::Code;
-use tidegate::config::Config;
 use tidegate::config::terms::load;
+use tidegate::config::{Config, first_of_lines};
+use tidegate::language::{IntoValue as _, Message, Value};
 use tidegate::message;
+use tidegate::regular;
 use tidegate::watch::Status;
 
 use super::runner::Runner;
@@ -26,7 +28,7 @@ pub(in crate::command) fn look(config: &Config, runner: &Runner, service: Option
             message!("correct it, or what the line on the file says; then: systemctl reload tidegate"),
         ));
     }
-    let read = runner.act(|| std::fs::File::open(path).map(|_| ()).map_err(|error| error.kind()));
+    let read = runner.act(|| regular::open(path).map(|_| ()).map_err(|error| error.kind()));
     let denied = matches!(read, Some(Err(io::ErrorKind::PermissionDenied)));
     if denied || path.exists() && runner.hides(path).is_some() {
         return;
@@ -45,9 +47,11 @@ pub(in crate::command) fn look(config: &Config, runner: &Runner, service: Option
 
 /// Why the service cannot use this file as it is now, if it says so. Of a file that it was to read before a change of the
 /// configuration it says nothing about this one.
-fn refused<'a>(status: &'a Status, path: &Path) -> Option<&'a str> {
+fn refused(status: &Status, path: &Path) -> Option<Value> {
     let file = status.terms.file.as_ref().filter(|file| Path::new(&file.path) == path)?;
-    file.error.as_deref()
+    let english = file.error.as_deref()?;
+    let lines: Vec<Value> = file.error_lines.iter().cloned().map(Message::into_value).collect();
+    Some(first_of_lines(&lines).unwrap_or_else(|| english.into_value()))
 }
 
 #[cfg(test)]

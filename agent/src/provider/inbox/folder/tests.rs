@@ -187,7 +187,7 @@ fn a_folder_that_is_missing_is_said_and_watched_once_it_is_there() {
     inbox.watched = Watched::new(inbox.path("later"));
     inbox.look(2);
     let problem = inbox.tried.inbox.standing().folder_problem.expect("a problem");
-    assert!(problem.contains("/later: "), "{problem}");
+    assert!(problem.to_string().contains("/later: "), "{problem}");
     fs::create_dir(inbox.path("later")).expect("a folder");
     inbox.put("later/m.notice", &sealed("n-1", NOW));
     inbox.look(1);
