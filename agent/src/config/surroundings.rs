@@ -304,9 +304,15 @@ fn passwords(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
 /// Wrong lines of a password file that are named by their number; the others are counted.
 const LINES_NAMED: usize = 10;
 
+/// People's own folders, which the service's unit hides from it (`ProtectHome=`).
+const HOMES: [&str; 2] = ["/home", "/root"];
+
 fn fault(path: &Path, error: &io::Error) -> Fault {
     let advice = match error.kind() {
         io::ErrorKind::NotFound => message!("create it or correct the path"),
+        io::ErrorKind::PermissionDenied if HOMES.iter().any(|home| path.starts_with(home)) => message!(
+            "keep the file in /etc/tidegate: the service sees nothing below /home and /root, whatever the rights are"
+        ),
         io::ErrorKind::PermissionDenied => message!(
             "run this command as root; for the service, keep the file in /etc/tidegate/secrets, which systemd hands over, or let \
              the user that Tidegate runs as read it (chgrp, chmod 640)"
