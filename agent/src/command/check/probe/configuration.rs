@@ -68,7 +68,9 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             if warnings.is_empty() {
                 tell(Finding::good(what(), message!("no mistakes")));
             }
-            warnings.into_iter().for_each(|warning| tell(warned(warning)));
+            for warning in warnings {
+                tell(warned(warning));
+            }
             Read::Config(Box::new(config), text)
         }
         Err(LoadError::Unreadable { path, source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {

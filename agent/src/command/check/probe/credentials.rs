@@ -48,7 +48,9 @@ fn judge(sources: &[PathBuf]) -> Vec<Finding> {
         return missing;
     }
     let mut walk = Walk { left: FILES, ..Walk::default() };
-    sources.iter().for_each(|source| walk.add(source));
+    for source in sources {
+        walk.add(source);
+    }
     vec![match &walk.largest {
         Some((path, size)) if walk.sum > MOST => Finding::bad(
             what(),

@@ -133,7 +133,7 @@ impl Sandbox {
             return (self.home == "read-only").then(|| "ProtectHome=read-only".into());
         }
         let protected = match self.system.as_str() {
-            "strict" => !below(&KERNELS) && !(self.private_tmp && below(&TEMPORARY)),
+            "strict" => !(below(&KERNELS) || self.private_tmp && below(&TEMPORARY)),
             "full" => below(&["/usr", "/boot", "/efi", "/etc"]),
             "yes" => below(&["/usr", "/boot", "/efi"]),
             _ => false,
