@@ -67,7 +67,7 @@ pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, serv
     let lasting = on_what(&there, tell);
     let stored = service.map_or_else(|| size(&store.path), |status| status.store.bytes);
     tell(room(store, &there, stored));
-    if let Some(finding) = kept_out(store, runner, service) {
+    if let Some(finding) = kept_out(store, runner, service).or_else(|| stalled(store, service)) {
         return tell(finding);
     }
     if there != store.path && unit.makes(&store.path) {
@@ -76,6 +76,19 @@ pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, serv
         return;
     }
     write(store, &there, runner, lasting, tell);
+}
+
+/// That nothing is tried where the service says that it cannot write: a disk that does not answer would hold this program in
+/// the kernel, where not even a signal ends it.
+fn stalled(store: &Store, service: Option<&Status>) -> Option<Finding> {
+    let status = service.filter(|status| Path::new(&status.store.path) == store.path)?;
+    status.store.stalled.as_ref()?;
+    let what = Id::StoreWriting.of(message!("store, writing"));
+    Some(Finding::unknown(
+        what,
+        message!("not tried: the service cannot write to it now, see the line on the store"),
+        None,
+    ))
 }
 
 /// What the unit's sandbox has against the store's folder, unless the service has it open.
@@ -412,6 +425,28 @@ mod tests {
         let mut status = Status { epoch: "e".into(), ..Status::default() };
         status.store.path = "/srv/tg".into();
         assert_eq!(of("/srv/tg", "", Some(&status)), None);
+    }
+
+    #[test]
+    fn nothing_is_written_where_the_service_says_that_it_cannot() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&format!("path = \"{}\"\n", folder.path().display()));
+        let runner = Runner::find(&Unit::NoSystemd, None);
+        let results = |stalled: Option<&str>| {
+            let mut status = Status::default();
+            status.store.path = folder.path().display().to_string();
+            status.store.stalled = stalled.map(str::to_owned);
+            let mut all = Vec::new();
+            look(&store, &runner, &Unit::NoSystemd, Some(&status), &mut |finding| {
+                all.push((finding.id, finding.result));
+            });
+            all
+        };
+        let hangs = results(Some("the disk has not answered for 11 s"));
+        assert!(hangs.contains(&(Id::Store, Outcome::Bad)), "{hangs:?}");
+        assert!(hangs.contains(&(Id::StoreWriting, Outcome::Unknown)), "{hangs:?}");
+        assert!(hangs.iter().all(|(id, _)| *id != Id::StoreSync), "{hangs:?}");
+        assert!(results(None).contains(&(Id::StoreWriting, Outcome::Good)));
     }
 
     #[test]
