@@ -138,7 +138,7 @@ codes! {
     FluxUnusable = 513 "Flux does not answer as it should",
 
     /// Nothing behind the control socket.
-    NotRunning = 601 "No agent is running",
+    NotRunning = 601 "No agent answers",
     /// systemd does not run it.
     Unit = 602 "The service is not enabled or has failed",
     /// Others can read what they should not, or the service cannot read what it should.

@@ -61,6 +61,7 @@ use live::Loaded;
 
 pub use limits::limits_of_files;
 pub use live::{Start, StartError};
+pub use service::last_word;
 pub use stance::{notices_of, shown as shown_notices};
 
 /// How long to wait before the store is tried again. One second is quicker than a technician looks and slow enough

@@ -48,6 +48,22 @@ fn a_secret_whose_file_is_missing_has_the_page_of_secrets() {
 }
 
 #[test]
+fn a_secret_that_everybody_may_read_has_one_line_and_one_cure() {
+    let (flux, page) = (Flux::start(), page());
+    let mut setup = webhook(&flux, &page);
+    setup.without("forward.flux").set("forward.flux", "kind", "\"webhook\"");
+    let file = setup.folder().join("webhook-url");
+    std::fs::write(&file, flux.webhook_url()).expect("written");
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("mode");
+    setup.set("forward.flux", "url_file", &format!("\"{}\"", file.display()));
+    let checked = check(&setup, &[]);
+    let of_secrets = checked.all["findings"].as_array().expect("findings").iter();
+    let lines: Vec<_> = of_secrets.filter(|finding| finding["code"] == "TG-603").collect();
+    assert!(lines.len() == 1 && lines[0]["id"] == "file", "{}", checked.text);
+    assert!(lines[0]["next"].as_str().is_some_and(|next| next.contains("chmod 640")), "{}", checked.text);
+}
+
+#[test]
 fn a_note_on_a_usable_configuration_is_no_mistake() {
     let (flux, page) = (Flux::start(), page());
     let mut setup = webhook(&flux, &page);

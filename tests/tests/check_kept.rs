@@ -278,9 +278,70 @@ fn a_good_file_with_which_the_gateway_did_not_come_up_is_told_with_what_it_runs(
     wait::until("it is up", wait::BOUND, || agent.try_status().is_some_and(|status| status["config_kept"] == true));
     let checked = check(&agent, &[]);
     let service = checked.by_id("service");
-    assert_eq!((word(service, "result"), word(service, "code")), ("attention", "TG-104"), "{}", checked.text);
-    assert!(word(service, "said").contains("192.0.2.7"), "{}", checked.text);
+    assert_eq!((word(service, "result"), word(service, "code")), ("bad", "TG-104"), "{}", checked.text);
+    assert!(word(service, "said").contains("192.0.2.7") && checked.code == 1, "{}", checked.text);
     assert_eq!(checked.all["judged_by"].as_str(), file(&agent).to_str());
+}
+
+#[test]
+fn the_service_is_not_said_to_listen_where_the_changed_file_says_and_it_does_not() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    let port = setup.address().port();
+    setup.set("collect.listener", "bind", &format!("\"0.0.0.0:{port}\""));
+    let mut agent = setup.start();
+    let text = agent.setup.text();
+    wait::until("the configuration is kept", wait::BOUND, || kept(&agent).is_file());
+    let listener = |checked: &Checked| {
+        let finding = checked.by_id("listener");
+        (word(finding, "result").to_owned(), word(finding, "code").to_owned())
+    };
+    let is = |result: &str, code: &str| (result.to_owned(), code.to_owned());
+    assert_eq!(listener(&check(&agent, &[])), is("good", ""));
+    let path = file(&agent);
+    let bind = |ip: &str| std::fs::write(&path, text.replace("\"0.0.0.0:", &format!("\"{ip}:"))).expect("a file");
+    bind("127.0.0.1");
+    assert_eq!(listener(&check(&agent, &[])), is("attention", "TG-107"));
+    // 192.0.2.0/24 is for documentation (RFC 5737).
+    bind("192.0.2.7");
+    let before = check(&agent, &[]);
+    assert_eq!((listener(&before), before.code), (is("bad", "TG-201"), 1), "{}", before.text);
+    agent.kill();
+    agent.spawn_as_written();
+    wait::until("it is up", wait::BOUND, || agent.try_status().is_some_and(|status| status["config_kept"] == true));
+    let after = check(&agent, &[]);
+    assert_eq!((listener(&after), after.code), (is("bad", "TG-201"), 1), "{}", after.text);
+    // Corrected to what the machine has, and not reloaded: it still runs with what was kept, and so ends the check.
+    bind("127.0.0.1");
+    let corrected = check(&agent, &[]);
+    assert_eq!((listener(&corrected), corrected.code), (is("attention", "TG-104"), 1), "{}", corrected.text);
+    corrected.assert("service", "bad", "TG-104");
+}
+
+#[test]
+fn a_service_that_hangs_is_bad_and_told_with_what_the_watchdog_does_and_nothing_of_it_is_called_good() {
+    let flux = Flux::start();
+    let agent = running(&flux);
+    let signal = |name: &str| {
+        let done = Command::new("kill").args([name, &agent.pid().to_string()]).status().expect("it starts");
+        assert!(done.success(), "{name}");
+    };
+    signal("-STOP");
+    let checked = check(&agent, &[]);
+    let status = agent.command(&["status"]);
+    let japanese = agent.command(&["status", "--lang", "ja"]);
+    signal("-CONT");
+    checked.assert("service", "bad", "TG-601");
+    assert_eq!(checked.code, 1, "{}", checked.text);
+    assert!(word(checked.by_id("service"), "said").contains("the watchdog"), "{}", checked.text);
+    assert!(checked.about("devices connect to").iter().all(|(result, ..)| result != "good"), "{}", checked.text);
+    let said = |output: &std::process::Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said(&status).starts_with("tidegate: TG-601: ") && said(&status).contains("watchdog"), "{}", said(&status));
+    for text in [said(&status), said(&japanese)] {
+        assert!(text.contains("tidegate explain TG-601") && !text.contains("os error"), "{text}");
+    }
+    assert!(said(&japanese).contains("ウォッチドッグ"), "{}", said(&japanese));
+    wait::until("it goes on", wait::BOUND, || agent.try_status().is_some());
 }
 
 /// Puts a FIFO, which nobody ever writes to, in a file's place.

@@ -521,3 +521,27 @@ fn where_nothing_is_kept_and_where_no_rule_stands_it_is_said_with_a_code_and_wha
     let said = refused(&["fields", "try", office::text(&payload)], &config, "TG-102");
     assert!(said.contains("write [[collect.fields]] into it"), "{said}");
 }
+
+#[test]
+fn the_last_that_the_service_manager_hears_of_a_start_that_fails_is_why_with_its_code() {
+    let flux = Flux::start_stopped();
+    let setup = Setup::webhook(&flux);
+    let manager = setup.folder().join("notify");
+    let socket = std::os::unix::net::UnixDatagram::bind(&manager).expect("a socket");
+    socket.set_read_timeout(Some(wait::BOUND)).expect("a time limit");
+    let config = setup.write();
+    let last = || {
+        let mut command = Command::new(binary());
+        let ended = command.args(["run", "--config"]).arg(&config).env("NOTIFY_SOCKET", &manager).status();
+        assert_eq!(ended.expect("it starts").code(), Some(1));
+        socket.set_nonblocking(true).expect("a mode");
+        let mut bytes = [0; 4096];
+        let all = std::iter::from_fn(|| socket.recv(&mut bytes).ok().map(|length| bytes[..length].to_vec()));
+        String::from_utf8_lossy(&all.last().expect("it was told something")).into_owned()
+    };
+    let _held = std::net::TcpListener::bind(setup.address()).expect("the port is free");
+    let taken = last();
+    assert!(taken.starts_with("STATUS=TG-201: ") && !taken.contains("what to do"), "{taken}");
+    std::fs::write(&config, "[gatway]\n").expect("written");
+    assert!(last().starts_with("STATUS=TG-102: "), "{}", last());
+}

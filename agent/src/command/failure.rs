@@ -73,6 +73,16 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// It in one line: its code, what it says, and why.
+    pub(super) fn brief(&self) -> String {
+        let text = told(&*self.error, Language::English);
+        let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("what to do: "));
+        let whole = lines.collect::<Vec<_>>().join(" ");
+        whole.trim_start_matches("tidegate: ").to_owned()
+    }
+}
+
 impl<E: Into<Box<dyn Error>>> From<E> for Failure {
     fn from(error: E) -> Self {
         Self { code: FAILED, error: error.into() }
@@ -204,6 +214,12 @@ mod tests {
         let text = told(&locked(), Language::Japanese);
         assert!(text.starts_with("tidegate: TG-302: /s は別のプロセスが使用中です"), "{text}");
         assert!(text.ends_with("\n  対処: tidegate explain TG-302\n"), "{text}");
+    }
+
+    #[test]
+    fn in_one_line_it_begins_with_the_code() {
+        let brief = Failure::from(locked()).brief();
+        assert!(brief.starts_with("TG-302: /s is in use") && !brief.contains("what to do"), "{brief}");
     }
 
     #[test]

@@ -15,6 +15,10 @@ use super::{FAILED, Failure, NOT_CONFIGURED};
 /// `state`: the state directory, where the configuration that last worked is kept; without it the one that systemd names,
 /// and else the store's folder.
 pub(super) fn run(path: &Path, state: Option<&Path>) -> Result<(), Failure> {
+    serve(path, state).inspect_err(|failure| gateway::last_word(&failure.brief()))
+}
+
+fn serve(path: &Path, state: Option<&Path>) -> Result<(), Failure> {
     if path == Path::new("-") {
         // A file of this name can still be given as `./-`.
         return Err(message!(

@@ -304,12 +304,18 @@ fn passwords(path: &Path, bytes: &[u8]) -> Result<(), Fault> {
 /// Wrong lines of a password file that are named by their number; the others are counted.
 const LINES_NAMED: usize = 10;
 
+/// People's own folders, which the service's unit hides from it (`ProtectHome=`).
+const HOMES: [&str; 2] = ["/home", "/root"];
+
 fn fault(path: &Path, error: &io::Error) -> Fault {
     let advice = match error.kind() {
         io::ErrorKind::NotFound => message!("create it or correct the path"),
         io::ErrorKind::PermissionDenied if super::credentials::comes_with_a_start(path) => message!(
             "restart the service (systemctl restart tidegate): what was put into /etc/tidegate/secrets since it started is handed to it by \
              systemd when it starts again"
+        ),
+        io::ErrorKind::PermissionDenied if HOMES.iter().any(|home| path.starts_with(home)) => message!(
+            "keep the file in /etc/tidegate: the service sees nothing below /home and /root, whatever the rights are"
         ),
         io::ErrorKind::PermissionDenied => message!(
             "run this command as root; for the service, keep the file in /etc/tidegate/secrets, which systemd hands over, or let \

@@ -107,6 +107,12 @@ impl Service {
     }
 }
 
+/// The last that the service manager is told by an agent that ends on an error: without it, what it was at before would stand
+/// in `systemctl status` as if it were so still.
+pub fn last_word(why: &str) {
+    Notifier::from_environment().tell(&[&status(why)]);
+}
+
 /// Whether the manager is told now that the start is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Start {

@@ -37,6 +37,8 @@ ids! {
     Service = "service",
     /// The service as systemd sees it.
     Unit = "unit",
+    /// What systemd is to hand to the service.
+    Credentials = "credentials",
     /// That nothing else could be looked at.
     Rest = "rest",
     /// A file that the configuration names, or itself: who may read it.

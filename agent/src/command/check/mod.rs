@@ -38,6 +38,7 @@ use self::finding::{Finding, Id, Outcome};
 use self::probe::configuration::{self, Read};
 use self::probe::kept::Instead;
 use self::probe::runner::Runner;
+use self::probe::sandbox::Sandbox;
 use self::probe::unit::Unit;
 use self::report::Report;
 use super::{CONFIG, Failure};
@@ -93,12 +94,15 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
             let tell: Tell<'_> = &mut |finding| report.take(finding);
             let unit = Unit::ask();
             let service = match &text {
-                Some(text) => probe::service::look_with(&config.control.socket, places.source(), text, tell),
-                None => probe::service::look(&config.control.socket, tell),
+                Some(text) => probe::service::look_with(&config.control.socket, &unit, places.source(), text, tell),
+                None => probe::service::look(&config.control.socket, &unit, tell),
             };
             probe::unit::look(&unit, service.as_ref(), true, tell);
+            probe::credentials::look(&unit, tell);
             let text = text.as_deref().map(|text| (args.config.as_path(), text));
-            examine(&config, text, &unit, service.as_ref(), args.send_event, tell);
+            let sandbox = Sandbox::of(&unit, places.source(), service.as_ref());
+            let runner = Runner::find(&unit, service.as_ref()).within(sandbox);
+            examine(&config, text, &unit, &runner, service.as_ref(), args.send_event, tell);
         }
         Read::Wrong(error) if args.config == Path::new("-") => {
             report.head(&args.config, None);
@@ -133,12 +137,15 @@ fn instead(error: &LoadError, args: &Args, places: Places, report: &mut Report) 
     found.tell(tell);
     let pids: Vec<u32> = running.iter().map(|one| one.pid).collect();
     let starts = found.config().is_some();
-    let service = probe::service::beside_a_bad_file(&sockets(&args.config, &found), &file, &pids, starts, tell);
+    let sockets = sockets(&args.config, &found);
+    let service = probe::service::beside_a_bad_file(&sockets, &unit, &file, &pids, starts, tell);
     probe::unit::look(&unit, service.as_ref(), starts, tell);
+    probe::credentials::look(&unit, tell);
     let (Some(config), Some((kept, path))) = (found.config(), found.kept()) else {
         return report.take(unexamined());
     };
-    examine(config, Some((path, &kept.text)), &unit, service.as_ref(), args.send_event, tell);
+    let runner = Runner::find(&unit, service.as_ref()).within(Sandbox::of(&unit, &file, service.as_ref()));
+    examine(config, Some((path, &kept.text)), &unit, &runner, service.as_ref(), args.send_event, tell);
     report.judged_by(path);
 }
 
@@ -168,6 +175,7 @@ fn examine(
     config: &Config,
     text: Option<(&Path, &str)>,
     unit: &Unit,
+    runner: &Runner,
     service: Option<&Status>,
     send_event: bool,
     tell: Tell<'_>,
@@ -178,15 +186,14 @@ fn examine(
             tell(finding);
         }
     };
-    let runner = Runner::find(unit, service);
     if let Some((file, text)) = text {
-        probe::permissions::look(file, text, &runner, unit, tell);
+        probe::permissions::look(file, text, runner, unit, tell);
     }
-    probe::terms::look(config, &runner, tell);
-    probe::opening::look(config, &runner, unit, service, tell);
-    probe::store::look(&config.store, &runner, unit, service, tell);
+    probe::terms::look(config, runner, service, tell);
+    probe::opening::look(config, runner, unit, service, tell);
+    probe::store::look(&config.store, runner, unit, service, tell);
     if let Some(listener) = &config.collect.listener {
-        probe::listener::look(listener, unit, &runner, service, tell);
+        probe::listener::look(listener, unit, runner, service, tell);
     }
     if let Some(address) = config.metrics.bind {
         tell(probe::metrics::look(address, unit.main_pid(), service));

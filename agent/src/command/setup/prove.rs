@@ -60,16 +60,17 @@ impl Proof {
             return failed.map_or(Ok(Found::default()), Err);
         }
         let mut found = Found::default();
-        let service = probe::service::look(&config.control.socket, &mut |_| {});
+        let unit = Unit::ask();
+        let service = probe::service::look(&config.control.socket, &unit, &mut |_| {});
         match topic {
             Topic::Gateway => {}
             Topic::Limits => {
-                let runner = Runner::find(&Unit::ask(), service.as_ref());
-                probe::terms::look(&config, &runner, &mut tell);
+                let runner = Runner::find(&unit, service.as_ref());
+                // What the service says is of the file as it was.
+                probe::terms::look(&config, &runner, None, &mut tell);
             }
             Topic::Devices => {
                 if let Some(listener) = &config.collect.listener {
-                    let unit = Unit::ask();
                     let runner = Runner::find(&unit, service.as_ref());
                     probe::listener::look(listener, &unit, &runner, service.as_ref(), &mut tell);
                     found.good_listener = !bad.get();

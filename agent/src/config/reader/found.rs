@@ -9,15 +9,24 @@ use crate::config::error::{looks_secret, shown};
 use crate::language::Message;
 use crate::message;
 
+/// The folder of secrets that belong to root alone, because the service manager hands them over (`tidegate.service`).
+const HANDED_OVER: &str = "/etc/tidegate/secrets";
+
 /// What is wrong with a file that everybody may read or change, and what to do.
 pub(super) fn exposed(path: &Path, how: Exposed) -> (Message, Message) {
+    let handed_over = path.starts_with(HANDED_OVER);
     let path = path.display();
     let found = match how {
         Exposed::Read => message!("{path} may be read by every user of this machine", path = path),
         Exposed::Change => message!("{path} may be changed by every user of this machine", path = path),
         Exposed::Both => message!("{path} may be read and changed by every user of this machine", path = path),
     };
-    (found, message!("chown it to the user that Tidegate runs as and chmod it 600"))
+    let advice = if handed_over {
+        message!("chown it to root and chmod it 600: systemd hands it to the service")
+    } else {
+        message!("chown it to the user that Tidegate runs as and chmod it 600")
+    };
+    (found, advice)
 }
 
 /// What a value is, for a message.
@@ -77,4 +86,16 @@ pub(super) fn shown_key(name: &str) -> String {
         && name.len() <= 60
         && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
     if bare { name.to_owned() } else { shown(name).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_systemd_hands_over_is_roots_and_another_the_services() {
+        let advice = |path: &str| exposed(Path::new(path), Exposed::Read).1.to_string();
+        assert!(advice("/etc/tidegate/secrets/webhook-url").contains("to root"));
+        assert!(advice("/etc/tidegate/key").contains("the user that Tidegate runs as"));
+    }
 }

@@ -54,6 +54,17 @@ pub enum AskError {
         #[source]
         source: io::Error,
     },
+    /// Somebody listens there and says nothing.
+    #[error(
+        "the agent on {path} has not answered for {seconds} s: it hangs, or this machine is overloaded; where systemd runs it, the \
+         watchdog has it started again within two minutes"
+    )]
+    Silent {
+        /// The socket.
+        path: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// An answer of many lines ended before its last one.
     #[error(
         "the agent on {path} broke its answer off: it was stopped, or what it said was not read for a minute (write to a \
@@ -101,6 +112,12 @@ impl AskError {
                     path = path
                 )
             }
+            Self::Silent { path, seconds } => message!(
+                "the agent on {path} has not answered for {seconds} s: it hangs, or this machine is overloaded; where systemd runs it, \
+                 the watchdog has it started again within two minutes",
+                path = path,
+                seconds = seconds
+            ),
             Self::Io { path, .. } => message!("the agent on {path} did not answer", path = path),
             Self::BrokenOff { path } => message!(
                 "the agent on {path} broke its answer off: it was stopped, or what it said was not read for a minute (write to a \
@@ -119,9 +136,11 @@ impl AskError {
     /// The code of what is wrong, where a page of it says what to do.
     pub fn code(&self) -> Option<Code> {
         match self {
-            Self::NotRunning { .. } => Some(Code::NotRunning),
-            Self::Denied { .. } => Some(Code::Serve),
-            _ => None,
+            Self::NotRunning { .. } | Self::Silent { .. } | Self::Io { .. } | Self::BrokenOff { .. } => {
+                Some(Code::NotRunning)
+            }
+            Self::Denied { .. } | Self::Nonsense { .. } => Some(Code::Serve),
+            Self::Refused { .. } => None,
         }
     }
 }
@@ -139,12 +158,21 @@ pub fn ask(path: &Path) -> Result<Status, AskError> {
             return Err(AskError::Io { path: shown(), source: io::ErrorKind::UnexpectedEof.into() });
         }
         Ok(_) => {}
-        Err(source) => return Err(AskError::Io { path: shown(), source }),
+        Err(source) => return Err(unanswered(shown(), PATIENCE, source)),
     }
     match serde_json::from_slice(&line) {
         Ok(Answer::Ok(status)) => Ok(*status),
         Ok(Answer::Error(refused)) => Err(refused_by(shown(), refused)),
         Err(source) => Err(AskError::Nonsense { path: shown(), source }),
+    }
+}
+
+/// Why an answer did not come.
+fn unanswered(path: String, patience: Duration, source: io::Error) -> AskError {
+    match source.kind() {
+        // The one on Linux, where a time limit on a socket has passed; the other elsewhere.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => AskError::Silent { path, seconds: patience.as_secs() },
+        _ => AskError::Io { path, source },
     }
 }
 
@@ -160,7 +188,7 @@ fn begin(path: &Path, patience: Duration, request: &[u8]) -> Result<UnixStream, 
         .set_read_timeout(Some(patience))
         .and_then(|()| stream.set_write_timeout(Some(patience)))
         .and_then(|()| stream.write_all(request))
-        .map_err(|source| AskError::Io { path: shown(), source })?;
+        .map_err(|source| unanswered(shown(), patience, source))?;
     Ok(stream)
 }
 
@@ -200,7 +228,7 @@ pub fn ask_stream<T: Serialize>(
     loop {
         line.clear();
         let read = reader.by_ref().take(MAX_ITEM).read_until(b'\n', &mut line);
-        read.map_err(|source| AskError::Io { path: shown(), source })?;
+        read.map_err(|source| unanswered(shown(), SLOW, source))?;
         if line.last() != Some(&b'\n') {
             return Err(AskError::BrokenOff { path: shown() });
         }

@@ -41,6 +41,10 @@ pub(in crate::command) fn look(
         let ours = service.is_some_and(|status| status.pid == pid) || unit.main_pid() == Some(pid);
         return tell(if ours { opens(what, pid) } else { held(what, folder, pid) });
     }
+    if super::store::kept_out(&config.store, runner, service).is_some() {
+        // The line on writing says why.
+        return;
+    }
     let options = of_file::store(config);
     tell(match runner.act(|| Store::outlook(&options)) {
         None => {

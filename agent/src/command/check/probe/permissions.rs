@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
 use tidegate::config::Exposed;
-use tidegate::language::system;
+use tidegate::language::{Message, system};
 use tidegate::message;
 use tidegate::regular;
 
@@ -106,11 +106,14 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
                 }
             },
             Code::Permissions,
-            message!("take that away: chmod o= {path}", path = path.display()),
+            guard(path, runner, unit),
         );
     }
     if unit.hands_over(path) {
         return Finding::good(what, message!("mode {mode}; systemd hands it to the service", mode = shown));
+    }
+    if let Some(setting) = runner.hides(path) {
+        return Finding::bad(what, setting.said(), Code::Permissions, setting.next());
     }
     let read = runner.act(|| regular::open(path).map(|_| ()).map_err(|error| error.kind()));
     let user = runner.name.as_str();
@@ -137,10 +140,30 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
     }
 }
 
+/// How a secret is kept from others, as README has it.
+fn guard(path: &Path, runner: &Runner, unit: &Unit) -> Message {
+    let path = path.display().to_string();
+    if unit.hands_over(Path::new(&path)) {
+        return message!(
+            "make it root's alone, for systemd hands it to the service: chown root: {path} && chmod 600 {path}",
+            path = path
+        );
+    }
+    let user = runner.name.as_str();
+    message!("let nobody but the service read it: chgrp {user} {path} && chmod 640 {path}", user = user, path = path)
+}
+
+/// Whether a line here says who may read the file that this key names, with what to do.
+pub(super) fn tells_of(key: &str) -> bool {
+    let name = key.rsplit('.').next().unwrap_or(key);
+    KEYS.iter().any(|(known, secret)| *known == name && *secret)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::command::check::finding::Outcome;
+    use crate::command::check::probe::sandbox;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -163,6 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn what_the_units_sandbox_hides_is_not_said_to_be_readable() {
+        let folder = tempfile::tempdir_in("/tmp").expect("a folder");
+        let file = folder.path().join("terms.toml");
+        std::fs::write(&file, "[limits]\n").expect("a file");
+        let unit = sandbox::tests::unit("LoadCredential=\n");
+        let runner = |drop_in| Runner::find(&Unit::NoSystemd, None).within(sandbox::tests::sandbox(drop_in));
+        let hidden = judge(&file, false, &runner(""), &unit);
+        assert_eq!((hidden.result, hidden.code), (Outcome::Bad, Some(Code::Permissions)));
+        let next = hidden.next.expect("what to do").to_string();
+        assert!(hidden.said.to_string().contains("/tmp (PrivateTmp=yes)") && next.contains("PrivateTmp=no"), "{next}");
+        assert_eq!(judge(&file, false, &runner("PrivateTmp=no"), &unit).result, Outcome::Good);
+    }
+
+    #[test]
     fn a_secret_is_for_the_service_and_nobody_else() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("key");
@@ -175,7 +212,15 @@ mod tests {
             let finding = judge(&file, true, &runner, &Unit::NoSystemd);
             assert_eq!(finding.result, Outcome::Attention);
             assert!(finding.said.to_string().contains(said), "{}", finding.said);
+            let next = finding.next.expect("what to do").to_string();
+            assert!(next.contains(&format!("chgrp {} ", runner.name)) && next.contains("chmod 640"), "{next}");
         }
+        let load = format!("LoadCredential=x:{}\n", folder.path().display());
+        let of_unit = folder.path().join("tidegate.service");
+        std::fs::write(&of_unit, load).expect("a file");
+        let unit = Unit::of_text(&format!("LoadState=loaded\nFragmentPath={}\n", of_unit.display()));
+        let next = judge(&file, true, &runner, &unit).next.expect("what to do").to_string();
+        assert!(next.contains("chown root: ") && next.contains("chmod 600"), "{next}");
         let missing = judge(&folder.path().join("none"), true, &runner, &Unit::NoSystemd);
         assert_eq!((missing.result, missing.code), (Outcome::Bad, Some(Code::Permissions)));
         let odd = judge(folder.path(), false, &runner, &Unit::NoSystemd);

@@ -3,14 +3,17 @@
 //! # How it works
 //! It is the user of the process that answers on the control socket, else the one that the unit names, else `tidegate` if there
 //! is such a user, else whoever checks. Root becomes that user on a thread of its own, and on it alone: on Linux ids belong to
-//! threads (credentials(7)), so nothing need be started and nothing has to be changed back.
+//! threads (credentials(7)), so nothing need be started and nothing has to be changed back. What the unit's sandbox keeps the
+//! service from is judged besides ([`super::sandbox`]): no thread can enter that.
 
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use tidegate::watch::Status;
 
+use super::sandbox::{Sandbox, Setting};
 use super::unit::Unit;
 
 /// Groups of a user that are taken over at most (`NGROUPS_MAX` is 65,536; a service has a handful).
@@ -24,6 +27,8 @@ pub(in crate::command) struct Runner {
     uid: u32,
     gid: u32,
     groups: Vec<u32>,
+    /// What its unit keeps it from besides.
+    pub(in crate::command) sandbox: Option<Sandbox>,
 }
 
 impl Runner {
@@ -41,10 +46,15 @@ impl Runner {
         named.unwrap_or_else(own)
     }
 
+    /// The same user in the unit's sandbox.
+    pub(in crate::command) fn within(self, sandbox: Option<Sandbox>) -> Self {
+        Self { sandbox, ..self }
+    }
+
     fn of_name(passwd: &str, group: &str, name: &str) -> Option<Self> {
         let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields[0] == name)?;
         let (uid, gid) = (fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?);
-        Some(Self { name: name.to_owned(), uid, gid, groups: groups_of(group, name, gid) })
+        Some(Self { name: name.to_owned(), uid, gid, groups: groups_of(group, name, gid), sandbox: None })
     }
 
     fn of_ids(passwd: &str, group: &str, uid: u32, gid: u32) -> Self {
@@ -53,12 +63,17 @@ impl Runner {
         let name =
             named.into_iter().find(|fields| fields.get(2) == Some(&number.as_str())).map(|fields| fields[0].to_owned());
         let groups = name.as_deref().map_or_else(|| vec![gid], |name| groups_of(group, name, gid));
-        Self { name: name.unwrap_or(number), uid, gid, groups }
+        Self { name: name.unwrap_or(number), uid, gid, groups, sandbox: None }
     }
 
     /// Its user and group.
     pub(in crate::command) fn ids(&self) -> (u32, u32) {
         (self.uid, self.gid)
+    }
+
+    /// What the unit hides a path with, if it does.
+    pub(in crate::command) fn hides(&self, path: &Path) -> Option<Setting> {
+        self.sandbox.as_ref().and_then(|sandbox| sandbox.hides(path))
     }
 
     /// Does something as this user; `None` if that is not possible.
@@ -101,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_user_is_found_by_name_and_by_number_with_its_groups() {
-        let runner = Runner { name: "tidegate".into(), uid: 990, gid: 991, groups: vec![991, 997] };
+        let runner = Runner { name: "tidegate".into(), uid: 990, gid: 991, groups: vec![991, 997], sandbox: None };
         assert_eq!(Runner::of_name(PASSWD, GROUP, "tidegate"), Some(runner.clone()));
         assert_eq!(Runner::of_ids(PASSWD, GROUP, 990, 991), runner);
         assert_eq!(Runner::of_name(PASSWD, GROUP, "nobody"), None);
@@ -113,7 +128,7 @@ mod tests {
     #[test]
     fn what_root_does_as_somebody_else_is_done_by_them_and_root_stays_root() {
         let me = rustix::process::geteuid();
-        let other = Runner { name: "4000".into(), uid: 4000, gid: 4000, groups: vec![4000] };
+        let other = Runner { name: "4000".into(), uid: 4000, gid: 4000, groups: vec![4000], sandbox: None };
         if !me.is_root() {
             assert_eq!(other.act(|| ()), None);
             return;

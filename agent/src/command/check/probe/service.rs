@@ -11,6 +11,7 @@ use tidegate::watch::Status;
 use tidegate::watch::control::{self, AskError};
 use tidegate::watch::render::time;
 
+use super::unit::Unit;
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Outcome, Subject};
 
@@ -19,16 +20,22 @@ fn what() -> Subject {
 }
 
 /// Asks it; hands its status out, if it answers.
-pub(in crate::command) fn look(socket: &Path, tell: Tell<'_>) -> Option<Status> {
-    let (status, finding) = ask(socket);
+pub(in crate::command) fn look(socket: &Path, unit: &Unit, tell: Tell<'_>) -> Option<Status> {
+    let (status, finding) = ask(socket, unit);
     tell(finding);
     status
 }
 
 /// The same, where it is to run with `file` (absolute), whose text is `text`: an agent that answers there with another file is
 /// told as that, and one that has not read this text yet is.
-pub(in crate::command) fn look_with(socket: &Path, file: &Path, text: &str, tell: Tell<'_>) -> Option<Status> {
-    let (status, finding) = ask(socket);
+pub(in crate::command) fn look_with(
+    socket: &Path,
+    unit: &Unit,
+    file: &Path,
+    text: &str,
+    tell: Tell<'_>,
+) -> Option<Status> {
+    let (status, finding) = ask(socket, unit);
     let finding = match &status {
         Some(status) if !status.config_file.is_empty() && Path::new(&status.config_file) != file => {
             with_another(status)
@@ -62,18 +69,32 @@ fn with_another(status: &Status) -> Finding {
     )
 }
 
-fn ask(socket: &Path) -> (Option<Status>, Finding) {
-    match control::ask(socket) {
+fn ask(socket: &Path, unit: &Unit) -> (Option<Status>, Finding) {
+    match asked(socket) {
         Ok(status) => {
             let finding = runs(&status);
             (Some(status), finding)
         }
-        Err(AskError::NotRunning { .. }) => (None, ended(socket, start())),
+        Err(AskError::NotRunning { .. }) => (None, ended(socket, start(unit))),
         Err(error) => (None, unasked(&error)),
     }
 }
 
+/// Asks; a second time where nothing came, so that a moment in which the machine was busy is no hang.
+fn asked(socket: &Path) -> Result<Status, AskError> {
+    control::ask(socket).or_else(|error| match error {
+        AskError::Silent { .. } | AskError::Io { .. } => control::ask(socket),
+        _ => Err(error),
+    })
+}
+
 fn unasked(error: &AskError) -> Finding {
+    if let (AskError::Silent { .. } | AskError::Io { .. }, Some(code)) = (error, error.code()) {
+        let next = message!(
+            "wait two minutes and check again; if it is the same: systemctl restart tidegate, and see why: journalctl -u tidegate -n 50"
+        );
+        return Finding::bad(what(), error.message(), code, next);
+    }
     let said = message!("it could not be asked: {error}", error = error.message());
     Finding::unknown(what(), said, Some(message!("run it again with sudo")))
 }
@@ -111,16 +132,20 @@ fn ended(socket: &Path, next: Message) -> Finding {
     Finding::attention(what(), said, Code::NotRunning, next)
 }
 
-fn start() -> Message {
+/// What to do where it does not run; where systemd is at it, there is nothing to start.
+fn start(unit: &Unit) -> Message {
+    if unit.is_starting() {
+        return message!("systemd is about to start it by itself: see why it ended: journalctl -u tidegate -n 50");
+    }
     message!("start it: systemctl enable --now tidegate")
 }
 
-/// It runs with what was kept.
 /// What is wrong with the file that it read, in one line.
 fn refused(status: &Status, english: &str) -> Value {
     first_of_lines(&status.config_error_lines).unwrap_or_else(|| english.into_value())
 }
 
+/// It runs with what was kept.
 fn with_kept(status: &Status, why: Option<Value>) -> Finding {
     let (pid, path) = (status.pid, &status.config);
     let said = message!("it runs (process {pid}), with what worked last, kept in {path}", pid = pid, path = path);
@@ -128,7 +153,8 @@ fn with_kept(status: &Status, why: Option<Value>) -> Finding {
         Some(why) => message!("{said}: {why}", said = said, why = why),
         None => said,
     };
-    Finding::attention(what(), said, Code::ConfigKept, reload())
+    // The file is not what the gateway does, whatever can be seen to be wrong with it from here.
+    Finding::bad(what(), said, Code::ConfigKept, reload())
 }
 
 fn reload() -> Message {
@@ -139,6 +165,7 @@ fn reload() -> Message {
 /// that file, absolute; `others`: processes that run with it; `starts`: whether it would start, with what was kept.
 pub(in crate::command) fn beside_a_bad_file(
     sockets: &[PathBuf],
+    unit: &Unit,
     file: &Path,
     others: &[u32],
     starts: bool,
@@ -146,7 +173,7 @@ pub(in crate::command) fn beside_a_bad_file(
 ) -> Option<Status> {
     let (mut silent, mut other) = (None, None);
     for socket in sockets {
-        match control::ask(socket) {
+        match asked(socket) {
             Ok(status) if Path::new(&status.config_file) == file => {
                 tell(with_what(&status));
                 return Some(status);
@@ -177,8 +204,8 @@ pub(in crate::command) fn beside_a_bad_file(
         ),
         (None, None, None) => {
             let socket = sockets.first().map_or(Path::new(DEFAULT_SOCKET), PathBuf::as_path);
-            let first = || message!("once the configuration can be used: {step}", step = start());
-            ended(socket, if starts { start() } else { first() })
+            let first = || message!("once the configuration can be used: {step}", step = start(unit));
+            ended(socket, if starts || unit.is_starting() { start(unit) } else { first() })
         }
     });
     None
@@ -205,5 +232,25 @@ fn with_what(status: &Status) -> Finding {
                 time = time(status.config_loaded_ms)
             ),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_systemd_is_about_to_start_is_not_to_be_started() {
+        let nobody = Path::new("/nonexistent/control.sock");
+        let said = |unit: &Unit| {
+            let mut all = Vec::new();
+            assert_eq!(look(nobody, unit, &mut |finding| all.push(finding)), None);
+            let finding = all.pop().expect("a line");
+            assert_eq!((finding.result, finding.code), (Outcome::Attention, Some(Code::NotRunning)));
+            finding.next.expect("what to do").to_string()
+        };
+        let restarts = Unit::of_text("LoadState=loaded\nActiveState=activating\nSubState=auto-restart\n");
+        assert!(said(&restarts).contains("by itself") && !said(&restarts).contains("enable"), "{}", said(&restarts));
+        assert!(said(&Unit::NoSystemd).contains("systemctl enable --now tidegate"));
     }
 }

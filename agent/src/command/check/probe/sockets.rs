@@ -6,7 +6,8 @@
 //! port; `st` is `0A` for one that listens. `/proc/<pid>/fd/<n>` of who holds it is a link to `socket:[<inode>]`; others' are seen by
 //! root only.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::Path;
 
 use tidegate::processes;
@@ -40,8 +41,8 @@ pub(in crate::command) enum Port {
     Unknown,
     /// Nobody has it.
     Free,
-    /// The service has it.
-    Ours,
+    /// The service has it, at these addresses: each is in the way of the one that was asked for, or is that one.
+    Ours(Vec<SocketAddr>),
     /// This process has it.
     Held(Holder),
     /// A process of the user with this number, which this user may not see.
@@ -51,12 +52,38 @@ pub(in crate::command) enum Port {
 /// Who has this port. `ours`: the processes that are the service.
 pub(in crate::command) fn port(address: SocketAddr, ours: &[Option<u32>]) -> Port {
     let Some(others) = in_the_way(address) else { return Port::Unknown };
-    let Some(other) = others.first() else { return Port::Free };
-    match holder(other) {
-        Some(Holder { pid, .. }) if ours.contains(&Some(pid)) => Port::Ours,
-        Some(holder) => Port::Held(holder),
-        None => Port::Hidden(other.uid),
+    if others.is_empty() {
+        return Port::Free;
     }
+    let mut at = Vec::new();
+    for other in others {
+        match holder(&other) {
+            Some(Holder { pid, .. }) if ours.contains(&Some(pid)) => at.push(other.address),
+            Some(holder) => return Port::Held(holder),
+            None => return Port::Hidden(other.uid),
+        }
+    }
+    Port::Ours(at)
+}
+
+/// Whether this machine has an address: any port of it will do to see that, and the one that is meant stays free.
+///
+/// # Errors
+/// As `bind` says: [`io::ErrorKind::AddrNotAvailable`] if the machine has it not.
+pub(in crate::command) fn has(ip: IpAddr) -> io::Result<()> {
+    TcpListener::bind((ip, 0)).map(|_| ())
+}
+
+/// Whether what listens at `bound` serves all who connect to `address`. On any IPv6 address it takes IPv4, too (ipv6(7)).
+pub(in crate::command) fn serves(bound: SocketAddr, address: SocketAddr) -> bool {
+    let any = |ip: IpAddr| ip.is_unspecified();
+    bound.port() == address.port()
+        && (bound.ip() == address.ip() || bound.is_ipv6() && any(bound.ip()) && any(address.ip()))
+}
+
+/// Addresses as one text.
+pub(in crate::command) fn shown(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What listens on a port so that this address cannot be bound besides; `None` if the tables cannot be read.
@@ -79,7 +106,7 @@ pub(in crate::command) fn holder(socket: &Listening) -> Option<Holder> {
 
 /// Whether two sockets cannot both listen: the same port, and the same address or one of them any address. A socket on any IPv6
 /// address takes IPv4 too unless told otherwise, which the tables do not show.
-fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+pub(in crate::command) fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }
 
@@ -111,7 +138,6 @@ fn parse(line: &str) -> Option<Listening> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
 
     #[test]
     fn who_listens_is_found_in_the_tables_and_named() {
@@ -126,6 +152,22 @@ mod tests {
         assert_eq!(in_the_way(anywhere).expect("readable").len(), 1);
         drop(listener);
         assert_eq!(in_the_way(address), Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_address_is_served_where_something_listens_on_it_and_not_where_that_is_merely_in_the_way() {
+        let of = |address: &str| address.parse::<SocketAddr>().expect("an address");
+        for (bound, address, expected) in [
+            ("0.0.0.0:1883", "0.0.0.0:1883", true),
+            ("10.0.0.1:1883", "10.0.0.1:1883", true),
+            ("[::]:1883", "0.0.0.0:1883", true),
+            ("0.0.0.0:1883", "[::]:1883", false),
+            ("0.0.0.0:1883", "10.9.8.7:1883", false),
+            ("10.0.0.1:1883", "0.0.0.0:1883", false),
+            ("0.0.0.0:1883", "0.0.0.0:1884", false),
+        ] {
+            assert_eq!(serves(of(bound), of(address)), expected, "{bound} {address}");
+        }
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, serv
     let lasting = on_what(&there, tell);
     let stored = service.map_or_else(|| size(&store.path), |status| status.store.bytes);
     tell(room(store, &there, stored));
+    if let Some(finding) = kept_out(store, runner, service) {
+        return tell(finding);
+    }
     if there != store.path && unit.makes(&store.path) {
         let said = message!("{path} is made by systemd at the first start", path = store.path.display());
         tell(Finding::good(Id::StoreWriting.of(message!("store, writing")), said));
@@ -92,6 +95,28 @@ pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, serv
 /// Whether the service waits for the disk. It says so in words alone (`Stats::stalled` of the journal).
 fn hangs(service: &Status) -> bool {
     service.store.stalled.as_ref().is_some_and(|why| why.contains("has not answered for"))
+}
+
+/// What the unit's sandbox has against the store's folder, unless the service has it open.
+pub(super) fn kept_out(store: &Store, runner: &Runner, service: Option<&Status>) -> Option<Finding> {
+    let open = |status: &Status| Path::new(&status.store.path) == store.path && !status.epoch.is_empty();
+    if service.is_some_and(open) {
+        return None;
+    }
+    let (what, path) = (Id::StoreWriting.of(message!("store, writing")), || store.path.display());
+    if let Some(setting) = runner.hides(&store.path) {
+        let next = message!("write a folder on the gateway's own flash as [store] path");
+        return Some(Finding::bad(what, setting.said(), Code::StoreUnusable, next));
+    }
+    let setting = runner.sandbox.as_ref()?.protects(&store.path)?;
+    let said =
+        message!("the service's unit does not let it write to {path} ({setting})", path = path(), setting = setting);
+    let next = message!(
+        "let it: install -d -o {user} -m 750 {path}; systemctl edit tidegate, there [Service] and ReadWritePaths={path}, then systemctl restart tidegate",
+        user = runner.name.as_str(),
+        path = path()
+    );
+    Some(Finding::bad(what, said, Code::StoreUnusable, next))
 }
 
 /// The folder itself, or the nearest one above it that is there.
@@ -384,6 +409,50 @@ mod tests {
             said(60),
             "room for 50.0 MiB of [store] max_size 100MiB (60.0 MiB free, 10MiB of it left to others)"
         );
+    }
+
+    #[test]
+    fn a_store_that_the_unit_does_not_let_the_service_write_to_is_bad_with_the_line_for_a_drop_in() {
+        use crate::command::check::probe::sandbox::tests::sandbox;
+        let of = |path: &str, drop_in: &str, service: Option<&Status>| {
+            let runner = Runner::find(&Unit::NoSystemd, None).within(sandbox(drop_in));
+            kept_out(&store(&format!("path = \"{path}\"\n")), &runner, service)
+        };
+        assert_eq!(of("/var/lib/tidegate", "", None), None);
+        assert_eq!(of("/srv/tg", "ReadWritePaths=/srv/tg", None), None);
+        let finding = of("/srv/tg", "", None).expect("it may not");
+        let next = finding.next.expect("what to do").to_string();
+        assert_eq!((finding.result, finding.code), (Outcome::Bad, Some(Code::StoreUnusable)));
+        assert!(finding.said.to_string().contains("ProtectSystem=strict"), "{}", finding.said);
+        assert!(next.contains("ReadWritePaths=/srv/tg"), "{next}");
+        let hidden = of("/home/pi/store", "", None).expect("it does not see it");
+        assert!(hidden.said.to_string().contains("ProtectHome=yes"), "{}", hidden.said);
+        // What the service does in fact is possible.
+        let mut status = Status { epoch: "e".into(), ..Status::default() };
+        status.store.path = "/srv/tg".into();
+        assert_eq!(of("/srv/tg", "", Some(&status)), None);
+    }
+
+    #[test]
+    fn nothing_is_written_where_the_service_says_that_the_disk_does_not_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&format!("path = \"{}\"\n", folder.path().display()));
+        let runner = Runner::find(&Unit::NoSystemd, None);
+        let results = |stalled: Option<&str>| {
+            let mut status = Status::default();
+            status.store.path = folder.path().display().to_string();
+            status.store.stalled = stalled.map(str::to_owned);
+            let mut all = Vec::new();
+            look(&store, &runner, &Unit::NoSystemd, Some(&status), &mut |finding| {
+                all.push((finding.id, finding.result));
+            });
+            all
+        };
+        let hangs = results(Some("the disk has not answered for 11 s"));
+        assert!(hangs.contains(&(Id::Store, Outcome::Bad)), "{hangs:?}");
+        assert!(hangs.contains(&(Id::StoreWriting, Outcome::Unknown)), "{hangs:?}");
+        assert!(hangs.iter().all(|(id, _)| *id != Id::StoreSync), "{hangs:?}");
+        assert!(results(None).contains(&(Id::StoreWriting, Outcome::Good)));
     }
 
     #[test]

@@ -14,9 +14,9 @@ use tidegate::message;
 use tidegate::program::{Environment, Keep, Program};
 use tidegate::watch::Status;
 
-use crate::command::NOT_CONFIGURED;
 use crate::command::check::Tell;
 use crate::command::check::finding::{Finding, Id, Subject};
+use crate::command::{CONFIG, NOT_CONFIGURED};
 
 /// The unit that the package installs.
 pub(in crate::command) const NAME: &str = "tidegate.service";
@@ -28,7 +28,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 const MOST: usize = 64 * 1024;
 
 const PROPERTIES: &str = "--property=LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,MainPID,\
-                          User,StateDirectory,FragmentPath,DropInPaths";
+                          User,StateDirectory,FragmentPath,DropInPaths,ExecStart,ProtectHome,ProtectSystem,PrivateTmp,\
+                          ReadWritePaths,BindPaths,BindReadOnlyPaths,RuntimeDirectory,CacheDirectory,LogsDirectory";
 
 /// What systemd calls an exit status that says so.
 const BY_STATUS: &str = "exit-code";
@@ -74,7 +75,13 @@ impl Unit {
         }
     }
 
-    fn property(&self, name: &str) -> &str {
+    /// What `systemctl show` prints, with the credentials, as a test has it.
+    #[cfg(test)]
+    pub(super) fn of_text(text: &str) -> Self {
+        Self::Known(with_credentials(parse(text)))
+    }
+
+    pub(super) fn property(&self, name: &str) -> &str {
         match self {
             Self::Known(properties) => properties.get(name).map_or("", String::as_str),
             Self::NoSystemd | Self::Unasked(_) => "",
@@ -96,6 +103,11 @@ impl Unit {
         matches!(self.property("ActiveState"), "active" | "reloading")
     }
 
+    /// Whether systemd is about to start it, or does: nobody else need.
+    pub(in crate::command) fn is_starting(&self) -> bool {
+        self.property("ActiveState") == "activating"
+    }
+
     /// Whether it is started at boot. One that is enabled until the next boot (`enabled-runtime`) is not.
     pub(in crate::command) fn is_enabled(&self) -> bool {
         matches!(self.property("UnitFileState"), "enabled" | "static" | "alias" | "generated")
@@ -104,6 +116,20 @@ impl Unit {
     /// The process that systemd runs as the service.
     pub(in crate::command) fn main_pid(&self) -> Option<u32> {
         self.property("MainPID").parse().ok().filter(|pid| *pid != 0)
+    }
+
+    /// Whether it is this configuration (absolute) that it runs with.
+    pub(super) fn runs_with(&self, config: &Path) -> bool {
+        let mut words = self.property("ExecStart").split_whitespace().peekable();
+        let mut named = None;
+        while let Some(word) = words.next() {
+            named = match word.strip_prefix("--config") {
+                Some("") => words.peek().copied(),
+                Some(rest) => rest.strip_prefix('='),
+                None => continue,
+            };
+        }
+        config == Path::new(named.unwrap_or(CONFIG))
     }
 
     /// Whether it ended because nothing was configured yet.
@@ -127,10 +153,15 @@ impl Unit {
         self.is_there().then(|| Path::new("/var/lib").join(name))
     }
 
+    /// What systemd itself reads and hands to the service (`LoadCredential=`).
+    pub(super) fn handed_over(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        let words = self.property("LoadCredential").split_whitespace();
+        words.filter_map(|word| word.split_once(':')).map(|(_, source)| PathBuf::from(source))
+    }
+
     /// Whether systemd itself reads this file and hands it to the service (`LoadCredential=`).
     pub(in crate::command) fn hands_over(&self, file: &Path) -> bool {
-        let sources = self.property("LoadCredential").split_whitespace().filter_map(|word| word.split_once(':'));
-        sources.map(|(_, source)| PathBuf::from(source)).any(|source| file.starts_with(source))
+        self.handed_over().any(|source| file.starts_with(source))
     }
 }
 
@@ -238,7 +269,11 @@ fn judge_loaded(what: Subject, unit: &Unit, running: Option<(u32, Duration)>, us
         }
         ("activating", sub) if sub.starts_with("auto-restart") => ended(what, unit),
         ("active" | "activating" | "reloading", _) => judge_running(what, unit, running),
-        _ => Finding::attention(what, message!("the unit is {state}", state = active), Code::Unit, start()),
+        _ => {
+            let next =
+                if usable { start() } else { message!("once the configuration can be used: {step}", step = start()) };
+            Finding::attention(what, message!("the unit is {state}", state = active), Code::Unit, next)
+        }
     }
 }
 
@@ -335,6 +370,15 @@ mod tests {
         // The number of a signal is no exit status.
         let killed = unit("ActiveState=failed\nResult=signal\nExecMainStatus=78\nMainPID=0");
         assert_eq!(judge(&killed, None, true).result, Outcome::Bad);
+    }
+
+    #[test]
+    fn what_cannot_be_used_yet_is_not_to_be_started() {
+        let stopped = unit("ActiveState=inactive\nSubState=dead\nMainPID=0");
+        let next = |usable| judge(&stopped, None, usable).next.expect("what to do").to_string();
+        assert!(next(true).starts_with("start it"), "{}", next(true));
+        assert!(next(false).starts_with("once the configuration can be used"), "{}", next(false));
+        assert!(unit("ActiveState=activating\nSubState=auto-restart").is_starting() && !stopped.is_starting());
     }
 
     #[test]
