@@ -195,7 +195,9 @@ impl Condition {
                     first = format!("{}; {first}", sending.text());
                 }
                 first += if withheld.is_some() || sending.is_some() { "; " } else { ", " };
-                first += &if *waiting == 1 { "1 record waits".to_owned() } else { format!("{waiting} records wait") };
+                let waiting =
+                    if *waiting == 1 { "1 record waits".to_owned() } else { format!("{waiting} records wait") };
+                first += &waiting;
                 let config = if *bad_config { "; the changed configuration cannot be used" } else { "" };
                 format!("{first}{config}; see tidegate status")
             }
