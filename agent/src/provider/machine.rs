@@ -348,7 +348,8 @@ impl Machine {
         let need = self.standing().need();
         let (span, steady) = (Span::of(&self.settings), log.at.steady);
         self.state.probes.follow(need, steady, span, &self.settings.gateway);
-        if self.standing().is_in_the_way() {
+        // A time that this endpoint asked for is kept to, as the forwarder keeps to it: a reload is no way around it.
+        if self.standing().is_in_the_way() || self.state.rest.is_some_and(|rest| rest > steady) {
             return;
         }
         // The one that is due anyway is the one that is wanted.
