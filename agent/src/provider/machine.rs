@@ -65,6 +65,7 @@ pub use log::{BYTES as LOG_BYTES, ENTRIES as LOG_ENTRIES, Log};
 pub use settings::{OnTermsChange, Settings};
 pub use state::STATE_BYTES;
 pub use words::AGENT as THIS_GATEWAY;
+pub(in crate::provider) use words::forgotten;
 
 use grounds::Standing;
 use item::{Origin, Said, Ways};

@@ -246,7 +246,7 @@ fn may_become_whole(refusal: &Refusal) -> bool {
             matches!(error, NoticeError::Malformed { .. } | NoticeError::Unsigned | NoticeError::BadSignature { .. })
         }
         Refusal::Unreadable { .. } => true,
-        Refusal::NoKeys | Refusal::NotAFile | Refusal::NotNow => false,
+        Refusal::NoKeys | Refusal::NotAFile | Refusal::Forgotten | Refusal::NotNow => false,
     }
 }
 
