@@ -45,7 +45,7 @@ fn write(folder: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A manual page whose section of what stands behind the help, one thing on a line, is set line by line (groff_man(7), `.nf`): filled,
+/// A manual page whose section of what stands behind the help, one thing on a line, is set line by line (`groff_man(7)`, `.nf`): filled,
 /// it would be one paragraph.
 fn line_by_line(page: &str) -> String {
     let mut out = String::new();

@@ -6,15 +6,23 @@
 use std::error::Error;
 use std::io;
 
+use crate::collect::auth::AuthError;
+use crate::collect::listener::ListenError;
+use crate::collect::tls::TlsError;
+use crate::collect::{broker, fields, mapping};
 use crate::config::LoadError;
 use crate::config::kept::KeptError;
+use crate::forward;
+use crate::gateway::GatewayError;
 use crate::language::{IntoValue as _, Message, Value, system};
 use crate::message;
 use crate::shape::wire::{CannotBind, WireError};
 use crate::shown::{MESSAGE, shown};
 use crate::store::StoreError;
 use crate::store::look::LookError;
-use crate::watch::control::AskError;
+use crate::watch::control::{AskError, ControlError};
+use crate::watch::log::LogError;
+use crate::watch::metrics::MetricsError;
 
 /// The error's text, then its causes', each behind a colon. What came from outside is in it as it came: whoever shows it
 /// cuts and escapes it.
@@ -58,6 +66,17 @@ pub fn words(error: &(dyn Error + 'static)) -> Option<Value> {
         AskError => |error| error.message().into_value(),
         LoadError => LoadError::words,
         KeptError => |error| error.message().into_value(),
+        GatewayError => |error| error.message().into_value(),
+        mapping::RuleError => |error| error.message().into_value(),
+        fields::RuleError => |error| error.message().into_value(),
+        forward::OptionsError => |error| error.message().into_value(),
+        broker::OptionsError => |error| error.message().into_value(),
+        ListenError => |error| error.message().into_value(),
+        TlsError => |error| error.message().into_value(),
+        AuthError => |error| error.message().into_value(),
+        ControlError => |error| error.message().into_value(),
+        MetricsError => |error| error.message().into_value(),
+        LogError => |error| error.message().into_value(),
         io::Error => |error| match error.get_ref() {
             // What was added to it says more, and is one of these or a library's.
             Some(inner) => words(inner).unwrap_or_else(|| as_said(error)),

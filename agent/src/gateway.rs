@@ -51,6 +51,8 @@ use crate::collect::listener::{Credentials, ListenError};
 use crate::collect::mapping::{RuleError, Rules};
 use crate::config::{self, Config};
 use crate::forward;
+use crate::language::{Message, Value};
+use crate::message;
 use crate::shape::limits::Limits;
 use crate::shape::wire::Wire;
 use crate::store::{Store, StoreError};
@@ -67,6 +69,7 @@ pub const OPEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why the gateway cannot run.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum GatewayError {
     /// A topic rule cannot be used.
@@ -88,7 +91,6 @@ pub enum GatewayError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A file that the configuration names cannot be read.
-    #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -97,26 +99,41 @@ pub enum GatewayError {
         source: std::io::Error,
     },
     /// The control socket or the metrics page cannot be had.
-    #[error("cannot serve {what}")]
     Watch {
         /// Which.
-        what: &'static str,
+        what: Message,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The system refused a runtime or a signal handler.
-    #[error("cannot set up the process")]
     Process(#[source] std::io::Error),
     /// A room ended by itself, which it never should.
-    #[error("{room} ended by itself; this is a defect, please report it with the log")]
     Ended {
         /// Which.
-        room: &'static str,
+        room: Message,
     },
 }
 
 impl GatewayError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Rule(error) => error.message(),
+            Self::Fields(error) => error.message(),
+            Self::Forward(error) => error.message(),
+            Self::Listen(error) => error.message(),
+            Self::Broker(error) => error.message(),
+            Self::Store(error) => error.message(),
+            Self::Read { path, .. } => message!("cannot read {path}", path = path.display()),
+            Self::Watch { what, .. } => message!("cannot serve {what}", what = what),
+            Self::Process(_) => message!("cannot set up the process"),
+            Self::Ended { room } => {
+                message!("{room} ended by itself; this is a defect, please report it with the log", room = room)
+            }
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {
@@ -135,7 +152,7 @@ impl GatewayError {
 #[derive(Debug)]
 enum Rooms {
     /// The store is not open yet.
-    Opening { problem: Option<String> },
+    Opening { problem: Option<Value> },
     /// All of them run.
     Running {
         store: Store,
@@ -277,7 +294,7 @@ impl Gateway {
     pub async fn ended(&mut self) -> Result<(), GatewayError> {
         match (&mut self.supervisor).await {
             Ok(result) => result,
-            Err(_) => Err(GatewayError::Ended { room: "the supervisor" }),
+            Err(_) => Err(GatewayError::Ended { room: message!("the supervisor") }),
         }
     }
 

@@ -110,6 +110,11 @@ impl Message {
         &self.template
     }
 
+    /// Whether nothing is filled in: then its English says all.
+    pub fn is_plain(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The message in a language; in English if the catalogue has no Japanese for it.
     pub fn text(&self, language: Language) -> String {
         let mut out = String::new();

@@ -12,6 +12,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
+use crate::language::{IntoValue as _, Value, system};
+use crate::message;
+
 /// Where systems have their programs.
 const PATH: &str = "/usr/bin:/bin";
 
@@ -61,10 +64,10 @@ pub struct Ended {
 
 /// Why nothing came of it.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum ProgramError {
     /// It is not there, may not be run, or could not be read from.
-    #[error("{name}: {source}")]
     System {
         /// Its name.
         name: String,
@@ -72,13 +75,27 @@ pub enum ProgramError {
         source: std::io::Error,
     },
     /// It took longer than it may, and was killed.
-    #[error("{name} gave no answer within {} s", limit.as_secs())]
     Slow {
         /// Its name.
         name: String,
         /// What it may take.
         limit: Duration,
     },
+}
+
+impl ProgramError {
+    /// It in words.
+    pub fn message(&self) -> Value {
+        match self {
+            Self::System { name, source } => {
+                message!("{what}: {why}", what = name, why = system::said(source)).into_value()
+            }
+            Self::Slow { name, limit } => {
+                message!("{program} gave no answer within {time} s", program = name, time = limit.as_secs())
+                    .into_value()
+            }
+        }
+    }
 }
 
 impl Program<'_> {

@@ -18,6 +18,7 @@ pub mod elsewhen;
 pub mod fleet;
 pub mod flux;
 pub mod forgetful;
+pub mod japanese;
 pub mod lookalike;
 pub mod metadata;
 pub mod mqtt;

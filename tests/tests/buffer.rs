@@ -246,7 +246,7 @@ fn verify_names_a_damaged_version_until_the_next_start_has_written_it_anew() {
         assert!(said.contains("TG-305"), "{said}");
         let japanese = buffer(&agent, &["verify", "--lang", "ja"], 1);
         assert!(text(&japanese.stdout).contains("保存領域の版"), "{}", text(&japanese.stdout));
-        let items = text(&buffer(&agent, &["verify", "--json"], 1).stdout).to_owned();
+        let items = text(&buffer(&agent, &["verify", "--json"], 1).stdout);
         assert_eq!(items.matches("\"damage\":").count(), 1, "{items}");
     }
     agent.start();

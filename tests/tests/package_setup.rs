@@ -185,6 +185,33 @@ fn setup_of_a_fresh_package_starts_a_service_that_reads_its_secrets_and_a_second
     assert_eq!((text(&container), container.wait_for_service("0", BOUND)), (before, third));
     assert_eq!(container.property("NRestarts"), "0", "nothing failed");
     deliver(&flux, other, "4");
+    secrets_by_hand(&container, &flux);
+    deliver(&flux, other, "5");
+}
+
+/// systemd hands secrets over at a start: after a reload the one that was changed since is said, and of one that came since what helps.
+fn secrets_by_hand(container: &Container, flux: &Flux) {
+    let status = || container.run(&["tidegate", "--lang", "en", "status"]);
+    container.write(WEBHOOK, 0o600, &flux.webhook_url());
+    container.run(&["systemctl", "reload", "tidegate"]);
+    wait::until("the changed secret is said", BOUND, || {
+        let said = status();
+        said.contains("TG-107") && said.contains("forward.flux.url_file")
+    });
+    assert!(container.journal().contains("webhook-url was changed after the service had started"));
+    let newer = "/etc/tidegate/secrets/newer";
+    container.write(newer, 0o600, &flux.webhook_url());
+    let written = text(container);
+    assert!(written.contains(WEBHOOK), "{written}");
+    container.write(CONFIG, 0o644, &written.replace(WEBHOOK, newer));
+    container.run(&["systemctl", "reload", "tidegate"]);
+    wait::until("what helps is said", BOUND, || {
+        let said = status();
+        said.contains("TG-106") && said.contains("restart the service (systemctl restart tidegate)")
+    });
+    container.run(&["systemctl", "restart", "tidegate"]);
+    let said = status();
+    assert!(!said.contains("TG-10"), "{said}");
 }
 
 #[test]

@@ -266,17 +266,25 @@ fn what_is_corrected_after_a_bad_test_is_offered_as_it_was_answered_and_can_be_t
         ("[n]: ", ""),
         (&format!("[{nobody}]: "), ""),
         ("[me]: ", "-"),
+        // The listener is good now, and its question does not come again.
+        ("not good yet", "1"),
+        ("Host name or address", "mqtt://localhost:1884"),
+        ("[n]: ", ""),
+        ("Port of the broker [1884]: ", &nobody),
+        ("User name", ""),
         ("not good yet", "2"),
         ("not good yet", "2"),
         ("Write it", "y"),
         ("test event", "n"),
     ] {
-        dialogue.on(question, &format!("{answer}\n"));
+        let between = dialogue.on(question, &format!("{answer}\n"));
+        assert!(!question.starts_with("Host") || !between.contains("Address and port"), "{between}");
     }
     let (rest, code) = dialogue.end();
     assert!(matches!(code, Some(0 | 5)), "{rest}");
     let text = bench.text();
     assert!(text.contains(&format!("bind = \"{}\"", bench.listen())) && !text.contains("\nusername"), "{text}");
+    assert!(text.contains(&format!("url = \"mqtt://localhost:{nobody}\"")), "{text}");
 }
 
 #[test]
@@ -298,7 +306,96 @@ fn what_is_wrong_in_the_file_and_no_question_is_about_is_said_before_anything_is
 }
 
 #[test]
-fn ctrl_c_and_q_change_nothing_at_any_question() {
+fn enter_keeps_all_that_stands_also_a_url_that_stands_in_the_file_itself() {
+    let bench = Bench::default();
+    let password = bench.folder.path().join("password");
+    std::fs::write(&password, "word\n").expect("a file");
+    let old = bench.existing(&format!(
+        "[gateway]\nid = \"gw-1\"\n[collect.broker]\nurl = \"mqtts://b.example:8884\"\ntopics = [\"a/#\", \"b/#\"]\n\
+         username = \"me\"\npassword_file = \"{}\"\n[forward.flux]\nkind = \"webhook\"\nurl = \"{}\"\n\
+         [limits]\nevents_per_month = 500\nrate = \"1 Mbit/s\"\n",
+        password.display(),
+        bench.flux.webhook_url()
+    ));
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests"]);
+    for question in [
+        "[gw-1]: ",
+        "number [2]: ",
+        "[b.example]: ",
+        "[y]: ",
+        "[8884]: ",
+        "the system's): ",
+        "(-: none) [me]: ",
+        "as it is):",
+        "number [2]: ",
+        "number [1]: ",
+        "as it is):",
+        "number [4]: ",
+    ] {
+        dialogue.on(question, "\n");
+    }
+    let (rest, code) = dialogue.end();
+    assert!(rest.contains("Nothing changes.") && code == Some(0), "{rest}");
+    assert_eq!(bench.text(), old);
+}
+
+#[test]
+fn a_terms_file_is_tried_and_a_broker_without_tls_needs_no_ca_any_more() {
+    let bench = Bench::default();
+    let ca = tidegate_tests::certs::make(bench.folder.path()).ca;
+    bench.existing(&format!(
+        "[collect.broker]\nurl = \"mqtts://127.0.0.1:9\"\ntopics = [\"a/#\"]\nca_file = \"{}\"\n",
+        ca.display()
+    ));
+    let terms = bench.folder.path().join("terms.toml");
+    std::fs::write(&terms, "[limits]\nrate = \"fast\"\n").expect("a file");
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--id", "gw-1", "--interface", "", "--flux", "unified"]);
+    for (question, answer) in [
+        ("Where are", "2"),
+        ("[127.0.0.1]: ", ""),
+        ("[y]: ", "n"),
+        ("[9]: ", ""),
+        ("User name", ""),
+        ("not good yet", "2"),
+        ("not good yet", "2"),
+        ("Which limits", "2"),
+        ("Path of that file", terms.to_str().expect("text")),
+        ("TG-108", ""),
+    ] {
+        dialogue.on(question, &format!("{answer}\n"));
+    }
+    dialogue.on("Which limits", "2\n");
+    std::fs::write(&terms, "[limits]\nrate = \"512 kbit/s\"\n").expect("a file");
+    dialogue.on(&format!("[{}]: ", terms.display()), "\n");
+    let shown = dialogue.on("Write it", "y\n");
+    assert!(shown.contains("its limits can be used") && shown.contains("#ca_file"), "{shown}");
+    dialogue.on("test event", "n\n");
+    dialogue.end();
+    assert!(bench.text().contains("url = \"mqtt://127.0.0.1:9\"\n"), "{}", bench.text());
+}
+
+#[test]
+fn what_is_probably_not_meant_is_said_with_the_answers_that_it_is_about() {
+    let bench = Bench::default();
+    bench.existing("");
+    let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests", "--id", "gw-1"]);
+    for (question, answer) in [
+        ("Where are", "2"),
+        ("Host name", ""),
+        ("Does it speak TLS", ""),
+        ("Port of the broker", ""),
+        ("Topics", "a/#"),
+        ("User name", ""),
+    ] {
+        dialogue.on(question, &format!("{answer}\n"));
+    }
+    dialogue.on("no rule matches any topic of \"a/#\"", "");
+    dialogue.on("the outside?", "q\n");
+    assert_eq!(dialogue.end().1, Some(1));
+}
+
+#[test]
+fn ctrl_c_ctrl_d_and_q_change_nothing_at_any_question() {
     let bench = Bench::default();
     let old = bench.existing("");
     let questions = [
@@ -312,14 +409,16 @@ fn ctrl_c_and_q_change_nothing_at_any_question() {
     ];
     let listen = bench.listen();
     let answers = ["gw-1", "1", &listen, "2", "1", &bench.flux.webhook_url(), "3"];
-    for (stop, ends) in [("\u{3}", 0), ("q\n", 1), ("\u{3}", 5), ("q\n", 5), ("\u{3}", 7)] {
+    let stops = [("\u{3}", 0, 130), ("q\n", 1, 1), ("\u{4}", 2, 1), ("\u{3}", 5, 130), ("\u{4}", 5, 1), ("q\n", 5, 1)];
+    for (stop, ends, ended) in stops.into_iter().chain([("\u{3}", 7, 130), ("\u{4}", 7, 1)]) {
         let mut dialogue = Dialogue::start(&bench, &["--no-start", "--no-tests"]);
         for (question, answer) in questions.iter().zip(answers).take(ends) {
             dialogue.on(question, &format!("{answer}\n"));
         }
         dialogue.on(questions.get(ends).copied().unwrap_or("Write it"), stop);
         let (rest, code) = dialogue.end();
-        assert!(rest.contains("nothing was changed") && code != Some(0), "{ends}: {code:?} {rest}");
+        assert!(rest.contains("nothing was changed") && code == Some(ended), "{ends}: {code:?} {rest}");
+        assert!(rest.lines().any(|line| line.starts_with("tidegate: ") || line.starts_with("stopped")), "{rest}");
         assert_eq!((bench.text(), bench.secret("webhook-url").exists()), (old.clone(), false));
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use tidegate_tests::agent::{Agent, Setup};
+use tidegate_tests::checked::Checked;
 use tidegate_tests::flux::{Answer, Flux};
 use tidegate_tests::metadata::{Metadata, Says};
 use tidegate_tests::mqtt::packet::Connect;
@@ -323,4 +324,21 @@ fn limits_change_with_a_reload_and_a_bare_number_changes_nothing() {
         error.contains("limits.rate") && error.contains("\"512 kbit/s\"") && error.contains("\"512 kB/s\"")
     });
     assert_eq!(binding(&terms(&agent), "rate").expect("as before").0, "256 kbit/s");
+}
+
+#[test]
+fn a_fifo_in_the_terms_files_place_blocks_neither_the_gateway_nor_who_looks_at_it() {
+    let flux = Flux::start();
+    let mut setup = Setup::webhook(&flux);
+    let file = setup.folder().join("terms.toml");
+    let made = std::process::Command::new("mkfifo").arg(&file).status().expect("coreutils are there");
+    assert!(made.success());
+    setup.set("provider", "terms", &format!("\"{}\"", file.display()));
+    let agent = setup.start();
+    deliver(&agent, &flux, "meter");
+    let status = String::from_utf8(agent.command(&["status"]).stdout).expect("text");
+    assert!(status.contains("TG-108"), "{status}");
+    let checked = Checked::of(&agent.command(&["check", "--json"]));
+    checked.assert("terms file", "bad", "TG-108");
+    checked.assert(&format!("file {}", file.display()), "bad", "TG-603");
 }

@@ -14,6 +14,8 @@
 //! Mosquitto's successors write it. Empty lines and lines that begin with `#` are passed over.
 
 use crate::code::Code;
+use crate::language::Message;
+use crate::message;
 use crate::regular;
 use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
@@ -60,10 +62,10 @@ const MAX_ADDRESSES: usize = 1_024;
 
 /// Why the password file cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum AuthError {
     /// It cannot be read.
-    #[error("cannot read the password file {path}")]
     Read {
         /// The file.
         path: PathBuf,
@@ -72,13 +74,11 @@ pub enum AuthError {
         source: std::io::Error,
     },
     /// It is longer than 1 MiB.
-    #[error("the password file {path} is longer than {MAX_FILE} bytes; is it the right file?")]
     TooLong {
         /// The file.
         path: PathBuf,
     },
     /// A line of it is not `user:hash`.
-    #[error("the password file {path}, line {line}, {fault}")]
     Line {
         /// The file.
         path: PathBuf,
@@ -88,11 +88,31 @@ pub enum AuthError {
         fault: LineFault,
     },
     /// The system gives no random numbers.
-    #[error("cannot get random numbers from the system: {0}")]
     Random(getrandom::Error),
 }
 
 impl AuthError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Read { path, .. } => message!("cannot read the password file {path}", path = path.display()),
+            Self::TooLong { path } => message!(
+                "the password file {path} is longer than {most} bytes; is it the right file?",
+                path = path.display(),
+                most = MAX_FILE
+            ),
+            Self::Line { path, line, fault } => message!(
+                "the password file {path}, line {line}, {fault}",
+                path = path.display(),
+                line = *line,
+                fault = fault.message()
+            ),
+            Self::Random(error) => {
+                message!("cannot get random numbers from the system: {error}", error = error.to_string())
+            }
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {
@@ -104,22 +124,16 @@ impl AuthError {
 
 /// What is wrong with a line of the password file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum LineFault {
     /// No colon, or nothing before it.
-    #[error("is not `user:$argon2id$…`")]
     NotAPair,
     /// The same user stands above.
-    #[error("names a user that an earlier line names; remove one of them")]
     Twice,
     /// The hash cannot be read, or is of another kind.
-    #[error("has a hash that is not Argon2id in PHC form; write one with `argon2 SALT -id -e`")]
     NotArgon2id,
     /// It costs more than is allowed.
-    #[error(
-        "has a hash that costs {memory_kib} KiB, {passes} passes and {lanes} lanes; at most {MAX_MEMORY_KIB} KiB, \
-         {MAX_PASSES} passes and {MAX_LANES} lanes are allowed: write it anew with less"
-    )]
     TooCostly {
         /// Memory in KiB.
         memory_kib: u32,
@@ -129,8 +143,31 @@ pub enum LineFault {
         lanes: u32,
     },
     /// There are more than [`MAX_USERS`].
-    #[error("is one user too many: at most {MAX_USERS} are allowed")]
     TooMany,
+}
+
+impl LineFault {
+    /// It in words, which follow the line's number.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::NotAPair => message!("is not `user:$argon2id$…`"),
+            Self::Twice => message!("names a user that an earlier line names; remove one of them"),
+            Self::NotArgon2id => {
+                message!("has a hash that is not Argon2id in PHC form; write one with `argon2 SALT -id -e`")
+            }
+            Self::TooCostly { memory_kib, passes, lanes } => message!(
+                "has a hash that costs {memory} KiB, {passes} passes and {lanes} lanes; at most {most_memory} KiB, \
+                 {most_passes} passes and {most_lanes} lanes are allowed: write it anew with less",
+                memory = *memory_kib,
+                passes = *passes,
+                lanes = *lanes,
+                most_memory = MAX_MEMORY_KIB,
+                most_passes = MAX_PASSES,
+                most_lanes = MAX_LANES
+            ),
+            Self::TooMany => message!("is one user too many: at most {most} are allowed", most = MAX_USERS),
+        }
+    }
 }
 
 /// What a password is checked against.

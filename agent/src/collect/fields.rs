@@ -49,6 +49,8 @@ pub use treatment::{Deed, Did, Otherwise, Refused, Treated, Treatment};
 
 use self::topic::Pattern;
 use crate::field::{Path, Step};
+use crate::language::Message;
+use crate::message;
 
 /// Most rules: each publish on a new topic is compared with all of them.
 pub const MAX_RULES: usize = 64;
@@ -83,17 +85,36 @@ pub struct Rule {
 
 /// Why rules cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum RuleError {
     /// There are more than [`MAX_RULES`].
-    #[error("there are {0} rules for fields; at most {MAX_RULES} are allowed: join some with `+` or `#`")]
     TooMany(usize),
     /// A topic pattern is none.
-    #[error("the rule for fields of {0:?} has no topic pattern: write levels, `+` for any one, `#` at the end")]
     Topic(String),
     /// Pseudonyms without a key.
-    #[error("the rule for fields of {0:?} makes pseudonyms and there is no key; set key_file in [collect.pseudonyms]")]
     NoKey(String),
+}
+
+impl RuleError {
+    /// It in words.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::TooMany(count) => message!(
+                "there are {count} rules for fields; at most {most} are allowed: join some with `+` or `#`",
+                count = *count,
+                most = MAX_RULES
+            ),
+            Self::Topic(topic) => message!(
+                "the rule for fields of {topic} has no topic pattern: write levels, `+` for any one, `#` at the end",
+                topic = format!("{topic:?}")
+            ),
+            Self::NoKey(topic) => message!(
+                "the rule for fields of {topic} makes pseudonyms and there is no key; set key_file in [collect.pseudonyms]",
+                topic = format!("{topic:?}")
+            ),
+        }
+    }
 }
 
 /// The rules in force.

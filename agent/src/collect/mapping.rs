@@ -30,6 +30,8 @@ use tidegate_protocol::LaneId;
 
 use super::allow::{Allowed, Identity, Names, Unlisted};
 use super::fields::{Fields, Treatment};
+use crate::language::Message;
+use crate::message;
 
 /// The level that names the device.
 pub const DEVICE: &str = "{device}";
@@ -61,7 +63,7 @@ pub struct Mapped<'a> {
 
 /// Why a rule is not one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("topic rule {number} ({topic:?}) {fault}")]
+#[error("{}", self.message())]
 pub struct RuleError {
     /// Which rule, counted from 1 in the order given.
     pub number: usize,
@@ -73,32 +75,72 @@ pub struct RuleError {
 
 /// What is wrong with a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum RuleFault {
     /// There are more than [`MAX_RULES`].
-    #[error("is one too many: at most {MAX_RULES} rules are allowed; join some with `+` or `#`")]
     TooMany,
     /// It is empty.
-    #[error("is empty; write a pattern such as \"devices/{{device}}/telemetry\"")]
     Empty,
     /// It is longer than a topic can be.
-    #[error("is longer than {MAX_PATTERN} bytes, which no topic can be")]
     TooLong,
     /// It contains a character that no topic can contain.
-    #[error("contains the character U+0000, which no topic can contain; remove it")]
     Nul,
     /// No level names the device.
-    #[error("does not say which level names the device; write {DEVICE} for that level")]
     NoDevice,
     /// More than one level names the device.
-    #[error("has {DEVICE} more than once; write `+` for the levels that do not name the device")]
     TwoDevices,
     /// `+`, `#` or a brace stands within a level.
-    #[error("has the level {0:?}; `+`, `#` and {DEVICE} must each stand alone between slashes, and no other braces")]
     Mixed(String),
     /// `#` is not the last level.
-    #[error("has `#` before its end; `#` may only be the last level: write `+` for one level")]
     HashInside,
+}
+
+impl RuleError {
+    /// It in words.
+    pub fn message(&self) -> Message {
+        let topic = format!("{:?}", self.topic);
+        message!(
+            "topic rule {number} ({topic}) {fault}",
+            number = self.number,
+            topic = topic,
+            fault = self.fault.message()
+        )
+    }
+}
+
+impl RuleFault {
+    /// It in words, which follow the rule's name.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::TooMany => {
+                message!(
+                    "is one too many: at most {most} rules are allowed; join some with `+` or `#`",
+                    most = MAX_RULES
+                )
+            }
+            Self::Empty => message!("is empty; write a pattern such as \"devices/{{device}}/telemetry\""),
+            Self::TooLong => message!("is longer than {most} bytes, which no topic can be", most = MAX_PATTERN),
+            Self::Nul => message!("contains the character U+0000, which no topic can contain; remove it"),
+            Self::NoDevice => {
+                message!("does not say which level names the device; write {device} for that level", device = DEVICE)
+            }
+            Self::TwoDevices => {
+                message!(
+                    "has {device} more than once; write `+` for the levels that do not name the device",
+                    device = DEVICE
+                )
+            }
+            Self::Mixed(level) => message!(
+                "has the level {level}; `+`, `#` and {device} must each stand alone between slashes, and no other braces",
+                level = format!("{level:?}"),
+                device = DEVICE
+            ),
+            Self::HashInside => {
+                message!("has `#` before its end; `#` may only be the last level: write `+` for one level")
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

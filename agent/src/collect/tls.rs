@@ -20,16 +20,27 @@ use tokio_rustls::server::TlsStream;
 
 use crate::code::Code;
 use crate::collect::listener::TlsOptions;
+use crate::language::Message;
+use crate::message;
+
+/// What is looked for in a PEM file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pem {
+    /// A certificate.
+    Certificate,
+    /// A private key.
+    Key,
+}
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read, or has no PEM section of the right kind.
-    #[error("cannot read a {what} from {path}; it must be a PEM file")]
     Read {
         /// What was looked for.
-        what: &'static str,
+        what: Pem,
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -37,13 +48,11 @@ pub enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// The file holds no certificate.
-    #[error("{path} holds no certificate; it must be a PEM file with one at least")]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// Certificate and key cannot be used together.
-    #[error("cannot use the certificate {certificate} with the key {key}; they must belong together")]
     Pair {
         /// The certificate file.
         certificate: PathBuf,
@@ -54,7 +63,6 @@ pub enum TlsError {
         source: rustls::Error,
     },
     /// The authorities for client certificates cannot be used.
-    #[error("cannot use the certificate authorities in {path}")]
     Authorities {
         /// The file.
         path: PathBuf,
@@ -65,6 +73,32 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Read { what, path, .. } => {
+                let path = path.display();
+                match what {
+                    Pem::Certificate => {
+                        message!("cannot read a certificate from {path}; it must be a PEM file", path = path)
+                    }
+                    Pem::Key => message!("cannot read a private key from {path}; it must be a PEM file", path = path),
+                }
+            }
+            Self::Empty { path } => {
+                message!("{path} holds no certificate; it must be a PEM file with one at least", path = path.display())
+            }
+            Self::Pair { certificate, key, .. } => message!(
+                "cannot use the certificate {certificate} with the key {key}; they must belong together",
+                certificate = certificate.display(),
+                key = key.display()
+            ),
+            Self::Authorities { path, .. } => {
+                message!("cannot use the certificate authorities in {path}", path = path.display())
+            }
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         Code::ListenerTls
@@ -92,7 +126,7 @@ impl Acceptor {
             |source| TlsError::Pair { certificate: options.certificate.clone(), key: options.key.clone(), source };
         let chain = certificates(&options.certificate)?;
         let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|source| TlsError::Read {
-            what: "private key",
+            what: Pem::Key,
             path: options.key.clone(),
             source,
         })?;
@@ -145,7 +179,7 @@ async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Ou
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = |source| TlsError::Read { what: "certificate", path: path.to_owned(), source };
+    let read = |source| TlsError::Read { what: Pem::Certificate, path: path.to_owned(), source };
     let found = CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<Vec<_>, _>>().map_err(read)?;
     if found.is_empty() { Err(TlsError::Empty { path: path.to_owned() }) } else { Ok(found) }
 }

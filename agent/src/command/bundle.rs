@@ -19,12 +19,13 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Serialize;
+use tidegate::chain::said;
 use tidegate::clock::now_ms;
 use tidegate::code::Code;
 use tidegate::config;
 use tidegate::config::kept::Places;
 use tidegate::gateway;
-use tidegate::language::{Language, Message, system};
+use tidegate::language::{IntoValue as _, Language, Message, Value, system};
 use tidegate::message;
 use tidegate::outage;
 use tidegate::outage::report;
@@ -74,7 +75,7 @@ struct Item {
 struct Bundle {
     items: Vec<Item>,
     /// What could not be had, and why.
-    missing: Vec<(&'static str, String)>,
+    missing: Vec<(&'static str, Value)>,
     /// The configuration could not be read, so that nobody knows what is secret.
     blind: bool,
     bytes: usize,
@@ -82,17 +83,19 @@ struct Bundle {
 
 impl Bundle {
     /// Adds what was found, without secrets; or says why there is nothing.
-    fn add(&mut self, secrets: &Secrets, name: &'static str, about: Message, found: Result<String, String>) {
+    fn add(&mut self, secrets: &Secrets, name: &'static str, about: Message, found: Result<String, Value>) {
         match found {
             Ok(text) => self.add_clean(name, about, secrets.take_out(&newest(text))),
-            Err(why) => self.missing.push((name, secrets.take_out(&why))),
+            Err(why) => self.missing.push((name, why)),
         }
     }
 
     /// Adds what holds no secrets any more.
     fn add_clean(&mut self, name: &'static str, about: Message, text: String) {
         if self.bytes + text.len() > MAX_ALL {
-            return self.missing.push((name, format!("{} would make the bundle too large", size(text.len() as u64))));
+            let size = size(text.len() as u64);
+            let why = message!("{size} would make the bundle too large", size = size);
+            return self.missing.push((name, why.into_value()));
         }
         self.bytes += text.len();
         self.items.push(Item { name, about, text });
@@ -120,7 +123,7 @@ impl Bundle {
             out.extend(["\n", &message!("What could not be had:").text(language), "\n"]);
         }
         for (name, why) in &self.missing {
-            out.extend(["  ", name, ": ", why, "\n"]);
+            out.extend(["  ", name, ": ", &secrets.take_out(&why.text(language)), "\n"]);
         }
         if self.blind {
             let text = message!(
@@ -137,7 +140,7 @@ impl Bundle {
             out.extend(["\n", &text.text(language), "\n"]);
         }
         for (path, why) in &secrets.unread {
-            out.extend(["  ", &path.display().to_string(), ": ", why, "\n"]);
+            out.extend(["  ", &path.display().to_string(), ": ", &why.text(language), "\n"]);
         }
         out
     }
@@ -189,7 +192,7 @@ fn gather(agent: &Agent, language: Language) -> (Bundle, Secrets) {
     let (mut bundle, mut secrets) = (Bundle::default(), Secrets::default());
     let config = agent.config_file();
     let systemd = std::env::var_os("STATE_DIRECTORY");
-    let text = config::text(config).map_err(|error| chain(&error));
+    let text = config::text(config).map_err(|error| said(&error));
     let kept = Places::new(config, None, systemd.as_deref()).find(&OsDisk).kept.map(|(kept, _)| kept.text);
     let mut folders: Vec<PathBuf> = CREDENTIALS.iter().map(PathBuf::from).collect();
     folders.extend(std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from));
@@ -201,7 +204,7 @@ fn gather(agent: &Agent, language: Language) -> (Bundle, Secrets) {
     if let Err(error) = &text {
         // What stands in it cannot be looked for.
         bundle.blind = true;
-        secrets.unread.insert((config.to_owned(), error.clone()));
+        secrets.unread.insert(config.to_owned(), error.clone());
     }
     folders.extend(config.parent().map(Path::to_owned));
     for text in text.iter().chain(&kept) {
@@ -222,7 +225,7 @@ fn configuration(
     bundle: &mut Bundle,
     secrets: &Secrets,
     path: &Path,
-    text: Result<String, String>,
+    text: Result<String, Value>,
     kept: Option<String>,
 ) {
     match text {
@@ -239,24 +242,26 @@ fn configuration(
     let about = message!("the configuration that worked last");
     match kept {
         Some(text) => bundle.add_clean("configuration.kept.toml", about, secrets.configuration(&text)),
-        None => bundle.missing.push(("configuration.kept.toml", "none is kept, or it may not be read".into())),
+        None => bundle
+            .missing
+            .push(("configuration.kept.toml", message!("none is kept, or it may not be read").into_value())),
     }
 }
 
 /// What the running service says; notices also without it.
 fn of_service(bundle: &mut Bundle, secrets: &Secrets, agent: &Agent, store: &Path, language: Language) {
-    let socket = agent.socket().map_err(|failure| failure.error.to_string());
-    match socket.and_then(|socket| control::ask(&socket).map_err(|error| chain(&error))) {
+    let socket = agent.socket().map_err(|failure| said(&*failure.error));
+    match socket.and_then(|socket| control::ask(&socket).map_err(|error| said(&error))) {
         Ok(status) => {
             let text = render::human(&status, language);
             bundle.add(secrets, "status.txt", message!("what `tidegate status` shows"), Ok(text));
             bundle.add(secrets, "status.json", message!("the same for programs"), json(&status));
         }
-        Err(why) => bundle.missing.push(("status.txt", secrets.take_out(&why))),
+        Err(why) => bundle.missing.push(("status.txt", why)),
     }
     let entries = match agent.ask(&Ask::Notices) {
         Ok(End::Notices { entries }) => Ok(entries),
-        _ => gateway::notices_of(store).map_err(|error| chain(&error)),
+        _ => gateway::notices_of(store).map_err(|error| said(&error)),
     };
     let notices = entries.and_then(|entries| json(&entries));
     bundle.add(secrets, "notices.json", message!("notices, and what was done"), notices);
@@ -266,40 +271,29 @@ fn of_service(bundle: &mut Bundle, secrets: &Secrets, agent: &Agent, store: &Pat
 fn of_store(bundle: &mut Bundle, secrets: &Secrets, store: &Path) {
     let outages = match outage::look(store) {
         Ok(Some(found)) => json(&report::rows(&found.tally, None)),
-        Ok(None) => Err("there is no ledger".into()),
-        Err(error) => Err(error.to_string()),
+        Ok(None) => Err(message!("there is no ledger").into_value()),
+        Err(error) => Err(said(&error)),
     };
     bundle.add(secrets, "outages.json", message!("time in which Flux could not be used"), outages);
-    let status = Look::open(store).map_err(|error| chain(&error)).and_then(|look| {
+    let status = Look::open(store).map_err(|error| said(&error)).and_then(|look| {
         let end = look.answer(&look::Ask::Status, &mut |_| std::ops::ControlFlow::Continue(()));
-        match end.map_err(|error| chain(&error))? {
+        match end.map_err(|error| said(&error))? {
             look::End::Status(status) => json(&status),
-            _ => Err("the store answered something else".into()),
+            _ => Err(message!("the store answered something else").into_value()),
         }
     });
     bundle.add(secrets, "buffer.json", message!("what waits in each lane"), status);
-    let heads = store::heads(&OsDisk, store).map_err(|error| error.to_string());
-    let lines = heads.and_then(|heads| heads.iter().map(line).collect::<Result<String, String>>());
+    let heads = store::heads(&OsDisk, store).map_err(|error| said(&error));
+    let lines = heads.and_then(|heads| heads.iter().map(line).collect::<Result<String, Value>>());
     bundle.add(secrets, "segments.jsonl", message!("the heads of the journal's segments"), lines);
 }
 
-fn line(value: &impl Serialize) -> Result<String, String> {
-    serde_json::to_string(value).map(|text| text + "\n").map_err(|error| error.to_string())
+fn line(value: &impl Serialize) -> Result<String, Value> {
+    serde_json::to_string(value).map(|text| text + "\n").map_err(|error| said(&error))
 }
 
-fn json(value: &impl Serialize) -> Result<String, String> {
-    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| error.to_string())
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.extend([": ", &error.to_string()]);
-        cause = error.source();
-    }
-    text
+fn json(value: &impl Serialize) -> Result<String, Value> {
+    serde_json::to_string_pretty(value).map(|text| text + "\n").map_err(|error| said(&error))
 }
 
 fn pack(bundle: &Bundle, contents: &str, file: fs::File, time_s: u64) -> std::io::Result<()> {

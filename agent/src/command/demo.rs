@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 use tidegate::code::Code;
 use tidegate::config;
 use tidegate::gateway::Gateway;
+use tidegate::language::{IntoValue as _, Language, Message, Value};
+use tidegate::message;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -69,28 +71,45 @@ const SCRIPT: Script = Script {
 
 /// Why the demo failed.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 pub(super) enum DemoError {
-    #[error("cannot set up the demo: {what}")]
     SetUp {
-        what: &'static str,
+        what: Message,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error(transparent)]
     Folder(#[from] NoFolder),
-    #[error("the gateway did not begin to listen within {} s", READY_WITHIN.as_secs())]
     NotReady,
     #[error(transparent)]
     Device(#[from] GaveUp),
-    #[error("interrupted")]
     Interrupted,
-    #[error("{lost} lost; this is a defect, please report it with what stands above")]
-    Lost { lost: usize },
-    #[error("what was delivered is not what was collected; this is a defect, please report it with what stands above")]
+    Lost {
+        lost: usize,
+    },
     Wrong,
 }
 
 impl DemoError {
+    /// It in words, without its cause.
+    pub(super) fn message(&self) -> Message {
+        match self {
+            Self::SetUp { what, .. } => message!("cannot set up the demo: {what}", what = what),
+            Self::Folder(error) => error.message(),
+            Self::NotReady => {
+                message!("the gateway did not begin to listen within {time} s", time = READY_WITHIN.as_secs())
+            }
+            Self::Device(error) => error.message(),
+            Self::Interrupted => message!("interrupted"),
+            Self::Lost { lost } => {
+                message!("{lost} lost; this is a defect, please report it with what stands above", lost = *lost)
+            }
+            Self::Wrong => message!(
+                "what was delivered is not what was collected; this is a defect, please report it with what stands above"
+            ),
+        }
+    }
+
     /// What to read about it; nothing, if somebody ended it.
     pub(super) fn code(&self) -> Option<Code> {
         match self {
@@ -103,7 +122,7 @@ impl DemoError {
 }
 
 /// Says what was being set up when it failed.
-fn set_up<E>(what: &'static str) -> impl FnOnce(E) -> DemoError
+fn set_up<E>(what: Message) -> impl FnOnce(E) -> DemoError
 where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
@@ -111,11 +130,12 @@ where
 }
 
 /// Runs the demo until it ends by itself.
-pub(crate) fn run(_: &Args) -> Result<(), Box<dyn std::error::Error>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(set_up("the runtime"))?;
+pub(crate) fn run(_: &Args, language: Language) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(set_up(message!("the runtime")))?;
     let result = runtime.block_on(async {
-        let interrupted = interrupted().map_err(set_up("a signal handler"))?;
-        demo(SCRIPT, Display::stdout(Instant::now()), interrupted).await
+        let interrupted = interrupted().map_err(set_up(message!("a signal handler")))?;
+        demo(SCRIPT, Display::stdout(Instant::now(), language), interrupted).await
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(result?)
@@ -143,10 +163,10 @@ async fn demo<W: Write>(
 ) -> Result<(), DemoError> {
     let folder = Folder::make()?;
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let flux = Flux::start(Arc::clone(&ledger)).await.map_err(set_up("the endpoint"))?;
+    let flux = Flux::start(Arc::clone(&ledger)).await.map_err(set_up(message!("the endpoint")))?;
     let text = configuration(folder.path(), &flux.url());
-    let config = config::parse(&text, "the demo's configuration").map_err(set_up("its configuration"))?;
-    let gateway = Gateway::start(config, "the demo's own").map_err(set_up("the gateway"))?;
+    let config = config::parse(&text, "the demo's configuration").map_err(set_up(message!("its configuration")))?;
+    let gateway = Gateway::start(config, "the demo's own").map_err(set_up(message!("the gateway")))?;
 
     let mut stage = Stage { display, flux, gateway, ledger, endpoint_up: true };
     let played = tokio::select! {
@@ -155,13 +175,13 @@ async fn demo<W: Write>(
     };
     let Stage { mut display, gateway, ledger, .. } = stage;
     // The folder goes last: a store that is still open would make it anew.
-    let stopped = timeout(STOP_WITHIN, gateway.stop()).await.map_err(set_up("the gateway's end"));
+    let stopped = timeout(STOP_WITHIN, gateway.stop()).await.map_err(set_up(message!("the gateway's end")));
     drop(folder);
     if played.is_err() {
         display.leave();
     }
     played?;
-    stopped?.map_err(set_up("the gateway's end"))?;
+    stopped?.map_err(set_up(message!("the gateway's end")))?;
     let outcome = lock(&ledger).compare();
     conclude(&mut display, &outcome)
 }
@@ -178,13 +198,15 @@ struct Stage<W> {
 impl<W: Write> Stage<W> {
     fn introduce(&mut self, script: Script, listener: SocketAddr, folder: &Path) {
         let devices = sample::FILES.len();
-        self.display.say(&format!(
-            "{devices} devices publish {} real readings over MQTT (QoS 1) to Tidegate\n\
+        self.display.say(message!(
+            "{devices} devices publish {count} real readings over MQTT (QoS 1) to Tidegate\n\
              at {listener}. It writes each to flash before it acknowledges it, in\n\
-             {},\n\
+             {folder},\n\
              and forwards them in batches to a Flux look-alike on this machine.\n",
-            devices * script.readings,
-            folder.display()
+            devices = devices,
+            count = devices * script.readings,
+            listener = listener,
+            folder = folder.display()
         ));
     }
 
@@ -201,11 +223,11 @@ impl<W: Write> Stage<W> {
         self.watch_for(script.stop_after).await;
         self.flux.stop().await;
         self.endpoint_up = false;
-        self.display.say("        the endpoint is stopped: readings gather on flash");
+        self.display.say(message!("        the endpoint is stopped: readings gather on flash"));
         self.watch_for(script.down_for).await;
-        self.flux.resume().await.map_err(set_up("the endpoint's return"))?;
+        self.flux.resume().await.map_err(set_up(message!("the endpoint's return")))?;
         self.endpoint_up = true;
-        self.display.say("        the endpoint is back: the backlog drains");
+        self.display.say(message!("        the endpoint is back: the backlog drains"));
         while let Some(ended) = self.watch_until_next(&mut devices).await {
             ended?;
         }
@@ -232,7 +254,7 @@ impl<W: Write> Stage<W> {
                 Err(_) => {}
                 Ok(None) => return None,
                 Ok(Some(Ok(ended))) => return Some(ended.map_err(DemoError::from)),
-                Ok(Some(Err(broken))) => return Some(Err(set_up("a device")(broken))),
+                Ok(Some(Err(broken))) => return Some(Err(set_up(message!("a device"))(broken))),
             }
         }
     }
@@ -272,21 +294,22 @@ impl<W: Write> Stage<W> {
 /// Says how it ended, and whether that is a failure.
 fn conclude<W: Write>(display: &mut Display<W>, outcome: &Outcome) -> Result<(), DemoError> {
     for fault in &outcome.faults {
-        display.say(&format!("received wrongly: {fault}"));
+        display.say(message!("received wrongly: {fault}", fault = fault));
     }
     for (device, payload) in &outcome.missing {
-        display.say(&format!("not received: of {device}, first {payload}"));
+        display.say(message!("not received: of {device}, first {payload}", device = device, payload = payload));
     }
     let repeats = match outcome.repeats {
-        0 => String::new(),
-        1 => " (1 came twice and was dropped by its id)".to_owned(),
-        count => format!(" ({count} came twice and were dropped by their ids)"),
+        0 => Value::default(),
+        1 => message!(" (1 came twice and was dropped by its id)").into_value(),
+        count => message!(" ({count} came twice and were dropped by their ids)", count = count).into_value(),
     };
-    display.say(&format!(
-        "\n{} collected, {} delivered, {} lost{repeats}",
-        outcome.collected,
-        outcome.delivered,
-        outcome.lost()
+    display.say(message!(
+        "\n{collected} collected, {delivered} delivered, {lost} lost{repeats}",
+        collected = outcome.collected,
+        delivered = outcome.delivered,
+        lost = outcome.lost(),
+        repeats = repeats
     ));
     match outcome.lost() {
         0 if outcome.faults.is_empty() => Ok(()),

@@ -141,6 +141,7 @@ fn words(error: &(dyn Error + 'static)) -> Option<Value> {
     let own = first_of! { error;
         FileError => |error| error.message().into_value(),
         Coded => |error| error.text.clone().into_value(),
+        DemoError => |error| error.message().into_value(),
         // Its cause stands below.
         NoticeError => |error| if let NoticeError::Content(_) = error { error.said().into_value() } else { Message::from(error).into_value() },
         Flaw => |error| Message::from(error).into_value(),
@@ -216,7 +217,7 @@ mod tests {
         for (error, expected) in [
             (GatewayError::Store(locked()), Code::StoreInUse),
             (GatewayError::Listen(ListenError::NoAddress), Code::ConfigWrong),
-            (GatewayError::Ended { room: "forward" }, Code::Defect),
+            (GatewayError::Ended { room: message!("forward") }, Code::Defect),
             (GatewayError::Process(io::Error::other("no memory")), Code::Process),
         ] {
             assert_eq!(code(&error), Some(expected), "{error}");

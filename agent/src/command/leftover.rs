@@ -46,7 +46,7 @@ fn is_gone(process: u32) -> bool {
 mod tests {
     use super::*;
 
-    /// Higher than the highest process id there can be (4,194,304; proc_sys_kernel(5), `pid_max`): it never runs.
+    /// Higher than the highest process id there can be (4,194,304; `proc_sys_kernel(5)`, `pid_max`): it never runs.
     const NEVER: u32 = 4_194_305;
 
     #[test]

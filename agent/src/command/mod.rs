@@ -170,7 +170,7 @@ fn obey(command: Command, language: Language) -> Result<(), Failure> {
         Command::Resume(args) => hold::resume(&args, language),
         Command::Buffer(which) => buffer::run(&which, language),
         Command::Fields(which) => fields::run(&which, language),
-        Command::Demo(args) => demo::run(&args).map_err(Failure::from),
+        Command::Demo(args) => demo::run(&args, language).map_err(Failure::from),
         Command::SupportBundle(args) => bundle::run(&args, language),
         Command::Config(which) => config::run(&which),
         Command::Explain(args) => explain::run(&args, language),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::keys::{KEYS, is_live};
 use super::model::{Config, FieldRule, FluxTarget};
+use crate::code::Code;
 
 /// The keys in which two configurations differ, in alphabetical order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +41,15 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         }
     }
     changes
+}
+
+/// The keys whose files were changed since the service manager has handed them over, which only a start does: what was read of them
+/// is what stood there before.
+pub fn stale(new: &Config) -> impl Iterator<Item = &'static str> {
+    let said = |key: &&'static str| {
+        new.warnings.iter().any(|warning| warning.code == Code::RestartNeeded && warning.key == **key)
+    };
+    KEYS.iter().map(|key| key.path).filter(said)
 }
 
 /// Keys whose values name lanes, or are given lane by lane.

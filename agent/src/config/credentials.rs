@@ -33,7 +33,17 @@ pub(super) fn handed(path: &Path) -> Option<Handed> {
     below(path, Path::new(FOLDER), &folder)
 }
 
-/// The same, for what is below `loaded` and was handed over in `folder`. `None` if the file itself can be read, or if there
+/// Whether a file that this process may not read, and that was not handed over, will be by the next start: the service manager hands the
+/// folder's files over to it, and this one came later.
+pub(super) fn comes_with_a_start(path: &Path) -> bool {
+    std::env::var_os("CREDENTIALS_DIRECTORY").is_some() && is_handed_over(path, Path::new(FOLDER))
+}
+
+fn is_handed_over(path: &Path, loaded: &Path) -> bool {
+    name(path, loaded).is_some() && std::fs::metadata(path).is_ok_and(|about| about.is_file())
+}
+
+/// What was handed over, for what is below `loaded` and was handed over in `folder`. `None` if the file itself can be read, or if there
 /// is nothing that would stand in for it.
 fn below(path: &Path, loaded: &Path, folder: &Path) -> Option<Handed> {
     let name = name(path, loaded)?;
@@ -87,6 +97,7 @@ mod tests {
         assert_eq!(look(), stands_in(false), "the file is not there (any more)");
         std::fs::write(&path, "new").expect("a file");
         assert_eq!(look(), None, "what can be read is read");
+        assert!(is_handed_over(&path, &loaded) && !is_handed_over(&path, &folder), "it will be by a start");
         // Root may read everything, so what it cannot open has to be something else: a loop of links, or a folder's key.
         std::fs::remove_file(&path).expect("the file");
         std::os::unix::fs::symlink(&path, &path).expect("a loop");

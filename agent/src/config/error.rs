@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use crate::chain::chain;
+use crate::chain::said;
 use crate::code::Code;
-use crate::language::{IntoValue as _, Language, Message, Value};
+use crate::language::{IntoValue, Language, Message, Value};
 use crate::message;
 
 /// Longest piece of the file that a message repeats, in characters: a value pasted into the wrong place must not fill
@@ -100,8 +100,8 @@ impl Errors {
         }
     }
 
-    /// All of them, a line each, in a language.
-    pub fn text(&self, language: Language) -> String {
+    /// All of them, a line each: what is read, and how many, and then each.
+    pub fn lines(&self) -> Vec<Message> {
         let source = match &*self.source_name {
             STANDARD_INPUT => message!("standard input").into_value(),
             path => path.into_value(),
@@ -110,18 +110,29 @@ impl Errors {
             1 => message!("{file}: 1 mistake", file = source),
             count => message!("{file}: {count} mistakes", file = source, count = count),
         };
-        let mut text = heading.text(language);
-        for problem in &self.problems {
-            text += "\n  ";
-            text += &problem.message().text(language);
-        }
-        text
+        let problems = self.problems.iter().map(Problem::message);
+        [heading].into_iter().chain(problems).collect()
+    }
+
+    /// The same in a language.
+    pub fn text(&self, language: Language) -> String {
+        let lines: Vec<String> = self.lines().iter().map(|line| line.text(language)).collect();
+        lines.join("\n  ")
     }
 }
 
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text(Language::English))
+    }
+}
+
+/// What stands in several lines, such as [`Errors::lines`], in one: the heading and the first.
+pub fn first_of_lines(lines: &[Value]) -> Option<Value> {
+    match lines {
+        [] => None,
+        [one] => Some(one.clone()),
+        [heading, first, ..] => Some(message!("{what}: {why}", what = heading, why = first).into_value()),
     }
 }
 
@@ -164,10 +175,10 @@ impl LoadError {
         }
     }
 
-    /// It as a value; of one that is wrong, the English of all mistakes.
+    /// It as a value; of one that is wrong, how many mistakes there are and the first.
     pub fn words(&self) -> Value {
         match self {
-            Self::Wrong(errors) => errors.to_string().into_value(),
+            Self::Wrong(errors) => first_of_lines(&self.passed_over()).unwrap_or_else(|| errors.summary().into_value()),
             Self::Unreadable { path, advice, .. } => {
                 message!("cannot read the configuration {path}; {advice}", path = path, advice = advice).into_value()
             }
@@ -180,11 +191,14 @@ impl LoadError {
         }
     }
 
-    /// It in English with its causes, where another configuration is used instead: without the way to a first one.
-    pub fn passed_over(&self) -> String {
+    /// It with its causes, a line each, where another configuration is used instead: without the way to a first one.
+    pub fn passed_over(&self) -> Vec<Value> {
         match self {
-            Self::NotConfigured { path } => message!("nothing but comments stands in {path}", path = path).to_string(),
-            _ => chain(self),
+            Self::NotConfigured { path } => {
+                vec![message!("nothing but comments stands in {path}", path = path).into_value()]
+            }
+            Self::Wrong(errors) => errors.lines().into_iter().map(IntoValue::into_value).collect(),
+            Self::Unreadable { .. } => vec![said(self)],
         }
     }
 

@@ -46,9 +46,9 @@ mod tests;
 
 pub use crate::secret::Secret;
 pub use alarm::{ALARM_TOPIC, Alarm};
-pub use changes::{Changes, changes};
+pub use changes::{Changes, changes, stale};
 pub use credentials::FOLDER as SECRETS_FOLDER;
-pub use error::{Errors, LoadError, Problem, STANDARD_INPUT};
+pub use error::{Errors, LoadError, Problem, STANDARD_INPUT, first_of_lines};
 pub use exposed::Exposed;
 pub use keys::{KEYS, Key};
 pub use model::{

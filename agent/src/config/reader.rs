@@ -479,12 +479,12 @@ impl<'a> Section<'a> {
     fn as_handed(&self, named: &Path, value: &Value<'a>) -> PathBuf {
         let Some(handed) = self.doc.surroundings.handed(named) else { return named.to_owned() };
         if handed.stale {
-            value.warn(
-                message!("{path} was changed after the service had started", path = named.display()),
-                message!(
-                    "restart the service (systemctl restart tidegate): until then it goes on with what stood there before"
-                ),
+            let found = message!("{path} was changed after the service had started", path = named.display());
+            let advice = message!(
+                "restart the service (systemctl restart tidegate): until then it goes on with what stood there before"
             );
+            let said = (found.into_value(), advice.into_value());
+            self.doc.coded_warning(Code::RestartNeeded, Some(value.at), &value.key, said);
         }
         handed.path
     }

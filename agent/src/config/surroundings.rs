@@ -307,6 +307,10 @@ const LINES_NAMED: usize = 10;
 fn fault(path: &Path, error: &io::Error) -> Fault {
     let advice = match error.kind() {
         io::ErrorKind::NotFound => message!("create it or correct the path"),
+        io::ErrorKind::PermissionDenied if super::credentials::comes_with_a_start(path) => message!(
+            "restart the service (systemctl restart tidegate): what was put into /etc/tidegate/secrets since it started is handed to it by \
+             systemd when it starts again"
+        ),
         io::ErrorKind::PermissionDenied => message!(
             "run this command as root; for the service, keep the file in /etc/tidegate/secrets, which systemd hands over, or let \
              the user that Tidegate runs as read it (chgrp, chmod 640)"

@@ -22,7 +22,7 @@
 //! - A file that is missing or wrong never keeps the agent from starting; what follows is the caller's to decide.
 
 use crate::code::Code;
-use crate::language::{IntoValue as _, Language, Message, Value};
+use crate::language::{IntoValue, Language, Message, Value};
 use crate::message;
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -63,15 +63,25 @@ pub enum TermsError {
 }
 
 impl TermsError {
+    /// It, a line each: that it cannot be used, with the first thing that is wrong or how many are, and then each.
+    pub fn lines(&self) -> Vec<Message> {
+        let unusable = |why| message!("the terms file cannot be used: {why}", why = why);
+        match self {
+            Self::Unreadable { found, advice } => {
+                vec![unusable(message!("{found}; {advice}", found = found, advice = advice).into_value())]
+            }
+            Self::Wrong(errors) => {
+                let mut lines = errors.lines().into_iter();
+                let first = lines.next().map_or_else(Value::default, IntoValue::into_value);
+                [unusable(first)].into_iter().chain(lines).collect()
+            }
+        }
+    }
+
     /// It in a language.
     pub fn text(&self, language: Language) -> String {
-        let why = match self {
-            Self::Unreadable { found, advice } => {
-                message!("{found}; {advice}", found = found, advice = advice).into_value()
-            }
-            Self::Wrong(errors) => errors.text(language).into_value(),
-        };
-        message!("the terms file cannot be used: {why}", why = why).text(language)
+        let lines: Vec<String> = self.lines().iter().map(|line| line.text(language)).collect();
+        lines.join("\n  ")
     }
 
     /// The code whose page says what to do.

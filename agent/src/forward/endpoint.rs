@@ -4,6 +4,7 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 
 use super::options::{Flux, OptionsError};
+use crate::message;
 use crate::secret::Secret;
 use crate::shape::wire::Target;
 
@@ -61,7 +62,10 @@ impl Endpoint {
                 }
                 let timeout_s = token_timeout.as_secs();
                 if !(60..=MAX_TOKEN_TIMEOUT_S).contains(&timeout_s) {
-                    return Err(OptionsError::Range { what: "token_timeout", range: "between 60 s and 48 h" });
+                    return Err(OptionsError::Range {
+                        what: "token_timeout",
+                        range: message!("between 60 s and 48 h"),
+                    });
                 }
                 let path = format!("/v1/flux/apps/{app_id}/channels/{channel_id}/messages");
                 let auth = Auth {
@@ -77,35 +81,36 @@ impl Endpoint {
 
     fn from_url(kind: &'static str, url: &str, suffix: Option<&str>, auth: Option<Auth>) -> Result<Self, OptionsError> {
         let wrong = |problem| OptionsError::Url { kind, problem };
-        let uri: Uri = url.trim().parse().map_err(|_| wrong("is not a URL; write https://host/…"))?;
+        let uri: Uri = url.trim().parse().map_err(|_| wrong(message!("is not a URL; write https://host/…")))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            _ => return Err(wrong("must begin with https:// or http://")),
+            _ => return Err(wrong(message!("must begin with https:// or http://"))),
         };
-        let authority = uri.authority().ok_or_else(|| wrong("names no host; write https://host/…"))?;
+        let authority = uri.authority().ok_or_else(|| wrong(message!("names no host; write https://host/…")))?;
         if authority.as_str().contains('@') {
-            return Err(wrong("holds a user or password, which is not supported"));
+            return Err(wrong(message!("holds a user or password, which is not supported")));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         if host.is_empty() {
-            return Err(wrong("names no host; write https://host/…"));
+            return Err(wrong(message!("names no host; write https://host/…")));
         }
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let own = uri.path_and_query().map_or("/", |path| path.as_str());
         let (path, auth) = match suffix {
             None => (own.to_owned(), auth),
-            Some(_) if own.contains('?') => return Err(wrong("must not hold a `?`")),
+            Some(_) if own.contains('?') => return Err(wrong(message!("must not hold a `?`"))),
             Some(suffix) => {
                 let prefix = own.trim_end_matches('/');
-                let auth_path = format!("{prefix}/v1/auth").parse().map_err(|_| wrong("is not a URL"))?;
+                let auth_path = format!("{prefix}/v1/auth").parse().map_err(|_| wrong(message!("is not a URL")))?;
                 (format!("{prefix}{suffix}"), auth.map(|auth| Auth { path: auth_path, ..auth }))
             }
         };
         Ok(Self {
             kind,
             target: Target { host: host.to_owned(), port, tls },
-            host_header: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("names no usable host"))?,
+            host_header: HeaderValue::from_str(authority.as_str())
+                .map_err(|_| wrong(message!("names no usable host")))?,
             path: Secret::new(path),
             auth,
         })

@@ -14,6 +14,7 @@ use super::verdict::{RateLimit, rate_limit, shown};
 use crate::clock::now_ms;
 use crate::code::Code;
 use crate::language::Value;
+use crate::message;
 use crate::shape::wire::Wire;
 use crate::store::LaneStats;
 
@@ -109,13 +110,13 @@ impl Checked {
         if options.lanes.len() != lanes {
             return Err(OptionsError::Lanes { given: options.lanes.len(), present: lanes });
         }
-        range(options.batch.max_records > 0, "max_records", "at least 1")?;
-        range(options.batch.max_bytes > 0, "max_bytes", "at least 1 byte")?;
-        range((1..=99).contains(&options.backlog_share), "backlog_share", "1 to 99 percent")?;
-        range(options.answer_timeout.as_millis() > 0, "answer_timeout", "more than 0")?;
+        range(options.batch.max_records > 0, "max_records", message!("at least 1"))?;
+        range(options.batch.max_bytes > 0, "max_bytes", message!("at least 1 byte"))?;
+        range((1..=99).contains(&options.backlog_share), "backlog_share", message!("1 to 99 percent"))?;
+        range(options.answer_timeout.as_millis() > 0, "answer_timeout", message!("more than 0"))?;
         for delays in [options.backoff, options.probe] {
             let ok = delays.min.as_millis() > 0 && delays.min <= delays.max;
-            range(ok, "a delay's min", "more than 0 and not above its max")?;
+            range(ok, "a delay's min", message!("more than 0 and not above its max"))?;
         }
         let endpoint = Endpoint::new(&options.flux)?;
         Ok(Self { options, endpoint })

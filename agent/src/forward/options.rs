@@ -7,6 +7,8 @@ use blake2::{Blake2s256, Digest as _};
 pub use tidegate_protocol::batch::Layout;
 
 use crate::answer::rule::Rule;
+use crate::language::Message;
+use crate::message;
 use crate::secret::Secret;
 use crate::shape::budget::Calendar;
 
@@ -204,36 +206,53 @@ impl Options {
 
 /// Why options cannot be used. Never shows a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum OptionsError {
     /// The URL cannot be used.
-    #[error("the URL for Flux kind `{kind}` {problem}")]
     Url {
         /// The kind.
         kind: &'static str,
         /// What is wrong, and what to write.
-        problem: &'static str,
+        problem: Message,
     },
     /// A part of an API path would not survive in a URL.
-    #[error("{what} may hold letters, digits, `-`, `_` and `.` only, and not be empty")]
     Id {
         /// Which one.
         what: &'static str,
     },
     /// A number is outside its range.
-    #[error("{what} must be {range}")]
     Range {
         /// Which one.
         what: &'static str,
         /// What is allowed.
-        range: &'static str,
+        range: Message,
     },
     /// The lanes are not those of the store.
-    #[error("{given} lanes are given, the store has {present}; lanes change with a restart only")]
     Lanes {
         /// Lanes in the options.
         given: usize,
         /// Lanes in the store.
         present: usize,
     },
+}
+
+impl OptionsError {
+    /// It in words.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Url { kind, problem } => {
+                message!("the URL for Flux kind `{kind}` {problem}", kind = *kind, problem = problem)
+            }
+            Self::Id { what } => {
+                message!("{what} may hold letters, digits, `-`, `_` and `.` only, and not be empty", what = *what)
+            }
+            Self::Range { what, range } => message!("{what} must be {range}", what = *what, range = range),
+            Self::Lanes { given, present } => message!(
+                "{given} lanes are given, the store has {present}; lanes change with a restart only",
+                given = *given,
+                present = *present
+            ),
+        }
+    }
 }

@@ -59,10 +59,12 @@ pub(super) fn status(shared: &Shared) -> InboxStatus {
     let standing = inbox.standing();
     let count = |(cause, count): (String, u64)| RefusedCount { cause, count };
     let last = standing.last.into_iter();
+    let (folder_problem, folder_problem_message) = super::status::told(standing.folder_problem);
     InboxStatus {
         keys: standing.keys,
         folder: standing.folder,
-        folder_problem: standing.folder_problem,
+        folder_problem,
+        folder_problem_message,
         folder_code: String::new(),
         accepted: standing.accepted,
         repeated: standing.repeated,

@@ -27,7 +27,6 @@ use tokio::sync::watch as channel;
 use tokio_util::sync::CancellationToken;
 
 use super::{Rooms, Shared};
-use crate::chain::chain;
 use crate::clock::Clock as _;
 use crate::code::Code;
 use crate::config::{self, Config, terms};
@@ -61,7 +60,7 @@ struct File {
     /// When it was read, if that was before the start (ms since the Unix epoch).
     kept_ms: Option<u64>,
     /// Why the one that is configured now cannot be used.
-    error: Option<String>,
+    error: Option<Vec<Message>>,
 }
 
 impl File {
@@ -84,10 +83,9 @@ impl File {
                 *self = Self { terms: Some(read), text: Some(text), path, kept_ms: None, error: None };
             }
             Err(error) => {
-                let error = chain(&error);
                 let kept = if self.terms.is_some() { "the one before stays in force" } else { "none is in force" };
                 tracing::error!(code = %Code::TermsFile, "{error} ({kept})");
-                self.error = Some(error);
+                self.error = Some(error.lines());
             }
         }
     }
@@ -313,7 +311,7 @@ pub(super) fn status(shared: &Shared) -> TermsStatus {
     let file = desk.file();
     let file = config.provider.terms.as_deref().map(|path| TermsFileStatus {
         kept_ms: file.kept_ms,
-        ..file_status(path, file.terms.as_ref(), file.error.clone())
+        ..file_status(path, file.terms.as_ref(), file.error.as_deref())
     });
     TermsStatus { sim, file, provider_known: true, ..shown(&limits, config.limits.calendar) }
 }
@@ -328,17 +326,18 @@ pub fn limits_of_files(limits: &config::Limits, provider: &config::Provider, sou
             let status = file_status(path, Some(&terms), None);
             (Some(terms), Some(status))
         }
-        Some((path, Err(error))) => (None, Some(file_status(path, None, Some(chain(&error))))),
+        Some((path, Err(error))) => (None, Some(file_status(path, None, Some(&error.lines())))),
     };
     let merged = Limits::merge(&of_files(limits, file.as_ref(), source));
     TermsStatus { file: status, provider_known: false, ..shown(&merged, limits.calendar) }
 }
 
-fn file_status(path: &Path, terms: Option<&Terms>, error: Option<String>) -> TermsFileStatus {
+fn file_status(path: &Path, terms: Option<&Terms>, error: Option<&[Message]>) -> TermsFileStatus {
     let mut status = TermsFileStatus {
         path: path.display().to_string(),
         in_force: terms.is_some(),
-        error,
+        error: error.map(|lines| lines.iter().map(Message::to_string).collect::<Vec<_>>().join("\n  ")),
+        error_lines: error.unwrap_or_default().to_vec(),
         ..TermsFileStatus::default()
     };
     if let Some(terms) = terms {

@@ -29,7 +29,7 @@ use crate::clock::{Clock as _, Stamp};
 use crate::code::Code;
 use crate::config::kept::{self, Kept, Places};
 use crate::config::{self, Config, LoadError};
-use crate::language::{Language, Message};
+use crate::language::{Language, Message, Value};
 use crate::message;
 use crate::store::StoreError;
 use crate::store::disk::OsDisk;
@@ -48,7 +48,25 @@ pub(super) struct Loaded {
     pub(super) at: Stamp,
     pub(super) needs_restart: Vec<&'static str>,
     /// Why the file is not used, if it is not.
-    pub(super) error: Option<String>,
+    pub(super) error: Option<Why>,
+}
+
+/// Why a file is not used: a line for each thing that is wrong with it, behind a heading if there are several.
+#[derive(Debug, Clone)]
+pub(super) struct Why(pub(super) Vec<Value>);
+
+impl Why {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self(vec![said(error)])
+    }
+}
+
+/// In English, for the log and for programs.
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Value::to_string).collect();
+        f.write_str(&lines.join("\n  "))
+    }
 }
 
 /// Where a configuration comes from.
@@ -70,7 +88,7 @@ pub(super) struct Chosen {
     pub(super) config: Config,
     pub(super) origin: Origin,
     /// Why it is not the file's.
-    pub(super) refused: Option<String>,
+    pub(super) refused: Option<Why>,
     /// It is given up for the kept one if its store cannot be opened at once: the kept one's is elsewhere.
     pub(super) impatient: bool,
 }
@@ -188,7 +206,11 @@ impl Start {
                     Ok(chosen) => chosen,
                     Err(kept) => return Err(StartError { file: error, kept: Box::new(kept) }),
                 };
-                Ok(Self { places, chosen: Chosen { refused: Some(error.passed_over()), ..chosen }, fallback: None })
+                Ok(Self {
+                    places,
+                    chosen: Chosen { refused: Some(Why(error.passed_over())), ..chosen },
+                    fallback: None,
+                })
             }
         }
     }
@@ -229,7 +251,7 @@ impl Start {
         let others = matches!(error, GatewayError::Process(_) | GatewayError::Ended { .. })
             || matches!(error, GatewayError::Store(StoreError::Locked { .. }));
         let Some(fallback) = self.fallback.take().filter(|_| !others) else { return false };
-        self.chosen = Chosen { refused: Some(chain(error)), ..fallback };
+        self.chosen = Chosen { refused: Some(Why::of(error)), ..fallback };
         true
     }
 }
@@ -257,6 +279,9 @@ fn kept_one(places: &Places) -> Result<Chosen, Unkept> {
 pub(super) fn reload(shared: &Arc<Shared>, file: &std::path::Path) {
     match try_reload(shared, file) {
         Ok(changes) => {
+            for warning in &shared.loaded().config.warnings {
+                tracing::warn!("{}: {warning}", file.display());
+            }
             tracing::info!(applied = ?changes.applied, needs_restart = ?changes.needs_restart, "configuration read again");
             if !changes.needs_restart.is_empty() {
                 let (keys, code) = (changes.needs_restart.join(", "), Code::RestartNeeded);
@@ -271,25 +296,29 @@ pub(super) fn reload(shared: &Arc<Shared>, file: &std::path::Path) {
     }
 }
 
-fn try_reload(shared: &Arc<Shared>, file: &std::path::Path) -> Result<config::Changes, String> {
-    let told = |error: &dyn std::error::Error| chain(error);
+fn try_reload(shared: &Arc<Shared>, file: &std::path::Path) -> Result<config::Changes, Why> {
     let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     let name = file.display().to_string();
-    let text = config::text(&file).map_err(|error| error.passed_over())?;
-    let config = config::parse(&text, &name).map_err(|error| told(&error))?;
+    let text = config::text(&file).map_err(|error| Why(error.passed_over()))?;
+    let config = config::parse(&text, &name).map_err(|errors| Why(LoadError::Wrong(errors).passed_over()))?;
     let running = shared.loaded().config;
-    let changes = config::changes(&running, &config);
+    let mut changes = config::changes(&running, &config);
+    for key in config::stale(&config) {
+        if !changes.needs_restart.contains(&key) {
+            changes.needs_restart.push(key);
+        }
+    }
     let config = options::in_force(config, &running);
-    let rules = options::rules(&config).map_err(|error| told(&error))?;
+    let rules = options::rules(&config).map_err(|error| Why::of(&error))?;
     let configured: Vec<String> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
-    identity::judge(&config, &configured).map_err(|error| told(&error))?;
+    identity::judge(&config, &configured).map_err(|error| Why::of(&error))?;
     if let Rooms::Running { store, forward, credentials, .. } = &*shared.rooms() {
         // A renewed certificate or a changed password stands behind the same path, so no key tells.
         let fresh = credentials.as_ref().map(|it| it.read().map(|fresh| (it, fresh))).transpose();
-        let fresh = fresh.map_err(|error| told(&error))?;
+        let fresh = fresh.map_err(|error| Why::of(&error))?;
         // The endpoint's options are handed over even if they are the same: a reload is also how an operator says
         // "try again now" after mending something on the other side. The last that can fail, and the first that holds.
-        forward.reload(identity::forward(shared, &config, &lane_names(store))).map_err(|error| told(&error))?;
+        forward.reload(identity::forward(shared, &config, &lane_names(store))).map_err(|error| Why::of(&error))?;
         if let Some((credentials, fresh)) = fresh {
             credentials.take(fresh);
         }

@@ -172,6 +172,7 @@ pub(super) fn status(shared: &Shared) -> OutageStatus {
     let (figures, now) = (figures.borrow().clone(), shared.clock.now());
     let open = figures.open.as_ref();
     let since = |at: &crate::clock::Stamp| if at.trusted || at.boot != now.boot { at.wall_ms } else { at.by(&now) };
+    let (problem, problem_message) = super::status::told(figures.problem);
     OutageStatus {
         since_ms: open.map(|open| since(&open.since)),
         class: open.map_or_else(String::new, |open| open.class.word().to_owned()),
@@ -181,7 +182,8 @@ pub(super) fn status(shared: &Shared) -> OutageStatus {
         month: figures.month,
         month_longest_ms: figures.month_longest_ms,
         alarm: figures.alarm,
-        problem: figures.problem,
+        problem,
+        problem_message,
         ..OutageStatus::default()
     }
 }

@@ -140,11 +140,11 @@ enum Condition {
 impl Condition {
     fn of(shared: &Shared) -> Self {
         let stats = match &*shared.rooms() {
-            Rooms::Opening { problem } => return Self::Opening(problem.clone()),
+            Rooms::Opening { problem } => return Self::Opening(problem.as_ref().map(ToString::to_string)),
             Rooms::Running { store, .. } => store.stats(),
         };
         Self::Up {
-            withheld: stats.withheld(),
+            withheld: stats.withheld().map(|why| why.to_string()),
             waiting: stats.lanes.iter().map(|lane| lane.waiting).sum(),
             bad_config: shared.loaded().error.is_some(),
         }

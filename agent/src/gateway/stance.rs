@@ -501,10 +501,23 @@ pub fn shown(entries: &[Entry]) -> Vec<NoticeStatus> {
 }
 
 fn notice(entry: &Entry) -> NoticeStatus {
-    let Entry { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, from_undated, until_undated, clause } =
-        entry.clone();
-    let clause = clause.unwrap_or_default();
-    NoticeStatus { at_ms, trusted, what, id, source, text, did, from_ms, until_ms, from_undated, until_undated, clause }
+    let entry = entry.clone();
+    NoticeStatus {
+        at_ms: entry.at_ms,
+        trusted: entry.trusted,
+        what: entry.what,
+        id: entry.id,
+        source: entry.source,
+        text: entry.text,
+        text_message: entry.text_message,
+        did: entry.did,
+        did_message: entry.did_message,
+        from_ms: entry.from_ms,
+        until_ms: entry.until_ms,
+        from_undated: entry.from_undated,
+        until_undated: entry.until_undated,
+        clause: entry.clause.unwrap_or_default(),
+    }
 }
 
 /// Answers what is asked over the control socket; what changes something, once that is on flash. Call it within a runtime.

@@ -38,7 +38,8 @@ pub(super) fn gather(shared: &Shared) -> Status {
         config_kept_ms: loaded.origin.kept_ms,
         config_loaded_ms: loaded.at.by(&now),
         config_needs_restart: loaded.needs_restart.iter().map(|key| (*key).to_owned()).collect(),
-        config_error: loaded.error.clone(),
+        config_error: loaded.error.as_ref().map(ToString::to_string),
+        config_error_lines: loaded.error.as_ref().map_or_else(Vec::new, |why| why.0.clone()),
         endpoint: identity::described(identity::target(shared, config)),
         next_identity: identity::status(shared, config),
         broker: config.collect.broker.as_ref().map(|broker| broker_state(&broker.url, shared)),
@@ -55,7 +56,9 @@ pub(super) fn gather(shared: &Shared) -> Status {
     status.store.path = config.store.path.display().to_string();
     status.store.max_bytes = config.store.max_size;
     match &*shared.rooms() {
-        Rooms::Opening { problem } => status.store.stalled.clone_from(problem),
+        Rooms::Opening { problem } => {
+            (status.store.stalled, status.store.stalled_message) = told(problem.clone());
+        }
         Rooms::Running { store, forward, plain, tls, .. } => {
             let stored = store.stats();
             let sent = forward.stats();
@@ -66,14 +69,17 @@ pub(super) fn gather(shared: &Shared) -> Status {
             status.verdict = verdict(sent, config.forward.batch.max_bytes as u64);
             status.budgets = budgets(forward.budgets(&stored.lanes), &stored, now.wall_ms);
             status.epoch.clone_from(&stored.epoch);
+            let ((stalled, stalled_message), (index, index_message)) = (told(stored.withheld()), told(stored.index));
             status.store = StoreStatus {
                 path: status.store.path,
                 bytes: stored.bytes,
                 max_bytes: stored.max_size,
                 commits: stored.commits,
                 flash: flash(&stored.wear, config.store.flash_endurance),
-                stalled: stored.withheld(),
-                index: stored.index,
+                stalled,
+                stalled_message,
+                index,
+                index_message,
                 code: String::new(),
             };
             status.lanes = stored.lanes.into_iter().map(lane).collect();
@@ -117,7 +123,8 @@ fn flash(wear: &store::wear::Wear, endurance: Option<u64>) -> FlashStatus {
         device_a_day: wear.device_a_day,
         endurance,
         years: endurance.and_then(|endurance| wear.years(endurance)),
-        unknown: wear.unknown.clone(),
+        unknown: wear.unknown.to_string(),
+        unknown_message: wear.unknown.clone().into_message(),
     }
 }
 
@@ -279,24 +286,27 @@ fn verdict(sent: forward::Stats, max_bytes: u64) -> VerdictStatus {
 fn broker_state(url: &str, shared: &Shared) -> BrokerState {
     let link = shared.broker.snapshot();
     let mut problem = link.last_error.unwrap_or_default();
-    let mut message = None;
     if !link.refused_filters.is_empty() {
         let filters = link.refused_filters.join(", ");
         let refused = message!("the broker refuses {filters}: allow this client to read it", filters = filters);
-        problem = refused.to_string();
-        message = Some(refused);
+        problem = refused.into_value();
     } else if link.connected_since_ms.is_some() {
-        problem.clear();
+        problem = Value::default();
     }
     BrokerState {
         url: url.into(),
         connected: link.connected_since_ms.is_some(),
         since_ms: link.connected_since_ms.or(link.last_error_ms),
         collected: link.received,
-        last_error: problem,
-        last_error_message: message,
+        last_error: problem.to_string(),
+        last_error_message: problem.into_message(),
         code: String::new(),
     }
+}
+
+/// A reason in English, and as a message.
+pub(super) fn told(why: Option<Value>) -> (Option<String>, Option<Message>) {
+    (why.as_ref().map(Value::to_string), why.and_then(Value::into_message))
 }
 
 /// Limits in force that no figure above stands beside.

@@ -11,7 +11,7 @@ use super::{
     GatewayError, OPEN_AGAIN, Rooms, Shared, alarm, ask, date, identity, inbox, lane_names, limits, options, outages,
     page, stance, status,
 };
-use crate::chain::chain;
+use crate::chain::said;
 use crate::clock::Clock;
 use crate::clock::synchronised::{self, ThisMachine};
 use crate::code::Code;
@@ -19,6 +19,8 @@ use crate::collect::listener::Listener;
 use crate::collect::{Alarm, Alarms, Subject, broker, listener};
 use crate::config::Config;
 use crate::forward::Forwarder;
+use crate::language::Value;
+use crate::message;
 use crate::shape::wire::Wire;
 use crate::store::{Opened, Store, StoreError};
 use crate::watch;
@@ -78,9 +80,9 @@ async fn run_rooms(
     up.send_replace(true);
     let ended = tokio::select! {
         () = stop.cancelled() => None,
-        () = finished(running.listener.as_mut()) => Some("the listener"),
-        () = finished(running.broker.as_mut()) => Some("the broker intake"),
-        _ = &mut running.forwarder => Some("the forwarder"),
+        () = finished(running.listener.as_mut()) => Some(message!("the listener")),
+        () = finished(running.broker.as_mut()) => Some(message!("the broker intake")),
+        _ = &mut running.forwarder => Some(message!("the forwarder")),
     };
     // It has a handle on the store, which is closed when the last one goes.
     limits.abort();
@@ -109,7 +111,7 @@ async fn open(shared: &Shared, stop: &CancellationToken) -> Result<Option<(Store
         let error = match tried {
             Ok(Ok(opened)) => return Ok(Some(opened)),
             Ok(Err(error)) => error,
-            Err(_) => return Err(GatewayError::Ended { room: "opening the store" }),
+            Err(_) => return Err(GatewayError::Ended { room: message!("opening the store") }),
         };
         if !may_pass(&error) || shared.impatient {
             return Err(error.into());
@@ -130,7 +132,7 @@ fn may_pass(error: &StoreError) -> bool {
 
 /// Logs a new reason, once, and keeps it for `status`.
 fn report(shared: &Shared, error: &StoreError) {
-    let text = chain(error);
+    let text = said(error);
     let mut rooms = shared.rooms();
     if !matches!(&*rooms, Rooms::Opening { problem: Some(known) } if *known == text) {
         tracing::error!(code = %Code::StoreUnusable, "the store cannot be opened, trying again until it can: {text}");
@@ -254,11 +256,11 @@ async fn close(store: Store) {
 /// Tells people near the gateway, over `tidegate/alarm`, when nothing can be stored, and when it can again.
 async fn raise_alarms(store: Store, alarms: Alarms) {
     let mut progress = store.progress();
-    let mut known: Option<String> = None;
+    let mut known = None;
     while progress.changed().await.is_ok() {
         let stalled = store.stats().withheld();
         if stalled != known {
-            tell(&alarms, stalled.as_deref(), store.clock().now().wall_ms);
+            tell(&alarms, stalled.as_ref(), store.clock().now().wall_ms);
             known = stalled;
         }
         // Commits come by the thousand; their figures are worth a look once a second.
@@ -267,13 +269,14 @@ async fn raise_alarms(store: Store, alarms: Alarms) {
 }
 
 /// Tells that the store stands still and why, or that it no longer does. The store has logged it.
-fn tell(alarms: &Alarms, stalled: Option<&str>, time_ms: u64) {
+fn tell(alarms: &Alarms, stalled: Option<&Value>, time_ms: u64) {
     let Some(reason) = stalled else {
         let text = serde_json::json!({"alarm": "store", "state": "recovered", "time_ms": time_ms});
         alarms.end(Subject::Store, Alarm(text.to_string().into()));
         return;
     };
-    let text = serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason, "time_ms": time_ms});
+    let text =
+        serde_json::json!({"alarm": "store", "state": "stalled", "reason": reason.to_string(), "time_ms": time_ms});
     alarms.raise(Subject::Store, Alarm(text.to_string().into()));
 }
 
@@ -309,7 +312,9 @@ pub(super) async fn serve_watch(shared: &Arc<Shared>) -> Result<Served, GatewayE
         None => None,
         Some(address) => {
             let page = watch::metrics::bind(address).await;
-            Some(page.map_err(|error| GatewayError::Watch { what: "the metrics page", source: error.into() })?)
+            Some(
+                page.map_err(|error| GatewayError::Watch { what: message!("the metrics page"), source: error.into() })?,
+            )
         }
     };
     let rooms: watch::control::Rooms =
@@ -332,7 +337,7 @@ async fn no_control(error: ControlError, config: &Config) -> GatewayError {
             return StoreError::Locked { path: config.store.path.display().to_string() }.into();
         }
     }
-    GatewayError::Watch { what: "the control socket", source: error.into() }
+    GatewayError::Watch { what: message!("the control socket"), source: error.into() }
 }
 
 /// Lets the process have as many descriptors as it may: a connection is one, and the usual soft limit is 1,024.
@@ -352,13 +357,13 @@ mod tests {
     #[tokio::test]
     async fn a_stall_is_in_force_until_the_store_has_recovered() {
         let alarms = Alarms::default();
-        tell(&alarms, Some("no space"), 7);
+        tell(&alarms, Some(&Value::Text("no space".into())), 7);
         let mut heard = alarms.subscribe();
         let text = heard.next().await.expect("in force").0;
         assert_eq!(&*text, r#"{"alarm":"store","reason":"no space","state":"stalled","time_ms":7}"#);
         tell(&alarms, None, 8);
         assert!(heard.next().await.expect("told").0.contains("recovered"));
-        tell(&alarms, Some("again"), 9);
+        tell(&alarms, Some(&Value::Text("again".into())), 9);
         assert!(alarms.subscribe().next().await.expect("in force").0.contains("again"), "the one before is over");
     }
 }

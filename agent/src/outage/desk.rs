@@ -19,6 +19,8 @@ use super::ledger::Ledger;
 use super::{Account, FOLDER};
 use crate::clock::Stamp;
 use crate::code::Code;
+use crate::language::{IntoValue as _, Message, Value, system};
+use crate::message;
 use crate::store::disk::{Disk, OsDisk};
 
 /// Entries that wait for the disk at most.
@@ -61,7 +63,7 @@ pub struct Figures {
     /// When it was raised, if that is known.
     pub alarm_since: Option<Stamp>,
     /// Why nothing can be written now.
-    pub problem: Option<String>,
+    pub problem: Option<Value>,
 }
 
 /// The interval that is open.
@@ -107,7 +109,7 @@ struct State {
     pending: VecDeque<Entry>,
     /// First and last moment and uninterrupted time of intervals that are over.
     recent: VecDeque<(Stamp, Stamp, u64)>,
-    problem: Option<String>,
+    problem: Option<Value>,
     stop: bool,
     stopped: bool,
 }
@@ -218,7 +220,7 @@ impl Inner {
                     self.begin(&found.tally);
                     return Some(file);
                 }
-                Err(error) => self.failed("open", &error),
+                Err(error) => self.failed(self.cannot_open(&error)),
             }
             if self.rest(&mut wait) {
                 return None;
@@ -266,7 +268,7 @@ impl Inner {
                 }
                 Err(error) => {
                     self.put_back(batch);
-                    self.failed("write", error);
+                    self.failed(self.cannot_write(error));
                 }
             }
             let give_up = wrote.is_err() && (last || self.rest(&mut wait));
@@ -291,8 +293,18 @@ impl Inner {
         waited.map_or(true, |(state, _)| state.stop)
     }
 
-    fn failed(&self, action: &str, error: &std::io::Error) {
-        let text = format!("cannot {action} the outage ledger in {}: {error}", self.folder.display());
+    fn cannot_open(&self, error: &std::io::Error) -> Message {
+        let folder = self.folder.display();
+        message!("cannot open the outage ledger in {folder}: {error}", folder = folder, error = system::said(error))
+    }
+
+    fn cannot_write(&self, error: &std::io::Error) -> Message {
+        let folder = self.folder.display();
+        message!("cannot write the outage ledger in {folder}: {error}", folder = folder, error = system::said(error))
+    }
+
+    fn failed(&self, why: Message) {
+        let text = why.into_value();
         let mut state = self.state();
         if state.problem.as_ref() != Some(&text) {
             tracing::warn!(code = %Code::CannotWrite, "{text}; what it would say waits in memory, and is written once the disk allows it");

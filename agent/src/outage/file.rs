@@ -15,6 +15,7 @@ use super::chain;
 use super::entry::{Entry, Tally, VERSION, What};
 use super::read::{self, Found, READ};
 use crate::clock::Stamp;
+use crate::message;
 use crate::store::disk::{Disk, DiskFile, Mode, read_full_at, write_all_at};
 
 /// Bytes that the file may have: two weeks of one outage at an entry each quarter of an hour, or a thousand short ones.
@@ -88,7 +89,11 @@ impl LedgerFile {
             disk.sync_dir(folder)?;
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{NAME} was too large to be a ledger, and is called {FOREIGN} now"),
+                message!(
+                    "{name} was too large to be a ledger, and is called {other} now",
+                    name = NAME,
+                    other = FOREIGN
+                ),
             ));
         }
         let bytes = contents(&*file)?;

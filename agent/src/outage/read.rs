@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::chain::{self, Line};
 use super::entry::{Entry, Tally, What};
+use crate::language::Message;
+use crate::message;
 
 /// Bytes of the file that are read: eight times what it may have.
 pub(super) const READ: u64 = 8 * super::file::LIMIT;
@@ -18,8 +20,13 @@ pub struct Fault {
     pub line: usize,
     /// Where in the file it begins, in bytes.
     pub offset: usize,
-    /// What is wrong.
-    pub what: String,
+    /// What is wrong; JSON has its English.
+    #[serde(serialize_with = "english")]
+    pub what: Message,
+}
+
+fn english<S: serde::Serializer>(message: &Message, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(message)
 }
 
 /// What was found in the file.
@@ -53,14 +60,14 @@ impl Found {
         self.fault_count == 0
     }
 
-    fn fault(&mut self, line: usize, offset: usize, what: impl Into<String>) {
+    fn fault(&mut self, line: usize, offset: usize, what: Message) {
         self.fault_count += 1;
         if self.faults.len() < FAULTS {
-            self.faults.push(Fault { line, offset, what: what.into() });
+            self.faults.push(Fault { line, offset, what });
         }
     }
 
-    fn note(&mut self, line: usize, offset: usize, what: String) {
+    fn note(&mut self, line: usize, offset: usize, what: Message) {
         if self.notes.len() < FAULTS {
             self.notes.push(Fault { line, offset, what });
         }
@@ -81,9 +88,10 @@ pub fn read(bytes: &[u8]) -> Found {
         lines.get(sound).map_or_else(|| lines.last().map_or(0, |last| last.offset + last.len), |line| line.offset);
     let left = bytes.len() - found.end;
     if left > 0 {
-        let what = format!(
+        let what = message!(
             "{left} bytes are not whole entries: torn by a power cut, or changed (the service cuts them off when it starts, and \
-             notes it)"
+             notes it)",
+            left = left
         );
         found.fault(sound + 1, found.end, what);
     }
@@ -121,26 +129,33 @@ fn parse(entry: &[u8]) -> Option<Entry> {
 fn take(found: &mut Found, before: &mut Option<String>, number: usize, line: &Line<'_>) {
     found.entries += 1;
     let Some((stated, entry)) = line.parts else {
-        found.fault(number, line.offset, "this is not a line as Tidegate writes it: it was changed");
+        found.fault(number, line.offset, message!("this is not a line as Tidegate writes it: it was changed"));
         *before = None;
         return;
     };
     if let Some(known) = before.as_deref().filter(|known| !line.follows(known)) {
         let what = if known == chain::START {
-            "its digest is not that of its entry: it was changed, or what stood before it was removed"
+            message!("its digest is not that of its entry: it was changed, or what stood before it was removed")
         } else {
-            "its digest does not follow from the line before: this line or that one was changed, or one between them removed"
+            message!(
+                "its digest does not follow from the line before: this line or that one was changed, or one between them removed"
+            )
         };
         found.fault(number, line.offset, what);
     }
     *before = Some(stated.to_owned());
     stated.clone_into(&mut found.last_digest);
     let Some(entry) = parse(entry) else {
-        found.fault(number, line.offset, "its digest is right, but it is no entry that this version can read");
+        let what = message!("its digest is right, but it is no entry that this version can read");
+        found.fault(number, line.offset, what);
         return;
     };
     if entry.n <= found.n {
-        found.fault(number, line.offset, format!("entry {} follows entry {}", entry.n, found.n));
+        found.fault(
+            number,
+            line.offset,
+            message!("entry {number} follows entry {before}", number = entry.n, before = found.n),
+        );
     }
     found.n = found.n.max(entry.n);
     match &entry.what {
@@ -149,14 +164,17 @@ fn take(found: &mut Found, before: &mut Option<String>, number: usize, line: &Li
             found.folded = folded.entries;
             found.noted += folded.faults;
             if folded.faults > 0 {
-                let what = format!("{} faults or cuts stood in entries that are folded now", folded.faults);
+                let what =
+                    message!("{count} faults or cuts stood in entries that are folded now", count = folded.faults);
                 found.note(number, line.offset, what);
             }
         }
         What::Cut { bytes, digest } => {
             found.noted += 1;
-            let what = format!(
-                "{bytes} bytes stood here that were not whole, and were cut off: torn by a power cut, or changed (SHA-256 {digest})"
+            let what = message!(
+                "{bytes} bytes stood here that were not whole, and were cut off: torn by a power cut, or changed (SHA-256 {digest})",
+                bytes = *bytes,
+                digest = digest
             );
             found.note(number, line.offset, what);
         }

@@ -183,7 +183,7 @@ pub struct Standing {
     /// The folder that is watched.
     pub folder: Option<String>,
     /// Why it cannot be watched now, if so.
-    pub folder_problem: Option<String>,
+    pub folder_problem: Option<Value>,
     /// Notices that were taken in since the start, those that amend another included.
     pub accepted: u64,
     /// Notices that had been taken in before.
@@ -374,7 +374,7 @@ impl Inbox {
     }
 
     /// Says which folder is watched, and why it cannot be, if so.
-    fn watching(&self, folder: Option<String>, problem: Option<String>) {
+    fn watching(&self, folder: Option<String>, problem: Option<Value>) {
         let mut state = self.state();
         if let Some(problem) = problem.as_ref().filter(|new| state.standing.folder_problem.as_ref() != Some(*new)) {
             tracing::warn!(code = %Code::Permissions, "the folder of notices cannot be looked into: {problem}");

@@ -14,7 +14,7 @@ use tidegate_protocol::terms::{Clause, Terms};
 
 use super::page::Page;
 pub use crate::answer::Means;
-use crate::language::Value;
+use crate::language::{Message, Value};
 
 /// Something that the machine is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,8 +165,14 @@ pub struct Entry {
     pub source: String,
     /// Its text.
     pub text: String,
+    /// `text` as a message, if it is this gateway's own; what others say has none, and is shown as they said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_message: Option<Message>,
     /// What the agent did.
     pub did: String,
+    /// `did` as a message, if something is filled in in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub did_message: Option<Message>,
     /// From when it holds, if that is said.
     pub from_ms: Option<u64>,
     /// Until when it holds, if that is known.

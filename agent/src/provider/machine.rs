@@ -75,6 +75,7 @@ use state::{Hold, State, Unreadable, WHY_BYTES};
 
 use super::input::{Entry, Input, View};
 use crate::clock::Stamp;
+use crate::language::Message;
 use crate::message;
 
 /// How often the time reached is worth keeping while something dated is known: 5 min, so some 290 small records a day.
@@ -103,7 +104,7 @@ pub struct Machine {
     /// When the state was handed on last, steady.
     kept_at: u64,
     /// What is to be said of how the state was read: to be written down once the time is known.
-    found: Vec<String>,
+    found: Vec<Message>,
 }
 
 fn ways(settings: &Settings) -> Ways<'_> {
@@ -126,15 +127,17 @@ impl Machine {
                 machine.kept_at = state.time.moment().steady;
                 machine.state = state;
                 if lost > 0 {
-                    machine.found.push(format!("{lost} of the notices that were kept cannot be read"));
+                    machine.found.push(message!("{count} of the notices that were kept cannot be read", count = lost));
                 }
             }
             Err(why) => {
                 machine.state = State::cautious();
                 machine.dirty = true;
                 machine.found.push(match why {
-                    Unreadable::Newer(version) => format!("what was kept is of the newer version {version}"),
-                    Unreadable::Damaged => "what was kept is damaged".to_owned(),
+                    Unreadable::Newer(version) => {
+                        message!("what was kept is of the newer version {version}", version = version)
+                    }
+                    Unreadable::Damaged => message!("what was kept is damaged"),
                 });
             }
         }
@@ -258,7 +261,7 @@ impl Machine {
                 "state",
                 "",
                 words::AGENT,
-                &text,
+                text,
                 &message!("the rest counts; what is missing is learnt again, cautiously"),
             );
         }

@@ -32,7 +32,7 @@ pub use tidegate_protocol::{LaneId, RecordRef, TimeSource};
 
 use crate::clock::Clock;
 use crate::code::Code;
-use crate::language::{IntoValue as _, Message, Value};
+use crate::language::{IntoValue as _, Message, Value, joined};
 use crate::message;
 use crate::pulse::Question;
 
@@ -249,19 +249,22 @@ pub struct Stats {
     /// What storing costs the flash.
     pub wear: wear::Wear,
     /// Why the store cannot write now, if it cannot; acknowledgements are withheld meanwhile.
-    pub stalled: Option<String>,
+    pub stalled: Option<Value>,
     /// Why the index is behind, if it is; nothing depends on it.
     #[serde(default)]
-    pub index: Option<String>,
+    pub index: Option<Value>,
     /// Lanes for whose records there is no room; their acknowledgements are withheld meanwhile.
     pub refusing: Vec<Refusing>,
 }
 
 impl Stats {
     /// Why acknowledgements are withheld, if any are: the store cannot write, or has no room for some lanes.
-    pub fn withheld(&self) -> Option<String> {
-        let refusing = self.refusing.iter().map(|one| format!("lane {}: {}", one.lane, one.reason));
-        self.stalled.clone().or_else(|| refusing.reduce(|all, one| format!("{all}; {one}")))
+    pub fn withheld(&self) -> Option<Value> {
+        let of =
+            |one: &Refusing| message!("lane {lane}: {reason}", lane = &one.lane, reason = &one.reason).into_value();
+        let refusing: Vec<Value> = self.refusing.iter().map(of).collect();
+        let all = joined(&refusing, |one, other| message!("{one}; {other}", one = one, other = other));
+        self.stalled.clone().or_else(|| Some(all).filter(|all| !all.is_empty()))
     }
 }
 
@@ -271,7 +274,7 @@ pub struct Refusing {
     /// Its name.
     pub lane: String,
     /// Which limit leaves no room.
-    pub reason: String,
+    pub reason: Value,
 }
 
 /// Why the store could not be opened or read.
@@ -345,7 +348,7 @@ impl StoreError {
     }
 }
 
-/// What was tried, in words; what only the running agent tries stands in its log, as it is.
+/// What was tried, in words; what is tried at a start only stands in the log, as it is.
 fn acted(action: &'static str) -> Value {
     match action {
         "find a store in" => message!("find a store in").into_value(),
@@ -355,6 +358,7 @@ fn acted(action: &'static str) -> Value {
         "make the folder" => message!("make the folder").into_value(),
         "sync" => message!("sync").into_value(),
         "write to" => message!("write to").into_value(),
+        "make room in" => message!("make room in").into_value(),
         "find a segment in" => message!("find a segment in").into_value(),
         other => other.into_value(),
     }

@@ -30,6 +30,7 @@ mod database;
 
 use super::journal::Shared;
 use crate::chain::chain;
+use crate::language::Value;
 use database::DatabaseError;
 use std::collections::BTreeMap;
 use std::io;
@@ -69,7 +70,7 @@ pub(super) struct Index {
     wake: Condvar,
     bytes: AtomicU64,
     /// Why it is behind, if it is.
-    behind: Mutex<Option<String>>,
+    behind: Mutex<Option<Value>>,
 }
 
 impl Index {
@@ -86,7 +87,7 @@ impl Index {
         self.pending.lock().expect("no holder of this lock panics")
     }
 
-    fn behind_mut(&self) -> MutexGuard<'_, Option<String>> {
+    fn behind_mut(&self) -> MutexGuard<'_, Option<Value>> {
         self.behind.lock().expect("no holder of this lock panics")
     }
 
@@ -108,7 +109,7 @@ impl Index {
     }
 
     /// Why it does not say what the control lane says, if the last checkpoint failed.
-    pub(super) fn behind(&self) -> Option<String> {
+    pub(super) fn behind(&self) -> Option<Value> {
         self.behind_mut().clone()
     }
 
@@ -164,7 +165,7 @@ impl Index {
         self.bytes.store(folder_bytes(&self.path), Ordering::Relaxed);
         let mut behind = self.behind_mut();
         let mut pending = self.pending();
-        match result.as_ref().map_err(|error| chain(error)) {
+        match result.as_ref().map_err(DatabaseError::said) {
             Ok(()) => {
                 pending.retry = RETRY_FIRST;
                 if behind.take().is_some() {
@@ -174,11 +175,11 @@ impl Index {
             Err(reason) => {
                 if behind.is_none() {
                     tracing::warn!(
-                        folder = %self.path.display(), reason,
+                        folder = %self.path.display(), %reason,
                         "the index is behind; nothing depends on it, and it follows once the file system lets it"
                     );
                 } else {
-                    tracing::debug!(reason, "the index is still behind");
+                    tracing::debug!(%reason, "the index is still behind");
                 }
                 *behind = Some(reason);
                 pending.due = Some(Instant::now() + pending.retry);

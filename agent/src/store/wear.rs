@@ -20,6 +20,8 @@
 //!
 //! Nothing here is kept on disk: the figures run since the store was opened.
 
+use crate::language::{IntoValue as _, Message, Value, system};
+use crate::message;
 use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
@@ -63,10 +65,10 @@ pub trait Medium: Debug + Send + Sync {
 
 /// Why bytes written to the medium are not known.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum NoCounter {
     /// The folder cannot be looked at.
-    #[error("cannot find the device under {path}")]
     Io {
         /// The folder.
         path: String,
@@ -75,13 +77,11 @@ pub enum NoCounter {
         source: io::Error,
     },
     /// The file system does not lie on one block device, as overlay, tmpfs, btrfs and network file systems do not.
-    #[error("{path} does not lie on a single block device that counts")]
     NoDevice {
         /// The folder.
         path: String,
     },
     /// The device has no counter to be read.
-    #[error("the block device under {path} has no counter at {counter}")]
     Unreadable {
         /// The folder.
         path: String,
@@ -91,6 +91,21 @@ pub enum NoCounter {
         #[source]
         source: io::Error,
     },
+}
+
+impl NoCounter {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Io { path, .. } => message!("cannot find the device under {path}", path = path),
+            Self::NoDevice { path } => {
+                message!("{path} does not lie on a single block device that counts", path = path)
+            }
+            Self::Unreadable { path, counter, .. } => {
+                message!("the block device under {path} has no counter at {counter}", path = path, counter = counter)
+            }
+        }
+    }
 }
 
 /// The block device on which a folder lies (a partition has a counter of its own).
@@ -135,17 +150,19 @@ fn parse_stat(text: &str) -> Option<u64> {
 }
 
 /// Why the medium's bytes are not known, with its cause, for people.
-fn explain(error: &NoCounter) -> String {
-    match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+fn explain(error: &NoCounter) -> Value {
+    match error {
+        NoCounter::Io { source, .. } | NoCounter::Unreadable { source, .. } => {
+            message!("{what}: {why}", what = error.message(), why = system::said(source)).into_value()
+        }
+        NoCounter::NoDevice { .. } => error.message().into_value(),
     }
 }
 
 /// The store's own: its medium's counter and the estimate.
 #[derive(Debug)]
 pub(super) struct Gauge {
-    medium: Result<Box<dyn Medium>, String>,
+    medium: Result<Box<dyn Medium>, Value>,
     estimator: Mutex<Estimator>,
 }
 
@@ -216,7 +233,7 @@ pub struct Wear {
     /// Since when all this is counted: milliseconds ago.
     pub for_ms: u64,
     /// Why the medium's bytes are not known; empty if they are.
-    pub unknown: String,
+    pub unknown: Value,
 }
 
 impl Wear {
@@ -360,7 +377,7 @@ impl Estimator {
             device_written,
             device_a_day: self.pace(now),
             for_ms: now.saturating_duration_since(self.began).as_millis() as u64,
-            unknown: String::new(),
+            unknown: Value::default(),
         }
     }
 

@@ -63,25 +63,23 @@ const WAIT: Duration = Duration::from_secs(2);
 
 /// Why the control socket cannot be served.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum ControlError {
     /// Another agent answers there.
-    #[error("another tidegate already answers on {path}; stop it, or give this one a socket of its own in [control]")]
     InUse {
         /// The socket.
         path: String,
     },
     /// Something else stands there, which must not be removed.
-    #[error("{path} exists and is not a socket; remove it or write another path in [control]")]
     NotASocket {
         /// The path.
         path: String,
     },
     /// A file operation failed.
-    #[error("cannot {action} {path}")]
     Io {
         /// What was tried.
-        action: &'static str,
+        action: Message,
         /// On what.
         path: String,
         /// Why it failed.
@@ -91,6 +89,20 @@ pub enum ControlError {
 }
 
 impl ControlError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::InUse { path } => message!(
+                "another tidegate already answers on {path}; stop it, or give this one a socket of its own in [control]",
+                path = path
+            ),
+            Self::NotASocket { path } => {
+                message!("{path} exists and is not a socket; remove it or write another path in [control]", path = path)
+            }
+            Self::Io { action, path, .. } => message!("cannot {action} {path}", action = action, path = path),
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         Code::Serve
@@ -165,10 +177,10 @@ impl Refused {
 /// [`ControlError::InUse`] if an agent answers there, [`ControlError::NotASocket`] if it is something else.
 pub fn bind(path: &Path) -> Result<Bound, ControlError> {
     let shown = || path.display().to_string();
-    let failed = |action: &'static str| move |source: io::Error| ControlError::Io { action, path: shown(), source };
+    let failed = |action: Message| move |source: io::Error| ControlError::Io { action, path: shown(), source };
     if let Some(folder) = path.parent() {
         let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o750).create(folder).map_err(failed("make the folder of"))?;
+        builder.recursive(true).mode(0o750).create(folder).map_err(failed(message!("make the folder of")))?;
     }
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => return Err(ControlError::NotASocket { path: shown() }),
@@ -178,13 +190,13 @@ pub fn bind(path: &Path) -> Result<Bound, ControlError> {
             Ok(_) | Err(_) => return Err(ControlError::InUse { path: shown() }),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(failed("look at")(source)),
+        Err(source) => return Err(failed(message!("examine"))(source)),
     }
     // Under another name first: bind(2) makes the socket with the umask's mode, and would fail on the stale one.
     // The name is short because the system allows 107 bytes for the whole path.
     let fresh = path.with_file_name(format!(".{}", std::process::id()));
     let _ = std::fs::remove_file(&fresh);
-    let listener = UnixListener::bind(&fresh).map_err(failed("make the control socket"))?;
+    let listener = UnixListener::bind(&fresh).map_err(failed(message!("make the control socket")))?;
     let placed = std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o660))
         .and_then(|()| std::fs::symlink_metadata(&fresh))
         .and_then(|metadata| std::fs::rename(&fresh, path).map(|()| metadata));
@@ -192,7 +204,7 @@ pub fn bind(path: &Path) -> Result<Bound, ControlError> {
         Ok(metadata) => Ok(Bound { listener, path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) }),
         Err(source) => {
             let _ = std::fs::remove_file(&fresh);
-            Err(failed("put in place the control socket")(source))
+            Err(failed(message!("put in place the control socket"))(source))
         }
     }
 }

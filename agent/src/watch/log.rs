@@ -4,6 +4,8 @@
 //! they fill a gateway's journal, and nobody has judged whether they repeat a secret.
 
 use crate::code::Code;
+use crate::language::Message;
+use crate::message;
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
@@ -25,23 +27,32 @@ pub enum Target {
 
 /// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum LogError {
     /// There is no journal to write to.
-    #[error("cannot reach the journal; write target = \"stderr\" in [log], or start systemd-journald")]
     Journal(#[source] std::io::Error),
     /// Logging was set up before, in this process.
-    #[error("logging is set up already")]
     Again(#[source] TryInitError),
     /// It was not set up, so there is no level to change.
-    #[error("logging is not set up")]
     NotSetUp,
     /// The level could not be changed.
-    #[error("cannot change the log level")]
     Reload(#[source] reload::Error),
 }
 
 impl LogError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::Journal(_) => {
+                message!("cannot reach the journal; write target = \"stderr\" in [log], or start systemd-journald")
+            }
+            Self::Again(_) => message!("logging is set up already"),
+            Self::NotSetUp => message!("logging is not set up"),
+            Self::Reload(_) => message!("cannot change the log level"),
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         Code::Process

@@ -22,6 +22,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::{FlashStatus, Source, Status};
+use crate::language::Message;
+use crate::message;
 
 /// Connections at one time: one collector, and people with a browser.
 pub const MAX_CONNECTIONS: usize = 8;
@@ -34,11 +36,21 @@ const HEAD: Duration = Duration::from_secs(5);
 
 /// Why the page cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for the metrics page; write another address for bind in [metrics]")]
+#[error("{}", self.message())]
 pub struct MetricsError {
     address: SocketAddr,
     #[source]
     source: io::Error,
+}
+
+impl MetricsError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        message!(
+            "cannot listen on {address} for the metrics page; write another address for bind in [metrics]",
+            address = self.address
+        )
+    }
 }
 
 /// Binds the page's address. Call it within a runtime.

@@ -73,7 +73,8 @@ pub fn human(status: &Status, language: Language) -> String {
         out.title(message!("Limits"));
         for (index, (name, value)) in status.limits.iter().enumerate() {
             let message = status.limit_messages.get(index).and_then(Option::as_ref);
-            out.line(told(&out, name, None), told(&out, value, message));
+            let name = plain(again(name, language));
+            out.line(name, told(&out, value, message));
         }
     }
     out.finish()
@@ -120,10 +121,11 @@ fn refused(out: &mut Sheet, status: &Status) {
         (false, _) => message!("! the file was changed and REFUSED; what was read before stays in force:"),
     };
     out.line(message!("CONFIGURATION"), coded(text, &status.config_error_code));
-    for text in error.lines().take(MISTAKES) {
-        out.line("", format!("  {}", plain(text.trim_start())));
+    let lines = lines(out, error, &status.config_error_lines);
+    for line in lines.iter().take(MISTAKES) {
+        out.line("", format!("  {line}"));
     }
-    if error.lines().count() > MISTAKES {
+    if lines.len() > MISTAKES {
         out.line("", message!("  … (`tidegate check` says the rest)"));
     }
     if status.config_kept {
@@ -330,7 +332,7 @@ fn flux(out: &mut Sheet, status: &Status) {
         out.line(message!("reason"), told(out, &verdict.reason, verdict.reason_message.as_ref()));
     }
     if !verdict.advice.is_empty() {
-        out.line(message!("what to do"), told(out, &verdict.advice, verdict.advice_message.as_ref()));
+        out.line(message!("what to do"), own(out, &verdict.advice, verdict.advice_message.as_ref()));
     }
     if let Some(until) = verdict.until_ms {
         let text = match until.checked_sub(status.now_ms) {
@@ -469,12 +471,23 @@ fn coded(text: impl IntoValue, code: &str) -> Value {
     message!("{text} [{code}]", text = text, code = plain(code)).into_value()
 }
 
-/// What the agent said: its English, and its message where it sent one. Both come through a socket.
+/// What the agent said: its message, or without one the words of somebody else, which stand as they are. Both come through a
+/// socket.
 fn told(out: &Sheet, english: &str, message: Option<&Message>) -> String {
-    match message {
-        Some(message) => plain(&out.say(message.clone())),
-        None => plain(again(english, out.language())),
+    message.map_or_else(|| plain(english), |message| plain(&out.say(message)))
+}
+
+/// The same of what is always the agent's own, such as advice: one that sends no message says it in words that may be known.
+fn own(out: &Sheet, english: &str, message: Option<&Message>) -> String {
+    message.map_or_else(|| plain(again(english, out.language())), |message| plain(&out.say(message)))
+}
+
+/// The lines of what the agent said: as it sent them, or those of its English.
+fn lines<T: IntoValue + Clone>(out: &Sheet, english: &str, sent: &[T]) -> Vec<String> {
+    if sent.is_empty() {
+        return english.lines().map(|line| plain(line.trim())).collect();
     }
+    sent.iter().map(|line| plain(&out.say(line))).collect()
 }
 
 /// Text from outside: control characters escaped, cut.

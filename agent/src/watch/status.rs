@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::language::Message;
+use crate::language::{Message, Value};
 
 pub use budgets::{BudgetStatus, BudgetsStatus, DrainStatus, HeldStatus};
 pub use devices::{DeviceStatus, DevicesStatus};
@@ -62,6 +62,9 @@ pub struct Status {
     /// What was wrong with the file at the start or at the last reload, if it was refused; the configuration before it is
     /// in force.
     pub config_error: Option<String>,
+    /// The lines of `config_error`, each as a message where it is said differently in each language.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub config_error_lines: Vec<Value>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub config_error_code: String,
@@ -292,6 +295,9 @@ pub struct FlashStatus {
     pub years: Option<f64>,
     /// Why bytes written are not known; empty if they are.
     pub unknown: String,
+    /// `unknown` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_message: Option<Message>,
 }
 
 /// The store.
@@ -310,11 +316,17 @@ pub struct StoreStatus {
     pub flash: FlashStatus,
     /// Why it cannot write now, if it cannot; acknowledgements are withheld meanwhile.
     pub stalled: Option<String>,
+    /// `stalled` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled_message: Option<Message>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,
     /// Why its index is behind, if it is; nothing depends on it.
     pub index: Option<String>,
+    /// `index` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index_message: Option<Message>,
 }
 
 /// Whether the clock is right.

@@ -64,7 +64,7 @@ async fn a_broker_whose_certificate_names_another_host_is_not_believed() {
     let (broker, _, tls) = with_tls("broker.example");
     let gateway = Gateway::start(Options { tls: Some(tls), ..options(broker.port) });
     let state = gateway.until("an error", |state| state.last_error.is_some()).await;
-    assert!(state.last_error.is_some_and(|error| error.contains("TLS handshake failed")));
+    assert!(state.last_error.is_some_and(|error| error.to_string().contains("TLS handshake failed")));
     assert_eq!(state.connects, 0);
     gateway.stop().await;
 }
@@ -80,7 +80,7 @@ async fn a_ca_file_that_appears_later_is_read_at_the_next_attempt() {
         ..options(broker.port)
     });
     let state = gateway.until("an error", |state| state.last_error.is_some()).await;
-    assert!(state.last_error.is_some_and(|error| error.contains("cannot read the certificate or key in")));
+    assert!(state.last_error.is_some_and(|error| error.to_string().contains("cannot read the certificate or key in")));
     std::fs::rename(&hidden, &ca_file).expect("it can be moved back");
     gateway.until("the connection", |state| state.connects == 1).await;
     gateway.stop().await;
@@ -103,7 +103,7 @@ async fn passwords(protocol: Protocol) {
     };
     let gateway = Gateway::start(with("wrong"));
     let state = gateway.until("an error", |state| state.last_error.is_some()).await;
-    let error = state.last_error.expect("it was awaited");
+    let error = state.last_error.expect("it was awaited").to_string();
     assert!(error.contains("refused the connection") && error.contains("NotAuthorized"), "{error}");
     let kept = gateway.stop().await;
     let gateway = Gateway::start_on(with("right"), kept);
@@ -157,7 +157,7 @@ async fn a_broker_that_asks_for_a_client_certificate_is_shown_one() {
     let gateway = Gateway::start(Options { tls: tls(None), ..options(broker.port) });
     let state = gateway.until("an error", |state| state.last_error.is_some()).await;
     assert_eq!(state.connects, 0);
-    assert!(state.last_error.is_some_and(|error| error.contains("TLS handshake failed")));
+    assert!(state.last_error.is_some_and(|error| error.to_string().contains("TLS handshake failed")));
     let kept = gateway.stop().await;
     let gateway = Gateway::start_on(Options { tls: tls(Some(pair)), ..options(broker.port) }, kept);
     gateway.until("the connection", |state| state.connects == 1).await;

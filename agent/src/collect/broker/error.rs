@@ -5,66 +5,135 @@ use std::path::PathBuf;
 use rumqttc::v5;
 
 use crate::certificate::distrust;
+use crate::chain::said;
+use crate::language::{IntoValue as _, Message, Value, system};
+use crate::message;
 
 /// Why options are not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum OptionsError {
     /// A lasting session needs a client id.
-    #[error("the broker's client id is empty; give one that no other client of this broker uses")]
     NoClientId,
     /// Nothing to subscribe to.
-    #[error("no topic filter is given for the broker; write for example topics = [\"devices/#\"]")]
     NoTopics,
     /// Not a topic filter (MQTT 5, section 4.7).
-    #[error("{0:?} is not an MQTT topic filter; `#` may only be the last level, and `+` and `#` must stand alone")]
     Filter(String),
     /// Too short or too long for the protocol and the library.
-    #[error("a keep-alive of {0} s is not possible; write from 5 to 65535 s")]
     KeepAlive(u64),
     /// A certificate cannot be checked against it here.
-    #[error("TLS to the IPv6 address {0} is not possible; give the broker a name, for example in /etc/hosts")]
     TlsToIpv6(String),
+}
+
+impl OptionsError {
+    /// It in words.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::NoClientId => {
+                message!("the broker's client id is empty; give one that no other client of this broker uses")
+            }
+            Self::NoTopics => {
+                message!("no topic filter is given for the broker; write for example topics = [\"devices/#\"]")
+            }
+            Self::Filter(filter) => message!(
+                "{filter} is not an MQTT topic filter; `#` may only be the last level, and `+` and `#` must stand alone",
+                filter = format!("{filter:?}")
+            ),
+            Self::KeepAlive(seconds) => {
+                message!("a keep-alive of {seconds} s is not possible; write from 5 to 65535 s", seconds = *seconds)
+            }
+            Self::TlsToIpv6(host) => message!(
+                "TLS to the IPv6 address {host} is not possible; give the broker a name, for example in /etc/hosts",
+                host = host
+            ),
+        }
+    }
 }
 
 /// Why a connection was not made or was lost.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 pub(super) enum LinkError {
-    #[error("cannot read the certificate or key in {path}; check that the file is there, readable and PEM")]
     PemFile {
         path: PathBuf,
         #[source]
         source: rustls::pki_types::pem::Error,
     },
-    #[error("no usable CA certificate in {0}; give the broker's CA certificate in PEM")]
     NoCa(String),
-    #[error("cannot set TLS up; check that the client certificate and its key belong together")]
     TlsSetup(#[source] rustls::Error),
-    #[error(
-        "the TLS handshake failed; check that the CA is the broker's, that its certificate names this host, \
-         and that it knows the CA of a client certificate"
-    )]
     Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the broker refused the connection ({code}); check user name, password, client id and its access rules")]
-    Refused { code: String },
-    #[error("the broker cannot serve now ({code})")]
-    Busy { code: String },
-    #[error(
-        "the broker sent a packet of over {limit} bytes, which cannot be read nor acknowledged; \
-         set a lower message size limit on the broker, or subscribe to narrower topics"
-    )]
-    TooLarge { limit: usize },
-    #[error("another client took over the session; give each client of this broker its own client_id")]
+    Refused {
+        code: String,
+    },
+    Busy {
+        code: String,
+    },
+    TooLarge {
+        limit: usize,
+    },
     TakenOver,
-    #[error("the broker released an unknown QoS 2 publish with packet id {0}; the next connection answers it")]
     UnknownRelease(u16),
-    #[error("no answer from the broker in time")]
     Timeout,
-    #[error("the connection failed")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl LinkError {
+    /// It in words, without its cause.
+    pub(super) fn message(&self) -> Message {
+        match self {
+            Self::PemFile { path, .. } => message!(
+                "cannot read the certificate or key in {path}; check that the file is there, readable and PEM",
+                path = path.display()
+            ),
+            Self::NoCa(path) => {
+                message!("no usable CA certificate in {path}; give the broker's CA certificate in PEM", path = path)
+            }
+            Self::TlsSetup(_) => {
+                message!("cannot set TLS up; check that the client certificate and its key belong together")
+            }
+            Self::Tls(_) => message!(
+                "the TLS handshake failed; check that the CA is the broker's, that its certificate names this host, \
+                 and that it knows the CA of a client certificate"
+            ),
+            Self::Refused { code } => message!(
+                "the broker refused the connection ({code}); check user name, password, client id and its access rules",
+                code = code
+            ),
+            Self::Busy { code } => message!("the broker cannot serve now ({code})", code = code),
+            Self::TooLarge { limit } => message!(
+                "the broker sent a packet of over {limit} bytes, which cannot be read nor acknowledged; \
+                 set a lower message size limit on the broker, or subscribe to narrower topics",
+                limit = *limit
+            ),
+            Self::TakenOver => {
+                message!("another client took over the session; give each client of this broker its own client_id")
+            }
+            Self::UnknownRelease(packet) => message!(
+                "the broker released an unknown QoS 2 publish with packet id {packet}; the next connection answers it",
+                packet = *packet
+            ),
+            Self::Timeout => message!("no answer from the broker in time"),
+            Self::Lost(_) => message!("the connection failed"),
+        }
+    }
+
+    /// It with its causes: what the system says can be said in another language, what libraries say stands as they say it.
+    pub(super) fn said(&self) -> Value {
+        let what = self.message();
+        let why = match self {
+            Self::PemFile { source, .. } => said(source),
+            Self::TlsSetup(source) => said(source),
+            Self::Tls(source) => said(&**source),
+            Self::Lost(source) => match io_error(&**source) {
+                Some(error) => system::said(error),
+                None => said(&**source),
+            },
+            _ => return what.into_value(),
+        };
+        message!("{what}: {why}", what = what, why = why).into_value()
+    }
+
     /// Whether trying again cannot help until a person has changed something.
     pub(super) fn needs_operator(&self) -> bool {
         !matches!(self, Self::Busy { .. } | Self::UnknownRelease(_) | Self::Timeout | Self::Lost(_))
@@ -91,21 +160,26 @@ impl LinkError {
     /// How far the connection came that was lost, and what the system said of it.
     pub(super) fn came(&self) -> Came {
         let Self::Lost(source) = self else { return Came::Far };
-        let v4 = source.downcast_ref().and_then(|error| match error {
-            rumqttc::ConnectionError::Io(error) => Some(error),
-            _ => None,
-        });
-        let v5 = source.downcast_ref().and_then(|error| match error {
-            v5::ConnectionError::Io(error) => Some(error),
-            _ => None,
-        });
-        match v4.or(v5) {
+        match io_error(&**source) {
             // The resolver's errors have no number of the system's.
             Some(error) if error.raw_os_error().is_none() => Came::NoName,
             Some(_) => Came::NoConnection,
             None => Came::Far,
         }
     }
+}
+
+/// What the system said, where a library only passes it on.
+fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a std::io::Error> {
+    let v4 = error.downcast_ref().and_then(|error| match error {
+        rumqttc::ConnectionError::Io(error) => Some(error),
+        _ => None,
+    });
+    let v5 = error.downcast_ref().and_then(|error| match error {
+        v5::ConnectionError::Io(error) => Some(error),
+        _ => None,
+    });
+    v4.or(v5)
 }
 
 /// How far a connection came that was lost.

@@ -245,7 +245,7 @@ pub async fn run(options: Options, deps: Deps, stop: CancellationToken) -> Resul
             unreleased.truncate(MAX_UNRELEASED - 1);
             unreleased.insert(0, packet_id);
         }
-        deps.state.failed(&state::chain(&error));
+        deps.state.failed(&error);
         reports.report(&options, &error, Instant::now());
         if begun.elapsed() >= GOOD_AFTER {
             delays.reset();

@@ -4,7 +4,9 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::error::LinkError;
 use crate::clock::now_ms;
+use crate::language::Value;
 
 /// Longest error text kept, in bytes: it goes to a terminal and a log line.
 const MAX_TEXT: usize = 300;
@@ -20,7 +22,7 @@ pub struct Snapshot {
     /// Since when it has been connected (ms since the Unix epoch); `None` while it is not.
     pub connected_since_ms: Option<u64>,
     /// Why the link was lost or not made, the last time.
-    pub last_error: Option<String>,
+    pub last_error: Option<Value>,
     /// When that was (ms since the Unix epoch).
     pub last_error_ms: Option<u64>,
     /// Topic filters that the broker refused in its last answer: nothing arrives by them until an operator acts.
@@ -51,11 +53,11 @@ impl State {
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    pub(super) fn failed(&self, error: &str) {
+    pub(super) fn failed(&self, error: &LinkError) {
         let now = now_ms();
         self.change(|state| {
             state.connected_since_ms = None;
-            state.last_error = Some(printable(error, MAX_TEXT));
+            state.last_error = Some(error.said());
             state.last_error_ms = Some(now);
         });
     }

@@ -13,6 +13,8 @@ use crate::collect::auth::AuthError;
 use crate::collect::mapping::Rules;
 use crate::collect::tls::TlsError;
 use crate::collect::{Alarms, Stats};
+use crate::language::Message;
+use crate::message;
 use crate::store::{KeptSession, Store};
 
 /// How devices are let in. [`Options::default`] listens nowhere: set `plain`, `tls` or both.
@@ -102,16 +104,12 @@ pub struct Deps {
 
 /// Why the listener cannot start.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 #[non_exhaustive]
 pub enum ListenError {
     /// Neither a plain nor a TLS address was given.
-    #[error("the listener has no address; set [collect.listener] bind, or the address for TLS, or remove the section")]
     NoAddress,
     /// The address is taken.
-    #[error(
-        "cannot listen on {address}: another program has this port (`ss -ltnp` shows which); stop it, or choose \
-         another port, or let Tidegate subscribe on that broker with [collect.broker]"
-    )]
     Taken {
         /// The address.
         address: SocketAddr,
@@ -120,7 +118,6 @@ pub enum ListenError {
         source: std::io::Error,
     },
     /// The address is not this machine's, or the port needs a right.
-    #[error("cannot listen on {address}; check that the address is this machine's and the port allowed")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -135,7 +132,6 @@ pub enum ListenError {
     #[error(transparent)]
     Passwords(#[from] AuthError),
     /// A number is outside what it may be.
-    #[error("{name} is {value}; write a number from {min} to {max}")]
     Range {
         /// Which.
         name: &'static str,
@@ -149,6 +145,33 @@ pub enum ListenError {
 }
 
 impl ListenError {
+    /// It in words, without its cause.
+    pub fn message(&self) -> Message {
+        match self {
+            Self::NoAddress => message!(
+                "the listener has no address; set [collect.listener] bind, or the address for TLS, or remove the section"
+            ),
+            Self::Taken { address, .. } => message!(
+                "cannot listen on {address}: another program has this port (`ss -ltnp` shows which); stop it, or choose \
+                 another port, or let Tidegate subscribe on that broker with [collect.broker]",
+                address = *address
+            ),
+            Self::Bind { address, .. } => message!(
+                "cannot listen on {address}; check that the address is this machine's and the port allowed",
+                address = *address
+            ),
+            Self::Tls(error) => error.message(),
+            Self::Passwords(error) => error.message(),
+            Self::Range { name, value, min, max } => message!(
+                "{name} is {value}; write a number from {min} to {max}",
+                name = *name,
+                value = *value,
+                min = *min,
+                max = *max
+            ),
+        }
+    }
+
     /// The code whose page says what to do.
     pub fn code(&self) -> Code {
         match self {

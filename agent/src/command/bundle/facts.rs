@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use tidegate::language::{IntoValue as _, Value};
+use tidegate::message;
 use tidegate::program::{Environment, Keep, Program};
 use tidegate::watch::render::size;
 
@@ -41,7 +43,7 @@ pub(super) fn versions() -> String {
     }
     match output("systemctl", &["--version"]) {
         Ok(text) => out.extend([text.lines().next().unwrap_or_default(), "\n"]),
-        Err(error) => out.extend(["systemd: ", &error, "\n"]),
+        Err(error) => out.extend(["systemd: ", &error.to_string(), "\n"]),
     }
     out.extend(["\n", &fs::read_to_string("/etc/os-release").unwrap_or_else(|error| format!("os-release: {error}\n"))]);
     out
@@ -78,7 +80,7 @@ pub(super) fn machine(store: &Path) -> String {
     out.push_str("\nClock\n");
     match output("timedatectl", &["show"]) {
         Ok(text) => text.lines().for_each(|line| out.extend(["  ", line, "\n"])),
-        Err(error) => out.extend(["  ", &error, "\n"]),
+        Err(error) => out.extend(["  ", &error.to_string(), "\n"]),
     }
     out
 }
@@ -93,7 +95,7 @@ fn mount_of(folder: &Path) -> Option<String> {
 }
 
 /// What systemd says of the service.
-pub(super) fn unit() -> Result<String, String> {
+pub(super) fn unit() -> Result<String, Value> {
     output("systemctl", &["show", "tidegate.service", "--no-pager"]).map(|text| {
         let wanted = |line: &&str| !line.starts_with("Environment");
         text.lines().filter(wanted).fold(String::new(), |out, line| out + line + "\n")
@@ -101,17 +103,17 @@ pub(super) fn unit() -> Result<String, String> {
 }
 
 /// The service's log of the last days.
-pub(super) fn log() -> Result<String, String> {
+pub(super) fn log() -> Result<String, Value> {
     let text = output("journalctl", &LOG)?;
     if text.trim().is_empty() {
-        Err("journalctl has no entry of tidegate.service of the last 7 days".into())
+        Err(message!("journalctl has no entry of tidegate.service of the last 7 days").into_value())
     } else {
         Ok(text)
     }
 }
 
 /// What a program prints, within [`PATIENCE`] and [`MAX_OUTPUT`]. Text, in English.
-fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+fn output(program: &str, arguments: &[&str]) -> Result<String, Value> {
     let asked = Program {
         name: program,
         arguments,
@@ -120,9 +122,9 @@ fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
         bytes: MAX_OUTPUT,
         keep: Keep::Last,
     };
-    let ended = asked.run_alone().map_err(|error| error.to_string())?;
+    let ended = asked.run_alone().map_err(|error| error.message())?;
     if !ended.status.success() && ended.output.is_empty() {
-        return Err(format!("{program}: {}", ended.status));
+        return Err(format!("{program}: {}", ended.status).into_value());
     }
     Ok(String::from_utf8_lossy(&ended.output).into_owned())
 }
@@ -134,7 +136,10 @@ mod tests {
     #[test]
     fn programs_are_asked_and_those_that_are_not_there_are_said() {
         assert_eq!(output("printf", &["a b"]), Ok("a b".into()));
-        assert!(output("no-such-program-here", &[]).is_err_and(|error| error.starts_with("no-such-program-here: ")));
+        assert!(
+            output("no-such-program-here", &[])
+                .is_err_and(|error| error.to_string().starts_with("no-such-program-here: "))
+        );
         assert!(output("false", &[]).is_err());
     }
 

@@ -275,7 +275,9 @@ mod tests {
 
     fn forms(values: &[&str]) -> Forms {
         let mut forms = Forms::default();
-        values.iter().for_each(|value| forms.add(value));
+        for value in values {
+            forms.add(value);
+        }
         forms
     }
 

@@ -11,8 +11,10 @@
 //!
 //! Values go first, because what goes by form ends where a value may go on; then what has a form, and what is left of values.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use tidegate::language::{Value, system};
 
 use super::forms::Forms;
 
@@ -38,7 +40,7 @@ const FOLDERS: [&str; 9] = ["/etc/", "/run/", "/var/", "/usr/", "/home/", "/root
 pub(super) struct Secrets {
     values: Forms,
     /// Files that hold secrets and could not be read, and why: their values cannot be looked for.
-    pub(super) unread: BTreeSet<(PathBuf, String)>,
+    pub(super) unread: BTreeMap<PathBuf, Value>,
 }
 
 impl Secrets {
@@ -152,7 +154,7 @@ impl Secrets {
             Ok(Some(text)) => self.add_file(&text),
             Ok(None) => return false,
             Err(error) => {
-                self.unread.insert((path.to_owned(), error.to_string()));
+                self.unread.insert(path.to_owned(), system::said(&error));
             }
         }
         true
@@ -168,7 +170,7 @@ impl Secrets {
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => {
-                self.unread.insert((folder.to_owned(), error.to_string()));
+                self.unread.insert(folder.to_owned(), system::said(&error));
             }
         }
     }
@@ -204,7 +206,8 @@ impl Secrets {
 /// that is misspelt is refused by the reader, and its value is a secret all the same.
 fn bears_secret(key: &str) -> bool {
     let plain: String = key.to_ascii_lowercase().chars().filter(char::is_ascii_alphanumeric).collect();
-    ["url", "key", "pass", "pwd", "psw", "secret", "token", "credential"].iter().any(|word| plain.contains(word))
+    let words = ["url", "key", "pass", "pasw", "pwd", "psw", "secret", "token", "credential", "webhook"];
+    words.iter().any(|word| plain.contains(word)) || matches!(plain.as_str(), "pw" | "pin")
 }
 
 /// Schemes of addresses that may bear secrets.
@@ -353,7 +356,10 @@ fn after_names(line: &str) -> String {
         let said = [":", "=", "is "].iter().find_map(|word| value.strip_prefix(word));
         // `password 'x'`: quoted right behind the name.
         let quoted = after.strip_prefix(" '").or_else(|| after.strip_prefix(" \""));
-        let Some(value) = said.or(quoted) else { continue };
+        // `--token x`: an option and its value, as a unit's command line has them.
+        let is_option = line[..at].rsplit(char::is_whitespace).next().is_some_and(|word| word.starts_with("--"));
+        let argument = after.strip_prefix(' ').filter(|value| is_option && !value.starts_with('-'));
+        let Some(value) = said.or(quoted).or(argument) else { continue };
         let value = value.trim_start_matches([' ', '"', '\'']);
         // The scheme of an `Authorization:` (RFC 9110, 11.6.2) is no secret, what follows it is.
         let value = ["Bearer ", "Basic "].iter().find_map(|scheme| value.strip_prefix(scheme)).unwrap_or(value);
@@ -460,6 +466,9 @@ mod tests {
             "pass_word = \"hunter2x\"",
             "authkey = \"hunter2x\"",
             "access_token = 'hunter2x'",
+            "pasword = \"hunter2x\"",
+            "webhook = \"hunter2x\"",
+            "pw = \"hunter2x\"",
         ] {
             assert!(!secrets.configuration(line).contains("hunter2x"), "{line}");
         }
@@ -469,11 +478,19 @@ mod tests {
             "pass phrase: hunter2x",
             "password 'hunter2x' refused",
             "the password is hunter2x, it said",
+            "argv[]=/usr/bin/x run --token hunter2x --fast ;",
+            "--api-key hunter2x",
         ] {
             let out = secrets.take_out(line);
             assert!(!out.contains("hunter2x") && out.contains(MARK), "{line}: {out}");
         }
-        for line in ["the token is", "a password that nobody gave", "this token isolates"] {
+        for line in [
+            "the token is",
+            "a password that nobody gave",
+            "this token isolates",
+            "--password-file /etc/x --token --fast",
+            "-- token nobody gave",
+        ] {
             assert_eq!(secrets.take_out(line), line);
         }
     }

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Outgoing, Packet, QoS};
+use tidegate::language::Message;
+use tidegate::message;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::ledger::Ledger;
@@ -24,9 +26,20 @@ const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// A device gave up.
 #[derive(Debug, thiserror::Error)]
-#[error("device {device} had no acknowledgement for a reading in {ATTEMPTS} attempts")]
+#[error("{}", self.message())]
 pub(in crate::command) struct GaveUp {
     device: &'static str,
+}
+
+impl GaveUp {
+    /// It in words.
+    pub(super) fn message(&self) -> Message {
+        message!(
+            "device {device} had no acknowledgement for a reading in {count} attempts",
+            device = self.device,
+            count = ATTEMPTS
+        )
+    }
 }
 
 /// One device.

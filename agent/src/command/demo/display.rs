@@ -3,6 +3,9 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::time::{Duration, Instant};
 
+use tidegate::language::{IntoValue, Language, Message};
+use tidegate::message;
+
 /// How often the line is redrawn on a terminal.
 pub(super) const REDRAW: Duration = Duration::from_millis(100);
 
@@ -29,27 +32,28 @@ pub(super) struct Figures {
 pub(super) struct Display<W> {
     out: W,
     terminal: bool,
+    language: Language,
     begun: Instant,
     last_plain: Option<Instant>,
 }
 
 impl Display<io::Stdout> {
     /// On standard output.
-    pub(super) fn stdout(now: Instant) -> Self {
+    pub(super) fn stdout(now: Instant, language: Language) -> Self {
         let out = io::stdout();
         let terminal = out.is_terminal();
-        Self::new(out, terminal, now)
+        Self::new(out, terminal, now, language)
     }
 }
 
 impl<W: Write> Display<W> {
-    pub(super) fn new(out: W, terminal: bool, now: Instant) -> Self {
-        Self { out, terminal, begun: now, last_plain: None }
+    pub(super) fn new(out: W, terminal: bool, now: Instant, language: Language) -> Self {
+        Self { out, terminal, language, begun: now, last_plain: None }
     }
 
     /// Shows the figures, if it is time to.
     pub(super) fn show(&mut self, figures: &Figures, now: Instant) {
-        let line = line(figures, now.saturating_duration_since(self.begun));
+        let line = line(figures, now.saturating_duration_since(self.begun)).text(self.language);
         if self.terminal {
             let _ = write!(self.out, "\r\x1b[K{line}");
         } else if self.last_plain.is_none_or(|last| now.saturating_duration_since(last) >= PLAIN) {
@@ -60,7 +64,8 @@ impl<W: Write> Display<W> {
     }
 
     /// Writes a line of text that stays, the present figures before it.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(super) fn say(&mut self, text: impl IntoValue) {
+        let text = text.into_value().text(self.language);
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
         let _ = writeln!(self.out, "{clear}{text}");
         let _ = self.out.flush();
@@ -76,29 +81,35 @@ impl<W: Write> Display<W> {
     /// Shows the figures and leaves them standing.
     pub(super) fn keep(&mut self, figures: &Figures, now: Instant) {
         let line = line(figures, now.saturating_duration_since(self.begun));
-        self.say(&line);
+        self.say(line);
     }
 }
 
-fn line(figures: &Figures, elapsed: Duration) -> String {
-    let Figures { collected, on_flash, delivered, waiting, endpoint_up } = figures;
-    let endpoint = if *endpoint_up { "up" } else { "DOWN" };
-    // 79 characters: a line that a terminal of 80 columns breaks could not be redrawn in place.
-    format!(
-        "{:5.1} s  collected {collected:>4}  on flash {on_flash:>4}  delivered {delivered:>4}  waiting {waiting:>4}  \
-         Flux {endpoint}",
-        elapsed.as_secs_f64()
+fn line(figures: &Figures, elapsed: Duration) -> Message {
+    let endpoint = if figures.endpoint_up { message!("up") } else { message!("DOWN") };
+    let count = |count: u64| format!("{count:>4}");
+    // 79 columns: a line that a terminal of 80 breaks could not be redrawn in place.
+    message!(
+        "{time} s  collected {collected}  on flash {stored}  delivered {delivered}  waiting {waiting}  Flux {endpoint}",
+        time = format!("{:5.1}", elapsed.as_secs_f64()),
+        collected = count(figures.collected),
+        stored = count(figures.on_flash),
+        delivered = count(figures.delivered),
+        waiting = count(figures.waiting),
+        endpoint = endpoint
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use tidegate::language::sheet::cells;
+
     use super::*;
 
     fn shown(terminal: bool) -> String {
         let begun = Instant::now();
         let mut out = Vec::new();
-        let mut display = Display::new(&mut out, terminal, begun);
+        let mut display = Display::new(&mut out, terminal, begun, Language::English);
         for tenth in 0..=20 {
             let figures = Figures { collected: tenth, endpoint_up: true, ..Figures::default() };
             display.show(&figures, begun + REDRAW * u32::try_from(tenth).expect("it is small"));
@@ -119,7 +130,7 @@ mod tests {
     fn a_line_that_is_left_stands_alone_on_a_terminal() {
         for terminal in [true, false] {
             let mut out = Vec::new();
-            let mut display = Display::new(&mut out, terminal, Instant::now());
+            let mut display = Display::new(&mut out, terminal, Instant::now(), Language::English);
             display.show(&Figures { endpoint_up: true, ..Figures::default() }, Instant::now());
             display.leave();
             let text = String::from_utf8(out).expect("the line is UTF-8");
@@ -130,7 +141,9 @@ mod tests {
     #[test]
     fn a_line_fits_a_terminal_of_eighty_columns() {
         let figures = Figures { collected: 1200, on_flash: 1200, delivered: 1200, waiting: 1200, endpoint_up: false };
-        assert_eq!(line(&figures, Duration::from_millis(100_400)).chars().count(), 79);
+        let line = line(&figures, Duration::from_millis(100_400));
+        assert_eq!(cells(&line.text(Language::English)), 79);
+        assert!(cells(&line.text(Language::Japanese)) <= 79, "{}", line.text(Language::Japanese));
     }
 
     #[test]

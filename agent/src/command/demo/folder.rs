@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use tidegate::language::Message;
+use tidegate::message;
+
 /// Attempts to find a name that is free; one is enough unless the names are not random.
 const ATTEMPTS: usize = 16;
 
@@ -14,13 +17,20 @@ const LONGEST: usize = 100 - "/control.sock".len();
 
 /// The demo's folder could not be made.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot make the demo's folder in {}; name one that you may write to in TMPDIR: TMPDIR=/var/tmp tidegate demo",
-    parent.display()
-)]
+#[error("{}", self.message())]
 pub(in crate::command) struct NoFolder {
     parent: PathBuf,
     source: io::Error,
+}
+
+impl NoFolder {
+    /// It in words, without its cause.
+    pub(super) fn message(&self) -> Message {
+        message!(
+            "cannot make the demo's folder in {folder}; name one that you may write to in TMPDIR: TMPDIR=/var/tmp tidegate demo",
+            folder = self.parent.display()
+        )
+    }
 }
 
 /// A temporary folder, removed with everything in it when dropped.
@@ -45,7 +55,10 @@ impl Folder {
             let random = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
             let path = parent.join(format!("tidegate-demo-{random:016x}"));
             if path.to_str().is_none_or(|text| text.len() > LONGEST) {
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, "its path is too long, or is not text"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    message!("its path is too long, or is not text"),
+                ));
             }
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tidegate::language::{IntoValue as _, Message, Value};
+use tidegate::message;
 
 /// An event as the endpoint sees it; what else stands in it is of no matter here.
 #[derive(Debug, Deserialize)]
@@ -36,7 +38,7 @@ pub(super) struct Ledger {
     acknowledged: BTreeMap<String, Vec<String>>,
     received: HashMap<Id, (String, String)>,
     repeats: u64,
-    faults: Vec<String>,
+    faults: Vec<Value>,
 }
 
 /// What the comparison says.
@@ -49,7 +51,7 @@ pub(super) struct Outcome {
     /// Events that came again under the same id, and were dropped by it.
     pub(super) repeats: u64,
     /// What was received wrongly: not an event, or one id with two contents. At most [`MAX_FAULTS`].
-    pub(super) faults: Vec<String>,
+    pub(super) faults: Vec<Value>,
     /// The first payload of each device that was acknowledged and not received.
     pub(super) missing: Vec<(String, String)>,
 }
@@ -74,7 +76,7 @@ impl Ledger {
         let events: Vec<Event<'_>> = match serde_json::from_slice(body) {
             Ok(events) => events,
             Err(error) => {
-                self.fault(format!("a body is not an array of events: {error}"));
+                self.fault(message!("a body is not an array of events: {error}", error = error.to_string()));
                 return false;
             }
         };
@@ -87,7 +89,12 @@ impl Ledger {
                 }
                 Some(known) if *known == content => self.repeats += 1,
                 Some(known) => {
-                    let fault = format!("{id:?} names two records: {known:?} and {content:?}");
+                    let fault = message!(
+                        "{id} names two records: {one} and {other}",
+                        id = format!("{id:?}"),
+                        one = format!("{known:?}"),
+                        other = format!("{content:?}")
+                    );
                     self.fault(fault);
                 }
             }
@@ -122,9 +129,9 @@ impl Ledger {
         Outcome { collected: self.collected(), delivered, repeats: self.repeats, faults: self.faults.clone(), missing }
     }
 
-    fn fault(&mut self, fault: String) {
+    fn fault(&mut self, fault: Message) {
         if self.faults.len() < MAX_FAULTS {
-            self.faults.push(fault);
+            self.faults.push(fault.into_value());
         }
     }
 }

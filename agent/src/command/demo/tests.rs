@@ -6,7 +6,7 @@ fn outcome(collected: usize, delivered: usize) -> Outcome {
 
 fn concluded(outcome: &Outcome) -> (String, Result<(), DemoError>) {
     let mut out = Vec::new();
-    let result = conclude(&mut Display::new(&mut out, false, Instant::now()), outcome);
+    let result = conclude(&mut Display::new(&mut out, false, Instant::now(), Language::English), outcome);
     (String::from_utf8(out).expect("the text is UTF-8"), result)
 }
 
@@ -18,7 +18,7 @@ fn anything_lost_or_wrong_is_a_failure() {
     let (text, result) = concluded(&outcome(1200, 1199));
     assert!(text.ends_with("1200 collected, 1199 delivered, 1 lost\n"));
     assert!(matches!(result, Err(DemoError::Lost { lost: 1 })));
-    let (_, result) = concluded(&Outcome { faults: vec!["x".into()], ..outcome(1, 1) });
+    let (_, result) = concluded(&Outcome { faults: vec!["x".into_value()], ..outcome(1, 1) });
     assert!(matches!(result, Err(DemoError::Wrong)));
 }
 
@@ -31,7 +31,8 @@ async fn a_short_demo_delivers_everything_over_an_outage() {
         down_for: Duration::from_millis(600),
     };
     let mut out = Vec::new();
-    let result = demo(script, Display::new(&mut out, false, Instant::now()), std::future::pending()).await;
+    let result =
+        demo(script, Display::new(&mut out, false, Instant::now(), Language::English), std::future::pending()).await;
     let text = String::from_utf8(out).expect("the text is UTF-8");
     assert!(result.is_ok(), "{result:?}\n{text}");
     assert!(text.contains("\n240 collected, 240 delivered, 0 lost"), "{text}");
@@ -48,7 +49,7 @@ async fn an_interrupted_demo_leaves_nothing_behind() {
     };
     let mut out = Vec::new();
     let interrupted = tokio::time::sleep(Duration::from_millis(700));
-    let result = demo(script, Display::new(&mut out, false, Instant::now()), interrupted).await;
+    let result = demo(script, Display::new(&mut out, false, Instant::now(), Language::English), interrupted).await;
     let text = String::from_utf8(out).expect("the text is UTF-8");
     assert!(matches!(result, Err(DemoError::Interrupted)), "{result:?}");
     assert!(!folder(&text).exists(), "{text}");

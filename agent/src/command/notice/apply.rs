@@ -70,7 +70,7 @@ pub(super) fn run(args: &Args, language: Language) -> Result<(), Failure> {
         key = told.key
     ));
     if !told.why.is_empty() {
-        out.plain(message!("  why: {why}", why = again(&told.why, language)));
+        out.plain(message!("  why: {why}", why = told.why));
     }
     out.plain(message!(
         "  it says: {text}",

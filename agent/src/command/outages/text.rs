@@ -182,10 +182,10 @@ pub(super) fn verified(found: &Found, ledger: &str, language: Language) -> Strin
         }
     });
     for note in &found.notes {
-        out.plain(message!("  note: line {line}: {what}", line = note.line, what = plain(&note.what)));
+        out.plain(message!("  note: line {line}: {what}", line = note.line, what = plain(&note.what.text(language))));
     }
     for fault in &found.faults {
-        let (line, byte, what) = (fault.line, fault.offset, plain(&fault.what));
+        let (line, byte, what) = (fault.line, fault.offset, plain(&fault.what.text(language)));
         out.plain(message!("  line {line} (byte {byte}): {what}", line = line, byte = byte, what = what));
     }
     let beyond = found.fault_count - found.faults.len() as u64;

@@ -156,6 +156,17 @@ impl Answers {
         Some(text.take().is_some())
     }
 
+    /// What need not be asked again after a bad test: with both a listener and a broker, what is about that of them that is good.
+    pub(super) fn good_part(&self, listener: bool, broker: bool) -> Self {
+        if self.place != Some(Place::Both) || listener == broker {
+            return Self::default();
+        }
+        if broker {
+            return Self { listen: None, ..self.clone() };
+        }
+        Self { place: self.place, listen: self.listen.clone(), ..Self::default() }
+    }
+
     /// Whether something of a topic was answered.
     pub(super) fn about(&self, topic: Topic) -> bool {
         match topic {

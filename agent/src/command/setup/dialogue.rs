@@ -133,6 +133,10 @@ impl Questions<'_> {
                 Ok(())
             })?;
         }
+        if self.answers.broker.as_deref().is_some_and(|url| url.starts_with("mqtt:")) && ca.is_some() {
+            // It would be refused without TLS, and was not asked about.
+            self.answers.broker_ca = Some(String::new());
+        }
         if self.answers.topics.is_empty() && topics.is_none() {
             self.until_taken("collect.broker.topics", |terminal, answers| {
                 answers.topics = vec![terminal.ask(&message!("Topics to subscribe"), Some(TOPICS))?];
@@ -169,21 +173,27 @@ impl Questions<'_> {
 
     /// Host, TLS and port of the broker: its URL.
     fn broker_url(&mut self) -> Result<(), Failure> {
-        let now = self.offered(&["collect", "broker", "url"]).unwrap_or_else(|| "mqtt://127.0.0.1:1883".into());
-        let (tls, rest) =
-            now.strip_prefix("mqtts://").map_or((false, now.trim_start_matches("mqtt://")), |rest| (true, rest));
-        let (host, port) = rest.rsplit_once(':').unwrap_or((rest, if tls { "8883" } else { "1883" }));
-        let mut named = String::new();
+        let now = self.offered(&["collect", "broker", "url"]).unwrap_or_else(|| "mqtt://127.0.0.1".into());
+        let (mut tls, now, mut port) = broker_parts(&now);
+        let mut host = String::new();
         self.until_taken("collect.broker.url", |terminal, answers| {
-            named = terminal.ask(&message!("Host name or address of the broker"), Some(host))?;
+            let answer = terminal.ask(&message!("Host name or address of the broker"), Some(&now))?;
+            // Somebody may paste all of it here.
+            let (with_tls, named, with_port) = broker_parts(&answer);
+            if answer.contains("://") {
+                tls = with_tls;
+            }
+            port = with_port.or(port.take());
             answers.broker = Some(format!("mqtt://{named}:1883"));
+            host = named;
             Ok(())
         })?;
         let tls = self.terminal.agree(&message!("Does it speak TLS (y/n)?"), tls)?;
-        let port = if port == "8883" || port == "1883" { if tls { "8883" } else { "1883" } } else { port };
+        let usual = if tls { "8883" } else { "1883" };
+        let port = port.filter(|port| port != "1883" && port != "8883").unwrap_or_else(|| usual.to_owned());
         self.until_taken("collect.broker.url", |terminal, answers| {
-            let port = terminal.ask(&message!("Port of the broker"), Some(port))?;
-            answers.broker = Some(format!("{}://{named}:{port}", if tls { "mqtts" } else { "mqtt" }));
+            let port = terminal.ask(&message!("Port of the broker"), Some(&port))?;
+            answers.broker = Some(format!("{}://{host}:{port}", if tls { "mqtts" } else { "mqtt" }));
             Ok(())
         })
     }
@@ -228,7 +238,9 @@ impl Questions<'_> {
         self.answers.kind = Some(kind);
         match kind {
             Kind::Webhook if self.answers.webhook.is_none() => {
-                let stands = self.offered(&["forward", "flux", "url_file"]).is_some();
+                let present = present.is_some_and(|at| Kind::WORDS[at].1 == Kind::Webhook);
+                let inline = present && self.offered(&["forward", "flux", "url"]).is_some();
+                let stands = inline || self.offered(&["forward", "flux", "url_file"]).is_some();
                 let question = if stands {
                     message!("The webhook's whole URL (not shown; empty: as it is):")
                 } else {
@@ -351,6 +363,20 @@ impl Questions<'_> {
     }
 }
 
+/// Whether a broker's address is one with TLS, its host, and its port if there is one. An IPv6 address is taken without brackets
+/// (RFC 3986, 3.2.2) where no port stands behind it.
+fn broker_parts(address: &str) -> (bool, String, Option<String>) {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("mqtt", address));
+    let rest = rest.trim_end_matches('/');
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let (host, port) = match rest.rsplit_once(':').filter(|(_, port)| is_port(port)) {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port.to_owned())),
+        _ => (rest, None),
+    };
+    let bare = host.contains(':') && !host.starts_with('[');
+    (scheme == "mqtts", if bare { format!("[{host}]") } else { host.to_owned() }, port)
+}
+
 /// An answer, if there is one.
 fn filled(answer: String) -> Option<String> {
     Some(answer).filter(|answer| !answer.is_empty())
@@ -375,5 +401,25 @@ fn alone(
             return Ok(filled(secret).map(Secret::new));
         }
         terminal.say(&message!("that is more than one secret; paste one alone"))?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_what_was_meant_however_it_is_written() {
+        for (address, tls, host, port) in [
+            ("b.example", false, "b.example", None),
+            ("b.example:8884", false, "b.example", Some("8884")),
+            ("mqtts://b.example/", true, "b.example", None),
+            ("mqtt://10.0.0.1:1884", false, "10.0.0.1", Some("1884")),
+            ("fd00::1", false, "[fd00::1]", None),
+            ("mqtts://[fd00::1]:8884", true, "[fd00::1]", Some("8884")),
+            ("[fd00::1]", false, "[fd00::1]", None),
+        ] {
+            assert_eq!(broker_parts(address), (tls, host.to_owned(), port.map(str::to_owned)), "{address}");
+        }
     }
 }

@@ -50,7 +50,7 @@ use super::{Coded, Failure, print};
 const WRITTEN_BUT_BAD: u8 = 5;
 
 /// Exit code after Ctrl-C, as shells have it (128 + SIGINT).
-const INTERRUPTED: i32 = 130;
+const INTERRUPTED: u8 = 130;
 
 /// What a new file begins with: comments.
 const HEAD: Message = message!(
@@ -265,7 +265,9 @@ fn converse(
         }
         asks = true;
         if found.bad {
-            (before, offered) = (std::mem::take(&mut answers), tried);
+            before = std::mem::take(&mut answers);
+            answers = before.good_part(found.good_listener, found.good_broker);
+            offered = tried;
             continue;
         }
         let known: Vec<bool> = found.refused.iter().filter_map(|key| answers.forget(key)).collect();
@@ -355,7 +357,7 @@ fn heed_interrupts(writing: &Arc<Mutex<bool>>, language: Language) {
             if !*written {
                 let _ = print(&format!("\n{}\n", message!("stopped; nothing was changed").text(language)));
             }
-            std::process::exit(INTERRUPTED);
+            std::process::exit(INTERRUPTED.into());
         }
     });
     // The first question comes when Ctrl-C is heeded, or cannot be: nothing is ever sent here.

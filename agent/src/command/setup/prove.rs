@@ -1,5 +1,7 @@
 //! Judges answers: by the configuration's own rules, and by the probes of `check`.
 
+use std::cell::Cell;
+
 use tidegate::language::Language;
 use tidegate::message;
 
@@ -28,6 +30,10 @@ pub(super) struct Found {
     pub(super) refused: Vec<String>,
     /// A test is bad.
     pub(super) bad: bool,
+    /// The test of where devices connect here is good.
+    pub(super) good_listener: bool,
+    /// The test of the broker is good.
+    pub(super) good_broker: bool,
 }
 
 impl Proof {
@@ -35,32 +41,46 @@ impl Proof {
     pub(super) fn judge(&self, topic: Topic, draft: &Draft, answers: &Answers) -> Result<Found, Failure> {
         let refused = self.refused(draft, &|key| topic.has(key))?;
         let Some(config) = draft.trial(&self.name).ok().filter(|_| refused.is_empty()) else {
-            return Ok(Found { refused, bad: false });
+            return Ok(Found { refused, ..Found::default() });
         };
-        if !self.tests || !answers.about(topic) {
+        if !answers.about(topic) {
             return Ok(Found::default());
         }
         let mut failed = None;
-        let mut bad = false;
+        let bad = Cell::new(false);
         let mut tell = |finding: Finding| {
-            bad |= finding.result == Outcome::Bad;
+            bad.set(bad.get() || finding.result == Outcome::Bad);
             if failed.is_none() {
                 failed = print(&report::line(self.language, &finding)).err();
             }
         };
+        let warnings = config.warnings.iter().filter(|warning| topic.has(&warning.key));
+        warnings.for_each(|warning| tell(probe::configuration::warned(warning)));
+        if !self.tests {
+            return failed.map_or(Ok(Found::default()), Err);
+        }
+        let mut found = Found::default();
         let service = probe::service::look(&config.control.socket, &mut |_| {});
         match topic {
-            Topic::Gateway | Topic::Limits => {}
+            Topic::Gateway => {}
+            Topic::Limits => {
+                let runner = Runner::find(&Unit::ask(), service.as_ref());
+                probe::terms::look(&config, &runner, &mut tell);
+            }
             Topic::Devices => {
                 if let Some(listener) = &config.collect.listener {
                     let unit = Unit::ask();
                     let runner = Runner::find(&unit, service.as_ref());
                     probe::listener::look(listener, &unit, &runner, service.as_ref(), &mut tell);
+                    found.good_listener = !bad.get();
                 }
+                let before = bad.replace(false);
                 if let Some(broker) = &config.collect.broker {
                     let right = probe::clock::is_right(&config.clock);
                     probe::broker::look(broker, right, service.as_ref(), &mut tell);
+                    found.good_broker = !bad.get();
                 }
+                bad.set(bad.get() || before);
             }
             Topic::Line => probe::line::look(config.forward.interface.as_deref(), &mut tell),
             Topic::Flux => {
@@ -68,7 +88,8 @@ impl Proof {
                 probe::flux::look(&config.forward, right, service.as_ref(), &mut tell);
             }
         }
-        failed.map_or(Ok(Found { refused: Vec::new(), bad }), Err)
+        found.bad = bad.get();
+        failed.map_or(Ok(found), Err)
     }
 
     /// Refuses a draft for what no topic is about and no answer can make right, before anything is asked.

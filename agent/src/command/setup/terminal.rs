@@ -23,8 +23,10 @@ const PASTED: u8 = 2;
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// `q`, Ctrl-C while hidden, or the end of the input.
+    /// `q` or the end of the input.
     Quit,
+    /// Ctrl-C while the answer was hidden; else it is a signal.
+    Interrupted,
     /// The terminal failed.
     Io(io::Error),
 }
@@ -39,6 +41,10 @@ impl From<Stop> for Failure {
     fn from(stop: Stop) -> Self {
         let (said, source) = match stop {
             Stop::Quit => (message!("stopped; nothing was changed"), None),
+            Stop::Interrupted => {
+                let stopped = Self::from(Stop::Quit);
+                return Self { code: super::INTERRUPTED, ..stopped };
+            }
             Stop::Io(error) => (message!("the terminal cannot be used"), Some(error)),
         };
         Coded { text: said, code: None, source }.into()
@@ -149,6 +155,7 @@ impl Terminal {
                 "" if !may_be_empty => {
                     self.say(&message!("an answer is needed here; q ends, and nothing is changed"))?;
                 }
+                "" => return Ok(String::new()),
                 text => {
                     self.say(&message!("received: {count} characters", count = text.chars().count()))?;
                     return Ok(text.to_owned());
@@ -164,7 +171,7 @@ impl Terminal {
             for byte in bytes.drain(..) {
                 match byte {
                     // Ctrl-C; Ctrl-D.
-                    3 => return Err(Stop::Quit),
+                    3 => return Err(Stop::Interrupted),
                     4 if taken.is_empty() => return Err(Stop::Quit),
                     // Backspace takes a whole character: the bytes that continue one, and that which begins it.
                     8 | 127 => while taken.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {},
@@ -200,6 +207,8 @@ impl Terminal {
             }
             let more = read()?;
             if more.is_empty() || self.ahead.len() > LONGEST {
+                // Nobody ended the line that the question stands in.
+                Self::show("\n")?;
                 return Err(Stop::Quit);
             }
             self.ahead.extend(more);

@@ -152,7 +152,7 @@ fn can_be_continued() -> bool {
     false
 }
 
-/// Where a process stands among the others. Zero is what lies outside this process's namespace (pid_namespaces(7)), as the session of
+/// Where a process stands among the others. Zero is what lies outside this process's namespace (`pid_namespaces(7)`), as the session of
 /// what a container's manager started does; it is a number here and no [`Pid`](rustix::process::Pid), which cannot be zero.
 #[derive(Debug, PartialEq, Eq)]
 struct Place {

@@ -58,7 +58,11 @@ fn a_copy_is_read_and_gone_on_with_and_messages_name_the_file_that_a_person_know
     assert_eq!(listener.passwords_file, Some(copies.path().join("passwords")), "read again with each reload");
     assert!(!config.warnings.iter().any(|warning| warning.to_string().contains("restart")), "{:?}", config.warnings);
 
-    let warnings = read(true).0.expect("it is used all the same").warnings;
+    assert_eq!(crate::config::stale(&config).count(), 0);
+    let config = read(true).0.expect("it is used all the same");
+    let keys: Vec<_> = crate::config::stale(&config).collect();
+    assert_eq!(keys, ["collect.listener.passwords_file", "forward.flux.url_file"]);
+    let warnings = config.warnings;
     let stale = warnings.iter().filter(|warning| warning.to_string().contains("restart the service")).count();
     assert_eq!(stale, 2, "{warnings:?}");
 }

@@ -137,6 +137,8 @@ pub(super) fn note_line(shared: &Shared, store: &Store) {
 
 #[cfg(test)]
 mod tests {
+    use crate::message;
+
     use super::*;
     use tidegate_protocol::terms::Terms;
 
@@ -145,7 +147,7 @@ mod tests {
     }
 
     fn bad() -> File {
-        File { error: Some("a mistake".into()), ..File::default() }
+        File { error: Some(vec![message!("missing")]), ..File::default() }
     }
 
     #[test]

@@ -117,7 +117,7 @@ fn an_edit_in_the_middle_stays_visible_while_the_gateway_goes_on_and_one_at_the_
     assert_eq!(read(&bytes(&disk)).fault_count, 2);
     let (_, found) = open(&disk);
     assert_eq!(found.fault_count, 1);
-    assert!(found.notes.iter().any(|note| note.what.contains("cut off")), "{:?}", found.notes);
+    assert!(found.notes.iter().any(|note| note.what.to_string().contains("cut off")), "{:?}", found.notes);
     assert_eq!(found.tally.intervals.len(), 1, "what is cut is not told");
 }
 

@@ -39,7 +39,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Inbox, Refusal, Via};
-use crate::language::system;
+use crate::language::{IntoValue as _, Value, system};
+use crate::message;
 
 /// How often it is looked into: a person who put a file there waits that long.
 pub const EVERY: Duration = Duration::from_secs(5);
@@ -150,13 +151,19 @@ impl Watched {
     /// Looks into it once. Blocks.
     pub fn look(&mut self, inbox: &Inbox) {
         let shown = self.path.display().to_string();
+        let about = |why: Value| Some(message!("{what}: {why}", what = &shown, why = why).into_value());
         let problem = match self.try_look(inbox) {
             Ok(true) => None,
-            Ok(false) => Some(format!(
-                "{shown}: more than {ENTRIES} notices, or {NAMES} files, are there, and those beyond are not seen; remove what \
-                 does not belong there"
-            )),
-            Err(error) => Some(format!("{shown}: {error}")),
+            Ok(false) => about(
+                message!(
+                    "more than {notices} notices, or {names} files, are there, and those beyond are not seen; remove what does not \
+                     belong there",
+                    notices = ENTRIES,
+                    names = NAMES
+                )
+                .into_value(),
+            ),
+            Err(error) => about(system::said(&error)),
         };
         inbox.watching(Some(shown), problem);
     }

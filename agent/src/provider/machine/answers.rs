@@ -32,6 +32,7 @@ use super::throttle::Throttle;
 use super::time::Moment;
 use super::words;
 use super::{Machine, Scribe, Settings, cut};
+use crate::language::Message;
 use crate::message;
 use crate::provider::input::{Answer, Means};
 
@@ -147,11 +148,7 @@ impl Machine {
             Means::Quota => self.refused(Kind::Quota, answer, log),
             Means::Poison => {
                 self.state.failing = None;
-                self.lift(
-                    &[Kind::Maintenance, Kind::Suspended, Kind::Quota],
-                    &message!("it judges records again").to_string(),
-                    log,
-                );
+                self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], message!("it judges records again"), log);
             }
             Means::Transient => {}
             Means::OwnLine => self.own_line(log),
@@ -191,17 +188,11 @@ impl Machine {
             self.state.cautious = false;
             self.dirty = true;
         }
-        self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], &message!("accepted").to_string(), log);
+        self.lift(&[Kind::Maintenance, Kind::Suspended, Kind::Quota], message!("accepted"), log);
         let date = log.at.date;
         if self.state.sim.as_mut().is_some_and(|sim| sim.accepted(date)) {
             self.dirty = true;
-            log.entry(
-                "sim",
-                "",
-                words::SIM,
-                &message!("Flux accepts over this line").to_string(),
-                &message!("sending goes on"),
-            );
+            log.entry("sim", "", words::SIM, message!("Flux accepts over this line"), &message!("sending goes on"));
         }
         self.outlived_windows(log);
         if probe {
@@ -226,7 +217,7 @@ impl Machine {
                 "maintenance",
                 &id,
                 words::PAGE,
-                &message!("Flux accepts after its planned end").to_string(),
+                message!("Flux accepts after its planned end"),
                 &message!("sending goes on, slowly at first"),
             );
             self.come_back(id, Stance::Maintenance, 0, log);
@@ -245,7 +236,7 @@ impl Machine {
                     "suspension",
                     &id,
                     &source,
-                    &message!("Flux accepted a probe although this suspends").to_string(),
+                    message!("Flux accepted a probe although this suspends"),
                     &words::stands(),
                 );
             }
@@ -254,7 +245,7 @@ impl Machine {
 
     fn throttled(&mut self, answer: Answer, log: &mut Scribe) {
         self.state.failing = None;
-        self.lift(&[Kind::Maintenance], &message!("it answers again").to_string(), log);
+        self.lift(&[Kind::Maintenance], message!("it answers again"), log);
         let steady = log.at.steady;
         let reason = short(answer.reason);
         let counts = if let Some(throttle) = self.state.throttle.as_mut().filter(|one| one.per_minute(steady).is_some())
@@ -359,8 +350,8 @@ impl Machine {
     fn own_line(&mut self, log: &mut Scribe) {
         self.state.failing = None;
         if self.state.answers.as_ref().is_some_and(|told| told.kind == Kind::Maintenance && told.unreached) {
-            let why = message!("others cannot be reached either: the gateway's own line is at fault").to_string();
-            self.lift(&[Kind::Maintenance], &why, log);
+            let why = message!("others cannot be reached either: the gateway's own line is at fault");
+            self.lift(&[Kind::Maintenance], why, log);
         }
     }
 
@@ -371,8 +362,8 @@ impl Machine {
         let delivered = self.state.has_delivered();
         if answer.by_rule || !delivered {
             // Where nothing was accepted only a rule can have made a suspension, and that has been changed since.
-            let why = message!("it is taken for a mistake in the configuration").to_string();
-            self.lift(&[Kind::Suspended], &why, log);
+            let why = message!("it is taken for a mistake in the configuration");
+            self.lift(&[Kind::Suspended], why, log);
         }
         let did = if delivered {
             message!("nothing: it is tried again, more and more rarely")
@@ -386,7 +377,7 @@ impl Machine {
     }
 
     /// Ends what answers made, if it is one of these.
-    fn lift(&mut self, kinds: &[Kind], why: &str, log: &mut Scribe) {
+    fn lift(&mut self, kinds: &[Kind], why: Message, log: &mut Scribe) {
         let Some(told) = self.state.answers.take_if(|told| kinds.contains(&told.kind)) else { return };
         let stance = told.kind.stance();
         log.entry(stance.as_str(), "", words::ANSWER, why, &message!("sending goes on, slowly at first"));
@@ -452,7 +443,7 @@ impl Machine {
                 what,
                 "",
                 words::ANSWER,
-                &message!("another endpoint is used").to_string(),
+                message!("another endpoint is used"),
                 &message!("what the old one answered no longer holds"),
             );
         }
@@ -470,7 +461,7 @@ impl Machine {
                 "throttled",
                 "",
                 words::ANSWER,
-                &message!("over").to_string(),
+                message!("over"),
                 &message!("events are not limited by it any more"),
             );
         }
@@ -485,7 +476,7 @@ impl Machine {
                 "quota",
                 "",
                 words::ANSWER,
-                &message!("a new period begins").to_string(),
+                message!("a new period begins"),
                 &message!("this gateway goes on at a moment of its own"),
             );
             let period = super::ways(&self.settings).span.resume;

@@ -381,9 +381,9 @@ fn texts(item: &Item, stance: Stance) -> (Value, Value) {
         Said::Return { .. } => {
             (message!("the way back from {stance}", stance = stance_name(stance)).into_value(), words::wait())
         }
-        Said::End { .. } => (words::why(why), words::ended()),
-        Said::Quota { .. } => (words::why(why), words::quota()),
-        _ => (words::why(why), words::wait()),
+        Said::End { .. } => (words::why(item), words::ended()),
+        Said::Quota { .. } => (words::why(item), words::quota()),
+        _ => (words::why(item), words::wait()),
     }
 }
 

@@ -70,7 +70,11 @@ impl Log {
     }
 }
 
+/// A message that would be cut is left out: its English, which is cut, says where.
 fn cut(mut entry: Entry) -> Entry {
+    for message in [&mut entry.text_message, &mut entry.did_message] {
+        message.take_if(|message| message.to_string().len() > TEXT_BYTES);
+    }
     let texts = [&mut entry.what, &mut entry.id, &mut entry.source, &mut entry.text, &mut entry.did];
     for text in texts.into_iter().chain(entry.clause.as_mut()) {
         super::cut(text, TEXT_BYTES);

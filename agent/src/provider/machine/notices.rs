@@ -109,7 +109,7 @@ impl Machine {
             odd: false,
         };
         if let Some(did) = answers {
-            log.entry(content.kind(), &id, &source, &new.why, &did);
+            log.entry(content.kind(), &id, &source, words::why(&new), &did);
             self.put(new, None, known.is_some(), log);
         } else {
             self.put(new, Some((content.kind(), source)), known.is_some(), log);
@@ -154,7 +154,7 @@ impl Machine {
                 None => self.does(&new, phase, amends),
             };
             let course = new.course(&ways);
-            log.dated(what, &new.id, &source, &new.why, &did, course, new.said.stance());
+            log.dated(what, &new.id, &source, words::why(&new), &did, course, new.said.stance());
         }
         if let (Some(stance), Some(old)) = (lifted, old) {
             self.come_back(new.id.clone(), stance, old.period(&ways), log);
@@ -189,7 +189,7 @@ impl Machine {
         let gone = |item: &Item| item.origin == Origin::Page && !listed.contains(&item.id);
         let gone: Vec<Item> = self.state.items.iter().filter(|item| gone(item)).cloned().collect();
         for item in gone {
-            self.end_planned(&item.id, &message!("not listed any more").to_string(), log);
+            self.end_planned(&item.id, message!("not listed any more"), log);
         }
         self.incidents(page, log);
         self.make_room(log);
@@ -213,7 +213,7 @@ impl Machine {
         let known = self.state.item(Origin::Page, &id).cloned();
         if progress == Progress::Completed {
             if known.is_some() {
-                self.end_planned(&id, &message!("completed").to_string(), log);
+                self.end_planned(&id, message!("completed"), log);
             }
             return;
         }
@@ -255,7 +255,7 @@ impl Machine {
     }
 
     /// The page says that a maintenance is over.
-    fn end_planned(&mut self, id: &str, why: &str, log: &mut Scribe) {
+    fn end_planned(&mut self, id: &str, why: Message, log: &mut Scribe) {
         let ways = super::ways(&self.settings);
         let Some(index) = self.state.items.iter().position(|item| item.is(Origin::Page, id)) else { return };
         let phase = self.state.items[index].phase(&ways, log.at);
@@ -268,13 +268,7 @@ impl Machine {
         let held = phase.holds();
         if phase != Phase::Past && phase != Phase::None {
             let did = if held { words::back() } else { message!("nothing: it had not begun") };
-            log.entry(
-                "maintenance",
-                id,
-                words::PAGE,
-                &words::join((&item.why).into_value(), why.into_value()).to_string(),
-                &did,
-            );
+            log.entry("maintenance", id, words::PAGE, words::join((&item.why).into_value(), why.into_value()), &did);
         }
         if let (true, Some(stance)) = (held, item.said.stance()) {
             self.come_back(item.id.clone(), stance, item.period(&ways), log);
@@ -288,13 +282,13 @@ impl Machine {
             let mut id = incident.id.clone();
             cut(&mut id, ID_BYTES);
             if !self.state.incidents.contains(&id) {
-                let text = words::join((&incident.impact).into_value(), (&incident.name).into_value()).to_string();
-                log.entry("incident", &id, words::PAGE, &text, &message!("nothing: it is for people to know"));
+                let text = words::join((&incident.impact).into_value(), (&incident.name).into_value());
+                log.entry("incident", &id, words::PAGE, text, &message!("nothing: it is for people to know"));
             }
             known.push(id);
         }
         for id in self.state.incidents.iter().filter(|id| !known.contains(id)) {
-            log.entry("incident", id, words::PAGE, &message!("not listed any more").to_string(), &message!("nothing"));
+            log.entry("incident", id, words::PAGE, message!("not listed any more"), &message!("nothing"));
         }
         if known != self.state.incidents {
             self.state.incidents = known;
@@ -377,7 +371,7 @@ impl Machine {
                     "dropped",
                     &item.id,
                     &source,
-                    &item.why,
+                    words::why(&item),
                     &message!("forgotten: more is announced than can be kept"),
                 );
             }
@@ -390,7 +384,7 @@ impl Machine {
                     "dropped",
                     &item.id,
                     &source,
-                    &item.why,
+                    words::why(&item),
                     &message!("forgotten: it is larger than all that can be kept"),
                 );
             }
@@ -445,7 +439,7 @@ impl Machine {
             };
             let source = words::source(item).to_string();
             let (course, stance) = (item.course(&ways), item.said.stance());
-            log.dated(item.said.kind(), &item.id, &source, &item.why, &did, course, stance);
+            log.dated(item.said.kind(), &item.id, &source, words::why(item), &did, course, stance);
         }
         let before = self.state.items.len();
         self.state.items.retain(|item| {

@@ -7,7 +7,7 @@ use super::item::Course;
 use super::time::Moment;
 use super::words;
 use crate::clock::{EARLIEST_MS, Stamp};
-use crate::language::Message;
+use crate::language::{IntoValue, Message};
 use crate::provider::input::Entry;
 
 /// The time it is, and the entries so far.
@@ -22,8 +22,10 @@ impl Scribe {
         Self { now, at, entries: Vec::new() }
     }
 
-    /// Writes an entry without a window. It is kept in English, which [`again`](crate::language::again) finds the Japanese of.
-    pub(super) fn entry(&mut self, what: &str, id: &str, source: &str, text: &str, did: &Message) {
+    /// Writes an entry without a window. `text` is a message if it is this gateway's own, and shown as it stands if it is
+    /// somebody else's. What was done is kept in English, which [`again`](crate::language::again) finds the Japanese of, and as a
+    /// message where that would not do.
+    pub(super) fn entry(&mut self, what: &str, id: &str, source: &str, text: impl IntoValue, did: &Message) {
         self.dated(what, id, source, text, did, None, None);
     }
 
@@ -54,21 +56,24 @@ impl Scribe {
         what: &str,
         id: &str,
         source: &str,
-        text: &str,
+        text: impl IntoValue,
         did: &Message,
         course: Option<Course>,
         stance: Option<Stance>,
     ) {
         let from = course.map(|course| self.date(course.from, course.said.0));
         let until = course.and_then(|course| Some(self.date(course.planned.or(course.end)?, course.said.1)));
+        let text = text.into_value();
         self.entries.push(Entry {
             at_ms: self.now.wall_ms,
             trusted: self.now.trusted,
             what: what.to_owned(),
             id: id.to_owned(),
             source: source.to_owned(),
-            text: text.to_owned(),
+            text: text.to_string(),
+            text_message: text.into_message(),
             did: did.to_string(),
+            did_message: Some(did).filter(|did| !did.is_plain()).cloned(),
             from_ms: from.map(|it| it.0),
             until_ms: until.map(|it| it.0),
             from_undated: from.is_some_and(|it| it.1),

@@ -71,8 +71,21 @@ pub(super) fn interruption(cause: Interruption) -> Value {
     }
 }
 
-/// The text of an item, which is kept in English, with why the service is interrupted as a message again.
-pub(super) fn why(kept: &str) -> Value {
+/// The text of an item, which is kept in English, with what of it is this gateway's as a message again: why the service is
+/// interrupted, and the version of terms. Everything else is what somebody else said, and stands as they said it.
+pub(super) fn why(item: &Item) -> Value {
+    let kept = item.why.as_str();
+    if let Said::Terms { version, .. } = &item.said {
+        let of = message!("version {version}", version = version);
+        return match kept.strip_prefix(&of.to_string()).map(|rest| rest.strip_prefix(": ").ok_or(rest)) {
+            Some(Err("")) => of.into_value(),
+            Some(Ok(rest)) => join(of.into_value(), rest.into_value()),
+            _ => kept.into_value(),
+        };
+    }
+    if !matches!(item.said, Said::Maintenance { .. }) {
+        return kept.into_value();
+    }
     let causes = [Interruption::Works, Interruption::Upstream, Interruption::Identifier, Interruption::Security]
         .map(interruption);
     for cause in causes {

@@ -9,6 +9,8 @@ use super::segment::framed;
 use super::sync::Target;
 use super::writer::Writer;
 use super::{delivered, refuse};
+use crate::language::{Message, system};
+use crate::message;
 use crate::store::{Change, Origin, Policy, SessionRecord, Submission, submission};
 use std::collections::VecDeque;
 use std::fmt;
@@ -55,25 +57,33 @@ pub(super) struct Failure {
     error: io::Error,
 }
 
+/// In English, for the log.
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "cannot {} {}: {}", self.action, self.path.display(), self.error)?;
-        let advice = match self.error.kind() {
-            _ if is_full(&self.error) => "free space on that file system, or lower max_size",
-            io::ErrorKind::ReadOnlyFilesystem => {
-                "the file system is read-only: look for disk errors in the kernel's log, then remount it"
-            }
-            io::ErrorKind::PermissionDenied => "give tidegate's user the right to write there",
-            io::ErrorKind::Other => return Ok(()),
-            _ => "look for disk errors in the kernel's log",
-        };
-        write!(formatter, " ({advice})")
+        self.message().fmt(formatter)
     }
 }
 
 impl Failure {
     pub(super) fn new(action: &'static str, path: PathBuf, error: io::Error) -> Self {
         Self { action, path, error }
+    }
+
+    /// It with its cause and what to do, in words.
+    pub(super) fn message(&self) -> Message {
+        let path = self.path.display();
+        let what = message!("cannot {action} {path}", action = super::super::acted(self.action), path = path);
+        let what = message!("{what}: {why}", what = what, why = system::said(&self.error));
+        let advice = match self.error.kind() {
+            _ if is_full(&self.error) => message!("free space on that file system, or lower max_size"),
+            io::ErrorKind::ReadOnlyFilesystem => {
+                message!("the file system is read-only: look for disk errors in the kernel's log, then remount it")
+            }
+            io::ErrorKind::PermissionDenied => message!("give tidegate's user the right to write there"),
+            io::ErrorKind::Other => return what,
+            _ => message!("look for disk errors in the kernel's log"),
+        };
+        message!("{what} ({advice})", what = what, advice = advice)
     }
 
     pub(super) fn is_full(&self) -> bool {

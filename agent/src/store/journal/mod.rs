@@ -187,6 +187,8 @@ use super::state::{Contents, Index};
 use super::wear::Gauge;
 use super::{LaneStats, Opened, Options, PutAside, Ranges, Refusing, Stats, StoreError, Submission};
 use crate::code::Code;
+use crate::language::{IntoValue as _, Value};
+use crate::message;
 use crate::pulse::Pulse;
 use control::{LaneLedger, Ledger};
 use log::LogShared;
@@ -309,7 +311,7 @@ pub(super) struct Shared {
     wear: Gauge,
     /// Bytes of `reserve` and `damaged`.
     other_bytes: AtomicU64,
-    stalled: Mutex<Option<String>>,
+    stalled: Mutex<Option<Value>>,
     /// Lanes that take nothing more for want of room.
     refusing: Mutex<Vec<Refusing>>,
     /// The same, to be asked for often.
@@ -429,7 +431,7 @@ impl Shared {
         self.has_finished.notify_all();
     }
 
-    fn set_stalled(&self, reason: Option<String>) {
+    fn set_stalled(&self, reason: Option<Value>) {
         *self.stalled.lock().expect("no holder of this lock panics") = reason;
         self.progress.send_modify(|commits| *commits += 1);
     }
@@ -441,7 +443,7 @@ impl Shared {
             return;
         }
         for one in refusing.iter().filter(|one| !known.iter().any(|known| known.lane == one.lane)) {
-            tracing::warn!(code = %Code::StoreStalled, lane = one.lane, reason = one.reason, "no room: acknowledgements are withheld");
+            tracing::warn!(code = %Code::StoreStalled, lane = one.lane, reason = %one.reason, "no room: acknowledgements are withheld");
         }
         for one in known.iter().filter(|one| !refusing.iter().any(|now| now.lane == one.lane)) {
             tracing::info!(lane = one.lane, "there is room again");
@@ -462,13 +464,16 @@ impl Shared {
     }
 
     /// Why nothing can be written now: an error, or a disk that does not answer.
-    fn stalled(&self) -> Option<String> {
+    fn stalled(&self) -> Option<Value> {
         let reason = self.stalled.lock().expect("no holder of this lock panics").clone();
         let since = *self.io_since.lock().expect("no holder of this lock panics");
         let hangs = since.map(|since| since.elapsed()).filter(|time| *time > HANGS);
         reason.or_else(|| {
             let path = self.options.path.display();
-            hangs.map(|time| format!("the disk under {path} has not answered for {} s", time.as_secs()))
+            let message = |time: Duration| {
+                message!("the disk under {path} has not answered for {time} s", path = path, time = time.as_secs())
+            };
+            hangs.map(|time| message(time).into_value())
         })
     }
 

@@ -13,6 +13,8 @@
 use super::frame::FRAME_HEAD;
 use super::room::Room;
 use super::writer::Writer;
+use crate::language::{IntoValue as _, Message};
+use crate::message;
 use crate::store::{Policy, Refusing, Submission};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -23,7 +25,7 @@ pub(super) struct Blocked {
     lane: usize,
     /// What the first of them needs, by lane; `None` if that waits only behind one of another lane.
     needs: Option<Vec<u64>>,
-    reason: String,
+    reason: Message,
 }
 
 /// Submissions that wait for room.
@@ -79,28 +81,31 @@ impl Writer {
         // Without figures that change with each record, or whoever is told would be told each time.
         let options = &self.shared.options;
         let reason = match options.policy {
-            Policy::DropOldest => "all the room that could be made is reserved for other lanes".to_owned(),
+            Policy::DropOldest => message!("all the room that could be made is reserved for other lanes"),
             Policy::Refuse if room.ceiling < options.max_size => {
-                format!(
-                    "others fill the file system, of which keep_free = {} bytes are to stay free",
-                    options.keep_free
+                message!(
+                    "others fill the file system, of which keep_free = {free} bytes are to stay free",
+                    free = options.keep_free
                 )
             }
-            Policy::Refuse => format!("max_size = {} bytes are used, or reserved for other lanes", options.max_size),
+            Policy::Refuse => {
+                message!("max_size = {size} bytes are used, or reserved for other lanes", size = options.max_size)
+            }
         };
         self.block(needs, Some(needs), &reason);
     }
 
     /// The present commit leaves a submission waiting behind another: for all its lanes, or their order would break.
     pub(super) fn follow(&mut self, needs: &[u64]) {
-        self.block(needs, None, "its records came together with some of a lane that has no room");
+        let reason = message!("its records came together with some of a lane that has no room");
+        self.block(needs, None, &reason);
     }
 
-    fn block(&mut self, lanes: &[u64], needs: Option<&[u64]>, reason: &str) {
+    fn block(&mut self, lanes: &[u64], needs: Option<&[u64]>, reason: &Message) {
         for lane in needed(lanes) {
             if !self.is_blocked_lane(lane) {
                 let needs = needs.map(<[u64]>::to_vec);
-                self.blocking.push(Blocked { lane, needs, reason: reason.to_owned() });
+                self.blocking.push(Blocked { lane, needs, reason: reason.clone() });
             }
         }
     }
@@ -133,7 +138,7 @@ impl Writer {
             .parked
             .blocked
             .iter()
-            .map(|one| Refusing { lane: name(one.lane), reason: one.reason.clone() })
+            .map(|one| Refusing { lane: name(one.lane), reason: one.reason.clone().into_value() })
             .collect();
         refusing.sort_by(|one, other| one.lane.cmp(&other.lane));
         self.shared.set_refusing(refusing);

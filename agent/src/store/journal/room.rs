@@ -19,6 +19,8 @@ use super::segment::HEAD_LEN;
 use super::writer::Writer;
 use super::{CONTROL_SEGMENTS, INDEX_SHARE, Ranges};
 use crate::code::Code;
+use crate::language::Message;
+use crate::message;
 use crate::store::Policy;
 use crate::store::disk::Space;
 use std::io;
@@ -252,19 +254,23 @@ impl Writer {
     }
 
     /// In words: which limit leaves no room, and what to do.
-    pub(super) fn shortage(&self, room: &Room, need: u64) -> String {
+    pub(super) fn shortage(&self, room: &Room, need: u64) -> Message {
         let options = &self.shared.options;
         let used = room.held.total;
         match room.space {
-            Some(space) if room.ceiling < options.max_size => format!(
-                "others fill the file system: {} bytes are free, keep_free = {} are to stay free, {need} are needed, and \
-                 nothing is left to give way: free space there, or lower keep_free",
-                space.free_bytes, options.keep_free
+            Some(space) if room.ceiling < options.max_size => message!(
+                "others fill the file system: {free} bytes are free, keep_free = {keep} are to stay free, {need} are needed, \
+                 and nothing is left to give way: free space there, or lower keep_free",
+                free = space.free_bytes,
+                keep = options.keep_free,
+                need = need
             ),
-            _ => format!(
-                "{used} bytes are in use, {need} more are needed, and the limit of {} leaves nothing to evict: raise \
+            _ => message!(
+                "{used} bytes are in use, {need} more are needed, and the limit of {limit} leaves nothing to evict: raise \
                  max_size",
-                options.max_size
+                used = used,
+                need = need,
+                limit = options.max_size
             ),
         }
     }

@@ -14,6 +14,7 @@ use super::sessions::SessionRoom;
 use super::sync::Syncer;
 use crate::clock::Stamp;
 use crate::code::Code;
+use crate::language::IntoValue as _;
 use crate::pulse::Question;
 use crate::store::{Origin, Submission};
 use std::collections::{HashMap, VecDeque};
@@ -259,7 +260,7 @@ impl Writer {
                 let (wait, full) = (RETRY_FIRST, failure.is_full());
                 let (retry, logged) = (now + wait, told.is_some());
                 *none = Some(Stall { wait, retry, control_retry: None, full, logged });
-                self.shared.set_stalled(Some(failure.to_string()));
+                self.shared.set_stalled(Some(failure.message().into_value()));
             }
         }
     }

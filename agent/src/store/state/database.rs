@@ -19,6 +19,9 @@
 //! otherwise it stays open what is damaged, and the folder is left alone.
 
 use super::Contents;
+use crate::chain::said;
+use crate::language::{IntoValue as _, Message, Value};
+use crate::message;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -44,21 +47,37 @@ const PROBE: &[u8] = &[0x5a; SEGMENT];
 
 /// Why a checkpoint failed.
 #[derive(Debug, thiserror::Error)]
+#[error("{}", self.message())]
 pub(super) enum DatabaseError {
     /// No room, or no right: nothing is wrong with the database.
-    #[error("the file system refuses the index")]
     Refused(#[source] io::Error),
-    #[error("the index is damaged")]
     Damaged(#[source] sled::Error),
-    #[error("the index cannot be read")]
     Unreadable(#[source] io::Error),
-    #[error("the index is damaged: its library panicked")]
     Panicked,
-    #[error("the index is damaged: it does not give back what was written")]
     Differs,
 }
 
 impl DatabaseError {
+    fn message(&self) -> Message {
+        match self {
+            Self::Refused(_) => message!("the file system refuses the index"),
+            Self::Damaged(_) => message!("the index is damaged"),
+            Self::Unreadable(_) => message!("the index cannot be read"),
+            Self::Panicked => message!("the index is damaged: its library panicked"),
+            Self::Differs => message!("the index is damaged: it does not give back what was written"),
+        }
+    }
+
+    /// It with its cause, for people.
+    pub(super) fn said(&self) -> Value {
+        let why = match self {
+            Self::Refused(error) | Self::Unreadable(error) => said(error),
+            Self::Damaged(error) => said(error),
+            Self::Panicked | Self::Differs => return self.message().into_value(),
+        };
+        message!("{what}: {why}", what = self.message(), why = why).into_value()
+    }
+
     /// Whether it would be in the way of a new one too.
     pub(super) fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused(_))
@@ -147,7 +166,11 @@ fn check_room(path: &Path, contents: &Contents, keep_free: u64) -> Result<(), Da
     if free >= wanted && inodes {
         return Ok(());
     }
-    let what = if inodes { format!("{free} bytes are free, {wanted} are needed") } else { "no inodes are free".into() };
+    let what = if inodes {
+        message!("{free} bytes are free, {wanted} are needed", free = free, wanted = wanted)
+    } else {
+        message!("no inodes are free")
+    };
     Err(DatabaseError::Refused(io::Error::new(io::ErrorKind::StorageFull, what)))
 }
 

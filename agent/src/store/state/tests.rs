@@ -197,7 +197,7 @@ fn where_too_little_is_free_the_index_is_not_touched_and_it_says_why() {
     let index = Index::new(path.clone(), true, u64::MAX);
     assert_eq!(index.behind(), None);
     index.checkpoint(&contents(60));
-    assert!(index.behind().is_some_and(|why| why.contains("bytes are free")), "{:?}", index.behind());
+    assert!(index.behind().is_some_and(|why| why.to_string().contains("bytes are free")), "{:?}", index.behind());
     let index = Index { keep_free: 0, ..index };
     index.checkpoint(&contents(60));
     assert_eq!(index.behind(), None);

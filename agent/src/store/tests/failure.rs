@@ -21,7 +21,9 @@ fn a_failing_write_withholds_the_answer_harms_nothing_and_cures_itself() {
             });
             let mut done = send(&store, submission(NORMAL, &[&[1; 300], &[2; 300]]));
             until("the store says why it cannot write", || {
-                store.stats().stalled.is_some_and(|reason| reason.contains("lane-normal") && reason.contains(advice))
+                store.stats().stalled.is_some_and(|reason| {
+                    reason.to_string().contains("lane-normal") && reason.to_string().contains(advice)
+                })
             });
             assert!(done.try_recv().is_err());
             assert_eq!(payloads(&store, NORMAL), [b"before".to_vec()]);

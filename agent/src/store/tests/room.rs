@@ -100,7 +100,7 @@ fn a_submission_that_can_never_fit_withholds_its_answer_and_says_why() {
     let disk = FaultyDisk::default();
     let (store, _) = open_with(&disk, Options { max_size: MIN_MAX_SIZE, ..options() });
     let done = send(&store, submission(NORMAL, &[&vec![0; 3 * 1024 * 1024]]));
-    until("it says so", || store.stats().stalled.is_some_and(|reason| reason.contains("raise max_size")));
+    until("it says so", || store.stats().stalled.is_some_and(|reason| reason.to_string().contains("raise max_size")));
     store.close();
     assert!(done.blocking_recv().is_err());
 }

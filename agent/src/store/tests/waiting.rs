@@ -141,7 +141,7 @@ fn bytes_stored_are_those_handed_in_and_a_disk_that_does_not_count_says_so() {
     wait(send(&store, submission));
     let wear = store.stats().wear;
     assert_eq!((wear.stored, wear.written), (bytes, None));
-    assert!(wear.unknown.contains("/store"), "{}", wear.unknown);
+    assert!(wear.unknown.to_string().contains("/store"), "{}", wear.unknown);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The outage ledger for people.
 
 use super::super::status::OutageStatus;
-use super::{coded, number, plain, span, time};
+use super::{coded, number, plain, span, time, told};
 use crate::language::sheet::Sheet;
 use crate::language::{IntoValue as _, Value};
 use crate::message;
@@ -34,7 +34,7 @@ pub(super) fn section(out: &mut Sheet, outage: &OutageStatus) {
     out.line(message!("this month"), text);
     if let Some(problem) = &outage.problem {
         let code = if outage.alarm { "" } else { &outage.code };
-        out.line("", coded(format!("! {}", plain(problem)), code));
+        out.line("", coded(format!("! {}", told(out, problem, outage.problem_message.as_ref())), code));
     }
 }
 

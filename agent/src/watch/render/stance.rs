@@ -4,7 +4,7 @@ use super::super::status::{
     ByUptimeStatus, GroundStatus, InboxStatus, NoticeStatus, STARTING, StanceStatus, StatusPageStatus,
 };
 use super::words::{clause, notice_word, source, stance_word};
-use super::{NAMES, coded, number, plain, size, span, time, told};
+use super::{NAMES, coded, number, own, plain, size, span, time, told};
 use crate::language::sheet::Sheet;
 use crate::language::{Language, Message, again};
 use crate::message;
@@ -39,7 +39,7 @@ pub(super) fn section(out: &mut Sheet, stance: &StanceStatus, now_ms: u64) {
         let text = of_ground(out, ground, now_ms);
         out.line(stance_word(&ground.stance), coded(text, &ground.code));
         if !ground.advice.is_empty() {
-            out.line("", format!("! {}", told(out, &ground.advice, ground.advice_message.as_ref())));
+            out.line("", format!("! {}", own(out, &ground.advice, ground.advice_message.as_ref())));
         }
     }
     if let Some(wait) = stance.probe_in_ms {
@@ -96,7 +96,10 @@ fn of_inbox(out: &mut Sheet, inbox: &InboxStatus) {
         out.line("", coded(text, &refused.error_code));
     }
     if let Some(problem) = &inbox.folder_problem {
-        let text = message!("! the folder cannot be looked into: {problem}", problem = plain(problem));
+        let text = message!(
+            "! the folder cannot be looked into: {problem}",
+            problem = told(out, problem, inbox.folder_problem_message.as_ref())
+        );
         out.line("", coded(text, &inbox.folder_code));
     }
 }
@@ -140,7 +143,7 @@ fn page(out: &mut Sheet, page: &StatusPageStatus) {
         count => out.line("", message!("! {count} entries of it could not be read", count = number(count))),
     }
     if !page.problem.is_empty() {
-        let advice = told(out, &page.advice, page.advice_message.as_ref());
+        let advice = own(out, &page.advice, page.advice_message.as_ref());
         let text = message!(
             "! {problem}; {advice}",
             problem = told(out, &page.problem, page.problem_message.as_ref()),
@@ -197,20 +200,6 @@ pub(super) fn of_ground(out: &Sheet, ground: &GroundStatus, now_ms: u64) -> Stri
     text
 }
 
-/// A text of the log, of which each part may be a message.
-fn kept(out: &Sheet, text: &str) -> String {
-    match out.language() {
-        Language::English => plain(text),
-        Language::Japanese => {
-            let part = |part: &str| match part.strip_prefix("version ") {
-                Some(version) => out.say(message!("version {version}", version = version)),
-                None => again(part, Language::Japanese).to_owned(),
-            };
-            plain(&text.split(": ").map(part).collect::<Vec<_>>().join(": "))
-        }
-    }
-}
-
 pub(super) fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
     let mut text = out.say(message!(
         "{time} {what} from {source}",
@@ -218,22 +207,25 @@ pub(super) fn of_notice(out: &Sheet, notice: &NoticeStatus) -> String {
         what = notice_word(&notice.what),
         source = source(&notice.source)
     ));
-    for part in [&notice.text, &notice.did] {
+    for part in [text_of(out, notice), done(out, notice)] {
         if !part.is_empty() {
-            text += &out.say(message!("; {text}", text = kept_whole(out, part)));
+            text += &out.say(message!("; {text}", text = part));
         }
     }
     text
 }
 
-/// A text of the log: a message as it stands, or made of parts.
-fn kept_whole(out: &Sheet, text: &str) -> String {
-    let rate = text.strip_prefix("no more than ").and_then(|rest| rest.strip_suffix(" events a minute"));
-    if let Some(count) = rate {
-        return out.say(message!("no more than {count} events a minute", count = plain(count)));
+/// What an entry of the log says: in the reader's language if it is this gateway's own, and else as it was said.
+fn text_of(out: &Sheet, notice: &NoticeStatus) -> String {
+    plain(&notice.text_message.as_ref().map_or_else(|| notice.text.clone(), |message| out.say(message)))
+}
+
+/// What the agent did, by an entry of the log.
+fn done(out: &Sheet, notice: &NoticeStatus) -> String {
+    match &notice.did_message {
+        Some(message) => plain(&out.say(message)),
+        None => plain(again(&notice.did, out.language())),
     }
-    let whole = again(text, out.language());
-    if whole == text { kept(out, text) } else { plain(whole) }
 }
 
 /// From when and until when something holds; nothing if neither is said.
@@ -292,10 +284,10 @@ pub fn notices(entries: &[NoticeStatus], language: Language) -> String {
         let clause = if entry.clause.is_empty() { String::new() } else { out.say(clause(&entry.clause)) };
         let rows = [
             (message!("from"), from),
-            (message!("says"), kept_whole(&out, &entry.text)),
+            (message!("says"), text_of(&out, entry)),
             (message!("holds"), holds),
             (message!("clause"), clause),
-            (message!("Tidegate"), kept_whole(&out, &entry.did)),
+            (message!("Tidegate"), done(&out, entry)),
         ];
         for (name, value) in rows.into_iter().filter(|(_, value)| !value.is_empty()) {
             out.line(name, value);

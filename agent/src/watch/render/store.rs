@@ -1,7 +1,7 @@
 //! The store for people: its limit, what it costs the flash, and what is wrong.
 
 use super::super::status::{FlashStatus, StoreStatus};
-use super::{coded, counted, plain, size, started};
+use super::{coded, counted, plain, size, started, told};
 use crate::language::sheet::Sheet;
 use crate::message;
 
@@ -18,11 +18,17 @@ pub(super) fn section(out: &mut Sheet, store: &StoreStatus) {
     out.line(message!("commits"), counted(store.commits));
     flash(out, &store.flash);
     if let Some(reason) = &store.stalled {
-        let text = message!("{reason}; devices keep what is not acknowledged", reason = plain(reason));
+        let text = message!(
+            "{reason}; devices keep what is not acknowledged",
+            reason = told(out, reason, store.stalled_message.as_ref())
+        );
         out.line(message!("STALLED"), coded(text, &store.code));
     }
     if let Some(reason) = &store.index {
-        out.line(message!("index behind"), message!("{reason}; nothing depends on it", reason = plain(reason)));
+        out.line(
+            message!("index behind"),
+            message!("{reason}; nothing depends on it", reason = told(out, reason, store.index_message.as_ref())),
+        );
     }
 }
 
@@ -31,7 +37,7 @@ fn flash(out: &mut Sheet, flash: &FlashStatus) {
     let stored = message!("{size} of records {since}", size = size(flash.stored), since = started());
     out.line(message!("stored"), stored);
     if !flash.unknown.is_empty() {
-        let text = message!("not known: {reason}", reason = plain(&flash.unknown));
+        let text = message!("not known: {reason}", reason = told(out, &flash.unknown, flash.unknown_message.as_ref()));
         out.line(message!("written to flash"), text);
         return;
     }

@@ -4,7 +4,7 @@ use tidegate_protocol::units::format_size;
 
 use super::super::status::{LimitSource, SimStatus, TermsFileStatus, TermsStatus};
 use super::words::clause;
-use super::{NAMES, coded, number, plain, size, span, time, told};
+use super::{NAMES, coded, lines, number, own, plain, size, span, time, told};
 use crate::language::sheet::{Sheet, left, widest};
 use crate::language::{IntoValue, Language};
 use crate::message;
@@ -151,7 +151,7 @@ fn sim(out: &mut Sheet, found: &SimStatus, now_ms: u64) {
         let (url, problem) = (plain(&found.url), told(out, &found.problem, found.problem_message.as_ref()));
         let text = message!("! {url} does not answer: {problem}", url = url, problem = problem);
         out.line("", coded(text, &found.code));
-        let advice = told(out, &found.advice, found.advice_message.as_ref());
+        let advice = own(out, &found.advice, found.advice_message.as_ref());
         out.line("", message!("  what to do: {advice}", advice = advice));
     }
 }
@@ -188,8 +188,7 @@ fn file(out: &mut Sheet, found: &TermsFileStatus) {
             (true, None) => message!("what was read before stays in force"),
             (false, _) => message!("none of it is in force"),
         };
-        for (count, text) in error.lines().take(super::MISTAKES).enumerate() {
-            let text = plain(text.trim());
+        for (count, text) in lines(out, error, &found.error_lines).into_iter().take(super::MISTAKES).enumerate() {
             match count {
                 0 => {
                     let text = message!("! {kept}: {error}", kept = kept.clone(), error = text);
@@ -303,6 +302,7 @@ not limited: burst
             version: "7".into(),
             unknown: vec!["a (line 1)".into()],
             unknown_count: 3,
+            error_lines: Vec::new(),
             error: Some("cannot be used: 1 mistake\n  line 4: rate".into()),
             in_force: true,
             kept_ms: None,

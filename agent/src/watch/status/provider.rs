@@ -41,6 +41,9 @@ pub struct InboxStatus {
     pub folder: Option<String>,
     /// Why it cannot be looked into, if so.
     pub folder_problem: Option<String>,
+    /// `folder_problem` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder_problem_message: Option<Message>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub folder_code: String,
@@ -101,6 +104,9 @@ pub struct OutageStatus {
     pub code: String,
     /// Why the ledger cannot be written now.
     pub problem: Option<String>,
+    /// `problem` as a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_message: Option<Message>,
 }
 
 /// The provider's status page.
@@ -210,8 +216,14 @@ pub struct NoticeStatus {
     pub source: String,
     /// Its text.
     pub text: String,
+    /// `text` as a message, if it is this gateway's own; what others say has none, and is shown as they said it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_message: Option<Message>,
     /// What the agent did.
     pub did: String,
+    /// `did` as a message, if something is filled in in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_message: Option<Message>,
     /// From when it holds, if that is said.
     pub from_ms: Option<u64>,
     /// Until when it holds, if that is known.

@@ -127,6 +127,9 @@ pub struct TermsFileStatus {
     pub unknown_count: u64,
     /// Why it cannot be used as it is now.
     pub error: Option<String>,
+    /// The lines of `error` as messages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub error_lines: Vec<Message>,
     /// The code of what is wrong: `TG-503`, to be explained by `tidegate explain`; empty if nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub code: String,

@@ -145,7 +145,8 @@ fn entry(what: &str, did: &str) -> NoticeStatus {
         what: what.into(),
         id: "m-1".into(),
         source: "notice m-1, key ops (socket)".into(),
-        text: "works on the service: version 7".into(),
+        text: "works on the service".into(),
+        text_message: Some(message!("works on the service")),
         did: did.into(),
         from_ms: Some(NOW),
         until_ms: Some(NOW + 1000),
@@ -190,7 +191,10 @@ fn stances() -> StanceStatus {
         }),
         notices: vec![
             entry("maintenance", "it is noted, and shown ahead"),
-            entry("throttled", "no more than 30 events a minute"),
+            NoticeStatus {
+                did_message: Some(message!("no more than {count} events a minute", count = 30_u64)),
+                ..entry("throttled", "no more than 30 events a minute")
+            },
         ],
         inbox: InboxStatus {
             keys: vec!["ops".into()],

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tidegate::chain;
 use tidegate::code::Code;
-use tidegate::config::{self, Config, Errors, LoadError, STANDARD_INPUT};
+use tidegate::config::{self, Config, Errors, LoadError, Problem, STANDARD_INPUT};
 use tidegate::language::Message;
 use tidegate::message;
 
@@ -45,6 +45,16 @@ fn load(path: &Path) -> Result<(Config, Option<String>), LoadError> {
     Ok((config::parse(&text, &path.display().to_string())?, Some(text)))
 }
 
+/// What is probably not meant so.
+pub(in crate::command) fn warned(warning: &Problem) -> Finding {
+    Finding::attention(
+        what(),
+        message!("usable; {found}", found = warning.place_and_found()),
+        warning.code,
+        message!("look at it: {advice}", advice = &warning.advice),
+    )
+}
+
 /// Reads it; `-` is standard input. What cannot be used is for [`refused`] to tell.
 pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
     match load(path) {
@@ -52,14 +62,7 @@ pub(in crate::command) fn look(path: &Path, tell: Tell<'_>) -> Read {
             if config.warnings.is_empty() {
                 tell(Finding::good(what(), message!("no mistakes")));
             }
-            for warning in &config.warnings {
-                tell(Finding::attention(
-                    what(),
-                    message!("usable; {found}", found = warning.place_and_found()),
-                    warning.code,
-                    message!("look at it: {advice}", advice = &warning.advice),
-                ));
-            }
+            config.warnings.iter().for_each(|warning| tell(warned(warning)));
             Read::Config(Box::new(config), text)
         }
         Err(LoadError::Unreadable { path, source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {

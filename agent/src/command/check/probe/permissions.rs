@@ -1,6 +1,5 @@
 //! Who may read the files that the configuration names: the service must, and of secrets nobody else should.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -9,6 +8,7 @@ use tidegate::code::Code;
 use tidegate::config::Exposed;
 use tidegate::language::system;
 use tidegate::message;
+use tidegate::regular;
 
 use super::runner::Runner;
 use super::unit::Unit;
@@ -85,6 +85,14 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
             return Finding::unknown(what, said, Some(message!("run it again with sudo")));
         }
     };
+    if !about.is_file() {
+        return Finding::bad(
+            what,
+            message!("it is not a regular file"),
+            Code::Permissions,
+            message!("see what stands there, and move it away: ls -ld {path}", path = path.display()),
+        );
+    }
     let mode = about.mode() & 0o7777;
     let shown = format!("{mode:04o}");
     if let Some(exposed) = Exposed::of(mode).filter(|_| secret) {
@@ -104,7 +112,7 @@ fn judge(path: &Path, secret: bool, runner: &Runner, unit: &Unit) -> Finding {
     if unit.hands_over(path) {
         return Finding::good(what, message!("mode {mode}; systemd hands it to the service", mode = shown));
     }
-    let read = runner.act(|| File::open(path).map(|_| ()).map_err(|error| error.kind()));
+    let read = runner.act(|| regular::open(path).map(|_| ()).map_err(|error| error.kind()));
     let user = runner.name.as_str();
     match read {
         Some(Ok(())) => Finding::good(what, message!("mode {mode}; {user} may read it", mode = shown, user = user)),
@@ -170,5 +178,7 @@ mod tests {
         }
         let missing = judge(&folder.path().join("none"), true, &runner, &Unit::NoSystemd);
         assert_eq!((missing.result, missing.code), (Outcome::Bad, Some(Code::Permissions)));
+        let odd = judge(folder.path(), false, &runner, &Unit::NoSystemd);
+        assert_eq!((odd.result, odd.code), (Outcome::Bad, Some(Code::Permissions)), "a folder");
     }
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use tidegate::code::Code;
-use tidegate::config::DEFAULT_SOCKET;
 use tidegate::config::kept::fingerprint;
-use tidegate::language::Message;
+use tidegate::config::{DEFAULT_SOCKET, first_of_lines};
+use tidegate::language::{IntoValue as _, Message, Value};
 use tidegate::message;
 use tidegate::watch::Status;
 use tidegate::watch::control::{self, AskError};
@@ -81,10 +81,14 @@ fn unasked(error: &AskError) -> Finding {
 fn runs(status: &Status) -> Finding {
     let pid = status.pid;
     match &status.config_error {
-        Some(error) if status.config_kept => with_kept(status, Some(error)),
+        Some(error) if status.config_kept => with_kept(status, Some(refused(status, error))),
         Some(error) => Finding::attention(
             what(),
-            message!("it runs (process {pid}), with a configuration from before: {error}", pid = pid, error = error),
+            message!(
+                "it runs (process {pid}), with a configuration from before: {error}",
+                pid = pid,
+                error = refused(status, error)
+            ),
             Code::ReloadRefused,
             reload(),
         ),
@@ -112,7 +116,12 @@ fn start() -> Message {
 }
 
 /// It runs with what was kept.
-fn with_kept(status: &Status, why: Option<&str>) -> Finding {
+/// What is wrong with the file that it read, in one line.
+fn refused(status: &Status, english: &str) -> Value {
+    first_of_lines(&status.config_error_lines).unwrap_or_else(|| english.into_value())
+}
+
+fn with_kept(status: &Status, why: Option<Value>) -> Finding {
     let (pid, path) = (status.pid, &status.config);
     let said = message!("it runs (process {pid}), with what worked last, kept in {path}", pid = pid, path = path);
     let said = match why {

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use tidegate::code::Code;
 use tidegate::config::Store;
 use tidegate::config::units::format_size;
-use tidegate::language::system;
+use tidegate::language::{IntoValue, system};
 use tidegate::message;
 use tidegate::watch::Status;
 
@@ -49,7 +49,9 @@ const FILES: usize = 100_000;
 
 /// Looks.
 pub(in crate::command) fn look(store: &Store, runner: &Runner, unit: &Unit, service: Option<&Status>, tell: Tell<'_>) {
-    if let Some(why) = service.and_then(|status| status.store.stalled.as_ref()) {
+    if let Some(store) = service.map(|status| &status.store).filter(|store| store.stalled.is_some()) {
+        let english = || store.stalled.clone().unwrap_or_default().into_value();
+        let why = store.stalled_message.clone().map_or_else(english, IntoValue::into_value);
         tell(Finding::bad(
             Id::Store.of(message!("store")),
             message!("the service cannot write to it now: {why}", why = why),

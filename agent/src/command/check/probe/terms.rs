@@ -5,6 +5,7 @@ use std::io;
 use tidegate::config::Config;
 use tidegate::config::terms::load;
 use tidegate::message;
+use tidegate::regular;
 
 use super::runner::Runner;
 use crate::command::check::Tell;
@@ -14,7 +15,7 @@ use crate::command::check::finding::{Finding, Id};
 pub(in crate::command) fn look(config: &Config, runner: &Runner, tell: Tell<'_>) {
     let Some(path) = &config.provider.terms else { return };
     let what = || Id::Terms.of(message!("terms file {path}", path = path.display()));
-    let read = runner.act(|| std::fs::File::open(path).map(|_| ()).map_err(|error| error.kind()));
+    let read = runner.act(|| regular::open(path).map(|_| ()).map_err(|error| error.kind()));
     if matches!(read, Some(Err(io::ErrorKind::PermissionDenied))) {
         return;
     }

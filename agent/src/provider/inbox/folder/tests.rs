@@ -198,6 +198,7 @@ fn what_is_no_notice_counts_for_nothing_and_a_listing_that_was_cut_is_said() {
     }
     inbox.look(1);
     let problem = inbox.tried.inbox.standing().folder_problem.expect("a problem");
+    let problem = problem.to_string();
     assert!(problem.contains("more than 5000 notices"), "{problem}");
     fs::remove_file(inbox.path("0.notice")).expect("removed");
     inbox.look(1);
@@ -241,7 +242,7 @@ fn a_folder_that_is_missing_is_said_and_watched_once_it_is_there() {
     inbox.watched = Watched::new(inbox.path("later"));
     inbox.look(2);
     let problem = inbox.tried.inbox.standing().folder_problem.expect("a problem");
-    assert!(problem.contains("/later: "), "{problem}");
+    assert!(problem.to_string().contains("/later: "), "{problem}");
     fs::create_dir(inbox.path("later")).expect("a folder");
     inbox.put("later/m.notice", &sealed("n-1", NOW));
     inbox.look(1);
