@@ -1,15 +1,10 @@
-//! When the endpoint may be tried again. Pure.
-//!
-//! What holds all of it (no connection, a time that it named, a refusal of who asks) holds both ways to it ([`Gates`]). An
-//! error over HTTP may be of the one batch: it holds the way that the batch went, so that lanes that go first do not wait
-//! for what another lane's record meets. An acceptance on either way shows that the endpoint is there, not that the other's batch is taken.
+//! When the endpoint may be tried again, for all lanes together. Pure.
 
 use std::time::{Duration, Instant};
 
 use super::backoff::{Backoff, Jitter};
 use super::options::Options;
 use super::verdict::Verdict;
-use crate::shape::wire::Class;
 
 /// Most that is added to a time an answer named, so that all gateways of an account do not come back in one moment.
 const SPREAD: Duration = Duration::from_secs(10);
@@ -40,79 +35,7 @@ impl Reloads {
     }
 }
 
-/// The endpoint's own pace, and that of either way to it.
-#[derive(Debug, Clone)]
-pub(super) struct Gates {
-    all: Gate,
-    critical: Gate,
-    other: Gate,
-}
-
-impl Gates {
-    /// Open; or closed to both ways until what an answer named before a restart ([`Gate::resting`]).
-    pub(super) fn new(options: &Options, rest: Option<Instant>, now: Instant, jitter: &mut Jitter) -> Self {
-        let gate = Gate::new(options);
-        let all = match rest {
-            Some(until) => gate.clone().resting(until, now, jitter),
-            None => gate.clone(),
-        };
-        Self { all, critical: gate.clone(), other: gate }
-    }
-
-    fn each(&mut self) -> [&mut Gate; 3] {
-        [&mut self.all, &mut self.critical, &mut self.other]
-    }
-
-    fn of(&self, class: Class) -> [&Gate; 2] {
-        let own = match class {
-            Class::Critical => &self.critical,
-            Class::Other => &self.other,
-        };
-        [&self.all, own]
-    }
-
-    /// As [`Gate::reload`].
-    pub(super) fn reload(&mut self, options: &Options, same_endpoint: bool, from: Instant) {
-        self.each().into_iter().for_each(|gate| gate.reload(options, same_endpoint, from));
-    }
-
-    /// As [`Gate::open`].
-    pub(super) fn open(&mut self, options: &Options) {
-        self.each().into_iter().for_each(|gate| gate.open(options));
-    }
-
-    /// Whether the endpoint takes what goes this way, as far as is known.
-    pub(super) fn takes(&self, class: Class) -> bool {
-        self.of(class).into_iter().all(Gate::takes)
-    }
-
-    /// When it opens to what goes this way, if it is closed at `now`.
-    pub(super) fn closed_until(&self, class: Class, now: Instant) -> Option<Instant> {
-        self.of(class).into_iter().filter_map(|gate| gate.closed_until(now)).max()
-    }
-
-    /// Takes into account what came of a request that went this way. `of_batch`: an answer to the batch itself. Says whether
-    /// that ends an outage of the endpoint, and whether one of this way.
-    pub(super) fn judged(
-        &mut self,
-        class: Class,
-        (verdict, of_batch): (Verdict, bool),
-        now: Instant,
-        jitter: &mut Jitter,
-    ) -> (bool, bool) {
-        let own = match class {
-            Class::Critical => &mut self.critical,
-            Class::Other => &mut self.other,
-        };
-        match verdict {
-            Verdict::Transient { costly: false } if of_batch => (false, own.judged(verdict, now, jitter)),
-            Verdict::Accepted => (self.all.judged(verdict, now, jitter), own.judged(verdict, now, jitter)),
-            _ => (self.all.judged(verdict, now, jitter), false),
-        }
-    }
-}
-
-/// A pace.
+/// The endpoint's own pace.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
     not_before: Option<Instant>,
@@ -222,38 +145,6 @@ mod tests {
             gate.reload(&options, false, now);
             assert_eq!(gate.closed_until(now), None, "another endpoint named nothing");
         }
-    }
-
-    #[test]
-    fn an_error_over_http_holds_its_way_alone_and_what_concerns_the_endpoint_holds_both() {
-        let options = Options::new(Flux::Unified { url: "http://uni.soracom.io/".into() });
-        let (now, mut jitter) = (Instant::now(), Jitter::new(3));
-        let until = now + Duration::from_secs(40);
-        let failed = Verdict::Transient { costly: false };
-        let held =
-            |gates: &Gates| [Class::Critical, Class::Other].map(|class| gates.closed_until(class, now).is_some());
-        let fresh = || Gates::new(&options, None, now, &mut Jitter::new(1));
-        let mut gates = fresh();
-        for _ in 0..9 {
-            gates.judged(Class::Other, (failed, true), now, &mut jitter);
-            assert_eq!(held(&gates), [false, true]);
-            assert_eq!((gates.takes(Class::Critical), gates.takes(Class::Other)), (true, false));
-            assert_eq!(gates.judged(Class::Critical, (Verdict::Accepted, true), now, &mut jitter), (false, false));
-            assert_eq!(held(&gates), [false, true], "what is taken of one way says nothing of the other's batch");
-        }
-        assert_eq!(gates.judged(Class::Other, (Verdict::Accepted, true), now, &mut jitter), (false, true));
-        assert_eq!(held(&gates), [false, false]);
-        for verdict in [failed, Verdict::Throttled { until }, Verdict::Maintenance { until }, Verdict::Misconfigured] {
-            let mut gates = fresh();
-            gates.judged(Class::Other, (verdict, false), now, &mut jitter);
-            assert_eq!(held(&gates), [true, true], "{verdict:?}");
-            gates.judged(Class::Critical, (Verdict::Accepted, true), now, &mut jitter);
-            assert_eq!(held(&gates), [false, false], "{verdict:?}");
-        }
-        let mut gates = Gates::new(&options, Some(until), now, &mut jitter);
-        assert_eq!(held(&gates), [true, true]);
-        gates.reload(&options, false, now);
-        assert_eq!(held(&gates), [false, false]);
     }
 
     #[test]

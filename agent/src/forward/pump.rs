@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::backoff::Jitter;
 use super::batch::{Batch, Cutting, Filled, Loader, Piece};
 use super::course::{Course, Outcome};
-use super::gate::{Gates, Reloads};
+use super::gate::{Gate, Reloads};
 use super::handle::{Checked, Handle};
 use super::http::{Link, Tokens, chain};
 use super::lane::Lane;
@@ -86,7 +86,7 @@ pub(super) struct Pump {
     config: Arc<Checked>,
     lanes: Vec<Lane>,
     order: LaneOrder,
-    gate: Gates,
+    gate: Gate,
     reloads: Reloads,
     size: SizeLimit,
     ledger: Ledger,
@@ -125,7 +125,7 @@ impl Pump {
         let tokens = Arc::<Tokens>::default();
         let way = |class| Way::new(new_link(&store, &wire, &config, &tokens, class));
         let mut jitter = Jitter::from_system();
-        let gate = Gates::new(options, rest, now, &mut jitter);
+        let gate = Gate::new(options);
         Self {
             critical: way(Class::Critical),
             other: way(Class::Other),
@@ -135,7 +135,10 @@ impl Pump {
             leave,
             teller,
             order: LaneOrder::new(&options.lanes),
-            gate,
+            gate: match rest {
+                Some(until) => gate.resting(until, now, &mut jitter),
+                None => gate,
+            },
             reloads: Reloads::default(),
             size: SizeLimit::new(options.batch.max_bytes),
             loads: JoinSet::new(),
@@ -150,11 +153,6 @@ impl Pump {
             config,
             lanes,
         }
-    }
-
-    /// The way that a lane's batches go.
-    fn class_of(&self, index: usize) -> Class {
-        if self.lanes[index].options.first { Class::Critical } else { Class::Other }
     }
 
     fn new_link(&self, class: Class) -> Link {
@@ -238,31 +236,30 @@ impl Pump {
         let settled = self.follow_store();
         self.permits.look();
         self.follow_stance();
-        let open = CLASSES.map(|class| self.is_open(class, now));
-        let gate_open = |pump: &Self, index: usize| open[usize::from(pump.class_of(index) != CLASSES[0])];
+        let gate_open = self.is_open(now);
         let call = self.leave.last_call(now, || self.store.clock().now());
         let cutting = self.cutting(now);
         let sides = (0..self.lanes.len()).flat_map(|index| Side::BOTH.map(|side| (index, side)));
         for (index, side) in sides.clone() {
             self.lanes[index].keep_up(&self.store, &cutting);
-            let may_close = gate_open(self, index) && self.lets(index) && self.may_close(index, side, call, now);
+            let may_close = gate_open && self.lets(index) && self.may_close(index, side, call, now);
             if self.lanes[index].close_if_due(side, may_close, call, now) {
                 self.announce_fresh(index, side);
             }
         }
-        if CLASSES.into_iter().zip(open).any(|(class, open)| open && self.way(class).link.is_some()) {
+        if gate_open && CLASSES.into_iter().any(|class| self.way(class).link.is_some()) {
             // Before the reads: what is dropped is read again at once.
             self.renew_outdated(now);
         }
         for (index, side) in sides {
-            let open = gate_open(self, index) && self.lets(index);
+            let open = gate_open && self.lets(index);
             self.read(index, side, open, cutting);
         }
         self.put_dear_aside(now);
         if self.leave.is_probing() {
             self.start_probe();
-        } else if open.contains(&true) {
-            for (class, _) in CLASSES.into_iter().zip(open).filter(|(_, open)| *open) {
+        } else if gate_open {
+            for class in CLASSES {
                 self.start_request(class);
             }
             self.warm_up(now);
@@ -354,7 +351,7 @@ impl Pump {
     /// not known to take anything, one request at a time asks whether it does.
     fn start_request(&mut self, class: Class) {
         let asking = self.critical.is_asking() || self.other.is_asking();
-        if self.way(class).link.is_none() || (asking && !self.gate.takes(class)) {
+        if self.way(class).link.is_none() || (asking && !self.gate.takes()) {
             return;
         }
         let turn = |index: usize| self.lanes[index].turn(|span| self.ledger.is_announced(index, span));
@@ -379,7 +376,7 @@ impl Pump {
         let any_first = self.lanes.iter().any(|lane| lane.options.first);
         if any_first
             && self.leave.lets_any()
-            && self.gate.takes(Class::Critical)
+            && self.gate.takes()
             && self.critical.may_warm(&self.other, self.wire.pace(), now)
         {
             self.critical.warm();
@@ -414,9 +411,10 @@ impl Pump {
         let late = self.config.options.replayed_after;
         let lanes = self.lanes.iter().filter_map(|lane| lane.wake_at(late, now)).min();
         let call = self.leave.next_call(now, || self.store.clock().now());
-        let others = [lanes, self.report.due(), self.permits.wake_at(now), call];
-        let gates = CLASSES.map(|class| self.gate.closed_until(class, now));
-        others.into_iter().chain(gates).flatten().min()
+        [lanes, self.gate.closed_until(now), self.report.due(), self.permits.wake_at(now), call]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes back what a read found.
@@ -542,13 +540,9 @@ impl Pump {
             // When is the machine's to say.
             return None;
         }
-        let closed = |class| self.gate.closed_until(class, now);
-        let attempt = |lane: &Lane| {
-            let at = self.permits.held_until(lane.id.index(), lane.next_attempt(&self.store, now)?)?;
-            Some(closed(self.class_of(lane.id.index())).map_or(at, |until| until.max(at)))
-        };
+        let attempt = |lane: &Lane| self.permits.held_until(lane.id.index(), lane.next_attempt(&self.store, now)?);
         let lanes = self.lanes.iter().filter(|lane| self.leave.lets(lane.options.first)).filter_map(attempt).min();
-        lanes.or_else(|| CLASSES.into_iter().filter_map(closed).min()).filter(|at| *at > now)
+        [lanes, self.gate.closed_until(now)].into_iter().flatten().max().filter(|at| *at > now)
     }
 
     /// Shows the verdict, and logs it when it changes.

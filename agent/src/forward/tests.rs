@@ -172,25 +172,6 @@ async fn a_lone_bad_record_waits_and_another_lane_is_proof_enough() {
 }
 
 #[tokio::test]
-async fn a_record_of_another_lane_that_the_endpoint_fails_on_holds_no_lane_that_goes_first() {
-    let flux =
-        flux::Flux::start(|seen, _| status(if seen.header("x-tidegate-lane") == Some("normal") { 503 } else { 200 }))
-            .await;
-    let mut options = webhook(&flux);
-    options.backoff = DelayRange { min: Duration::from_secs(600), max: Duration::from_secs(600) };
-    let bench = Bench::start(options);
-    bench.publish(1, numbers(0..1));
-    bench.until("it fails", |stats| stats.requests == 1 && stats.verdict.word == "transient").await;
-    for count in 1..=5 {
-        bench.publish(0, numbers(0..1));
-        bench.until_forwarded(count).await;
-    }
-    let lanes = flux.seen().iter().filter(|seen| seen.header("x-tidegate-lane") == Some("normal")).count();
-    assert_eq!(lanes, 1, "what is taken of one lane does not hasten the other");
-    assert_eq!(bench.stop().await, 1);
-}
-
-#[tokio::test]
 async fn a_413_lowers_the_size_and_only_a_single_record_over_it_is_put_aside() {
     let flux = flux::Flux::start(|seen, _| status(if seen.body.len() > 9_000 { 413 } else { 200 })).await;
     let bench = Bench::start(webhook(&flux));

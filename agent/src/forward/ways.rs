@@ -3,7 +3,7 @@
 //! A record of a first lane never waits behind a body half sent: its class has a connection of its own, and the gate
 //! (`shape::bucket`) gives it the next bytes. On a slow line making a connection takes longer than it may, so while the
 //! others send there, the first lanes' connection is made before it is needed ([`Way::may_warm`]). Requests of both
-//! go side by side; what is answered to either is judged for both, but for an error that may be of the one batch (`gate`).
+//! go side by side; what is answered to either is judged for both.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -79,11 +79,7 @@ impl Pump {
         // What was answered to a request from before a reload holds nothing up: the operator may have mended the cause
         // meanwhile. A time that the endpoint named is kept to all the same; see `Gate::reload`.
         let named = matches!(verdict, Verdict::Accepted | Verdict::Throttled { .. } | Verdict::Maintenance { .. });
-        let (mut ended, mut way_ended) = (false, false);
-        if same_endpoint && (named || !overtaken) {
-            let told = (verdict, status.is_some() && !auth);
-            (ended, way_ended) = self.gate.judged(class, told, now, &mut self.jitter);
-        }
+        let outage_ended = same_endpoint && (named || !overtaken) && self.gate.judged(verdict, now, &mut self.jitter);
         let outcome = if same_endpoint {
             self.outcome(&batch, verdict, now)
         } else if verdict == Verdict::Accepted {
@@ -96,9 +92,9 @@ impl Pump {
         if outcome == Outcome::Accepted && same_endpoint {
             self.lanes.iter_mut().for_each(Lane::prove);
         }
-        let first = class == Class::Critical;
-        let over = |lane: &&mut Lane| ended || way_ended && lane.options.first == first;
-        self.lanes.iter_mut().filter(over).for_each(Lane::outage_ended);
+        if outage_ended {
+            self.lanes.iter_mut().for_each(Lane::outage_ended);
+        }
         if put_aside && !self.courses().any(Course::is_in_doubt) {
             // It was put aside because the endpoint takes others: what it said of the one does not stand for it.
             self.publish(Verdict::Accepted, None, &Value::default(), now);

@@ -40,10 +40,9 @@ impl Pump {
         }
     }
 
-    /// Whether anything may leave this way now, as far as the stance and the endpoint's own pace go.
-    pub(super) fn is_open(&self, class: Class, now: Instant) -> bool {
-        let waits = self.gate.closed_until(class, now).is_some();
-        !self.is_ending() && (self.leave.is_probing() || self.leave.lets_any() && !waits)
+    /// Whether anything may leave now, as far as the stance and the endpoint's own pace go.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        !self.is_ending() && (self.leave.is_probing() || self.leave.lets_any() && self.gate.closed_until(now).is_none())
     }
 
     /// Whether the identity in use is about to end: nothing is begun under it any more.
