@@ -7,6 +7,7 @@ use super::Shared;
 use crate::clock::Clock as _;
 use crate::forward::Told;
 use crate::provider::line::{self, Evidence, Finding, Other, System};
+use crate::provider::reach::Reach;
 
 /// Since when Flux has given no answer.
 #[derive(Debug, Default)]
@@ -45,21 +46,21 @@ fn others(shared: &Shared, now: Instant) -> Vec<Other> {
     if config.provider.metadata.enabled {
         let line = shared.limits.line();
         let line = line.borrow();
-        let (answered_ago, failed) = (line.answered.map(ago), line.failures > 0);
-        others.push(Other { who: "metadata service", answered_ago, failed, same_line: true });
+        let (answered_ago, last) = (line.contact.at.map(ago), line.contact.last);
+        others.push(Other { who: "metadata service", answered_ago, last, same_line: true });
     }
     let page = &config.provider.statuspage;
     if page.enabled {
         let same_line = page.interface.as_ref().is_none_or(|other| Some(other) == config.forward.interface.as_ref());
         let standing = shared.page.standing();
-        let (answered_ago, failed) = (standing.answered.map(ago), standing.failures > 0);
-        others.push(Other { who: "status page", answered_ago, failed, same_line });
+        let (answered_ago, last) = (standing.contact.at.map(ago), standing.contact.last);
+        others.push(Other { who: "status page", answered_ago, last, same_line });
     }
     if let Some(answered) = shared.wire.names_answered() {
         others.push(Other {
             who: line::NAME_SERVER,
             answered_ago: Some(ago(answered)),
-            failed: false,
+            last: Some(Reach::Host),
             same_line: true,
         });
     }

@@ -31,7 +31,7 @@ pub struct Stretch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
-    /// The gateway was off, or had not tried yet since it was on again.
+    /// The gateway was off, had not tried yet since it was on again, or what it tried before a power cut was not yet written.
     Down,
     /// The gateway ran and nothing was heard of it: the machine slept or stood still.
     Asleep,
@@ -46,7 +46,7 @@ impl Why {
     /// What it means, for people.
     pub fn text(self) -> Message {
         match self {
-            Self::Down => message!("the gateway was off, or had not tried yet"),
+            Self::Down => message!("the gateway was off, had not tried yet, or what it tried was forgotten"),
             Self::Asleep => message!("the gateway slept or stood still"),
             Self::Untried => message!("nothing was tried"),
             Self::Several => message!("the gateway was off, slept, or did not try"),

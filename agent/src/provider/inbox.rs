@@ -34,6 +34,7 @@ use tidegate_protocol::notice::{Content, ENVELOPE_BYTES, Keys, NoticeError, Now,
 use tidegate_protocol::said;
 
 use super::input::{Entry, Input};
+use super::machine::forgotten;
 use crate::clock::{Clock, Stamp};
 use crate::code::Code;
 use crate::language::{Message, Value};
@@ -91,6 +92,8 @@ pub enum Refusal {
         /// Why, as the system says it.
         why: Value,
     },
+    /// It is older than what was let go to make room for others, and has no effect.
+    Forgotten,
     /// It cannot be taken in now; it was not judged.
     NotNow,
 }
@@ -111,6 +114,9 @@ impl Refusal {
             }
             Self::NotAFile => message!("it is a link, a folder or something else that is not a plain file"),
             Self::Unreadable { why } => message!("it cannot be read: {why}", why = why),
+            Self::Forgotten => message!(
+                "it may be one that was forgotten to make room, brought again, and has no effect; issue it anew"
+            ),
             Self::NotNow => message!("the store is not open yet; try again when it is"),
         }
     }
@@ -122,6 +128,7 @@ impl Refusal {
             Self::NoKeys => "no_keys",
             Self::NotAFile => "not_a_file",
             Self::Unreadable { .. } => "unreadable",
+            Self::Forgotten => "forgotten",
             Self::NotNow => "not_now",
         }
     }
@@ -293,7 +300,12 @@ impl Inbox {
         let (notice, key) = (opened.notice.clone(), opened.kid.clone());
         // The machine is told under the lock, so that two notices with one id reach it in the order in which they were judged.
         let entries = (self.0.hand)(Input::Notice { notice, key, via: via.as_str() }).ok_or(Refusal::NotNow)?;
+        // Whatever the machine makes of it: brought once more it is a repeat, and fills no log.
         state.taken = taken;
+        let forgotten = forgotten().to_string();
+        if entries.iter().any(|entry| entry.id == opened.notice.id && entry.did == forgotten) {
+            return Err(Refusal::Forgotten);
+        }
         state.standing.accepted += 1;
         state.standing.not_wholly_known += u64::from(is_not_wholly_known(&opened));
         drop(state);

@@ -13,8 +13,8 @@
 //! | evidence | cause |
 //! |---|---|
 //! | an answer over HTTP | provider |
-//! | refused, or the connection ended (TCP, TLS, or in the middle of a request): no other host is out of reach | provider |
-//! | the same: other hosts are out of reach, and one answered | unknown |
+//! | refused, or the connection ended (TCP, TLS, or in the middle of a request): no other host is out of reach, and one answered or none was met by something in between | provider |
+//! | the same: other hosts are out of reach, and one answered; or something in between may have answered for them | unknown |
 //! | the same: every other host that was asked is out of reach | own line |
 //! | no route, no interface, no address of one's own (`ENETUNREACH`, `ENODEV`, …) | own line |
 //! | no default route, or the interface that is used is down or has no carrier | own line |
@@ -22,8 +22,11 @@
 //! | a certificate that is not trusted | unknown: either side may have changed it |
 //! | a name server that knows no address | own line if others were asked and none answered, for one on the site says so when it hears of nobody; else unknown |
 //! | somebody else answered over the same line since it failed first, [`LATELY`] ago at most | provider |
-//! | others were asked since and none answered | own line |
-//! | anything else: nobody else was asked | unknown |
+//! | others were asked since, and none answered, nor anything for them | own line |
+//! | anything else | unknown |
+//!
+//! To answer is to be reached, whatever the answer says ([`reach`](super::reach)): an error of the status page's, or a metadata
+//! service that is not enabled, proves the line as well as what was asked for.
 //!
 //! Whoever refuses or resets need not be who was asked: a firewall, a captive portal or a proxy on the gateway's own side does
 //! so for everybody, and lets names be asked. Then other hosts are out of reach too, whatever a name server answers. On a
@@ -40,6 +43,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::reach::Reach;
 use crate::shape::wire::{Failure, Stage, Trouble};
 pub use system::{Interface, Links, System};
 
@@ -90,8 +94,8 @@ pub struct Other {
     pub who: &'static str,
     /// How long ago it last answered.
     pub answered_ago: Option<Duration>,
-    /// Whether the last question to it failed.
-    pub failed: bool,
+    /// Whom the last question to it met; `None` if it was not asked yet.
+    pub last: Option<Reach>,
     /// Whether it is asked over the same line as Flux.
     pub same_line: bool,
 }
@@ -127,7 +131,8 @@ pub fn judge(evidence: &Evidence) -> Finding {
 
 fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
     let others = || evidence.others.iter().filter(|other| other.same_line);
-    let out_of_reach = others().any(|other| other.failed);
+    let out_of_reach = others().any(|other| other.last == Some(Reach::Nobody));
+    let perhaps = others().any(|other| other.last == Some(Reach::Somebody));
     let refused = match evidence.failure {
         Failure::Answered(_) => return Cause::Provider,
         Failure::Cut => true,
@@ -142,8 +147,9 @@ fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
     if refused {
         let reached = others().any(|other| other.who != NAME_SERVER && has_answered(other, evidence));
         return match (out_of_reach, reached) {
-            (false, _) => Cause::Provider,
             (true, true) => Cause::Unknown,
+            (_, false) if perhaps => Cause::Unknown,
+            (false, _) => Cause::Provider,
             (true, false) => Cause::OwnLine,
         };
     }
@@ -157,7 +163,7 @@ fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
         matches!(evidence.failure, Failure::Connecting { stage: Stage::Name, trouble: Trouble::Answered, .. });
     if others().any(|other| has_answered(other, evidence)) {
         if unknown_name { Cause::Unknown } else { Cause::Provider }
-    } else if out_of_reach {
+    } else if out_of_reach && !perhaps {
         Cause::OwnLine
     } else {
         Cause::Unknown
@@ -169,7 +175,7 @@ fn cause(evidence: &Evidence, link_is_down: bool) -> Cause {
 fn has_answered(other: &Other, evidence: &Evidence) -> bool {
     const JUST_BEFORE: Duration = Duration::from_secs(30);
     let since = evidence.failing_for.max(JUST_BEFORE).min(LATELY);
-    !other.failed && other.answered_ago.is_some_and(|ago| ago <= since)
+    other.last == Some(Reach::Host) && other.answered_ago.is_some_and(|ago| ago <= since)
 }
 
 fn fact(of: impl Into<String>, is: impl Into<String>) -> Fact {
@@ -242,13 +248,14 @@ fn of_links(evidence: &Evidence, facts: &mut Vec<Fact>) -> bool {
 
 fn of_other(other: &Other, evidence: &Evidence) -> Fact {
     let line = if other.same_line { "" } else { ", over another line" };
-    let said = match (other.answered_ago, other.failed) {
-        (Some(ago), false) => format!("answered {} s ago", ago.as_secs()),
-        (Some(ago), true) => format!("does not answer now, answered {} s ago", ago.as_secs()),
-        (None, true) => "does not answer".to_owned(),
-        (None, false) => "not asked yet".to_owned(),
+    let said = match (other.answered_ago, other.last) {
+        (_, Some(Reach::Somebody)) => "something in between may have answered for it".to_owned(),
+        (Some(ago), Some(Reach::Host)) => format!("answered {} s ago", ago.as_secs()),
+        (Some(ago), Some(Reach::Nobody)) => format!("does not answer now, answered {} s ago", ago.as_secs()),
+        (None, Some(_)) => "does not answer".to_owned(),
+        (_, None) => "not asked yet".to_owned(),
     };
-    let old = if !other.failed && other.answered_ago.is_some() && !has_answered(other, evidence) {
+    let old = if other.last == Some(Reach::Host) && other.answered_ago.is_some() && !has_answered(other, evidence) {
         ", before the failure"
     } else {
         ""

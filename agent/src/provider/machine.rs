@@ -65,6 +65,7 @@ pub use log::{BYTES as LOG_BYTES, ENTRIES as LOG_ENTRIES, Log};
 pub use settings::{OnTermsChange, Settings};
 pub use state::STATE_BYTES;
 pub use words::AGENT as THIS_GATEWAY;
+pub(in crate::provider) use words::forgotten;
 
 use grounds::Standing;
 use item::{Origin, Said, Ways};
@@ -351,7 +352,8 @@ impl Machine {
         let need = self.standing().need();
         let (span, steady) = (Span::of(&self.settings), log.at.steady);
         self.state.probes.follow(need, steady, span, &self.settings.gateway);
-        if self.standing().is_in_the_way() {
+        // A time that this endpoint asked for is kept to, as the forwarder keeps to it: a reload is no way around it.
+        if self.standing().is_in_the_way() || self.state.rest.is_some_and(|rest| rest > steady) {
             return;
         }
         // The one that is due anyway is the one that is wanted.

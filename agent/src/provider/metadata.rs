@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use super::ask::Problem;
 use super::ask::{AskError, Question, SPREAD, ask, next_wait, random, until_allowed, until_forbidden};
+use super::reach::{self, Contact, Reach};
 use crate::chain::chain;
 use crate::code::Code;
 use crate::language::{IntoValue as _, Message, Value};
@@ -67,6 +68,8 @@ pub struct Line {
     pub problem: Option<Problem>,
     /// Questions that were not answered since the last that was.
     pub failures: u32,
+    /// Whom the questions met, whatever was answered.
+    pub contact: Contact,
 }
 
 /// Why nothing was told.
@@ -81,6 +84,15 @@ enum Failure {
 }
 
 impl Failure {
+    /// Who was met, if anybody was asked.
+    fn reach(&self, proved: bool) -> Option<Reach> {
+        match self {
+            Self::NoAnswer(error) => reach::of_error(error, proved),
+            Self::Refused { status, .. } => Some(reach::of_status(*status, proved)),
+            Self::Nonsense(_) => Some(reach::of_status(200, proved)),
+        }
+    }
+
     /// It with its causes, for people in their language; what came from outside is cut and escaped.
     fn said(&self) -> Value {
         match self {
@@ -142,7 +154,14 @@ pub async fn run(
                 answer = question(&settings.url, &wire) => answer,
             };
             let unreachable = matches!(answer, Err(Failure::NoAnswer(AskError::Unreachable(_))));
-            line.send_modify(|line| note(line, answer, Instant::now()));
+            let met = match &answer {
+                Ok(_) => Some(Reach::Host),
+                Err(failure) => failure.reach(reach::is_proved(&settings.url)),
+            };
+            line.send_modify(|line| {
+                line.contact.note(met, Instant::now());
+                note(line, answer, Instant::now());
+            });
             let line = line.borrow();
             let never = unreachable && line.answered.is_none();
             next_wait(settings.every, line.failures, never, random())

@@ -18,6 +18,7 @@ pub mod machine;
 pub mod metadata;
 pub mod page;
 pub mod question;
+pub mod reach;
 #[cfg(test)]
 mod scripted;
 pub mod statuspage;

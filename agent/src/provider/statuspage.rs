@@ -39,6 +39,7 @@ use super::ask::{
 };
 use super::input::Input;
 use super::page::{Page, Progress};
+use super::reach::{self, Contact, Reach};
 use crate::answer::retry_after;
 use crate::chain::chain;
 use crate::code::Code;
@@ -106,6 +107,8 @@ pub struct Standing {
     pub problem: Option<Problem>,
     /// Questions that were not answered since the last that was.
     pub failures: u32,
+    /// Whom the questions met, whatever was answered.
+    pub contact: Contact,
     /// Entries of the last answer that could not be read.
     pub skipped: u32,
     /// Questions so far, and bytes that they cost on the wire.
@@ -128,6 +131,15 @@ enum Failure {
 }
 
 impl Failure {
+    /// Who was met, if anybody was asked.
+    fn reach(&self, proved: bool) -> Option<Reach> {
+        match self {
+            Self::NoAnswer(error) => reach::of_error(error, proved),
+            Self::Refused { status, .. } => Some(reach::of_status(*status, proved)),
+            Self::NoPage(_) => Some(reach::of_status(200, proved)),
+        }
+    }
+
     /// It with its causes, for people in their language; what came from outside is cut and escaped.
     fn said(&self) -> Value {
         match self {
@@ -206,7 +218,14 @@ pub async fn run(
             };
             let unreachable = matches!(news.result, Err(Failure::NoAnswer(AskError::Unreachable(_))));
             let (cost, time) = (news.bytes, reader.now_ms());
-            standing.send_modify(|standing| note(standing, news, &reader.page, Instant::now()));
+            let met = match &news.result {
+                Ok(_) => Some(Reach::Host),
+                Err(failure) => failure.reach(reach::is_proved(&reader.settings.url)),
+            };
+            standing.send_modify(|standing| {
+                standing.contact.note(met, Instant::now());
+                note(standing, news, &reader.page, Instant::now());
+            });
             let standing = standing.borrow();
             let near = time.is_some_and(|now| is_near(&reader.page, now));
             let wait = jittered(wait_for(&reader.settings, cost, near), random());

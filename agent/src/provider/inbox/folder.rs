@@ -8,7 +8,10 @@
 //!   it was the same in [`STILL`] looks.
 //! - Whoever may write there may also lay traps: everything goes through the folder's own descriptor, links are not followed,
 //!   and what is moved can only land in `done` and `refused` within it.
-//! - Bounded: [`ENTRIES`] names a look, [`BATCH`] files a look, [`KEPT`] files in `done` and in `refused`.
+//! - Bounded: [`ENTRIES`] files and [`NAMES`] names of any kind a look, [`BATCH`] files read a look, [`KEPT`] files in `done` and in
+//!   `refused`. Where there are more, that is said.
+//! - Nothing that lies there keeps a notice from being read for good: what was never met comes first, what was met comes again in
+//!   turn, and what was judged is not read again unless it changes. Five thousand files take five minutes.
 //!
 //! # How it works
 //! Every [`EVERY`] the folder is listed, and the oldest files are taken first, so that an amendment follows what it amends.
@@ -22,6 +25,7 @@
 //! machine. A file goes to `done` only a minute after it was taken in, when the store has long committed what the machine
 //! made of it: a power cut before that finds the file again.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -35,7 +39,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{Inbox, Refusal, Via};
-use crate::language::{IntoValue as _, system};
+use crate::language::{IntoValue as _, Value, system};
 use crate::message;
 
 /// How often it is looked into: a person who put a file there waits that long.
@@ -47,11 +51,14 @@ pub const STILL: u32 = 3;
 /// Looks for which a file stays after it was taken in: a minute.
 pub const SETTLED: u32 = 12;
 
-/// Names that are looked at.
-pub const ENTRIES: usize = 1_000;
+/// Files named as notices that are looked at; 1 MB of memory if all of them are there.
+pub const ENTRIES: usize = 5_000;
 
-/// Files that are taken in one look: 512 KiB.
-pub const BATCH: usize = 32;
+/// Names of any kind that are passed over to find them: some 50 ms of a slow processor a look.
+pub const NAMES: usize = 50_000;
+
+/// Files that are read in one look: 2 MiB.
+pub const BATCH: usize = 128;
 
 /// Files that are kept in `done` and in `refused`, each.
 pub const KEPT: usize = 32;
@@ -94,19 +101,22 @@ pub async fn watch(inbox: Inbox, mut folder: watch::Receiver<Option<PathBuf>>, s
 #[derive(Debug)]
 pub struct Watched {
     path: PathBuf,
-    seen: Vec<Seen>,
+    seen: HashMap<CString, Seen>,
+    /// Looks so far.
+    looks: u64,
 }
 
 /// A file that was looked at and is still there.
 #[derive(Debug)]
 struct Seen {
-    name: CString,
     identity: Identity,
     fate: Fate,
+    /// The look in which it was read last.
+    look: u64,
 }
 
 /// What tells a file from another of its name, and from itself as it was before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
     inode: u64,
     size: u64,
@@ -135,54 +145,68 @@ struct Candidate {
 impl Watched {
     /// A folder of which nothing is known yet; it may be missing.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, seen: Vec::new() }
+        Self { path, seen: HashMap::new(), looks: 0 }
     }
 
     /// Looks into it once. Blocks.
     pub fn look(&mut self, inbox: &Inbox) {
         let shown = self.path.display().to_string();
-        let problem = self
-            .try_look(inbox)
-            .err()
-            .map(|error| message!("{what}: {why}", what = &shown, why = system::said(&error)).into_value());
+        let about = |why: Value| Some(message!("{what}: {why}", what = &shown, why = why).into_value());
+        let problem = match self.try_look(inbox) {
+            Ok(true) => None,
+            Ok(false) => about(
+                message!(
+                    "more than {notices} notices, or {names} files, are there, and those beyond are not seen; remove what does not \
+                     belong there",
+                    notices = ENTRIES,
+                    names = NAMES
+                )
+                .into_value(),
+            ),
+            Err(error) => about(system::said(&error)),
+        };
         inbox.watching(Some(shown), problem);
     }
 
-    fn try_look(&mut self, inbox: &Inbox) -> io::Result<()> {
+    /// Whether all that is there was seen.
+    fn try_look(&mut self, inbox: &Inbox) -> io::Result<bool> {
         let folder = open_folder(&self.path)?;
-        let mut there = list(folder.as_fd())?;
-        self.seen.retain(|seen| there.iter().any(|file| file.name == seen.name && file.identity == seen.identity));
+        let (mut there, all) = list(folder.as_fd())?;
+        self.looks += 1;
+        let unchanged: HashSet<(&CStr, Identity)> =
+            there.iter().map(|file| (file.name.as_c_str(), file.identity)).collect();
+        self.seen.retain(|name, seen| unchanged.contains(&(name.as_c_str(), seen.identity)));
         there.retain(|file| match self.fate(&file.name) {
             Some(Fate::Taken(_) | Fate::Stuck) => false,
             None | Some(Fate::Doubtful(_) | Fate::Early) => true,
         });
         self.put_away_taken(folder.as_fd());
-        // Those that were met before come last, so that they keep none from being looked at.
-        there.sort_by_cached_key(|file| (self.fate(&file.name).is_some(), file.identity.modified, file.name.clone()));
+        // Those that were met before come last, and each in its turn, so that they keep none from being looked at.
+        let met = |file: &Candidate| self.seen.get(&file.name).map(|seen| seen.look);
+        there.sort_by_cached_key(|file| (met(file), file.identity.modified, file.name.clone()));
         for file in there.into_iter().take(BATCH) {
             self.judge(inbox, folder.as_fd(), file);
         }
-        Ok(())
+        Ok(all)
     }
 
     fn fate(&self, name: &CStr) -> Option<Fate> {
-        self.seen.iter().find(|seen| seen.name.as_c_str() == name).map(|seen| seen.fate)
+        self.seen.get(name).map(|seen| seen.fate)
     }
 
     fn set(&mut self, name: CString, identity: Identity, fate: Fate) {
-        self.seen.retain(|seen| seen.name != name);
-        self.seen.push(Seen { name, identity, fate });
+        self.seen.insert(name, Seen { identity, fate, look: self.looks });
     }
 
     /// Moves what was taken in long enough ago.
     fn put_away_taken(&mut self, folder: BorrowedFd<'_>) {
-        for seen in &mut self.seen {
+        for (name, seen) in &mut self.seen {
             if let Fate::Taken(looks) = &mut seen.fate {
                 *looks += 1;
                 if *looks >= SETTLED {
                     // Where that is not possible it stays known, and is not judged again.
                     seen.fate = Fate::Stuck;
-                    put_away(folder, &seen.name, DONE);
+                    put_away(folder, name, DONE);
                 }
             }
         }
@@ -229,7 +253,7 @@ fn may_become_whole(refusal: &Refusal) -> bool {
             matches!(error, NoticeError::Malformed { .. } | NoticeError::Unsigned | NoticeError::BadSignature { .. })
         }
         Refusal::Unreadable { .. } => true,
-        Refusal::NoKeys | Refusal::NotAFile | Refusal::NotNow => false,
+        Refusal::NoKeys | Refusal::NotAFile | Refusal::Forgotten | Refusal::NotNow => false,
     }
 }
 
@@ -243,21 +267,27 @@ fn open_within(folder: BorrowedFd<'_>, name: &CStr) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?)
 }
 
-/// What is named as notices are, at most [`ENTRIES`].
-fn list(folder: BorrowedFd<'_>) -> io::Result<Vec<Candidate>> {
+/// What is named as notices are, at most [`ENTRIES`] of [`NAMES`] names; whether that is all.
+fn list(folder: BorrowedFd<'_>) -> io::Result<(Vec<Candidate>, bool)> {
     let mut found = Vec::new();
-    for entry in Dir::read_from(folder)?.take(ENTRIES) {
+    for (count, entry) in Dir::read_from(folder)?.enumerate() {
         let entry = entry?;
+        if count >= NAMES {
+            return Ok((found, false));
+        }
         let name = entry.file_name();
         if !is_named_like_a_notice(name.to_bytes()) {
             continue;
+        }
+        if found.len() >= ENTRIES {
+            return Ok((found, false));
         }
         // Gone again, or not to be looked at: then it is nothing to judge either.
         let Ok(about) = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
         let plain = FileType::from_raw_mode(about.st_mode) == FileType::RegularFile;
         found.push(Candidate { name: name.to_owned(), identity: identity(&about), plain });
     }
-    Ok(found)
+    Ok((found, true))
 }
 
 fn is_named_like_a_notice(name: &[u8]) -> bool {
@@ -312,7 +342,7 @@ fn try_put_away(folder: BorrowedFd<'_>, name: &CStr, to: &CStr) -> io::Result<()
 
 /// Removes the oldest files of a folder of judged ones, until there are [`KEPT`].
 fn thin(folder: BorrowedFd<'_>) -> io::Result<()> {
-    let mut files = list(folder)?;
+    let (mut files, _) = list(folder)?;
     files.retain(|file| file.plain);
     files.sort_by_key(|file| file.identity.modified);
     let spare = files.len().saturating_sub(KEPT);

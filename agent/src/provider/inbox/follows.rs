@@ -61,7 +61,11 @@ pub fn follows(content: &Content) -> Message {
             )
         }
         Content::Identity { effective_ms } => {
-            message!("the other identity that is configured is used {from}", from = from(*effective_ms))
+            message!(
+                "the other identity that is configured is used {from}, but not before the time that stands in the \
+                 configuration",
+                from = from(*effective_ms)
+            )
         }
         Content::Information => message!("something that people should know"),
         Content::Withdrawn => message!("what it said before no longer holds"),

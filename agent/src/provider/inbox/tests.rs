@@ -107,6 +107,19 @@ fn of_what_the_machine_did_only_that_is_told_which_is_about_the_notice() {
 }
 
 #[test]
+fn one_that_may_have_been_forgotten_to_make_room_is_refused_for_it_has_no_effect() {
+    let clock = Arc::new(SetClock::at(Stamp { wall_ms: NOW, uptime_ms: 1000, boot: 1, trusted: true }));
+    let did = crate::provider::machine::forgotten().to_string();
+    let entry = Entry { id: "n-1".into(), did, ..Entry::default() };
+    let inbox = Inbox::new("gw-1", clock, Arc::new(move |_| Some(vec![entry.clone()])));
+    inbox.pin(Some(Keys::new(vec![key(1).public().clone()]).expect("a key")));
+    let told = inbox.take(&sealed("n-1", NOW), Via::Socket);
+    assert_eq!((told.verdict.as_str(), told.code.as_str()), ("refused", "forgotten"));
+    assert_eq!((inbox.standing().accepted, inbox.standing().refused.get("forgotten")), (0, Some(&1)));
+    assert_eq!(inbox.take(&sealed("n-1", NOW), Via::Socket).verdict, "repeated");
+}
+
+#[test]
 fn what_is_refused_is_counted_by_reason_and_the_last_are_shown() {
     let tried = Tried::new(true);
     let notice = information("n-1", NOW);

@@ -25,7 +25,8 @@ fn evidence(failure: Failure) -> Evidence {
 }
 
 fn other(who: &'static str, answered: Option<u64>, failed: bool) -> Other {
-    Other { who, answered_ago: answered.map(Duration::from_secs), failed, same_line: true }
+    let last = if failed { Some(Reach::Nobody) } else { answered.map(|_| Reach::Host) };
+    Other { who, answered_ago: answered.map(Duration::from_secs), last, same_line: true }
 }
 
 fn connecting(stage: Stage, trouble: Trouble) -> Failure {
@@ -82,6 +83,20 @@ fn who_refuses_may_stand_on_the_own_side_and_then_other_hosts_are_out_of_reach_t
 }
 
 #[test]
+fn an_answer_that_something_in_between_may_have_given_proves_neither_side() {
+    let met = |who, last| Other { last: Some(last), ..other(who, None, false) };
+    let in_between = met("metadata service", Reach::Somebody);
+    for failure in [Failure::Cut, connecting(Stage::Tcp, Refused), connecting(Stage::Tcp, Silence), Failure::Silent] {
+        let with = |others: &[Other]| caused(&Evidence { others: others.to_vec(), ..evidence(failure) });
+        assert_eq!(with(&[in_between]), Cause::Unknown, "{failure:?}");
+        assert_eq!(with(&[in_between, met("page", Reach::Nobody)]), Cause::Unknown, "{failure:?}");
+        assert_eq!(with(&[in_between, other("page", Some(60), false)]), Cause::Provider, "{failure:?}");
+    }
+    let told = judge(&Evidence { others: vec![in_between], ..evidence(Failure::Cut) });
+    assert!(told.facts.iter().any(|it| it.is == "something in between may have answered for it"), "{told:?}");
+}
+
+#[test]
 fn what_this_machine_sees_itself_is_its_own_whoever_answered() {
     for failure in [connecting(Stage::Name, NoWay), connecting(Stage::Tcp, NoWay), connecting(Stage::Setup, Failed)] {
         assert_eq!(caused(&evidence(failure)), Cause::OwnLine, "{failure:?}");
@@ -131,7 +146,7 @@ fn where_the_attempt_says_little_the_others_decide() {
         // Whoever is asked over another line proves nothing of this one.
         let elsewhere = Other { same_line: false, ..other("page", Some(60), false) };
         assert_eq!(with(&[elsewhere]), Cause::Unknown, "{failure:?}");
-        assert_eq!(with(&[Other { failed: true, ..elsewhere }]), Cause::Unknown, "{failure:?}");
+        assert_eq!(with(&[Other { last: Some(Reach::Nobody), ..elsewhere }]), Cause::Unknown, "{failure:?}");
         let at = |failing: u64, ago: u64| {
             let failing_for = Duration::from_secs(failing);
             let others = vec![other("a", Some(ago), false)];

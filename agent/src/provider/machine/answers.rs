@@ -48,6 +48,11 @@ const LONGEST_THROTTLE_MS: u64 = 3_600_000;
 /// A wait that is shorter is not worth a write to flash: a restart takes about as long.
 const KEPT_REST_MS: u64 = 5_000;
 
+/// An endpoint that is misconfigured is asked again after a restart no sooner than this after it refused: as soon as the
+/// forwarder itself would at the soonest, and as often as reloads may bring a try. A service that is started anew every few
+/// seconds does not press it, and a person who starts it by hand hardly waits.
+const REFUSED_REST_MS: u64 = 60_000;
+
 /// Failures in a row, and time since the first of them, that make an interruption of it: connections are refused and
 /// cut now and then, and Unified sessions are cut for maintenance that is over in seconds.
 const FAILURES: (u32, u64) = (3, 30_000);
@@ -353,6 +358,7 @@ impl Machine {
     /// The configuration is at fault, as far as can be told, or as a rule has it.
     fn mistaken(&mut self, answer: &Answer, log: &mut Scribe) {
         self.state.failing = None;
+        (self.state.rest, self.dirty) = (Some(log.at.steady.saturating_add(REFUSED_REST_MS)), true);
         let delivered = self.state.has_delivered();
         if answer.by_rule || !delivered {
             // Where nothing was accepted only a rule can have made a suspension, and that has been changed since.

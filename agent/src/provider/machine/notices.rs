@@ -75,13 +75,7 @@ impl Machine {
             return;
         }
         if known.is_none() && issued_ms <= self.state.let_go {
-            log.entry(
-                content.kind(),
-                &id,
-                &source,
-                &why,
-                &message!("nothing: it may be one that was forgotten to make room, brought again; issue it anew"),
-            );
+            log.entry(content.kind(), &id, &source, &why, &words::forgotten());
             return;
         }
         let Some((mut said, mut why)) = said(&content, &why) else {

@@ -68,7 +68,8 @@ pub(super) struct State {
     pub(super) let_go: u64,
     pub(super) answers: Option<Told>,
     pub(super) throttle: Option<Throttle>,
-    /// Until when the endpoint asked not to be asked, steady. While the forwarder runs it keeps to that by itself.
+    /// Until when the endpoint asked not to be asked, or is not to be pressed by restarts, steady. While the forwarder runs
+    /// it keeps to that by itself.
     pub(super) rest: Option<u64>,
     /// Failures in a row to reach the provider: since when (steady), and how many.
     pub(super) failing: Option<(u64, u32)>,

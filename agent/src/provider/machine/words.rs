@@ -221,3 +221,8 @@ pub(super) fn begins(said: &Said) -> Message {
         _ => message!("sending stops"),
     }
 }
+
+/// What is said of a notice that is older than one that was let go to make room: it may be that one. The inbox knows it by this.
+pub(in crate::provider) fn forgotten() -> Message {
+    message!("nothing: it may be one that was forgotten to make room, brought again; issue it anew")
+}

@@ -77,6 +77,7 @@ async fn what_is_known_outlasts_failures_and_ends_with_whom_is_asked() {
     next("a class", &|line| line.told.speed_class.as_deref() == Some("s1.slow") && line.problem.is_none()).await;
     let refused = next("a refusal", &|line| line.failures == 1).await;
     assert_eq!(refused.told.speed_class.as_deref(), Some("s1.slow"), "a refusal takes no class back");
+    assert_eq!(refused.contact.last, Some(Reach::Host), "who refuses can be reached");
     assert!(refused.problem.is_some_and(|problem| problem.reason.contains("403")));
     let again = next("an answer", &|line| line.failures == 0 && line.problem.is_none()).await;
     assert!(again.told.speed_class.is_some(), "an answer without the field takes no class back");

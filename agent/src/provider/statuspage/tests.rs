@@ -124,6 +124,12 @@ async fn whatever_is_answered_instead_withdraws_nothing_and_is_said_with_what_to
         assert!(problem.reason.contains(reason), "{reason}: {}", problem.reason);
         assert!(problem.advice.to_string().contains(advice), "{reason}: {}", problem.advice);
         assert_eq!(ids(&standing.page), ["m1"], "{reason}");
+        let met = match reason {
+            "the connection broke" => Reach::Nobody,
+            "HTTP 404" | "HTTP 503: \\u{1b}[31m" => Reach::Host,
+            _ => Reach::Somebody,
+        };
+        assert_eq!(standing.contact.last, Some(met), "{reason}");
         bench.end().await;
     }
 }

@@ -182,6 +182,61 @@ fn what_is_kept_and_what_is_looked_at_is_bounded() {
 }
 
 #[test]
+fn what_is_no_notice_counts_for_nothing_and_a_listing_that_was_cut_is_said() {
+    let mut inbox = Tray::new();
+    for number in 0..ENTRIES + 50 {
+        fs::write(inbox.path(&format!("{number}.txt")), "").expect("written");
+    }
+    inbox.put("m.notice", &sealed("n-1", NOW));
+    inbox.look(1);
+    assert_eq!(inbox.tried.handed(), ["n-1 ops-1 folder"]);
+    assert_eq!(inbox.tried.inbox.standing().folder_problem, None);
+    // Where they cannot be moved, they stay.
+    fs::write(inbox.path("refused"), "").expect("a file");
+    for number in 0..ENTRIES {
+        symlink("nowhere", inbox.path(&format!("{number}.notice"))).expect("a link");
+    }
+    inbox.look(1);
+    let problem = inbox.tried.inbox.standing().folder_problem.expect("a problem");
+    let problem = problem.to_string();
+    assert!(problem.contains("more than 5000 notices"), "{problem}");
+    fs::remove_file(inbox.path("0.notice")).expect("removed");
+    inbox.look(1);
+    assert_eq!(inbox.tried.inbox.standing().folder_problem, None);
+}
+
+#[test]
+fn rubbish_that_cannot_be_moved_starves_no_notice_and_is_read_no_more_often_than_it_takes() {
+    let mut inbox = Tray::new();
+    fs::write(inbox.path("refused"), "").expect("a file");
+    let count = 3 * BATCH;
+    for number in 0..count {
+        inbox.put(&format!("{number}.notice"), b"rubbish");
+    }
+    inbox.put("z.notice", &sealed("n-1", NOW));
+    inbox.look(4);
+    assert_eq!(inbox.tried.handed(), ["n-1 ops-1 folder"]);
+    inbox.look(3 * STILL);
+    assert_eq!(inbox.tried.refused("malformed"), count as u64);
+    inbox.look(20);
+    assert_eq!(inbox.tried.refused("malformed"), count as u64, "refused once and unchanged");
+}
+
+#[test]
+fn those_that_wait_for_their_time_keep_none_of_their_kind_from_being_looked_at_again() {
+    let mut inbox = Tray::new();
+    for number in 0..BATCH {
+        inbox.put(&format!("{number:03}.notice"), &sealed(&format!("n-{number}"), NOW + 3 * DAY));
+    }
+    inbox.look(1);
+    inbox.put("sooner.notice", &sealed("sooner", NOW + DAY));
+    inbox.look(1);
+    inbox.tried.clock.advance(DAY);
+    inbox.look(2);
+    assert_eq!(inbox.tried.handed(), ["sooner ops-1 folder"]);
+}
+
+#[test]
 fn a_folder_that_is_missing_is_said_and_watched_once_it_is_there() {
     let mut inbox = Tray::new();
     inbox.watched = Watched::new(inbox.path("later"));

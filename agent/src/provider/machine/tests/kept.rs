@@ -101,6 +101,30 @@ fn what_an_answer_asks_to_wait_outlives_a_restart_and_ends_with_its_time_an_answ
 }
 
 #[test]
+fn starting_again_and_again_does_not_press_an_endpoint_that_refuses_and_another_is_tried_at_once() {
+    for means in [Means::Misconfigured, Means::Suspended, Means::Ended] {
+        let mut bench = Bench::new();
+        bench.tell(Input::Endpoint { fingerprint: 7 });
+        // This one never accepted anything.
+        bench.tell(Input::Endpoint { fingerprint: 8 });
+        bench.machine.kept();
+        bench.tell(answer(means));
+        assert!(bench.machine.is_dirty(), "{means:?}");
+        for passed in 1..=12 {
+            bench.pass(5 * SECOND);
+            bench.restart();
+            bench.tell(Input::Endpoint { fingerprint: 8 });
+            let left = bench.view().rest_until_ms.map(|until| until - bench.now.uptime_ms);
+            let expected = MINUTE - passed * 5 * SECOND;
+            assert_eq!(left, (expected > 0).then_some(expected), "{means:?}");
+        }
+        bench.tell(answer(means));
+        bench.tell(Input::Endpoint { fingerprint: 9 });
+        assert_eq!(bench.view().rest_until_ms, None, "{means:?}");
+    }
+}
+
+#[test]
 fn a_wait_that_is_shorter_than_a_restart_is_not_worth_a_write() {
     let mut bench = Bench::new();
     bench.machine.kept();
