@@ -32,12 +32,14 @@ pub struct Go {
     /// One that was allowed may begin. With nothing stored it has to wait, and meanwhile something may come that allows
     /// none: a hold, an announced window, the end.
     pub may_probe: bool,
+    /// It is of a lane that goes first: in an emergency nothing else may leave, whatever else holds.
+    pub probe_first: bool,
 }
 
 impl Default for Go {
     /// Everything.
     fn default() -> Self {
-        Self { telemetry: Telemetry::All, probe: 0, may_probe: true, stop_ms: None }
+        Self { telemetry: Telemetry::All, probe: 0, may_probe: true, probe_first: false, stop_ms: None }
     }
 }
 
@@ -130,6 +132,11 @@ impl Leave {
     /// Whether one record may leave to see whether it is taken.
     pub(super) fn is_probing(&self) -> bool {
         self.due && self.now.may_probe
+    }
+
+    /// Whether it may be a record of a lane; `first`: that goes first.
+    pub(super) fn probes(&self, first: bool) -> bool {
+        first || !self.now.probe_first
     }
 
     /// The probe has begun.

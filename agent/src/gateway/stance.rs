@@ -149,7 +149,8 @@ fn go(view: &View, now: &Stamp) -> Go {
         None => ground.since_ms,
     };
     let stop_ms = view.ahead.iter().filter(stops).map(begins).min();
-    Go { telemetry: view.leave.telemetry, probe: view.probe, may_probe: view.may_probe, stop_ms }
+    let probe_first = view.grounds.iter().any(|ground| ground.stance.leave().telemetry == Telemetry::First);
+    Go { telemetry: view.leave.telemetry, probe: view.probe, may_probe: view.may_probe, probe_first, stop_ms }
 }
 
 fn signed(ms: u64) -> i64 {

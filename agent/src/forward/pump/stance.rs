@@ -58,7 +58,7 @@ impl Pump {
         self.leave.is_probing() || self.leave.lets(self.lanes[index].options.first)
     }
 
-    /// Sends the oldest record that the limits let out, once it is known which it is. What waits for a window of its lane,
+    /// Sends the oldest record that the limits, and an emergency, let out, once it is known which it is. What waits for a window of its lane,
     /// or for what its lane may use, would keep every other lane shut with it, and for what need not be over: the probe is
     /// there to find out about the provider.
     pub(super) fn start_probe(&mut self) {
@@ -66,8 +66,9 @@ impl Pump {
         if busy {
             return;
         }
+        let may_be = |lane: &&super::Lane| self.leave.probes(lane.options.first);
         let ready = |lane: &super::Lane| lane.oldest().map(|(side, batch)| (batch.oldest, lane.id.index(), side));
-        let mut oldest: Vec<_> = self.lanes.iter().filter_map(ready).collect();
+        let mut oldest: Vec<_> = self.lanes.iter().filter(may_be).filter_map(ready).collect();
         oldest.sort_by_key(|(at, ..)| *at);
         // One that is still to be cut to a single record is waited for: it may be the one.
         let may = |index: usize| {

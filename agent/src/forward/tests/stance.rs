@@ -124,6 +124,24 @@ async fn a_probe_is_the_oldest_record_alone_and_each_is_sent_once() {
 }
 
 #[tokio::test]
+async fn in_an_emergency_the_probe_is_a_record_of_a_lane_that_goes_first() {
+    let flux = flux::Flux::scripted([]).await;
+    let (bench, go, _told) = under(Nothing, webhook(&flux));
+    bench.publish(1, numbers(0..2));
+    go.send_replace(Go { telemetry: Nothing, probe: 1, probe_first: true, ..Go::default() });
+    a_while().await;
+    assert!(flux.seen().is_empty(), "no other lane's may leave");
+    bench.publish(0, numbers(0..2));
+    bench.until_forwarded(1).await;
+    go.send_replace(Go { telemetry: Nothing, probe: 2, ..Go::default() });
+    bench.until_forwarded(2).await;
+    let lanes = flux.seen();
+    let lanes: Vec<_> = lanes.iter().map(|seen| seen.header("x-tidegate-lane").map(str::to_owned)).collect();
+    assert_eq!(lanes, [Some("critical".to_owned()), Some("normal".to_owned())], "it is over: the oldest again");
+    assert_eq!(bench.stop().await, 2);
+}
+
+#[tokio::test]
 async fn a_probe_waits_for_a_record_if_there_is_none() {
     let flux = flux::Flux::scripted([]).await;
     let (bench, go, _told) = under(Nothing, webhook(&flux));
