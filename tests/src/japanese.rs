@@ -27,7 +27,8 @@ const NAMES: &[&str] = &[
 
 /// What a command begins with that is shown to be typed; it goes on to the first character that is not ASCII, to two spaces, or
 /// to the end.
-const TYPED: &[&str] = &["systemctl ", "journalctl ", "sudo ", "openssl ", "chmod ", "tar -xzf "];
+const TYPED: &[&str] =
+    &["systemctl ", "journalctl ", "sudo ", "openssl ", "chmod ", "chgrp ", "chown ", "install -d ", "tar -xzf "];
 
 /// What this test says itself, as people and providers do: it is shown as it was said.
 const SAID: &[&str] = &[
