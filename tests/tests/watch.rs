@@ -179,20 +179,24 @@ fn stopped_by_force_and_continued_it_takes_the_terminal_again() {
     screen.assert_given_back();
 }
 
-#[test]
-fn where_nobody_could_continue_it_ctrl_z_does_nothing() {
-    let flux = Flux::start();
-    let (mut agent, socket) = running(&flux);
-    let mut screen = Terminal::start(24, 80, &watch("en", &socket));
+/// Ctrl-Z does nothing to this command: it goes on asking until a key ends it.
+fn assert_goes_on_after_ctrl_z(command: &Command, agent: &mut Agent) {
+    let mut screen = Terminal::start(24, 80, command);
     screen.wait_for("all lanes are sent");
     screen.press("\u{1a}");
-    // It goes on asking.
     agent.kill();
     screen.wait_for("no answer since");
     assert!(!screen.is_given_back());
     screen.press("q");
     assert!(screen.wait_for_end().success());
     screen.assert_given_back();
+}
+
+#[test]
+fn where_nobody_could_continue_it_ctrl_z_does_nothing() {
+    let flux = Flux::start();
+    let (mut agent, socket) = running(&flux);
+    assert_goes_on_after_ctrl_z(&watch("en", &socket), &mut agent);
 }
 
 /// A container's first process: its session, its group and its parent are none that it could name.
@@ -204,15 +208,7 @@ fn where_the_session_is_outside_the_namespace_ctrl_z_does_nothing_and_the_screen
     let mut contained = Command::new("/usr/bin/unshare");
     contained.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(watch.get_program()).args(watch.get_args());
     contained.env_clear().envs(watch.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut screen = Terminal::start(24, 80, &contained);
-    screen.wait_for("all lanes are sent");
-    screen.press("\u{1a}");
-    agent.kill();
-    screen.wait_for("no answer since");
-    assert!(!screen.is_given_back());
-    screen.press("q");
-    assert!(screen.wait_for_end().success());
-    screen.assert_given_back();
+    assert_goes_on_after_ctrl_z(&contained, &mut agent);
 }
 
 #[test]
