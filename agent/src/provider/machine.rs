@@ -352,8 +352,8 @@ impl Machine {
         let need = self.standing().need();
         let (span, steady) = (Span::of(&self.settings), log.at.steady);
         self.state.probes.follow(need, steady, span, &self.settings.gateway);
-        // A time that this endpoint asked for is kept to, as the forwarder keeps to it: a reload is no way around it.
-        if self.standing().is_in_the_way() || self.state.rest.is_some_and(|rest| rest > steady) {
+        // Also before a time that an answer named: an interruption may be over before that, and who reloads may know it.
+        if self.standing().is_in_the_way() {
             return;
         }
         // The one that is due anyway is the one that is wanted.
